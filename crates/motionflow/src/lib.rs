@@ -1,0 +1,6 @@
+//! MotionFlow: the motion of one video in another, without training.
+//!
+//! The method of "MotionFlow: Attention-Driven Motion Transfer in Video Diffusion Models"
+//! (<https://arxiv.org/abs/2412.05275>): a pre-trained text-to-video diffusion model inverts the source video, its
+//! cross-attention shows where the subject is in every frame, and while a new video is generated the latents are
+//! corrected by gradient so that the new subject's attention follows those places.
