@@ -4,3 +4,7 @@
 //! (<https://arxiv.org/abs/2412.05275>): a pre-trained text-to-video diffusion model inverts the source video, its
 //! cross-attention shows where the subject is in every frame, and while a new video is generated the latents are
 //! corrected by gradient so that the new subject's attention follows those places.
+
+pub mod checkpoint;
+pub mod prompt;
+pub mod tokenizer;

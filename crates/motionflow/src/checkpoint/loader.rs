@@ -1,0 +1,122 @@
+//! Handing tensors to the nets by name, and keeping account of what was asked for.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::rc::Rc;
+
+use tch::{Device, Kind, Tensor};
+
+use super::error::{CheckpointError, TensorProblems};
+use super::weights::Weights;
+
+/// A place in the tree of a component's tensor names, as `down_blocks.0.resnets`. Clones and [`Loader::sub`]s share
+/// one account of the names that were asked for and of everything that was wrong with them, so that a net is built
+/// in one pass and [`Loader::finish`] then says all of it at once.
+#[derive(Clone)]
+pub struct Loader<'a> {
+    weights: &'a Weights,
+    prefix: String,
+    device: Device,
+    kind: Kind,
+    account: Rc<RefCell<Account>>,
+}
+
+#[derive(Default)]
+struct Account {
+    asked: BTreeSet<String>,
+    problems: TensorProblems,
+}
+
+impl<'a> Loader<'a> {
+    /// A loader at the root of `weights`; its tensors go to `device` as `kind`. `component` is for messages.
+    pub fn new(weights: &'a Weights, component: impl Display, device: Device, kind: Kind) -> Self {
+        let files: Vec<_> = weights.files().iter().map(|file| file.display().to_string()).collect();
+        let component = match files.as_slice() {
+            [] => component.to_string(),
+            [file] => format!("{component} ({file})"),
+            [first, .., last] => format!("{component} ({first} to {last})"),
+        };
+        let account = Account {
+            asked: BTreeSet::new(),
+            problems: TensorProblems { component, ..TensorProblems::default() },
+        };
+        Self { weights, prefix: String::new(), device, kind, account: Rc::new(RefCell::new(account)) }
+    }
+
+    /// The place `name` under this one.
+    #[must_use]
+    pub fn sub(&self, name: impl Display) -> Self {
+        Self { prefix: self.full_name(name), ..self.clone() }
+    }
+
+    /// Where the loader's tensors go.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// As what the loader's tensors come.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether there is a tensor `name` here. Does not count as asking for it.
+    pub fn has(&self, name: &str) -> bool {
+        self.weights.get(&self.full_name(name)).is_some()
+    }
+
+    /// The tensor `name` of this place, which must have the given shape. When it is missing or of another shape, that
+    /// is noted for [`Loader::finish`], and the caller gets zeros of the shape, which take no memory, to go on with.
+    pub fn tensor(&self, name: &str, shape: &[i64]) -> Tensor {
+        let name = self.full_name(name);
+        let mut account = self.account.borrow_mut();
+        let found = self.read(&name, shape);
+        account.asked.insert(name.clone());
+        match found {
+            Ok(tensor) => return tensor,
+            Err(Problem::Missing) => account.problems.missing.push(format!("{name} {shape:?}")),
+            Err(Problem::Wrong(why)) => account.problems.wrong.push(format!("{name}: {why}")),
+        }
+        let zero = Tensor::zeros([1], (self.kind, Device::Cpu));
+        zero.f_expand(shape, false).unwrap_or(zero)
+    }
+
+    fn read(&self, name: &str, shape: &[i64]) -> Result<Tensor, Problem> {
+        let stored = self.weights.get(name).ok_or(Problem::Missing)?;
+        if stored.shape() != shape {
+            return Err(Problem::Wrong(format!("expected shape {shape:?}, found {:?}", stored.shape())));
+        }
+        if is_float(self.kind) && !is_float(stored.kind()) {
+            return Err(Problem::Wrong(format!("expected floating point, found {:?}", stored.kind())));
+        }
+        let tensor =
+            stored.to_tensor().and_then(|t| t.f_to_kind(self.kind)).and_then(|t| t.f_to_device(self.device));
+        tensor.map_err(|error| Problem::Wrong(error.to_string()))
+    }
+
+    /// Ends the loading: what was missing, of a wrong shape, or never asked for is one error.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Tensors`].
+    pub fn finish(self) -> Result<(), CheckpointError> {
+        let mut account = self.account.borrow_mut();
+        let extra = self.weights.names().filter(|name| !account.asked.contains(*name));
+        let extra = extra.map(str::to_owned).collect();
+        account.problems.extra = extra;
+        let problems = std::mem::take(&mut account.problems);
+        if problems.is_empty() { Ok(()) } else { Err(CheckpointError::Tensors(Box::new(problems))) }
+    }
+
+    fn full_name(&self, name: impl Display) -> String {
+        if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
+    }
+}
+
+enum Problem {
+    Missing,
+    Wrong(String),
+}
+
+fn is_float(kind: Kind) -> bool {
+    matches!(kind, Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double)
+}

@@ -1,0 +1,240 @@
+//! A checkpoint: a folder in the layout that diffusers gives a text-to-video pipeline.
+//!
+//! ```text
+//! model_index.json
+//! unet/          config.json, weights
+//! vae/           config.json, weights
+//! text_encoder/  config.json, weights
+//! tokenizer/     vocab.json, merges.txt, special_tokens_map.json, tokenizer_config.json
+//! scheduler/     scheduler_config.json
+//! ```
+//!
+//! Weights are safetensors or PyTorch `.bin` files, whole or in shards, in full precision or in the `fp16` variant.
+//! Where a folder holds several of them, the full variant goes before `fp16`, and then safetensors before `.bin`.
+
+mod error;
+mod identity;
+mod json;
+mod loader;
+mod names;
+mod pickle;
+mod safetensors;
+mod torch_file;
+mod weights;
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+pub use error::{CheckpointError, TensorProblems};
+pub use loader::Loader;
+pub use weights::{StoredTensor, Weights};
+
+use crate::tokenizer::Tokenizer;
+
+/// The pipelines whose components are those of [`COMPONENTS`].
+const PIPELINES: [&str; 2] = ["TextToVideoSDPipeline", "VideoToVideoSDPipeline"];
+
+/// The components, their config files, and the classes that we can run; an empty list where the class is not checked
+/// here, because the config itself tells all that matters.
+const COMPONENTS: [(&str, &str, &[&str]); 5] = [
+    ("unet", "config.json", &["UNet3DConditionModel"]),
+    ("vae", "config.json", &["AutoencoderKL"]),
+    ("text_encoder", "config.json", &["CLIPTextModel"]),
+    ("tokenizer", "vocab.json", &["CLIPTokenizer", "CLIPTokenizerFast"]),
+    ("scheduler", "scheduler_config.json", &[]),
+];
+
+/// Files of the tokenizer beside its vocabulary; the last two may be missing.
+const TOKENIZER_FILES: [&str; 3] = ["merges.txt", "special_tokens_map.json", "tokenizer_config.json"];
+
+/// A checkpoint folder that was found whole. Its files are read when they are asked for.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    folder: PathBuf,
+    files: Vec<CheckpointFile>,
+    /// For `unet`, `vae` and `text_encoder`: the weights file or the index of its shards, relative.
+    weights: Vec<(&'static str, String)>,
+}
+
+/// A file of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckpointFile {
+    /// Relative to the checkpoint's folder, with `/` between the parts.
+    pub name: String,
+    /// Size in bytes.
+    pub bytes: u64,
+}
+
+/// `model_index.json`: the pipeline's class, and for each component its library and class.
+#[derive(Deserialize)]
+struct ModelIndex {
+    _class_name: String,
+    #[serde(flatten)]
+    components: std::collections::BTreeMap<String, serde_json::Value>,
+}
+
+impl Checkpoint {
+    /// Looks whether `folder` holds a whole checkpoint of a kind that we can run.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Incomplete`] with every missing file, [`CheckpointError::Unsupported`] for a pipeline or
+    /// component of another class, [`CheckpointError::Json`] and [`CheckpointError::Read`].
+    pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
+        if folder.join("model_index.json").is_file() {
+            check_classes(&folder.join("model_index.json"))?;
+        }
+        let mut missing = Vec::new();
+        let mut names = vec!["model_index.json".to_owned()];
+        let mut weights = Vec::new();
+        for (component, config, _) in COMPONENTS {
+            names.push(format!("{component}/{config}"));
+            match component {
+                "tokenizer" => names.extend(TOKENIZER_FILES.iter().map(|file| format!("{component}/{file}"))),
+                "scheduler" => {}
+                _ => match find_weights(folder, component) {
+                    Ok(found) => weights.push((component, found)),
+                    Err(looked_for) => missing.push(looked_for),
+                },
+            }
+        }
+        let optional = |name: &String| TOKENIZER_FILES[1..].iter().any(|file| name.ends_with(file));
+        names.retain(|name| !optional(name) || folder.join(name).is_file());
+        missing.extend(names.iter().filter(|name| !folder.join(name).is_file()).cloned());
+        if !missing.is_empty() {
+            return Err(CheckpointError::Incomplete { folder: folder.to_path_buf(), missing });
+        }
+        for (component, file) in &weights {
+            names.push(file.clone());
+            if is_index(file) {
+                let shards = weights::shards(&folder.join(file))?;
+                names.extend(shards.iter().map(|shard| relative(component, shard)));
+            }
+        }
+        names.sort();
+        let files = names.into_iter().map(|name| {
+            let path = folder.join(&name);
+            match std::fs::metadata(&path) {
+                Ok(metadata) => Ok(CheckpointFile { name, bytes: metadata.len() }),
+                Err(source) => Err(CheckpointError::Read { path, source }),
+            }
+        });
+        Ok(Self { folder: folder.to_path_buf(), files: files.collect::<Result<_, _>>()?, weights })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Every file that is used, in the order of their names. Other files of the folder are not.
+    pub fn files(&self) -> &[CheckpointFile] {
+        &self.files
+    }
+
+    /// The size of all files that are used, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// The config file of `unet`, `vae`, `text_encoder` or `scheduler`.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Json`] with line and column, [`CheckpointError::Read`].
+    pub fn config<T: DeserializeOwned>(&self, component: &str) -> Result<T, CheckpointError> {
+        json::read(&self.config_path(component))
+    }
+
+    /// Where that config file is, for messages about what it says.
+    pub fn config_path(&self, component: &str) -> PathBuf {
+        let known = COMPONENTS.iter().find(|(name, ..)| *name == component);
+        self.folder.join(component).join(known.map_or("config.json", |(_, config, _)| config))
+    }
+
+    /// The weights of `unet`, `vae` or `text_encoder`, under the names that diffusers 0.42 and transformers 5.17 give
+    /// them: the text encoder's without the prefix `text_model.` and without `position_ids`.
+    ///
+    /// # Errors
+    /// As [`Weights::open`] and [`Weights::open_sharded`]; [`CheckpointError::Incomplete`] for another component.
+    pub fn weights(&self, component: &str) -> Result<Weights, CheckpointError> {
+        let Some((_, file)) = self.weights.iter().find(|(name, _)| *name == component) else {
+            let missing = vec![format!("weights of a component `{component}`")];
+            return Err(CheckpointError::Incomplete { folder: self.folder.clone(), missing });
+        };
+        let path = self.folder.join(file);
+        let mut weights = if is_index(file) { Weights::open_sharded(&path) } else { Weights::open(&path) }?;
+        names::modernize(component, &mut weights)?;
+        Ok(weights)
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::from_folder`].
+    pub fn tokenizer(&self) -> Result<Tokenizer, CheckpointError> {
+        Ok(Tokenizer::from_folder(&self.folder.join("tokenizer"))?)
+    }
+
+    /// A name that follows from the content: SHA-256, in hex, over the names and contents of [`Checkpoint::files`].
+    /// Reads every byte of them.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Read`].
+    pub fn identity(&self) -> Result<String, CheckpointError> {
+        identity::identity(&self.folder, self.files.iter().map(|file| file.name.as_str()))
+    }
+}
+
+fn check_classes(path: &Path) -> Result<(), CheckpointError> {
+    let index: ModelIndex = json::read(path)?;
+    let unsupported = |what: &str, expected: &[&str], found: &str| CheckpointError::Unsupported {
+        path: path.to_path_buf(),
+        what: what.to_owned(),
+        expected: expected.join(" or "),
+        found: found.to_owned(),
+    };
+    if !PIPELINES.contains(&index._class_name.as_str()) {
+        return Err(unsupported("_class_name", &PIPELINES, &index._class_name));
+    }
+    for (component, _, classes) in COMPONENTS {
+        let class =
+            index.components.get(component).and_then(|entry| entry.get(1)).and_then(|class| class.as_str());
+        let class = class.unwrap_or("not there");
+        if !classes.is_empty() && !classes.contains(&class) {
+            return Err(unsupported(component, classes, class));
+        }
+    }
+    Ok(())
+}
+
+/// The weights file of a component, or the index of its shards; or in words what was looked for.
+fn find_weights(folder: &Path, component: &str) -> Result<String, String> {
+    let (safetensors, bin) = match component {
+        "text_encoder" => ("model", "pytorch_model"),
+        _ => ("diffusion_pytorch_model", "diffusion_pytorch_model"),
+    };
+    let names = [
+        format!("{safetensors}.safetensors"),
+        format!("{safetensors}.safetensors.index.json"),
+        format!("{bin}.bin"),
+        format!("{bin}.bin.index.json"),
+        format!("{safetensors}.fp16.safetensors"),
+        format!("{safetensors}.safetensors.index.fp16.json"),
+        format!("{bin}.fp16.bin"),
+        format!("{bin}.bin.index.fp16.json"),
+    ];
+    let found = names.iter().find(|name| folder.join(component).join(name).is_file());
+    found.map(|name| format!("{component}/{name}")).ok_or_else(|| {
+        format!("{component}/{safetensors}.safetensors (or {bin}.bin, an fp16 variant of them, or shards with an index)")
+    })
+}
+
+fn is_index(file: &str) -> bool {
+    file.rsplit('.').next() == Some("json")
+}
+
+fn relative(component: &str, path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    format!("{component}/{name}")
+}

@@ -1,0 +1,107 @@
+//! Weights as `torch.save` writes them since PyTorch 1.6: a zip with a pickle that describes the tensors
+//! (`NAME/data.pkl`) and one uncompressed entry for each storage (`NAME/data/KEY`).
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Cursor;
+use std::ops::Range;
+use std::sync::Arc;
+
+use zip::{CompressionMethod, ZipArchive};
+
+use super::error::CheckpointError;
+use super::pickle::{self, PickleError, PickledTensor};
+use super::weights::{MappedFile, StoredTensor};
+
+/// Names, types, shapes and places of all tensors; every one lies inside the file.
+pub(super) fn read(file: &Arc<MappedFile>) -> Result<BTreeMap<String, StoredTensor>, CheckpointError> {
+    let entries = stored_entries(file)?;
+    let pickles: Vec<_> = entries.keys().filter_map(|name| name.strip_suffix("data.pkl")).collect();
+    let [folder] = pickles[..] else {
+        let found = format!("{} of {} entries", pickles.len(), entries.len());
+        return Err(file.malformed("the zip", "one entry `data.pkl`, as torch.save writes it", found));
+    };
+    if let Some(order) = entries.get(&format!("{folder}byteorder")) {
+        let order = &file.bytes()[order.clone()];
+        if order != b"little" {
+            return Err(file.malformed("the order of bytes", "little", String::from_utf8_lossy(order)));
+        }
+    }
+    let pickle = &file.bytes()[entries[&format!("{folder}data.pkl")].clone()];
+    let state_dict = pickle::read_state_dict(pickle).map_err(|error| match error {
+        PickleError::Forbidden(callable) => {
+            CheckpointError::ForbiddenCallable { path: file.path.clone(), callable }
+        }
+        PickleError::Bad { at, expected, found } => {
+            file.malformed(format!("{folder}data.pkl, byte {at}"), expected, found)
+        }
+    })?;
+    let mut tensors = BTreeMap::new();
+    for (name, pickled) in state_dict {
+        let entry = format!("{folder}data/{}", pickled.storage.key);
+        let Some(storage) = entries.get(&entry) else {
+            return Err(file.malformed(format!("tensor `{name}`"), format!("zip entry `{entry}`"), "none"));
+        };
+        if tensors.insert(name.to_owned(), place(file, name, pickled, storage.clone())?).is_some() {
+            return Err(file.malformed(format!("tensor `{name}`"), "one of that name", "two"));
+        }
+    }
+    Ok(tensors)
+}
+
+/// The tensor `pickled` in the bytes of its storage.
+fn place(
+    file: &Arc<MappedFile>,
+    name: &str,
+    pickled: PickledTensor<'_>,
+    storage: Range<usize>,
+) -> Result<StoredTensor, CheckpointError> {
+    let space = storage.len() as u64;
+    if pickled.storage.bytes > space {
+        let expected = format!("{} bytes", pickled.storage.bytes);
+        return Err(file.malformed(
+            format!("storage of tensor `{name}`"),
+            expected,
+            format!("{space} bytes"),
+        ));
+    }
+    let size = pickled.kind.elt_size_in_bytes();
+    let skip = usize::try_from(pickled.offset).ok().and_then(|offset| offset.checked_mul(size));
+    let Some(skip) = skip.filter(|&skip| skip <= storage.len()) else {
+        let found = format!("element {}", pickled.offset);
+        return Err(file.malformed(format!("start of tensor `{name}`"), "a place in its storage", found));
+    };
+    let within = storage.start + skip..storage.end;
+    StoredTensor::new(file, name, pickled.kind, pickled.shape, Some(pickled.strides), within)
+}
+
+/// Where the content of every entry lies in the file.
+fn stored_entries(file: &Arc<MappedFile>) -> Result<HashMap<String, Range<usize>>, CheckpointError> {
+    let bytes = file.bytes();
+    let broken = |error: zip::result::ZipError| {
+        file.malformed("the zip", "a whole archive", format!("{error} (a truncated download?)"))
+    };
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
+    let mut entries = HashMap::new();
+    for index in 0..archive.len() {
+        let entry = archive.by_index_raw(index).map_err(broken)?;
+        let what = || format!("zip entry `{}`", entry.name().escape_debug());
+        if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
+            return Err(file.malformed(
+                what(),
+                "stored bytes, as torch.save writes them",
+                "compressed or encrypted ones",
+            ));
+        }
+        let end = entry.data_start().checked_add(entry.compressed_size());
+        let Some(end) = end.filter(|&end| end <= bytes.len() as u64) else {
+            let found = format!("{} bytes at {}", entry.compressed_size(), entry.data_start());
+            return Err(file.malformed(
+                what(),
+                format!("a place in the {} bytes of the file", bytes.len()),
+                found,
+            ));
+        };
+        entries.insert(entry.name().to_owned(), entry.data_start() as usize..end as usize);
+    }
+    Ok(entries)
+}

@@ -1,0 +1,343 @@
+//! Tensors by name, as they lie in memory-mapped files.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use serde::Deserialize;
+use tch::{Kind, Tensor};
+
+use super::error::CheckpointError;
+use super::{json, safetensors, torch_file};
+
+/// A file in memory, by mapping: pages come from disk when they are touched.
+#[derive(Debug)]
+pub(super) struct MappedFile {
+    pub(super) path: PathBuf,
+    bytes: Mmap,
+}
+
+impl MappedFile {
+    pub(super) fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let read_error = |source| CheckpointError::Read { path: path.to_path_buf(), source };
+        let file = File::open(path).map_err(read_error)?;
+        // SAFETY: the map is read-only and private to us. As with every memory-mapped file, another program that
+        // shortens it while we read ends this process by a signal; bytes that change under us change numbers, but no
+        // length or offset, since those are copied out and checked before use.
+        #[allow(unsafe_code)]
+        let bytes = unsafe { Mmap::map(&file) }.map_err(read_error)?;
+        Ok(Self { path: path.to_path_buf(), bytes })
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn malformed(
+        &self,
+        what: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> CheckpointError {
+        CheckpointError::Malformed {
+            path: self.path.clone(),
+            what: what.into(),
+            expected: expected.into(),
+            found: found.into(),
+        }
+    }
+}
+
+/// One tensor in a file: its type, its shape, and where its elements lie. Constructed only with a range that is inside
+/// the file and that holds every element.
+#[derive(Debug, Clone)]
+pub struct StoredTensor {
+    file: Arc<MappedFile>,
+    kind: Kind,
+    shape: Vec<i64>,
+    /// In elements; `None` for the dense row-major order.
+    strides: Option<Vec<i64>>,
+    start: usize,
+    /// In bytes: from the first to past the last element that the strides reach.
+    length: usize,
+}
+
+impl StoredTensor {
+    /// Checks that `shape` elements of `kind`, `strides` apart (in elements; dense when `None`), lie in the file's
+    /// bytes `within`, the first of them at its start.
+    pub(super) fn new(
+        file: &Arc<MappedFile>,
+        name: &str,
+        kind: Kind,
+        shape: Vec<i64>,
+        strides: Option<Vec<i64>>,
+        within: std::ops::Range<usize>,
+    ) -> Result<Self, CheckpointError> {
+        let wrong =
+            |expected: &str, found: String| file.malformed(format!("tensor `{name}`"), expected, found);
+        let strides = strides.filter(|strides| *strides != dense_strides(&shape));
+        let elements = element_count(&shape)
+            .ok_or_else(|| wrong("a shape that can exist", format!("shape {shape:?}")))?;
+        let reach = match &strides {
+            None => Some(elements),
+            Some(strides) => strided_reach(&shape, strides),
+        }
+        .ok_or_else(|| wrong("one stride of at least 0 for each dimension", format!("{strides:?}")))?;
+        // Strides of 0 can name more elements than there are: `to_tensor` allocates by the shape.
+        let needed = reach.max(elements).checked_mul(kind.elt_size_in_bytes() as u64);
+        let space = within.len() as u64;
+        match needed {
+            Some(needed) if needed <= space && within.end <= file.bytes().len() => {}
+            _ => {
+                return Err(wrong(
+                    &format!("at most the {space} bytes that are there"),
+                    format!("shape {shape:?} of {kind:?}, strides {strides:?}"),
+                ));
+            }
+        }
+        let length = reach as usize * kind.elt_size_in_bytes();
+        Ok(Self { file: Arc::clone(file), kind, shape, strides, start: within.start, length })
+    }
+
+    /// The type of the elements as stored.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The shape as stored.
+    pub fn shape(&self) -> &[i64] {
+        &self.shape
+    }
+
+    /// The file that holds it.
+    pub fn file(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// A copy as a tensor of the stored type and shape, on the CPU.
+    ///
+    /// # Errors
+    /// When libtorch cannot make the tensor, out of memory for one.
+    pub fn to_tensor(&self) -> Result<Tensor, tch::TchError> {
+        let bytes = &self.file.bytes()[self.start..self.start + self.length];
+        let Some(strides) = &self.strides else {
+            return Tensor::f_from_data_size(bytes, &self.shape, self.kind);
+        };
+        let elements = (self.length / self.kind.elt_size_in_bytes()) as i64;
+        Tensor::f_from_data_size(bytes, &[elements], self.kind)?
+            .f_as_strided(&self.shape, strides, 0)?
+            .f_contiguous()
+    }
+
+    /// Drops trailing dimensions of size 1 until two are left: what a 1×1 convolution has over a linear layer.
+    pub(super) fn squeeze_to_matrix(&mut self) {
+        while self.shape.len() > 2 && self.shape.last() == Some(&1) {
+            self.shape.pop();
+            if let Some(strides) = &mut self.strides {
+                strides.pop();
+            }
+        }
+    }
+}
+
+/// The product of the dimensions; `None` when one is negative or it overflows.
+fn element_count(shape: &[i64]) -> Option<u64> {
+    shape.iter().try_fold(1_u64, |product, &size| product.checked_mul(u64::try_from(size).ok()?))
+}
+
+/// How many elements lie between the first and past the last one that the strides reach.
+fn strided_reach(shape: &[i64], strides: &[i64]) -> Option<u64> {
+    if shape.len() != strides.len() {
+        return None;
+    }
+    let strides = strides.iter().map(|&s| u64::try_from(s).ok()).collect::<Option<Vec<_>>>()?;
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    shape.iter().zip(strides).try_fold(1_u64, |reach, (&size, stride)| {
+        reach.checked_add(u64::try_from(size).ok()?.checked_sub(1)?.checked_mul(stride)?)
+    })
+}
+
+/// Strides of the row-major order; saturating, since an impossible shape is reported elsewhere.
+fn dense_strides(shape: &[i64]) -> Vec<i64> {
+    let mut strides = vec![1_i64; shape.len()];
+    for i in (1..shape.len()).rev() {
+        strides[i - 1] = strides[i].saturating_mul(shape[i]);
+    }
+    strides
+}
+
+/// Every tensor of a component, by name. Opening reads names and shapes only; elements are copied out of the mapped
+/// files when [`StoredTensor::to_tensor`] asks for them.
+#[derive(Debug, Clone, Default)]
+pub struct Weights {
+    tensors: BTreeMap<String, StoredTensor>,
+    files: Vec<PathBuf>,
+}
+
+/// `*.index.json` of sharded weights.
+#[derive(Deserialize)]
+struct ShardIndex {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Weights {
+    /// Reads a safetensors file or a PyTorch `.bin`; which of them it is goes by its content, not by its name.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Read`], [`CheckpointError::Malformed`], [`CheckpointError::ForbiddenCallable`].
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let file = Arc::new(MappedFile::open(path)?);
+        let tensors = match Format::of(file.bytes()) {
+            Format::Safetensors => safetensors::read(&file)?,
+            Format::Zip => torch_file::read(&file)?,
+            Format::Other(found) => {
+                return Err(file.malformed("the file", "safetensors, or PyTorch weights in a zip", found));
+            }
+        };
+        Ok(Self { tensors, files: vec![path.to_path_buf()] })
+    }
+
+    /// Reads weights that are split over several files, by their `*.index.json`.
+    ///
+    /// # Errors
+    /// As [`Weights::open`] for each file; [`CheckpointError::Json`] for the index; [`CheckpointError::Malformed`] when
+    /// index and files disagree.
+    pub fn open_sharded(index: &Path) -> Result<Self, CheckpointError> {
+        let map = shard_map(index)?;
+        let disagree = |what: String, expected: String, found: &str| CheckpointError::Malformed {
+            path: index.to_path_buf(),
+            what,
+            expected,
+            found: found.to_owned(),
+        };
+        let mut all = Self { tensors: BTreeMap::new(), files: Vec::new() };
+        for path in shard_files(index, &map) {
+            let shard = Self::open(&path)?;
+            for (name, tensor) in shard.tensors {
+                if let Some(other) = all.tensors.get(&name) {
+                    let both = format!("it in {} too", other.file().display());
+                    return Err(disagree(
+                        format!("tensor `{name}` of {}", path.display()),
+                        "one copy".into(),
+                        &both,
+                    ));
+                }
+                all.tensors.insert(name, tensor);
+            }
+            all.files.push(path);
+        }
+        for (name, file) in &map {
+            if all.tensors.get(name).is_none_or(|t| t.file().file_name() != Some(file.as_ref())) {
+                return Err(disagree(
+                    format!("tensor `{name}`"),
+                    format!("it in {file}"),
+                    "no such tensor there",
+                ));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// The tensor of that name.
+    pub fn get(&self, name: &str) -> Option<&StoredTensor> {
+        self.tensors.get(name)
+    }
+
+    /// How many tensors there are.
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether there is no tensor.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// The files that hold the tensors.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Gives every tensor the name that `new_name` returns for its name, and drops those for which it returns `None`.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Malformed`] when two tensors would get the same name.
+    pub fn rename(
+        &mut self,
+        mut new_name: impl FnMut(&str, &mut StoredTensor) -> Option<String>,
+    ) -> Result<(), CheckpointError> {
+        let mut renamed = BTreeMap::new();
+        for (name, mut tensor) in std::mem::take(&mut self.tensors) {
+            let Some(new) = new_name(&name, &mut tensor) else { continue };
+            let file = Arc::clone(&tensor.file);
+            if renamed.insert(new.clone(), tensor).is_some() {
+                let expected = format!("one tensor for `{new}`, under its old or its new name");
+                return Err(file.malformed(format!("tensor `{name}`"), expected, "both"));
+            }
+        }
+        self.tensors = renamed;
+        Ok(())
+    }
+}
+
+/// Reads an index and checks that it names plain files beside itself.
+fn shard_map(index: &Path) -> Result<BTreeMap<String, String>, CheckpointError> {
+    let map = json::read::<ShardIndex>(index)?.weight_map;
+    let plain = |file: &String| Path::new(file).file_name() == Some(file.as_ref());
+    match map.values().find(|file| !plain(file)) {
+        None => Ok(map),
+        Some(file) => Err(CheckpointError::Malformed {
+            path: index.to_path_buf(),
+            what: "weight_map".into(),
+            expected: "names of files in the same folder".into(),
+            found: format!("`{file}`"),
+        }),
+    }
+}
+
+fn shard_files(index: &Path, map: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let names: std::collections::BTreeSet<_> = map.values().collect();
+    names.into_iter().map(|name| index.with_file_name(name)).collect()
+}
+
+/// The files that the index of sharded weights names.
+pub(super) fn shards(index: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
+    Ok(shard_files(index, &shard_map(index)?))
+}
+
+/// What a weights file is, by its first bytes.
+enum Format {
+    Safetensors,
+    Zip,
+    /// In words, for the message.
+    Other(String),
+}
+
+impl Format {
+    fn of(bytes: &[u8]) -> Self {
+        if bytes.starts_with(b"PK\x03\x04") {
+            Self::Zip
+        } else if bytes.get(8) == Some(&b'{') {
+            Self::Safetensors
+        } else if bytes.is_empty() {
+            Self::Other("an empty file".into())
+        } else if bytes.starts_with(b"version https://git-lfs") {
+            Self::Other("a git-lfs pointer in place of the weights (fetch them with `git lfs pull`)".into())
+        } else if bytes.starts_with(b"\x80\x02") {
+            Self::Other(
+                "a bare pickle, PyTorch's format before 1.6 (load and save it again with PyTorch)".into(),
+            )
+        } else {
+            Self::Other(format!("something that begins with the bytes {:02x?}", &bytes[..bytes.len().min(8)]))
+        }
+    }
+}
