@@ -6,5 +6,20 @@
 //! corrected by gradient so that the new subject's attention follows those places.
 
 pub mod checkpoint;
+pub mod clip;
+pub mod diagnostics;
+pub mod error;
+pub mod generation;
+pub mod inversion;
+pub mod latents;
+pub mod losses;
+pub mod masks;
+pub mod model;
+pub mod nets;
+pub mod observer;
+pub mod parity;
 pub mod prompt;
+pub mod schedule;
+pub mod settings;
+pub mod text_to_video;
 pub mod tokenizer;

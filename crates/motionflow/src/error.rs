@@ -1,0 +1,83 @@
+//! What can go wrong in the method, besides the checkpoint and the prompts, which have errors of their own.
+
+use thiserror::Error;
+
+use crate::checkpoint::CheckpointError;
+use crate::nets::config::ConfigError;
+use crate::prompt::{PromptError, SubjectError};
+use crate::settings::SettingsError;
+use crate::tokenizer::TokenizerError;
+
+/// An error of this crate.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The checkpoint's files.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A config of the checkpoint that cannot be run.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The tokenizer's files.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// A prompt and its brackets.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// A subject that has no usable tokens.
+    #[error(transparent)]
+    Subject(#[from] SubjectError),
+    /// A setting out of its range.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The parts of a checkpoint do not belong together.
+    #[error("the checkpoint's parts do not fit together: {0}")]
+    Mismatch(String),
+    /// A video size that the net cannot take.
+    #[error("the model cannot make a video of {width}x{height}: {reason}; try {try_width}x{try_height}")]
+    Size {
+        /// Width asked for, in pixels.
+        width: i64,
+        /// Height asked for, in pixels.
+        height: i64,
+        /// What the net needs.
+        reason: String,
+        /// A width near by that works.
+        try_width: i64,
+        /// A height near by that works.
+        try_height: i64,
+    },
+    /// The source prompt and the target prompt mark different numbers of subjects.
+    #[error(
+        "the source prompt marks {source_count} subjects and the prompt {target_count}: mark as many in each, the \
+         first gives its motion to the first, and so on"
+    )]
+    SubjectCount {
+        /// Brackets in the source prompt.
+        source_count: usize,
+        /// Brackets in the target prompt.
+        target_count: usize,
+    },
+    /// A prompt without brackets where a subject is needed.
+    #[error("{which} marks no subject: put its words in brackets, like \"a [car] on a road\"")]
+    NoSubject {
+        /// Which prompt.
+        which: &'static str,
+    },
+    /// The latents are no longer numbers.
+    #[error("{stage} step {step} of {steps} (timestep {timestep}) gave values that are not finite: {mend}")]
+    NotFinite {
+        /// `inversion`, `guided update` or `sampling`.
+        stage: &'static str,
+        /// Counted from 1.
+        step: usize,
+        /// Number of steps of the stage.
+        steps: usize,
+        /// The net's timestep.
+        timestep: i64,
+        /// What to try.
+        mend: &'static str,
+    },
+    /// An inversion that does not fit the settings or the model that are to use it.
+    #[error("this inversion does not fit: {0}")]
+    Inversion(String),
+}

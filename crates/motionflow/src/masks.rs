@@ -1,0 +1,78 @@
+//! Motion masks: where the subject is in each frame, by the model's own cross-attention.
+
+use std::collections::BTreeMap;
+
+use tch::{Kind, Tensor};
+
+/// The subject's attention map: cross-attention [frames, places, tokens] -> [frames, places], the mean over the
+/// subject's token positions.
+pub fn subject_map(cross_attention: &Tensor, tokens: &[i64]) -> Tensor {
+    let tokens = Tensor::from_slice(tokens).to_device(cross_attention.device());
+    cross_attention.index_select(-1, &tokens).mean_dim(-1, false, None)
+}
+
+/// M = 1 where A > τ·max A, each frame by itself (MotionFlow, eq. for the motion mask): [frames, places] -> the same
+/// shape, float32 of 0 and 1.
+pub fn motion_mask(subject_map: &Tensor, tau: f64) -> Tensor {
+    let threshold = subject_map.amax([-1], true) * tau;
+    subject_map.gt_tensor(&threshold).to_kind(Kind::Float)
+}
+
+/// The union of masks of one shape.
+pub fn union<'a>(masks: impl IntoIterator<Item = &'a Tensor>) -> Option<Tensor> {
+    masks.into_iter().fold(None, |all: Option<Tensor>, mask| match all {
+        Some(all) => Some(all.maximum(mask)),
+        None => Some(mask.shallow_clone()),
+    })
+}
+
+/// The masks of one subject at one timestep: layer name -> [frames, places].
+pub type LayerMasks = BTreeMap<String, Tensor>;
+
+/// The masks of every subject at every timestep of an inversion.
+#[derive(Debug, Default)]
+pub struct MotionMasks {
+    /// Timestep -> one entry a subject, in the prompt's order.
+    pub at: BTreeMap<i64, Vec<LayerMasks>>,
+}
+
+impl MotionMasks {
+    /// Number of subjects.
+    pub fn subjects(&self) -> usize {
+        self.at.values().next().map_or(0, Vec::len)
+    }
+
+    /// For one subject the mean over the timesteps `chosen` and over the layers of the finest resolution:
+    /// [frames, places] in 0..1, to be shown to people. None where there is none.
+    pub fn average(&self, subject: usize, chosen: impl Fn(i64) -> bool) -> Option<Tensor> {
+        let masks: Vec<&Tensor> = self
+            .at
+            .iter()
+            .filter(|(timestep, _)| chosen(**timestep))
+            .filter_map(|(_, subjects)| subjects.get(subject))
+            .flat_map(BTreeMap::values)
+            .collect();
+        let finest = masks.iter().map(|mask| mask.size()[1]).max()?;
+        let masks: Vec<&Tensor> = masks.into_iter().filter(|mask| mask.size()[1] == finest).collect();
+        Some(Tensor::stack(&masks, 0).mean_dim(0, false, None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_is_what_exceeds_the_share_of_its_own_frames_maximum() {
+        let map = Tensor::from_slice(&[0.1f32, 0.5, 1.0, 0.41, 2.0, 0.7, 0.9, 0.1]).view([2, 4]);
+        let mask = Vec::<f32>::try_from(motion_mask(&map, 0.4).flatten(0, 1)).unwrap();
+        assert_eq!(mask, [0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn a_subject_of_several_tokens_is_their_mean() {
+        let cross = Tensor::from_slice(&[0.2f32, 0.4, 0.4, 0.6, 0.1, 0.3]).view([1, 2, 3]);
+        let map = Vec::<f32>::try_from(subject_map(&cross, &[0, 2]).flatten(0, 1)).unwrap();
+        assert!((map[0] - 0.3).abs() < 1e-6 && (map[1] - 0.45).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,53 @@
+//! What the nets' JSON configs have in common: checks of values that would change the arithmetic.
+
+use thiserror::Error;
+
+/// A checkpoint's `config.json` asks for something that this program does not compute.
+#[derive(Debug, Error)]
+#[error("{component}/config.json: {key} is {found}, but this program runs {expected}")]
+pub struct ConfigError {
+    /// The component's folder: `unet`, `vae`, `text_encoder` or `scheduler`.
+    pub component: &'static str,
+    /// The key in the file.
+    pub key: String,
+    /// The value in the file.
+    pub found: String,
+    /// What could stand there.
+    pub expected: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(
+        component: &'static str,
+        key: impl Into<String>,
+        found: impl std::fmt::Debug,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self { component, key: key.into(), found: format!("{found:?}"), expected: expected.into() }
+    }
+}
+
+/// Largest channel count, group count and the like that a config may name: far above any published net, and small
+/// enough that no product of a few of them overflows.
+const LARGEST: i64 = 1 << 20;
+
+/// Checks that `value` is a count that a net can have.
+pub(crate) fn count(component: &'static str, key: &str, value: i64) -> Result<(), ConfigError> {
+    if (1..=LARGEST).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::new(component, key, value, format!("1 to {LARGEST}")))
+}
+
+/// Checks that `channels` split evenly into `parts` (groups of a norm, heads of an attention).
+pub(crate) fn divides(
+    component: &'static str,
+    key: &str,
+    parts: i64,
+    channels: i64,
+) -> Result<(), ConfigError> {
+    if channels % parts == 0 {
+        return Ok(());
+    }
+    Err(ConfigError::new(component, key, parts, format!("a divisor of {channels} channels")))
+}

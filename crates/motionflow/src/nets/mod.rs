@@ -1,0 +1,11 @@
+//! The nets, as diffusers and transformers publish them: structs of layers that mirror the checkpoint's key names.
+
+pub mod attention;
+pub mod clip_text;
+pub mod config;
+pub mod layers;
+pub mod resnet;
+pub mod temporal;
+pub mod transformer_2d;
+pub mod unet;
+pub mod vae;

@@ -1,0 +1,55 @@
+//! The spatial transformer: every frame by itself, attending to its own places and to the text.
+
+use std::ops::ControlFlow;
+
+use tch::Tensor;
+
+use super::attention::{AttentionObserver, TransformerBlock};
+use super::layers::{GroupNorm, Linear};
+use crate::checkpoint::Loader;
+
+/// Group norm, projection in, one transformer block, projection out, input added.
+#[derive(Debug)]
+pub struct Transformer2D {
+    norm: GroupNorm,
+    proj_in: Linear,
+    block: TransformerBlock,
+    proj_out: Linear,
+}
+
+impl Transformer2D {
+    /// Loads a transformer of `channels / head_dim` heads that attends to a text of `context` features.
+    pub fn new(weights: &Loader, channels: i64, head_dim: i64, groups: i64, context: i64) -> Self {
+        Self {
+            norm: GroupNorm::new(&weights.sub("norm"), groups, channels, 1e-6),
+            proj_in: Linear::new(&weights.sub("proj_in"), channels, channels),
+            block: TransformerBlock::new(
+                &weights.sub("transformer_blocks.0"),
+                channels,
+                channels / head_dim,
+                Some(context),
+            ),
+            proj_out: Linear::new(&weights.sub("proj_out"), channels, channels),
+        }
+    }
+
+    /// The names of self-attention and cross-attention.
+    pub fn attention_names(&self) -> [&str; 2] {
+        self.block.attention_names()
+    }
+
+    /// x [frames, channels, height, width], text [frames, tokens, context] -> same shape as x
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        text: &Tensor,
+        observer: &mut dyn AttentionObserver,
+    ) -> ControlFlow<(), Tensor> {
+        let size = x.size();
+        let (frames, channels) = (size[0], size[1]);
+        let hidden = self.norm.forward(x).permute([0, 2, 3, 1]).reshape([frames, -1, channels]);
+        let hidden = self.block.forward(&self.proj_in.forward(&hidden), Some(text), observer)?;
+        let hidden = self.proj_out.forward(&hidden).view([frames, size[2], size[3], channels]);
+        ControlFlow::Continue(hidden.permute([0, 3, 1, 2]) + x)
+    }
+}

@@ -1,0 +1,165 @@
+//! Every number that a run depends on, in one place.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::losses::LossWeights;
+
+/// A setting out of its range.
+#[derive(Debug, Error, PartialEq)]
+#[error("{name} is {found}, but must be {expected}")]
+pub struct SettingsError {
+    /// The setting as it stands in a config file.
+    pub name: &'static str,
+    /// Its value.
+    pub found: String,
+    /// What it may be.
+    pub expected: String,
+}
+
+/// What the new video starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// The source's inverted latents: layout and scene come along with the motion.
+    #[default]
+    Inverted,
+    /// Pure noise of the seed: the motion alone.
+    Noise,
+}
+
+/// The settings of a motion transfer.
+///
+/// "Paper" marks what MotionFlow (<https://arxiv.org/abs/2412.05275>) gives; the rest is this project's reading.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Steps of the inversion and of the sampling, 1 or more (paper: 50).
+    pub steps: usize,
+    /// Sampling steps, from the noisiest on, that are guided: 0 to `steps` (paper: 20).
+    pub guided_steps: usize,
+    /// Classifier-free guidance, 1 (off) or more (<https://arxiv.org/abs/2207.12598>).
+    pub guidance_scale: f64,
+    /// τ: a place belongs to the subject where its attention exceeds τ times the frame's maximum. 0 to 1, not
+    /// including 1 (paper: 0.4).
+    pub tau: f64,
+    /// α: a guided update moves the latents by α times the loss's gradient. 0 or more (paper: 5.0, for a loss whose
+    /// scale the paper does not give; averaged as here it moves almost nothing).
+    pub step_size: f64,
+    /// r: a guided update moves the latents by r times their norm along the gradient instead. 0 or more.
+    pub step_norm: Option<f64>,
+    /// Whether the step falls linearly to zero over the guided steps.
+    pub step_decay: bool,
+    /// Updates in each guided step, 1 or more.
+    pub updates_per_step: usize,
+    /// `λ_cross`: weight of the loss on cross-attention, 0 or more.
+    pub lambda_cross: f64,
+    /// `λ_self`: weight of the loss on spatial self-attention, 0 or more.
+    pub lambda_self: f64,
+    /// `λ_temporal`: weight of the loss on temporal attention, 0 or more.
+    pub lambda_temporal: f64,
+    /// What the new video starts from.
+    pub init: Init,
+    /// Whether there are guided updates at all.
+    pub updates: bool,
+    /// Seed of the noise, where there is any.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            steps: 50,
+            guided_steps: 20,
+            guidance_scale: 9.0,
+            tau: 0.4,
+            step_size: 5.0,
+            step_norm: None,
+            step_decay: false,
+            updates_per_step: 1,
+            lambda_cross: 1.0,
+            lambda_self: 1.0,
+            lambda_temporal: 1.0,
+            init: Init::Inverted,
+            updates: true,
+            seed: 0,
+        }
+    }
+}
+
+impl Settings {
+    /// Checks every range; `max_steps` is what the model's schedule allows.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the first setting that is out of its range.
+    pub fn validate(&self, max_steps: usize) -> Result<(), SettingsError> {
+        let fail = |name, found: String, expected: &str| {
+            Err(SettingsError { name, found, expected: expected.to_owned() })
+        };
+        if !(1..=max_steps).contains(&self.steps) {
+            return fail("steps", self.steps.to_string(), &format!("1 to {max_steps}"));
+        }
+        if self.guided_steps > self.steps {
+            let expected = format!("at most the {} steps", self.steps);
+            return fail("guided_steps", self.guided_steps.to_string(), &expected);
+        }
+        if self.updates_per_step == 0 {
+            return fail("updates_per_step", "0".into(), "1 or more");
+        }
+        if !(0.0..1.0).contains(&self.tau) {
+            return fail("tau", self.tau.to_string(), "0 or more and less than 1");
+        }
+        if !(self.guidance_scale.is_finite() && self.guidance_scale >= 1.0) {
+            return fail("guidance_scale", self.guidance_scale.to_string(), "1 or more");
+        }
+        for (name, value) in [
+            ("step_size", self.step_size),
+            ("step_norm", self.step_norm.unwrap_or(0.0)),
+            ("lambda_cross", self.lambda_cross),
+            ("lambda_self", self.lambda_self),
+            ("lambda_temporal", self.lambda_temporal),
+        ] {
+            if !(value.is_finite() && value >= 0.0) {
+                return fail(name, value.to_string(), "0 or more");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a run with these settings makes guided updates, and so needs motion masks.
+    pub fn is_guided(&self) -> bool {
+        self.updates && self.guided_steps > 0
+    }
+
+    /// λ of the three losses.
+    pub fn loss_weights(&self) -> LossWeights {
+        LossWeights { cross: self.lambda_cross, spatial: self.lambda_self, temporal: self.lambda_temporal }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_range() {
+        assert_eq!(Settings::default().validate(999), Ok(()));
+    }
+
+    #[test]
+    fn each_range_has_its_own_message() {
+        let wrong = [
+            Settings { steps: 0, ..Settings::default() },
+            Settings { guided_steps: 51, ..Settings::default() },
+            Settings { tau: 1.0, ..Settings::default() },
+            Settings { guidance_scale: f64::NAN, ..Settings::default() },
+            Settings { step_norm: Some(-0.1), ..Settings::default() },
+            Settings { updates_per_step: 0, ..Settings::default() },
+        ];
+        let names: Vec<&str> = wrong.iter().map(|s| s.validate(999).unwrap_err().name).collect();
+        assert_eq!(
+            names,
+            ["steps", "guided_steps", "tau", "guidance_scale", "step_norm", "updates_per_step"]
+        );
+    }
+}

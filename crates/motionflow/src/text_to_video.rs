@@ -1,0 +1,221 @@
+//! The diffusers text-to-video layout as a [`VideoModel`]: `ModelScope`, `ZeroScope` and their family.
+
+use std::ops::ControlFlow;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::checkpoint::{Checkpoint, Loader};
+use crate::clip::Clip;
+use crate::error::Error;
+use crate::latents::Latents;
+use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, VideoModel};
+use crate::nets::attention::AttentionObserver;
+use crate::nets::clip_text::ClipText;
+use crate::nets::unet::UNet3D;
+use crate::nets::vae::AutoencoderKl;
+use crate::prompt::{Prompt, subject_is_unknown, subject_positions};
+use crate::schedule::Schedule;
+use crate::tokenizer::Tokenizer;
+
+/// CLIP text encoder, 3D UNet and VAE of one checkpoint.
+#[derive(Debug)]
+pub struct TextToVideo {
+    tokenizer: Tokenizer,
+    text_encoder: ClipText,
+    unet: UNet3D,
+    vae: AutoencoderKl,
+    schedule: Schedule,
+    guidance_layers: GuidanceLayers,
+    device: Device,
+    kind: Kind,
+}
+
+impl TextToVideo {
+    /// Loads all nets of a checkpoint onto a device, computing in `kind`.
+    ///
+    /// # Errors
+    /// Says which file or config is missing or wrong, and lists all tensors that are.
+    pub fn load(checkpoint: &Checkpoint, device: Device, kind: Kind) -> Result<Self, Error> {
+        let _no_gradients = tch::no_grad_guard();
+        let weights = checkpoint.weights("text_encoder")?;
+        let loader = Loader::new(&weights, "text_encoder", device, kind);
+        let text_encoder = ClipText::new(&loader, checkpoint.config("text_encoder")?)?;
+        loader.finish()?;
+        let weights = checkpoint.weights("unet")?;
+        let loader = Loader::new(&weights, "unet", device, kind);
+        let unet = UNet3D::new(&loader, checkpoint.config("unet")?)?;
+        loader.finish()?;
+        let weights = checkpoint.weights("vae")?;
+        let loader = Loader::new(&weights, "vae", device, kind);
+        let vae = AutoencoderKl::new(&loader, checkpoint.config("vae")?)?;
+        loader.finish()?;
+        let model = Self {
+            tokenizer: checkpoint.tokenizer()?,
+            guidance_layers: guidance_layers(&unet),
+            schedule: Schedule::new(&checkpoint.config("scheduler")?)?,
+            text_encoder,
+            unet,
+            vae,
+            device,
+            kind,
+        };
+        model.check_parts()?;
+        Ok(model)
+    }
+
+    /// The denoising net.
+    pub fn unet(&self) -> &UNet3D {
+        &self.unet
+    }
+
+    /// The autoencoder.
+    pub fn vae(&self) -> &AutoencoderKl {
+        &self.vae
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The text encoder's features of token ids: [1, tokens, features]
+    pub fn encode_ids(&self, ids: &[i64]) -> Tensor {
+        let _no_gradients = tch::no_grad_guard();
+        self.text_encoder.forward(ids)
+    }
+
+    fn check_parts(&self) -> Result<(), Error> {
+        let (unet, vae, text) = (self.unet.config(), self.vae.config(), self.text_encoder.config());
+        let mismatch = |what: String| Err(Error::Mismatch(what));
+        if unet.in_channels != vae.latent_channels || unet.out_channels != vae.latent_channels {
+            return mismatch(format!(
+                "the UNet takes {} and gives {} channels, the VAE's latents have {}",
+                unet.in_channels, unet.out_channels, vae.latent_channels
+            ));
+        }
+        if unet.cross_attention_dim != text.hidden_size {
+            return mismatch(format!(
+                "the UNet wants {} features of text, the text encoder gives {}",
+                unet.cross_attention_dim, text.hidden_size
+            ));
+        }
+        let (length, positions) = (self.tokenizer.max_length() as i64, text.max_position_embeddings);
+        if length > positions {
+            return mismatch(format!(
+                "the tokenizer gives {length} tokens, the text encoder takes {positions}"
+            ));
+        }
+        let (tokens, vocabulary) = (self.tokenizer.vocabulary_size() as i64, text.vocab_size);
+        if tokens > vocabulary {
+            return mismatch(format!("the tokenizer knows {tokens} tokens, the text encoder {vocabulary}"));
+        }
+        Ok(())
+    }
+
+    /// Latents in one direction must be at least this many.
+    fn smallest_side(&self) -> i64 {
+        let levels = self.unet.config().block_out_channels.len();
+        if self.unet.config().downsample_padding == 0 { 1 << (levels - 1) } else { 1 }
+    }
+}
+
+fn guidance_layers(unet: &UNet3D) -> GuidanceLayers {
+    let names = unet.guidance_attentions();
+    let layers = |names: Vec<String>, split: &str| -> Vec<GuidanceLayer> {
+        let layer = |name: String| {
+            let block = name.split(split).next().unwrap_or_default().to_owned();
+            GuidanceLayer { name, block }
+        };
+        names.into_iter().map(layer).collect()
+    };
+    GuidanceLayers {
+        cross: layers(names.cross, ".attentions"),
+        spatial: layers(names.spatial, ".attentions"),
+        temporal: layers(names.temporal, ".temp_attentions"),
+    }
+}
+
+impl VideoModel for TextToVideo {
+    fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error> {
+        let tokens = self.tokenizer.encode(&prompt.text)?;
+        let mut encoded =
+            EncodedPrompt { features: self.encode_ids(&tokens.ids), subjects: vec![], warnings: vec![] };
+        if tokens.truncated {
+            let (total, limit) = (tokens.total, tokens.ids.len());
+            encoded.warnings.push(format!(
+                "\"{}\" has {total} tokens and is cut off after {limit}: what stands at its end has no effect",
+                prompt.text
+            ));
+        }
+        for subject in &prompt.subjects {
+            let positions = subject_positions(&tokens, subject)?;
+            if subject_is_unknown(&tokens, &positions) {
+                encoded.warnings.push(format!(
+                    "the text encoder does not know the subject \"{}\": use another word for it",
+                    subject.text
+                ));
+            }
+            encoded.subjects.push(positions.into_iter().map(|position| position as i64).collect());
+        }
+        Ok(encoded)
+    }
+
+    fn encode_clip(&self, clip: &Clip) -> Latents {
+        let _no_gradients = tch::no_grad_guard();
+        let frames = clip.frames().to_device(self.device).to_kind(self.kind);
+        let latents = self.vae.encode(&frames) * self.vae.config().scaling_factor;
+        Latents::new(latents.permute([1, 0, 2, 3]).unsqueeze(0).contiguous())
+    }
+
+    fn decode_latents(&self, latents: &Latents) -> Clip {
+        let _no_gradients = tch::no_grad_guard();
+        let latents = latents.tensor().squeeze_dim(0).permute([1, 0, 2, 3]);
+        let frames = self.vae.decode(&(latents / self.vae.config().scaling_factor));
+        Clip::new(frames.to_kind(Kind::Float).to_device(Device::Cpu))
+    }
+
+    fn predict_noise(
+        &self,
+        latents: &Tensor,
+        timestep: i64,
+        features: &Tensor,
+        observer: &mut dyn AttentionObserver,
+    ) -> ControlFlow<(), Tensor> {
+        self.unet.forward(latents, timestep, features, observer)
+    }
+
+    fn guidance_layers(&self) -> &GuidanceLayers {
+        &self.guidance_layers
+    }
+
+    fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    fn noise(&self, frames: i64, height: i64, width: i64, seed: u64) -> Result<Latents, Error> {
+        self.check_size(frames, height, width)?;
+        let downscale = self.vae.config().downscale();
+        let channels = self.vae.config().latent_channels;
+        tch::manual_seed(seed as i64);
+        let shape = [1, channels, frames, height / downscale, width / downscale];
+        let noise = Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        Ok(Latents::new(noise.to_device(self.device).to_kind(self.kind)))
+    }
+
+    fn check_size(&self, frames: i64, height: i64, width: i64) -> Result<(), Error> {
+        let downscale = self.vae.config().downscale();
+        let smallest = downscale * self.smallest_side();
+        let fits = |side: i64| side >= smallest && side % downscale == 0;
+        if fits(height) && fits(width) && frames >= 1 {
+            return Ok(());
+        }
+        let near = |side: i64| ((side + downscale / 2) / downscale * downscale).max(smallest);
+        Err(Error::Size {
+            width,
+            height,
+            reason: format!("both sides must be multiples of {downscale}, {smallest} or more"),
+            try_width: near(width),
+            try_height: near(height),
+        })
+    }
+}
