@@ -1,0 +1,60 @@
+//! Writing animated GIFs.
+
+use std::io;
+use std::path::Path;
+
+use image::RgbImage;
+
+use crate::atomic;
+use crate::error::{Error, Result};
+use crate::ffmpeg::Ffmpeg;
+use crate::video;
+
+/// The highest rate that browsers play: shorter delays than two hundredths of a second they slow down to ten.
+const MOST_FPS: f64 = 50.0;
+
+/// Writes frames as a GIF that loops for ever, with one palette of up to 256 colours made for exactly these frames.
+///
+/// GIF counts time in hundredths of a second, so single delays are rounded, their sum is right. Rates over 50 frames
+/// per second leave frames out. `comment` is kept in the file as text. The file appears whole or not at all.
+///
+/// # Errors
+/// As [`video::write_mp4`].
+pub fn write_gif(
+    ffmpeg: &Ffmpeg,
+    path: &Path,
+    frames: &[RgbImage],
+    fps: f64,
+    comment: Option<&str>,
+) -> Result<()> {
+    let slower = if fps > MOST_FPS { format!("fps={MOST_FPS},") } else { String::new() };
+    let palette = "split[frames][sample];[sample]palettegen=stats_mode=full:reserve_transparent=0[palette];\
+                   [frames][palette]paletteuse=dither=sierra2_4a:diff_mode=rectangle";
+    atomic::write_with(path, |passing| {
+        video::encode(ffmpeg, path, passing, frames, fps, |command| {
+            command.args(["-vf", &format!("{slower}{palette}"), "-threads", "1"]);
+            command.args(["-fflags", "+bitexact", "-flags:v", "+bitexact", "-loop", "0", "-f", "gif"]);
+        })?;
+        match comment {
+            Some(comment) => add_comment(passing, comment)
+                .map_err(|source| Error::Unwritable { path: path.to_owned(), source }),
+            None => Ok(()),
+        }
+    })
+}
+
+/// Puts a comment block before the byte that ends the file.
+fn add_comment(path: &Path, comment: &str) -> io::Result<()> {
+    const TRAILER: u8 = 0x3B;
+    let mut bytes = std::fs::read(path)?;
+    if bytes.pop() != Some(TRAILER) {
+        return Err(io::Error::other("the file that ffmpeg wrote does not end as a GIF does"));
+    }
+    bytes.extend([0x21, 0xFE]);
+    for part in comment.as_bytes().chunks(255) {
+        bytes.push(part.len() as u8);
+        bytes.extend(part);
+    }
+    bytes.extend([0, TRAILER]);
+    std::fs::write(path, bytes)
+}

@@ -1,0 +1,181 @@
+//! Masks and attention maps laid over frames.
+
+use image::{Rgb, RgbImage};
+
+use crate::error::{Error, Result};
+use crate::text::mix;
+
+/// A map of values over a frame, in cells of its own resolution: a motion mask, or an attention map.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mask {
+    width: u32,
+    height: u32,
+    values: Vec<f32>,
+}
+
+impl Mask {
+    /// A map of `width` × `height` cells, `values` row by row, each clamped to 0..=1; what is not a number counts as 0.
+    ///
+    /// # Errors
+    /// [`Error::BadMask`] when the number of values is not `width` × `height`, or is 0.
+    pub fn new(width: u32, height: u32, mut values: Vec<f32>) -> Result<Self> {
+        if values.is_empty() || values.len() != width as usize * height as usize {
+            return Err(Error::BadMask { width, height, found: values.len() });
+        }
+        for value in &mut values {
+            *value = if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) };
+        }
+        Ok(Self { width, height, values })
+    }
+
+    /// As [`Mask::new`] for values of any range: divided by the largest, so that this one becomes 1.
+    ///
+    /// # Errors
+    /// As [`Mask::new`].
+    pub fn relative_to_largest(width: u32, height: u32, mut values: Vec<f32>) -> Result<Self> {
+        let largest = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f32::max);
+        if largest > 0.0 {
+            values.iter_mut().for_each(|value| *value /= largest);
+        }
+        Self::new(width, height, values)
+    }
+
+    /// Width in cells.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Height in cells.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// The values row by row, in 0..=1.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The value of the cell that covers a pixel's middle.
+    fn nearest(&self, x: u32, y: u32, (width, height): (u32, u32)) -> f32 {
+        let cell = |at: u32, pixels: u32, cells: u32| {
+            ((2 * u64::from(at) + 1) * u64::from(cells) / (2 * u64::from(pixels))) as usize
+        };
+        self.values[cell(y, height, self.height) * self.width as usize + cell(x, width, self.width)]
+    }
+
+    /// The value at a pixel's middle, blended from the four nearest cells' middles.
+    fn bilinear(&self, x: u32, y: u32, (width, height): (u32, u32)) -> f32 {
+        let place = |at: u32, pixels: u32, cells: u32| {
+            let place =
+                ((at as f32 + 0.5) * cells as f32 / pixels as f32 - 0.5).clamp(0.0, cells as f32 - 1.0);
+            let before = place.floor();
+            (before as usize, (before as usize + 1).min(cells as usize - 1), place - before)
+        };
+        let (left, right, across) = place(x, width, self.width);
+        let (above, below, down) = place(y, height, self.height);
+        let row = |row: usize| {
+            let at = |column: usize| self.values[row * self.width as usize + column];
+            at(left) * (1.0 - across) + at(right) * across
+        };
+        row(above) * (1.0 - down) + row(below) * down
+    }
+}
+
+/// How strongly a mask of 1 tints what is under it.
+const TINT: f32 = 0.45;
+
+/// The frame with the mask laid over it in `color`: tinted by the mask's value, with an outline around the cells of
+/// one half or more. Cells are drawn as they are, without smoothing, so that the mask's resolution shows.
+///
+/// Enlarge small frames before ([`crate::picture::enlarge`]), so that the outline stays thin.
+pub fn overlay(frame: &RgbImage, mask: &Mask, color: Rgb<u8>) -> RgbImage {
+    let size = frame.dimensions();
+    let thickness = (size.0.min(size.1) / 160).max(1);
+    let inside = |x: u32, y: u32| mask.nearest(x, y, size) >= 0.5;
+    RgbImage::from_fn(size.0, size.1, |x, y| {
+        let near = |at: u32, end: u32| at.saturating_sub(thickness)..=(at + thickness).min(end - 1);
+        let outline = inside(x, y)
+            && near(y, size.1)
+                .any(|row| near(x, size.0).any(|column| (row != y || column != x) && !inside(column, row)));
+        let share = if outline { 1.0 } else { TINT * mask.nearest(x, y, size) };
+        mix(*frame.get_pixel(x, y), color, share)
+    })
+}
+
+/// The frame with an attention map laid over it as a heat map, smoothed between cells: black over purple and orange to
+/// pale yellow (matplotlib's "inferno"). `opacity` in 0..=1 says how much of the frame it hides.
+pub fn heat(frame: &RgbImage, map: &Mask, opacity: f32) -> RgbImage {
+    let size = frame.dimensions();
+    RgbImage::from_fn(size.0, size.1, |x, y| {
+        mix(*frame.get_pixel(x, y), inferno(map.bilinear(x, y, size)), opacity)
+    })
+}
+
+/// The colour of a value in 0..=1 in the map "inferno", by a polynomial that keeps within about 1 % of it.
+pub fn inferno(value: f32) -> Rgb<u8> {
+    /// Red, green and blue coefficients from the constant upwards.
+    const COEFFICIENTS: [[f32; 7]; 3] = [
+        [0.000_219, 0.106_513, 11.602_493, -41.703_996, 77.162_936, -71.319_428, 25.131_126],
+        [0.001_651, 0.563_956, -3.972_854, 17.436_399, -33.402_359, 32.626_064, -12.242_669],
+        [-0.019_481, 3.932_712, -15.942_394, 44.354_145, -81.807_309, 73.209_520, -23.070_325],
+    ];
+    let value = value.clamp(0.0, 1.0);
+    Rgb(COEFFICIENTS.map(|channel| {
+        let sum = channel.iter().rev().fold(0.0, |sum, coefficient| sum * value + coefficient);
+        (sum.clamp(0.0, 1.0) * 255.0).round() as u8
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RED: Rgb<u8> = Rgb([255, 0, 0]);
+
+    #[test]
+    fn cells_keep_their_borders() {
+        let frame = RgbImage::from_pixel(40, 20, Rgb([0, 0, 100]));
+        let laid = overlay(&frame, &Mask::new(4, 2, vec![0., 0., 0., 0., 0., 1., 0., 0.]).unwrap(), RED);
+        assert_eq!(laid.dimensions(), (40, 20));
+        assert_eq!(laid.get_pixel(9, 15).0, [0, 0, 100], "beside the cell");
+        assert_eq!(laid.get_pixel(10, 15).0, [255, 0, 0], "its left edge");
+        assert_eq!(laid.get_pixel(15, 10).0, [255, 0, 0], "its upper edge");
+        assert_eq!(laid.get_pixel(15, 15).0, [115, 0, 55], "its inside");
+        assert_eq!(laid.get_pixel(15, 19).0, [115, 0, 55], "the frame's edge is no edge of the mask");
+        assert_eq!(laid.get_pixel(20, 15).0, [0, 0, 100], "beyond it");
+    }
+
+    #[test]
+    fn masks_of_other_shapes_cover_the_frame() {
+        let frame = RgbImage::new(7, 5);
+        for (width, height) in [(1, 1), (3, 2), (7, 5), (20, 30)] {
+            let mask = Mask::new(width, height, vec![1.0; (width * height) as usize]).unwrap();
+            assert!(overlay(&frame, &mask, RED).pixels().all(|pixel| pixel.0 == [115, 0, 0]));
+            assert!(heat(&frame, &mask, 1.0).pixels().all(|pixel| *pixel == inferno(1.0)));
+        }
+    }
+
+    #[test]
+    fn values_are_made_sound() {
+        let mask = Mask::new(4, 1, vec![f32::NAN, -1.0, 0.25, f32::INFINITY]).unwrap();
+        assert_eq!(mask.values(), [0.0, 0.0, 0.25, 1.0]);
+        let relative = Mask::relative_to_largest(3, 1, vec![0.01, 0.02, f32::NAN]).unwrap();
+        assert_eq!(relative.values(), [0.5, 1.0, 0.0]);
+        assert_eq!(Mask::relative_to_largest(2, 1, vec![0.0; 2]).unwrap().values(), [0.0, 0.0]);
+        assert!(matches!(Mask::new(2, 2, vec![0.0; 3]), Err(Error::BadMask { found: 3, .. })));
+        assert!(Mask::new(0, 0, vec![]).is_err());
+    }
+
+    #[test]
+    fn inferno_is_that_of_matplotlib() {
+        for (value, expected) in
+            [(0.0, [0, 0, 4]), (0.25, [87, 16, 110]), (0.5, [188, 55, 84]), (1.0, [252, 255, 164])]
+        {
+            let found = inferno(value).0;
+            assert!(
+                found.iter().zip(expected).all(|(a, b): (&u8, u8)| a.abs_diff(b) <= 6),
+                "{value}: {found:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Single pictures: enlarging them to be looked at, and writing them.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::imageops::{self, FilterType};
+use image::{ImageFormat, RgbImage};
+
+use crate::atomic;
+use crate::error::{Error, Result};
+
+/// Writes a picture as PNG, whole or not at all.
+///
+/// # Errors
+/// [`Error::Unwritable`], and [`Error::NothingToDraw`] for a picture without pixels.
+pub fn write_png(path: &Path, picture: &RgbImage) -> Result<()> {
+    if picture.is_empty() {
+        return Err(Error::NothingToDraw { what: path.display().to_string() });
+    }
+    let mut bytes = Cursor::new(Vec::new());
+    picture
+        .write_to(&mut bytes, ImageFormat::Png)
+        .map_err(|error| Error::Encode { path: path.to_owned(), reason: error.to_string() })?;
+    atomic::write_atomically(path, bytes.get_ref())
+}
+
+/// The picture enlarged by the smallest whole factor that makes its shorter side `shortest` pixels or more.
+///
+/// Larger pictures, and those without pixels, are copied unchanged.
+pub fn enlarge(picture: &RgbImage, shortest: u32) -> RgbImage {
+    let side = picture.width().min(picture.height());
+    if side == 0 || side >= shortest {
+        return picture.clone();
+    }
+    let factor = shortest.div_ceil(side);
+    imageops::resize(picture, picture.width() * factor, picture.height() * factor, FilterType::CatmullRom)
+}

@@ -1,0 +1,204 @@
+//! Reading a clip: from a video file, an animated or still image, or a folder of images.
+
+mod alpha;
+mod film;
+mod folder;
+mod pam;
+mod rate;
+mod shortage;
+mod webp;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use image::{ImageFormat, RgbImage};
+
+use crate::error::{Error, Result};
+use crate::ffmpeg::Ffmpeg;
+use crate::fit::Fit;
+pub use shortage::Shortage;
+
+/// Frames per second that images are taken to have which say nothing about time.
+pub const IMAGE_FPS: f64 = 8.0;
+
+/// Which frames to read, and how to bring them to a size.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadOptions {
+    /// Where to begin, in seconds from the first frame; 0 or more.
+    pub start: f64,
+    /// How many frames to keep; 1 or more.
+    pub frames: usize,
+    /// Keep one frame of so many, the first included; 1 or more.
+    pub every: usize,
+    /// What to do about another aspect ratio.
+    pub fit: Fit,
+    /// Width of the kept frames in pixels; 1 or more.
+    pub width: u32,
+    /// Height of the kept frames in pixels; 1 or more.
+    pub height: u32,
+    /// Frames per second of a folder of images; more than 0.
+    pub image_fps: f64,
+}
+
+impl ReadOptions {
+    /// The first `frames` frames, cropped to `width` × `height` pixels.
+    pub fn new(frames: usize, width: u32, height: u32) -> Self {
+        Self { start: 0.0, frames, every: 1, fit: Fit::default(), width, height, image_fps: IMAGE_FPS }
+    }
+
+    fn check(&self) -> Result<()> {
+        let bad = |name, found: String, expected| Err(Error::BadSetting { name, found, expected });
+        if !(self.start >= 0.0 && self.start.is_finite()) {
+            return bad("--start", self.start.to_string(), "seconds, 0 or more");
+        }
+        if !(self.image_fps > 0.0 && self.image_fps <= 1000.0) {
+            return bad("--fps", self.image_fps.to_string(), "frames per second over 0, up to 1000");
+        }
+        let counts = [("--frames", self.frames), ("--every", self.every)];
+        let sides = [("--width", self.width as usize), ("--height", self.height as usize)];
+        match counts.into_iter().chain(sides).find(|(_, value)| *value == 0) {
+            Some((name, value)) => bad(name, value.to_string(), "a whole number, 1 or more"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Frames of one size, evenly spaced in time.
+#[derive(Debug, Clone)]
+pub struct Clip {
+    /// The kept frames, in order, as many and as large as [`ReadOptions`] asked for.
+    pub frames: Vec<RgbImage>,
+    /// Frames per second of the kept frames: the source's rate over [`ReadOptions::every`].
+    pub fps: f64,
+    /// Frames per second of the source.
+    pub source_fps: f64,
+    /// The source's own width in pixels, upright and with square pixels.
+    pub source_width: u32,
+    /// The source's own height in pixels, upright and with square pixels.
+    pub source_height: u32,
+}
+
+/// What a source is like before anything is asked of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SourceInfo {
+    /// Width in pixels, upright and with square pixels.
+    pub width: u32,
+    /// Height in pixels, upright and with square pixels.
+    pub height: u32,
+    /// Frames per second.
+    pub fps: f64,
+}
+
+/// Reads frames of a video, an animated image or a folder of images.
+///
+/// - Folders: their images in natural order (`frame2` before `frame10`), all of one size, hidden files left out.
+/// - A rotation that a phone noted down is carried out, non-square pixels are made square.
+/// - Transparent places are laid over black.
+/// - A variable frame rate is made constant at the usual distance between two frames (the median), as the method counts
+///   frames, not seconds: a frame that stands longer is repeated, one that comes too early is dropped.
+/// - Colours are taken as standard range; HDR is not tone-mapped.
+///
+/// Of a long video only what is needed is decoded, one frame at a time.
+///
+/// # Errors
+/// [`Error::BadSetting`], [`Error::SourceMissing`], [`Error::SourceUnreadable`], [`Error::NotAVideo`],
+/// [`Error::NoFrames`], [`Error::NoImages`], [`Error::BadImage`], [`Error::MixedSizes`], and
+/// [`Error::TooFewFrames`], which says how many there are and what to lower.
+pub fn read(ffmpeg: &Ffmpeg, path: &Path, options: &ReadOptions) -> Result<Clip> {
+    options.check()?;
+    match kind_of(path)? {
+        Kind::Film => film::read(ffmpeg, path, options),
+        Kind::WebP => webp::read(path, options),
+        Kind::Still => folder::read_images(path, &[path.to_owned()], options),
+        Kind::Folder => folder::read_images(path, &folder::images_in(path)?, options),
+    }
+}
+
+/// The source's own size and rate, without decoding more than its first frame. `image_fps` as in [`ReadOptions`].
+///
+/// # Errors
+/// As [`read`], but for those about settings and the number of frames.
+pub fn probe(ffmpeg: &Ffmpeg, path: &Path, image_fps: f64) -> Result<SourceInfo> {
+    match kind_of(path)? {
+        Kind::Film => film::probe(ffmpeg, path),
+        Kind::WebP => webp::probe(path, image_fps),
+        Kind::Still => folder::probe_images(&[path.to_owned()], image_fps),
+        Kind::Folder => folder::probe_images(&folder::images_in(path)?, image_fps),
+    }
+}
+
+/// Who reads a source.
+enum Kind {
+    /// ffmpeg.
+    Film,
+    /// The image decoder, as most ffmpegs cannot read animated ones.
+    WebP,
+    /// The image decoder: one picture.
+    Still,
+    /// The image decoder: many pictures.
+    Folder,
+}
+
+/// Tells by the content who reads a source, and refuses what cannot be one.
+fn kind_of(path: &Path) -> Result<Kind> {
+    let unreadable = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::SourceMissing { path: path.to_owned() },
+        _ => Error::SourceUnreadable { path: path.to_owned(), source },
+    };
+    if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
+        return Ok(Kind::Folder);
+    }
+    let mut head = Vec::new();
+    File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head)).map_err(unreadable)?;
+    let not_a_video = |reason: &str| Err(Error::NotAVideo { path: path.to_owned(), reason: reason.into() });
+    if head.is_empty() {
+        return not_a_video("it is empty (0 bytes)");
+    }
+    // ffmpeg would draw some texts as video, and follow playlists to other files.
+    if is_text(&head) && !head.starts_with(b"YUV4MPEG2") {
+        return not_a_video("it is a text file");
+    }
+    Ok(match image::guess_format(&head) {
+        Ok(ImageFormat::WebP) => Kind::WebP,
+        Ok(ImageFormat::Png) if is_animated_png(&head) => Kind::Film,
+        Ok(ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::Bmp | ImageFormat::Tiff) => Kind::Still,
+        _ => Kind::Film,
+    })
+}
+
+/// Whether the beginning of a file is text: UTF-8 (but for a character that is cut off), without control characters.
+fn is_text(head: &[u8]) -> bool {
+    let whole = match std::str::from_utf8(head) {
+        Ok(_) => head.len(),
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        Err(_) => return false,
+    };
+    whole > 0
+        && head[..whole]
+            .iter()
+            .all(|byte| *byte >= b' ' || matches!(byte, b'\t' | b'\n' | b'\r' | 0x0C | 0x1B))
+}
+
+/// Whether a PNG announces several frames before its first pixel.
+fn is_animated_png(head: &[u8]) -> bool {
+    let find = |name: &[u8]| head.windows(4).position(|window| window == name);
+    match (find(b"acTL"), find(b"IDAT")) {
+        (Some(animation), Some(pixels)) => animation < pixels,
+        (animation, _) => animation.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_told_from_video() {
+        assert!(is_text("a text, née café\r\n".as_bytes()));
+        assert!(is_text(&"é".repeat(9).as_bytes()[..17]), "a cut character is no reason");
+        assert!(!is_text(b"\0\0\0\x20ftypisom"));
+        assert!(!is_text(b"GIF89a\x10\0\x10\0"));
+        assert!(!is_text(&[0xFF, 0xFE, b'a']));
+    }
+}
