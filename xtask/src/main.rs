@@ -1,2 +1,86 @@
-//! Chores.
-fn main() {}
+//! The chores of this workspace: `cargo xtask help` lists them.
+//!
+//! Every chore that builds or runs something first makes sure that libtorch and ffmpeg are there ([`setup`]).
+
+mod arguments;
+mod ci;
+mod clip_vocabulary;
+mod demo;
+mod deny;
+mod ffmpeg;
+mod libtorch;
+mod parity;
+mod parity_cases;
+mod python;
+mod reference;
+mod run;
+mod setup;
+mod test;
+mod wheels;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::arguments::Arguments;
+use crate::workspace::Workspace;
+
+const HELP: &str = "\
+The chores of motionflow.
+
+Usage: cargo xtask <COMMAND>
+
+  setup                      bring libtorch and ffmpeg into .native/ (every other command does this by itself)
+  demo [--quick] [-- FLAGS]  transfer the motion of a shipped clip with the shipped model, into out/demo
+  run [--] ARGS              build and run the program `motionflow` with ARGS
+  test [ARGS]                run every test; ARGS go to `cargo test`
+  parity [--full] [NAME]...  compare with diffusers on freshly made cases; --full: slower shapes too
+  parity --committed         write the small cases under crates/motionflow/tests/cases/ anew
+  ci                         what must pass: fmt, clippy, cargo-deny, every test, the demo at few steps
+
+Environment:
+  LIBTORCH            a libtorch 2.11 of your own, instead of the one in .native/
+  MOTIONFLOW_FFMPEG   an ffmpeg of your own (else: FFMPEG, ffmpeg on PATH, one in .native/)
+  PYTHON              the Python 3 whose pip fetches the above (default: python3)
+  MOTIONFLOW_REFERENCE_PYTHON   `parity`: a Python that has torch and diffusers
+  MOTIONFLOW_REFERENCE_BPE      `parity`: CLIP's bpe_simple_vocab_16e6.txt.gz
+";
+
+fn main() -> ExitCode {
+    match chore() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn chore() -> Result<ExitCode> {
+    let mut arguments = Arguments::from_env();
+    let workspace = Workspace::find()?;
+    let Some(command) = arguments.next() else {
+        eprint!("{HELP}");
+        return Ok(ExitCode::from(2));
+    };
+    match command.as_str() {
+        "setup" => {
+            arguments.finish()?;
+            setup::setup(&workspace).map(|_| ExitCode::SUCCESS)
+        }
+        "demo" => demo::demo(&workspace, arguments),
+        "run" => run::run(&workspace, arguments),
+        "test" => test::test(&workspace, arguments),
+        "parity" => parity::parity(&workspace, arguments),
+        "ci" => {
+            arguments.finish()?;
+            ci::ci(&workspace)
+        }
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => bail!("there is no chore `{other}`; `cargo xtask help` lists them"),
+    }
+}

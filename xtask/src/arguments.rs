@@ -1,0 +1,52 @@
+//! The command line, taken apart from the left.
+
+use std::collections::VecDeque;
+
+use anyhow::{Result, bail};
+
+/// What is left of the command line.
+pub struct Arguments(VecDeque<String>);
+
+impl Arguments {
+    /// Those that this process was started with.
+    pub fn from_env() -> Self {
+        Self(std::env::args().skip(1).collect())
+    }
+
+    /// Takes the next one.
+    pub fn next(&mut self) -> Option<String> {
+        self.0.pop_front()
+    }
+
+    /// Takes the flag `name`, wherever it stands before a `--`; true if it was there.
+    pub fn flag(&mut self, name: &str) -> bool {
+        let position = self.0.iter().take_while(|a| *a != "--").position(|a| a == name);
+        position.is_some_and(|at| self.0.remove(at).is_some())
+    }
+
+    /// All that is left, without a leading `--`.
+    pub fn rest(mut self) -> Vec<String> {
+        if self.0.front().is_some_and(|a| a == "--") {
+            self.0.pop_front();
+        }
+        self.0.into()
+    }
+
+    /// All that is left, which must begin with `--` unless there is nothing.
+    pub fn after_dashes(self) -> Result<Vec<String>> {
+        match self.0.front() {
+            Some(first) if first != "--" => {
+                bail!("unknown argument `{first}`; `cargo xtask help` says what there is")
+            }
+            _ => Ok(self.rest()),
+        }
+    }
+
+    /// Nothing may be left.
+    pub fn finish(self) -> Result<()> {
+        match self.0.front() {
+            Some(first) => bail!("unknown argument `{first}`; `cargo xtask help` says what there is"),
+            None => Ok(()),
+        }
+    }
+}

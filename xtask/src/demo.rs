@@ -1,0 +1,48 @@
+//! `cargo xtask demo`: a motion, transferred from a shipped clip with the shipped model.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::arguments::Arguments;
+use crate::setup::{Environment, setup};
+use crate::workspace::{Workspace, exit_code, run};
+
+const SOURCE: &str = "assets/clips/car-arc.mp4";
+const SOURCE_PROMPT: &str = "a [car] on a road";
+const PROMPT: &str = "a [panda] in the snow";
+const OUT: &str = "out/demo";
+
+/// So few steps that the result says little, but every part has run.
+const QUICK: [&str; 4] = ["--steps", "4", "--guided-steps", "2"];
+const QUICK_OUT: &str = "out/demo-quick";
+
+/// Sets up, builds, transfers, and says where to look.
+pub fn demo(workspace: &Workspace, mut arguments: Arguments) -> Result<ExitCode> {
+    let quick = arguments.flag("--quick");
+    run_demo(&setup(workspace)?, quick, &arguments.after_dashes()?)
+}
+
+/// The transfer itself; `flags` go to the program after the demo's own.
+pub fn run_demo(environment: &Environment, quick: bool, flags: &[String]) -> Result<ExitCode> {
+    let out = if quick { QUICK_OUT } else { OUT };
+    let mut program = environment.program();
+    program.args(["transfer", "--source", SOURCE, "--source-prompt", SOURCE_PROMPT, "--prompt", PROMPT]);
+    program.args(["--output", out, "--force"]);
+    if quick {
+        program.args(QUICK);
+    }
+    let status = run(program.args(flags))?;
+    if status.success() && flags.is_empty() {
+        println!("\nLook at:");
+        println!("  {out}/contact-sheet.png   source, motion mask and result, frame by frame");
+        println!("  {out}/compare.mp4         the source beside the result");
+        println!("  {out}/masks.mp4           where the model saw the subject");
+        println!("  {out}/result.mp4, {out}/result.gif, {out}/loss.svg, {out}/run.toml");
+        println!(
+            "\nYour own: cargo xtask run -- transfer --source CLIP --source-prompt \"a [car] on a road\" \\"
+        );
+        println!("              --prompt \"a [panda] in the snow\" -o out/mine");
+    }
+    Ok(exit_code(status))
+}

@@ -1,0 +1,75 @@
+//! The shapes in which the Rust program is compared with diffusers.
+
+/// One case: a name and flags of `tools/reference/make_case.py`.
+pub struct Case {
+    /// The folder's name.
+    pub name: &'static str,
+    /// Flags that differ from the script's defaults.
+    pub flags: &'static [&'static str],
+    /// When it is run.
+    pub when: When,
+}
+
+/// When a case is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// By `cargo xtask parity`.
+    Always,
+    /// By `cargo xtask parity --full` only: slower.
+    Full,
+    /// It is small and lies in the repository: part of `cargo xtask test`.
+    Committed,
+}
+
+const fn always(name: &'static str, flags: &'static [&'static str]) -> Case {
+    Case { name, flags, when: When::Always }
+}
+
+const fn full(name: &'static str, flags: &'static [&'static str]) -> Case {
+    Case { name, flags, when: When::Full }
+}
+
+const fn committed(name: &'static str, flags: &'static [&'static str]) -> Case {
+    Case { name, flags, when: When::Committed }
+}
+
+const WORDS: &str = "a [shiny red sports car] driving on a road";
+const OTHER_WORDS: &str = "a [very old camel] in the desert";
+const NOT_ASCII: &str = "ein [großer Elefant] läuft über die Brücke — ☃";
+const NOT_ASCII_EITHER: &str = "ein [weißer Bär] im Café, 漫画 style 🐼";
+
+/// Every case.
+#[rustfmt::skip]
+pub const CASES: &[Case] = &[
+    always("default", &["--seed", "0"]),
+    always("odd-5x7", &["--seed", "1", "--latent", "5x7", "--frames", "3"]),
+    always("three-levels", &["--seed", "2", "--blocks", "32,64,96"]),
+    always("four-levels-odd", &["--seed", "3", "--blocks", "16,32,48,64", "--latent", "9x13", "--frames", "3"]),
+    always("two-layers", &["--seed", "4", "--layers", "2"]),
+    always("attention-on-the-last-level", &["--seed", "5", "--plain-last", "0"]),
+    always("one-level", &["--seed", "6", "--blocks", "32", "--plain-last", "0"]),
+    always("head-dim-8-groups-4", &["--seed", "7", "--head-dim", "8", "--groups", "4"]),
+    always("head-dim-24-groups-16", &["--seed", "8", "--blocks", "48,96", "--head-dim", "24", "--groups", "16", "--context", "32"]),
+    always("bin", &["--seed", "9", "--layout", "bin"]),
+    always("legacy-pad", &["--seed", "10", "--layout", "legacy", "--pad-token", "!"]),
+    always("words", &["--seed", "11", "--source-prompt", WORDS, "--prompt", OTHER_WORDS]),
+    always("not-ascii", &["--seed", "12", "--source-prompt", NOT_ASCII, "--prompt", NOT_ASCII_EITHER]),
+    always("empty-negative-prompt", &["--seed", "13", "--negative-prompt", "", "--pad-token", "!"]),
+    always("one-frame", &["--seed", "14", "--frames", "1"]),
+    always("quick-gelu", &["--seed", "15", "--text-act", "quick_gelu", "--text-layers", "3", "--vae-blocks", "16,16,32"]),
+    full("zeroscope-like", &["--seed", "20", "--blocks", "64,128,256,256", "--layers", "2", "--head-dim", "64", "--groups", "32",
+        "--context", "128", "--latent", "10x18", "--frames", "8", "--vae-blocks", "32,64,64,64", "--vae-groups", "32", "--layout", "legacy", "--pad-token", "!"]),
+    full("many-frames", &["--seed", "21", "--frames", "17", "--latent", "7x16"]),
+    full("four-levels-two-layers-no-plain", &["--seed", "22", "--blocks", "32,32,64,64", "--layers", "2", "--plain-last", "0", "--latent", "11x5"]),
+    full("more-steps", &["--seed", "23", "--steps", "20", "--guided-steps", "10", "--lr", "50"]),
+    committed("tiny", &["--seed", "30", "--vocabulary", "300", "--blocks", "8,16", "--head-dim", "4", "--context", "8",
+        "--vae-blocks", "4,8", "--vae-groups", "4"]),
+    committed("tiny-odd-words", &["--seed", "34", "--vocabulary", "300", "--blocks", "8,8,16", "--head-dim", "4", "--groups", "4", "--context", "8",
+        "--vae-blocks", "4,8", "--vae-groups", "2", "--latent", "5x7", "--frames", "3", "--sharpness", "12",
+        "--source-prompt", "ein [Bär] läuft über die Brücke — ☃", "--prompt", "ein [süßes Lama] im Café, 漫画 style 🐼"]),
+    committed("tiny-legacy-pad", &["--seed", "32", "--vocabulary", "300", "--blocks", "8,16", "--head-dim", "4", "--groups", "4", "--context", "8",
+        "--vae-blocks", "4,8", "--vae-groups", "2", "--sharpness", "12", "--frames", "2", "--layout", "legacy", "--pad-token", "!",
+        "--text-act", "quick_gelu", "--negative-prompt", "", "--source-prompt", WORDS, "--prompt", OTHER_WORDS]),
+    committed("tiny-one-frame", &["--seed", "33", "--vocabulary", "300", "--blocks", "4,8", "--head-dim", "4", "--groups", "4", "--context", "8",
+        "--vae-blocks", "4,4,8", "--vae-groups", "2", "--frames", "1", "--plain-last", "0", "--layers", "2", "--layout", "bin"]),
+];
