@@ -18,6 +18,7 @@ pub mod model;
 pub mod nets;
 pub mod observer;
 pub mod parity;
+mod plain_attention;
 pub mod prompt;
 pub mod schedule;
 pub mod settings;

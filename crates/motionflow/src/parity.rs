@@ -19,6 +19,7 @@ use crate::losses::{LossWeights, guidance_loss};
 use crate::model::{EncodedPrompt, GuidanceLayer, VideoModel};
 use crate::nets::attention::NoObserver;
 use crate::observer::MapKeeper;
+use crate::plain_attention::PlainAttention;
 use crate::prompt::Prompt;
 use crate::settings::Settings;
 use crate::text_to_video::TextToVideo;
@@ -152,9 +153,10 @@ fn recompute(
     comparisons.push(names("guidance_layers/temporal", &layers.temporal, &case.guidance_layers.temporal));
 
     nets(model, inputs, &target, &mut ours)?;
+    let plain_attention = PlainAttention::new(model);
     let clean = Latents::new(inputs.tensor("z0")?);
-    let inversion = invert(model, &clean, &source, &settings, &mut |_| ())?;
-    first_update(model, &inversion, &target, &settings, &mut ours);
+    let inversion = invert(&plain_attention, &clean, &source, &settings, &mut |_| ())?;
+    first_update(&plain_attention, &inversion, &target, &settings, &mut ours);
     for (timestep, subjects) in &inversion.masks.at {
         for (layer, mask) in subjects.iter().flatten() {
             ours.insert(format!("mask/{timestep}/{layer}"), mask.to_kind(Kind::Uint8));
@@ -162,7 +164,7 @@ fn recompute(
     }
     let sample = |settings: &Settings| {
         let masks = Some(&inversion.masks);
-        generate(model, &inversion.latents, masks, &target, &negative, settings, &mut |_| ())
+        generate(&plain_attention, &inversion.latents, masks, &target, &negative, settings, &mut |_| ())
     };
     let plain = sample(&Settings { updates: false, ..settings.clone() })?;
     let guided = sample(&settings)?;
@@ -209,7 +211,7 @@ fn nets(
 
 /// The losses and the gradient of the first guided update, all three losses taken whatever their weights.
 fn first_update(
-    model: &TextToVideo,
+    model: &dyn VideoModel,
     inversion: &Inversion,
     target: &EncodedPrompt,
     settings: &Settings,

@@ -84,6 +84,6 @@ impl TransformerTemporal {
         let hidden = hidden.permute([0, 3, 4, 2, 1]).reshape([batch * height * width, frames, channels]);
         let hidden = self.block.forward(&self.proj_in.forward(&hidden), None, observer)?;
         let hidden = self.proj_out.forward(&hidden).view([batch, height, width, frames, channels]);
-        ControlFlow::Continue(hidden.permute([0, 3, 4, 1, 2]).reshape(size) + x)
+        ControlFlow::Continue(hidden.permute([0, 3, 4, 1, 2]).contiguous().reshape(size) + x)
     }
 }

@@ -50,6 +50,6 @@ impl Transformer2D {
         let hidden = self.norm.forward(x).permute([0, 2, 3, 1]).reshape([frames, -1, channels]);
         let hidden = self.block.forward(&self.proj_in.forward(&hidden), Some(text), observer)?;
         let hidden = self.proj_out.forward(&hidden).view([frames, size[2], size[3], channels]);
-        ControlFlow::Continue(hidden.permute([0, 3, 1, 2]) + x)
+        ControlFlow::Continue(hidden.permute([0, 3, 1, 2]).contiguous() + x)
     }
 }

@@ -125,7 +125,9 @@ impl UNet3D {
         let size = latents.size();
         let (batch, frames, height, width) = (size[0], size[2], size[3], size[4]);
         let features = timestep_features(timestep, self.config.block_out_channels[0], latents.device());
-        let time = self.time_embedding.forward(&features.to_kind(latents.kind()));
+        let features = features.to_kind(latents.kind()).expand([batch, -1], false);
+        let time =
+            self.time_embedding.forward(&features).repeat_interleave_self_int(frames, 0, batch * frames);
         let conditions = Conditions {
             time: &time,
             text: &text.repeat_interleave_self_int(frames, 0, batch * frames),

@@ -1,0 +1,89 @@
+//! A model whose guidance layers never use fused attention, as the reference of the method computes them.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use tch::Tensor;
+
+use crate::clip::Clip;
+use crate::error::Error;
+use crate::latents::Latents;
+use crate::model::{EncodedPrompt, GuidanceLayers, VideoModel};
+use crate::nets::attention::AttentionObserver;
+use crate::prompt::Prompt;
+use crate::schedule::Schedule;
+
+/// Another model with plain softmax(Q·Kᵀ/√d)·V in all guidance layers. The result is the same but for rounding; over
+/// many steps rounding grows, and a comparison with the reference is sharper without it.
+pub(crate) struct PlainAttention<'a, M: VideoModel> {
+    model: &'a M,
+    layers: BTreeSet<&'a str>,
+}
+
+impl<'a, M: VideoModel> PlainAttention<'a, M> {
+    pub(crate) fn new(model: &'a M) -> Self {
+        let layers = model.guidance_layers();
+        let all = layers.cross.iter().chain(&layers.spatial).chain(&layers.temporal);
+        Self { model, layers: all.map(|layer| layer.name.as_str()).collect() }
+    }
+}
+
+/// Wants the probabilities of all guidance layers and passes on those that the observer behind it wants.
+struct Plain<'a> {
+    layers: &'a BTreeSet<&'a str>,
+    observer: &'a mut dyn AttentionObserver,
+}
+
+impl AttentionObserver for Plain<'_> {
+    fn wants(&self, layer: &str) -> bool {
+        self.layers.contains(layer) || self.observer.wants(layer)
+    }
+
+    fn observe(&mut self, layer: &str, probabilities: Tensor) -> ControlFlow<()> {
+        if self.observer.wants(layer) {
+            return self.observer.observe(layer, probabilities);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl<M: VideoModel> VideoModel for PlainAttention<'_, M> {
+    fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error> {
+        self.model.encode_prompt(prompt)
+    }
+
+    fn encode_clip(&self, clip: &Clip) -> Latents {
+        self.model.encode_clip(clip)
+    }
+
+    fn decode_latents(&self, latents: &Latents) -> Clip {
+        self.model.decode_latents(latents)
+    }
+
+    fn predict_noise(
+        &self,
+        latents: &Tensor,
+        timestep: i64,
+        features: &Tensor,
+        observer: &mut dyn AttentionObserver,
+    ) -> ControlFlow<(), Tensor> {
+        let mut plain = Plain { layers: &self.layers, observer };
+        self.model.predict_noise(latents, timestep, features, &mut plain)
+    }
+
+    fn guidance_layers(&self) -> &GuidanceLayers {
+        self.model.guidance_layers()
+    }
+
+    fn schedule(&self) -> &Schedule {
+        self.model.schedule()
+    }
+
+    fn noise(&self, frames: i64, height: i64, width: i64, seed: u64) -> Result<Latents, Error> {
+        self.model.noise(frames, height, width, seed)
+    }
+
+    fn check_size(&self, frames: i64, height: i64, width: i64) -> Result<(), Error> {
+        self.model.check_size(frames, height, width)
+    }
+}
