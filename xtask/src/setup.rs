@@ -57,7 +57,7 @@ pub fn cargo(workspace: &Workspace, subcommand: &str) -> Command {
 }
 
 fn compiler() -> Result<()> {
-    let named = std::env::var_os("CXX").is_some();
+    let named = std::env::var_os("CXX").is_some_and(|name| !name.is_empty());
     if !named && !["c++", "g++", "clang++"].iter().any(|name| on_path(name).is_some()) {
         bail!(
             "no C++ compiler is on PATH, and the bindings to libtorch need one: install g++ or clang++, or set CXX"

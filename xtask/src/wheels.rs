@@ -1,6 +1,6 @@
 //! Pinned wheels, unpacked into a folder of `.native/`: whole or not at all.
 //!
-//! pip unpacks into `NAME.partial`, which becomes `NAME` by one rename when everything is there and has been checked.
+//! pip unpacks into `NAME.partial-PID/new`, which becomes `NAME` by one rename when all is there and has been checked.
 //! A stamp inside names what was installed, so that new pins replace an old folder. A file lock keeps two xtasks
 //! apart, and the kernel drops it when a process dies, so that nothing is ever left locked.
 
@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::python::python;
-use crate::workspace::{Workspace, run};
+use crate::workspace::Workspace;
 
 const STAMP: &str = "xtask-wheels.txt";
 
@@ -55,8 +55,10 @@ impl Wheels {
                 self.instead
             );
         }
-        let partial = native.join(format!("{}.partial", self.folder));
-        remove(&partial)?; // of a run that was cut
+        let prefix = format!("{}.partial-", self.folder);
+        remove_partial(&native, &prefix)?; // of a run that was cut
+        // The number keeps a pip that outlived its xtask out of the new folder.
+        let partial = native.join(format!("{prefix}{}", std::process::id()));
         let installed = self.install(&native, &partial).and_then(|new| replace(&folder, &new, &partial));
         let cleaned = remove(&partial);
         installed.with_context(|| format!("{} could not be set up", self.what))?;
@@ -119,8 +121,9 @@ impl Wheels {
         pip.arg("--require-hashes").arg("--requirement").arg(&requirements).arg("--target").arg(&new);
         pip.env("PIP_ROOT_USER_ACTION", "ignore"); // nothing of the system is touched
         pip.env("TMPDIR", &temporary); // pip unpacks there first: on the same disk, so that it can rename
+        pip.stdout(std::io::stderr()); // stdout is for what the chore itself prints
         eprintln!("fetching {} into {}", self.what, native.join(self.folder).display());
-        if !run(&mut pip)?.success() {
+        if !pip.status().context("cannot start pip")?.success() {
             bail!(
                 "pip failed (its message is above): see that the network works and that the disk has {} MiB free, \
                  then run the same command again; or {}",
@@ -154,6 +157,16 @@ fn remove(folder: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn remove_partial(native: &Path, prefix: &str) -> Result<()> {
+    for entry in fs::read_dir(native).with_context(|| format!("cannot list {}", native.display()))? {
+        let entry = entry.with_context(|| format!("cannot list {}", native.display()))?;
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes the lock; it is held as long as the file lives.
