@@ -1,7 +1,31 @@
 //! CLIP's tokenizer: byte-level byte-pair encoding over lower-case text, as transformers' `CLIPTokenizer` has it.
+//!
+//! It is made from `vocab.json` and `merges.txt`. `tokenizer_config.json` and `special_tokens_map.json` name the begin,
+//! end, unknown and pad tokens and the length to pad to; either may be missing. A special token that stands in a text
+//! is that token and not its letters: with the pad token `!`, as ZeroScope has it, every `!` of a prompt is padding,
+//! in transformers and here.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokenizers::models::bpe::{BPE, Merges, Vocab};
+use tokenizers::normalizers::{Lowercase, NFC, Replace, replace::ReplacePattern};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{AddedToken, SplitDelimiterBehavior, normalizers, pre_tokenizers};
+
+/// What CLIP cuts a text into before any merging; what matches nothing here, space, is dropped.
+const WORDS: &str =
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+
+/// The length to pad to where `tokenizer_config.json` gives none, or transformers' mark for none (10^30): CLIP's.
+const DEFAULT_LENGTH: usize = 77;
+
+/// More than any CLIP's; larger numbers are no lengths.
+const MAX_LENGTH: f64 = 65_536.0;
 
 /// Why a tokenizer could not be made, or a text not be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +36,15 @@ pub enum TokenizerError {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with it, and where.
+        message: String,
+    },
+    /// The vocabulary, the merges or the special tokens contradict each other.
+    #[error("{}: {message}", folder.display())]
+    Inconsistent {
+        /// The tokenizer's folder.
+        folder: PathBuf,
+        /// What does not fit.
         message: String,
     },
     /// The tokenizers library could not encode a text.
@@ -21,8 +53,15 @@ pub enum TokenizerError {
 }
 
 /// A tokenizer; see [`Tokenizer::from_folder`].
+#[derive(Debug, Clone)]
 pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
     max_length: usize,
+    begin: i64,
+    end: i64,
+    pad: i64,
+    /// The unknown token and its id.
+    unknown: (String, i64),
 }
 
 /// A text as the text encoder gets it.
@@ -40,24 +79,218 @@ pub struct Tokens {
     pub text_used: usize,
     /// Positions in `ids`, before the padding, of tokens that the vocabulary does not have.
     pub unknown: Vec<usize>,
-    /// Bytes of the text that each token before the padding stands for; empty for the begin and end tokens.
+    /// Bytes of the text that each token before the padding stands for; empty for the begin and end tokens. A letter of
+    /// several tokens is the range of each of them.
     pub offsets: Vec<Range<usize>>,
 }
 
 impl Tokenizer {
-    /// Reads `vocab.json`, `merges.txt`, `special_tokens_map.json` and `tokenizer_config.json`.
+    /// Reads `vocab.json`, `merges.txt` and, where they exist, `tokenizer_config.json` and `special_tokens_map.json`.
     ///
     /// # Errors
-    /// [`TokenizerError::File`].
+    /// [`TokenizerError::File`] and [`TokenizerError::Inconsistent`].
     pub fn from_folder(folder: &Path) -> Result<Self, TokenizerError> {
-        Err(TokenizerError::File { path: folder.to_path_buf(), message: "not yet".into() })
+        let inconsistent =
+            |message: String| TokenizerError::Inconsistent { folder: folder.to_path_buf(), message };
+        let library = |error: tokenizers::Error| inconsistent(error.to_string());
+        let vocabulary: BTreeMap<String, u32> =
+            parse(&folder.join("vocab.json"), &read(&folder.join("vocab.json"))?)?;
+        let merges = read_merges(&folder.join("merges.txt"))?;
+        let config = Config::read(folder)?;
+        let bpe = BPE::builder()
+            .vocab_and_merges(vocabulary.into_iter().collect::<Vocab>(), merges)
+            .unk_token(config.unknown.content.clone())
+            .continuing_subword_prefix(String::new())
+            .end_of_word_suffix("</w>".to_owned())
+            .build()
+            .map_err(library)?;
+
+        let mut inner = tokenizers::Tokenizer::new(bpe);
+        let one_space = Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ").map_err(library)?;
+        inner.with_normalizer(Some(normalizers::Sequence::new(vec![
+            NFC.into(),
+            one_space.into(),
+            Lowercase.into(),
+        ])));
+        let words = SplitPattern::Regex(WORDS.to_owned());
+        let words = Split::new(words, SplitDelimiterBehavior::Removed, true).map_err(library)?;
+        inner.with_pre_tokenizer(Some(pre_tokenizers::sequence::Sequence::new(vec![
+            words.into(),
+            ByteLevel::new(false, true, true).into(),
+        ])));
+        inner.add_tokens(&config.added);
+
+        let id = |token: &AddedToken| {
+            let id = inner.get_vocab(true).get(&token.content).copied().map(i64::from);
+            id.ok_or_else(|| inconsistent(format!("vocab.json lacks the special token `{}`", token.content)))
+        };
+        let (begin, end, pad) = (id(&config.begin)?, id(&config.end)?, id(&config.pad)?);
+        let unknown = (config.unknown.content.clone(), id(&config.unknown)?);
+        Ok(Self { max_length: config.max_length, begin, end, pad, unknown, inner })
     }
 
-    /// Encodes a text.
+    /// How many tokens a text is padded or cut to.
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// How many ids there are; each id is less.
+    pub fn vocabulary_size(&self) -> usize {
+        self.inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1)
+    }
+
+    /// Encodes a text: begin token, the text, end token, padding. A text that is too long loses its end.
     ///
     /// # Errors
     /// [`TokenizerError::Encode`].
-    pub fn encode(&self, _text: &str) -> Result<Tokens, TokenizerError> {
-        Err(TokenizerError::Encode(format!("not yet {}", self.max_length)))
+    pub fn encode(&self, text: &str) -> Result<Tokens, TokenizerError> {
+        let encoding =
+            self.inner.encode(text, false).map_err(|error| TokenizerError::Encode(error.to_string()))?;
+        let total = encoding.len() + 2;
+        let kept = encoding.len().min(self.max_length - 2);
+        let ranges: Vec<_> = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
+        let text_used = ranges.get(kept).map_or(text.len(), |cut_off| cut_off.start);
+
+        let mut ids = vec![self.begin];
+        ids.extend(encoding.get_ids()[..kept].iter().map(|&id| i64::from(id)));
+        ids.push(self.end);
+        let mut offsets = vec![0..0];
+        offsets.extend_from_slice(&ranges[..kept]);
+        offsets.push(text_used..text_used);
+
+        let length = ids.len();
+        let (unknown, unknown_id) = &self.unknown;
+        let is_unknown =
+            |&i: &usize| ids[i] == *unknown_id && text.get(offsets[i].clone()) != Some(unknown.as_str());
+        let unknown = (1..length - 1).filter(is_unknown).collect();
+        ids.resize(self.max_length, self.pad);
+        Ok(Tokens { ids, length, truncated: total > self.max_length, total, text_used, unknown, offsets })
     }
+}
+
+/// What the two JSON files beside the vocabulary say.
+struct Config {
+    max_length: usize,
+    begin: AddedToken,
+    end: AddedToken,
+    unknown: AddedToken,
+    pad: AddedToken,
+    /// All special and added tokens.
+    added: Vec<AddedToken>,
+}
+
+/// `tokenizer_config.json` as far as it matters. `do_lower_case` does not: transformers 5 lowers the case always.
+#[derive(Deserialize, Default)]
+struct TokenizerConfig {
+    model_max_length: Option<f64>,
+    added_tokens_decoder: Option<BTreeMap<u32, AddedTokenEntry>>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
+}
+
+/// A token with its way of being found in a text; in special token entries just the token as a string, too.
+#[derive(Deserialize)]
+struct AddedTokenEntry {
+    content: String,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+    normalized: Option<bool>,
+    #[serde(default)]
+    special: bool,
+}
+
+impl AddedTokenEntry {
+    fn token(&self, special: bool) -> AddedToken {
+        AddedToken::from(self.content.clone(), special)
+            .single_word(self.single_word)
+            .lstrip(self.lstrip)
+            .rstrip(self.rstrip)
+            .normalized(self.normalized.unwrap_or(!special))
+    }
+}
+
+impl Config {
+    /// In transformers' order: `special_tokens_map.json` goes before `tokenizer_config.json`, except where the latter
+    /// has an `added_tokens_decoder`, which newer versions write instead of the former.
+    fn read(folder: &Path) -> Result<Self, TokenizerError> {
+        let path = folder.join("tokenizer_config.json");
+        let config: TokenizerConfig = read_if_there(&path)?;
+        let max_length = match config.model_max_length {
+            Some(length) if length <= MAX_LENGTH => length as usize,
+            _ => DEFAULT_LENGTH,
+        };
+        if max_length < 3 {
+            let message = format!("model_max_length is {max_length}; a text takes at least 3 tokens");
+            return Err(TokenizerError::File { path, message });
+        }
+        let mut special = config.rest;
+        let mut added = Vec::new();
+        match &config.added_tokens_decoder {
+            Some(tokens) => added.extend(tokens.values().map(|entry| entry.token(entry.special))),
+            None => {
+                let map: BTreeMap<String, Value> = read_if_there(&folder.join("special_tokens_map.json"))?;
+                special.extend(map);
+            }
+        }
+        let named = |name: &str, default: &str| match special.get(name) {
+            None | Some(Value::Null) => Ok(AddedToken::from(default, true)),
+            Some(value) => special_token(value).ok_or_else(|| TokenizerError::Inconsistent {
+                folder: folder.to_path_buf(),
+                message: format!("{name}: expected a token, found {value}"),
+            }),
+        };
+        let begin = named("bos_token", "<|startoftext|>")?;
+        let end = named("eos_token", "<|endoftext|>")?;
+        let unknown = named("unk_token", "<|endoftext|>")?;
+        let pad = named("pad_token", "<|endoftext|>")?;
+        for token in [&begin, &end, &unknown, &pad] {
+            if !added.iter().any(|other: &AddedToken| other.content == token.content) {
+                added.push(token.clone());
+            }
+        }
+        Ok(Self { max_length, begin, end, unknown, pad, added })
+    }
+}
+
+/// A special token is written as a string or as an object with a `content`.
+fn special_token(value: &Value) -> Option<AddedToken> {
+    match value {
+        Value::String(content) => Some(AddedToken::from(content.clone(), true)),
+        object => {
+            serde_json::from_value::<AddedTokenEntry>(object.clone()).ok().map(|entry| entry.token(true))
+        }
+    }
+}
+
+/// The pairs of `merges.txt`, after its line with the version.
+fn read_merges(path: &Path) -> Result<Merges, TokenizerError> {
+    let text = read(path)?;
+    let lines =
+        text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with("#version"));
+    let pairs = lines.map(|(index, line)| match line.split_once(' ') {
+        Some((first, second)) if !second.contains(' ') => Ok((first.to_owned(), second.to_owned())),
+        _ => Err(TokenizerError::File {
+            path: path.to_path_buf(),
+            message: format!("line {}: expected two parts with a space between, found `{line}`", index + 1),
+        }),
+    });
+    pairs.collect()
+}
+
+fn read(path: &Path) -> Result<String, TokenizerError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| TokenizerError::File { path: path.to_path_buf(), message: error.to_string() })
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, TokenizerError> {
+    serde_json::from_str(text)
+        .map_err(|error| TokenizerError::File { path: path.to_path_buf(), message: error.to_string() })
+}
+
+fn read_if_there<T: serde::de::DeserializeOwned + Default>(path: &Path) -> Result<T, TokenizerError> {
+    if path.exists() { parse(path, &read(path)?) } else { Ok(T::default()) }
 }
