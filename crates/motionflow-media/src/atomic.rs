@@ -1,8 +1,10 @@
 //! Files that appear whole or not at all: written beside their place under a passing name, then renamed.
 
-use std::fs::{File, Permissions};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
@@ -27,27 +29,58 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 /// [`Error::Unwritable`] when the passing file cannot be made, synced or renamed, and whatever `write` returns.
 pub fn write_with(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let unwritable = |source| Error::Unwritable { path: path.to_owned(), source };
-    let folder = folder_of(path);
-    let ending = path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".motionflow-").suffix(&ending);
-    if let Some(permissions) = new_file_permissions() {
-        builder.permissions(permissions);
-    }
     if path.is_dir() {
         return Err(unwritable(io::Error::other("a folder is in its place")));
     }
-    // An absolute passing path, so that no program takes a name for an option.
-    let folder = std::path::absolute(folder).map_err(unwritable)?;
-    let passing = builder.tempfile_in(&folder).map_err(|error| unwritable(plain(&error)))?.into_temp_path();
-    write(&passing)?;
-    File::options().write(true).open(&passing).and_then(|file| file.sync_all()).map_err(unwritable)?;
-    passing.persist(path).map_err(|error| unwritable(error.error))?;
+    let folder = folder_of(path);
+    let passing = Passing::new_in(&folder, path.extension()).map_err(unwritable)?;
+    write(&passing.0)?;
+    File::options().write(true).open(&passing.0).and_then(|file| file.sync_all()).map_err(unwritable)?;
+    passing.rename_to(path).map_err(unwritable)?;
     // The rename itself is safe on disk only once the folder is; not every file system can do that.
     if let Ok(handle) = File::open(&folder) {
         handle.sync_all().ok();
     }
     Ok(())
+}
+
+/// A file that is removed when dropped.
+struct Passing(PathBuf);
+
+impl Passing {
+    /// Makes an empty file of a name that was free.
+    fn new_in(folder: &Path, ending: Option<&OsStr>) -> io::Result<Self> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let mut name = OsString::from(format!(".motionflow-{}-{count}", std::process::id()));
+            if let Some(ending) = ending {
+                name.push(".");
+                name.push(ending);
+            }
+            let path = folder.join(name);
+            match File::create_new(&path) {
+                Ok(_) => return Ok(Self(path)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn rename_to(mut self, path: &Path) -> io::Result<()> {
+        std::fs::rename(&self.0, path)?;
+        // Nothing is left to remove.
+        self.0.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        if !self.0.as_os_str().is_empty() {
+            std::fs::remove_file(&self.0).ok();
+        }
+    }
 }
 
 /// The folder that a file lies in, `.` for a bare name.
@@ -56,27 +89,6 @@ fn folder_of(path: &Path) -> PathBuf {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
     }
-}
-
-/// The error without the passing file's name, which tells the user nothing.
-fn plain(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::from(error.kind()),
-    }
-}
-
-/// What a new file may be by default (the system takes its mask off), as passing files are private otherwise.
-#[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "the other systems have none")]
-fn new_file_permissions() -> Option<Permissions> {
-    use std::os::unix::fs::PermissionsExt;
-    Some(Permissions::from_mode(0o666))
-}
-
-#[cfg(not(unix))]
-fn new_file_permissions() -> Option<Permissions> {
-    None
 }
 
 #[cfg(test)]

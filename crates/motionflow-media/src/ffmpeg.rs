@@ -46,17 +46,15 @@ impl Ffmpeg {
         if let Some(program) = named {
             return Self::at(program);
         }
-        let mut looked_for = format!("${} and ${}", VARIABLES[0], VARIABLES[1]);
-        if let Some(own) = own {
-            if own.is_file() {
-                return Self::at(own);
-            }
-            looked_for += &format!(", {}", own.display());
+        if let Some(own) = own.filter(|own| own.is_file()) {
+            return Self::at(own);
         }
-        looked_for += &format!(", `{}` on PATH", on_path.display());
         match version_of(Path::new(on_path)) {
             Ok(version) => Ok(Self { program: on_path.into(), version }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let own = own.map(|own| format!(", {}", own.display())).unwrap_or_default();
+                let [first, second] = VARIABLES;
+                let looked_for = format!("${first} and ${second}{own}, `{}` on PATH", on_path.display());
                 Err(Error::FfmpegMissing { looked_for })
             }
             Err(source) => Err(Error::FfmpegNotRunnable { program: on_path.into(), source }),
@@ -127,6 +125,8 @@ pub(crate) struct Outcome {
     pub(crate) success: bool,
     /// The line of its error output that says most, if it wrote any.
     pub(crate) complaint: Option<String>,
+    /// Whether the file has no stream of the kind asked for.
+    pub(crate) no_such_stream: bool,
 }
 
 impl Outcome {
@@ -143,7 +143,11 @@ impl Running {
         drop(self.child.stdout.take());
         let success = self.child.wait().is_ok_and(|status| status.success());
         let said = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        Outcome { success, complaint: telling_line(&said) }
+        Outcome {
+            success,
+            complaint: telling_line(&said),
+            no_such_stream: said.contains("matches no streams"),
+        }
     }
 }
 

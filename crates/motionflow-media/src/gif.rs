@@ -43,18 +43,26 @@ pub fn write_gif(
     })
 }
 
-/// Puts a comment block before the byte that ends the file.
+/// Puts a comment block before the first frame: at the end, ffmpeg would take it for one more.
 fn add_comment(path: &Path, comment: &str) -> io::Result<()> {
-    const TRAILER: u8 = 0x3B;
     let mut bytes = std::fs::read(path)?;
-    if bytes.pop() != Some(TRAILER) {
-        return Err(io::Error::other("the file that ffmpeg wrote does not end as a GIF does"));
-    }
-    bytes.extend([0x21, 0xFE]);
+    let place = end_of_head(&bytes).ok_or_else(|| io::Error::other("what ffmpeg wrote is no whole GIF"))?;
+    let mut block = vec![0x21, 0xFE];
     for part in comment.as_bytes().chunks(255) {
-        bytes.push(part.len() as u8);
-        bytes.extend(part);
+        block.push(part.len() as u8);
+        block.extend(part);
     }
-    bytes.extend([0, TRAILER]);
+    block.push(0);
+    bytes.splice(place..place, block);
     std::fs::write(path, bytes)
+}
+
+/// Where the head of a GIF ends: the screen's 13 bytes, the palette that they announce, and the loop count.
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    const LOOP: &[u8] = b"\x21\xFF\x0BNETSCAPE2.0\x03\x01\0\0\0";
+    let flags = *bytes.get(10)?;
+    let palette = if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
+    let end = 13 + palette;
+    let rest = bytes.get(end..)?;
+    Some(if rest.starts_with(LOOP) { end + LOOP.len() } else { end })
 }

@@ -35,7 +35,9 @@ impl Mask {
     pub fn relative_to_largest(width: u32, height: u32, mut values: Vec<f32>) -> Result<Self> {
         let largest = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f32::max);
         if largest > 0.0 {
-            values.iter_mut().for_each(|value| *value /= largest);
+            for value in &mut values {
+                *value /= largest;
+            }
         }
         Self::new(width, height, values)
     }
@@ -84,21 +86,31 @@ impl Mask {
 /// How strongly a mask of 1 tints what is under it.
 const TINT: f32 = 0.45;
 
+/// How dark the outer half of the outline is, which makes it show on a ground of the mask's own colour.
+const SHADE: f32 = 0.7;
+
+/// Colours for the masks of several subjects, one after the other, easy to tell apart.
+pub const COLORS: [Rgb<u8>; 4] =
+    [Rgb([0, 229, 255]), Rgb([255, 64, 200]), Rgb([255, 214, 0]), Rgb([120, 255, 80])];
+
 /// The frame with the mask laid over it in `color`: tinted by the mask's value, with an outline around the cells of
 /// one half or more. Cells are drawn as they are, without smoothing, so that the mask's resolution shows.
 ///
 /// Enlarge small frames before ([`crate::picture::enlarge`]), so that the outline stays thin.
 pub fn overlay(frame: &RgbImage, mask: &Mask, color: Rgb<u8>) -> RgbImage {
     let size = frame.dimensions();
-    let thickness = (size.0.min(size.1) / 160).max(1);
+    let thickness = (size.0.min(size.1) / 128).max(1);
     let inside = |x: u32, y: u32| mask.nearest(x, y, size) >= 0.5;
     RgbImage::from_fn(size.0, size.1, |x, y| {
+        let within = inside(x, y);
         let near = |at: u32, end: u32| at.saturating_sub(thickness)..=(at + thickness).min(end - 1);
-        let outline = inside(x, y)
-            && near(y, size.1)
-                .any(|row| near(x, size.0).any(|column| (row != y || column != x) && !inside(column, row)));
-        let share = if outline { 1.0 } else { TINT * mask.nearest(x, y, size) };
-        mix(*frame.get_pixel(x, y), color, share)
+        let outline = near(y, size.1).any(|row| near(x, size.0).any(|column| inside(column, row) != within));
+        let pixel = *frame.get_pixel(x, y);
+        match (outline, within) {
+            (true, true) => color,
+            (true, false) => mix(pixel, Rgb([0, 0, 0]), SHADE),
+            (false, _) => mix(pixel, color, TINT * mask.nearest(x, y, size)),
+        }
     })
 }
 
@@ -114,12 +126,12 @@ pub fn heat(frame: &RgbImage, map: &Mask, opacity: f32) -> RgbImage {
 /// The colour of a value in 0..=1 in the map "inferno", by a polynomial that keeps within about 1 % of it.
 pub fn inferno(value: f32) -> Rgb<u8> {
     /// Red, green and blue coefficients from the constant upwards.
-    const COEFFICIENTS: [[f32; 7]; 3] = [
+    const COEFFICIENTS: [[f64; 7]; 3] = [
         [0.000_219, 0.106_513, 11.602_493, -41.703_996, 77.162_936, -71.319_428, 25.131_126],
         [0.001_651, 0.563_956, -3.972_854, 17.436_399, -33.402_359, 32.626_064, -12.242_669],
         [-0.019_481, 3.932_712, -15.942_394, 44.354_145, -81.807_309, 73.209_520, -23.070_325],
     ];
-    let value = value.clamp(0.0, 1.0);
+    let value = f64::from(value.clamp(0.0, 1.0));
     Rgb(COEFFICIENTS.map(|channel| {
         let sum = channel.iter().rev().fold(0.0, |sum, coefficient| sum * value + coefficient);
         (sum.clamp(0.0, 1.0) * 255.0).round() as u8
@@ -137,12 +149,13 @@ mod tests {
         let frame = RgbImage::from_pixel(40, 20, Rgb([0, 0, 100]));
         let laid = overlay(&frame, &Mask::new(4, 2, vec![0., 0., 0., 0., 0., 1., 0., 0.]).unwrap(), RED);
         assert_eq!(laid.dimensions(), (40, 20));
-        assert_eq!(laid.get_pixel(9, 15).0, [0, 0, 100], "beside the cell");
+        assert_eq!(laid.get_pixel(8, 15).0, [0, 0, 100], "beside the cell");
+        assert_eq!(laid.get_pixel(9, 15).0, [0, 0, 30], "the shade around it");
         assert_eq!(laid.get_pixel(10, 15).0, [255, 0, 0], "its left edge");
         assert_eq!(laid.get_pixel(15, 10).0, [255, 0, 0], "its upper edge");
         assert_eq!(laid.get_pixel(15, 15).0, [115, 0, 55], "its inside");
         assert_eq!(laid.get_pixel(15, 19).0, [115, 0, 55], "the frame's edge is no edge of the mask");
-        assert_eq!(laid.get_pixel(20, 15).0, [0, 0, 100], "beyond it");
+        assert_eq!(laid.get_pixel(21, 15).0, [0, 0, 100], "beyond it");
     }
 
     #[test]

@@ -30,19 +30,18 @@ pub(super) fn probe(ffmpeg: &Ffmpeg, path: &Path) -> Result<SourceInfo> {
     let (listing, outcome) = ffmpeg.output(&mut command)?;
     let first = Listing::parse(&listing);
     let Some((width, height)) = first.size.filter(|_| outcome.success || !first.times.is_empty()) else {
-        let reason = outcome.reason();
-        let reason =
-            if reason.contains("matches no streams") { "it has no video stream".into() } else { reason };
+        let none = outcome.no_such_stream;
+        let reason = if none { "it has no video stream".into() } else { outcome.reason() };
         return Err(Error::NotAVideo { path: path.to_owned(), reason });
     };
     if first.times.is_empty() {
         let reason = outcome.complaint.unwrap_or_else(|| "not one could be decoded".into());
         return Err(Error::NoFrames { path: path.to_owned(), reason });
     }
-    let fps = packet_rate(ffmpeg, path)?;
-    // Streams without times of their own (raw H.264) have at least the rate that ffmpeg gives them.
+    // Once even, streams for machines count in frames: their tick is what ffmpeg takes for the rate.
     let nominal = first.tick.map(|tick| 1.0 / tick).filter(|fps| (0.1..=1000.0).contains(fps));
-    Ok(SourceInfo { width, height, fps: fps.or(nominal).unwrap_or(IMAGE_FPS) })
+    let measured = packet_rate(ffmpeg, path, nominal)?;
+    Ok(SourceInfo { width, height, fps: measured.or(nominal).unwrap_or(IMAGE_FPS) })
 }
 
 /// Decodes only what is asked for, one frame at a time.
@@ -104,13 +103,13 @@ fn count(ffmpeg: &Ffmpeg, path: &Path, start: f64, fps: f64) -> Result<usize> {
     Ok(Listing::parse(&listing).times.len())
 }
 
-/// The rate that the first packets' times have, without decoding them.
-fn packet_rate(ffmpeg: &Ffmpeg, path: &Path) -> Result<Option<f64>> {
+/// The rate that the first packets' times have, without decoding them. `nominal` is what ffmpeg takes it for.
+fn packet_rate(ffmpeg: &Ffmpeg, path: &Path, nominal: Option<f64>) -> Result<Option<f64>> {
     let mut command = ffmpeg.command();
     command.arg("-i").arg(file_url(path)).args(["-map", STREAM, "-c", "copy", "-frames:v", PACKETS]);
     let (listing, _) = ffmpeg.output(command.args(["-f", "framecrc", "pipe:1"]))?;
     let listing = Listing::parse(&listing);
-    Ok(listing.tick.and_then(|tick| rate::of_times(&listing.times, tick)))
+    Ok(listing.tick.and_then(|tick| rate::of_times(&listing.times, tick, nominal)))
 }
 
 /// The arguments that open `path` at `start` seconds.

@@ -3,25 +3,28 @@
 /// Frames per second of frames shown at `times`, counted in ticks of `tick` seconds, in any order.
 ///
 /// It is one over the mean of the distances that are near the median, so that pauses and gaps do not count. Where the
-/// ticks are too coarse to tell, a whole rate is preferred, then one of television's n·1000/1001. `None` with fewer than
-/// two different times.
-pub(crate) fn of_times(times: &[i64], tick: f64) -> Option<f64> {
+/// ticks are too coarse to tell, a usual rate is taken: `nominal` (what the file says) if it is one, else a whole rate,
+/// else one of television's n·1000/1001. `None` with fewer than two different times.
+pub(crate) fn of_times(times: &[i64], tick: f64, nominal: Option<f64>) -> Option<f64> {
     let mut times = times.to_vec();
     times.sort_unstable();
     times.dedup();
     let mut distances: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     distances.sort_unstable();
     let median = *distances.get(distances.len() / 2)?;
-    let usual: Vec<i64> =
-        distances.into_iter().filter(|distance| 2 * distance > median && 2 * distance < 3 * median).collect();
+    let usual = |distance: &i64| {
+        distance.abs_diff(median) <= 1 || 2 * distance.abs_diff(median) < median.unsigned_abs()
+    };
+    let usual: Vec<i64> = distances.into_iter().filter(usual).collect();
     let ticks: i64 = usual.iter().sum();
     let fps = usual.len() as f64 / (ticks as f64 * tick);
     // Both ends of the span are rounded to a tick.
     let doubt = fps * (1.0 / ticks as f64).max(1e-6);
-    let television = (fps * 1.001).round() / 1.001;
-    let snapped =
-        [fps.round(), television].into_iter().find(|rate| *rate > 0.0 && (rate - fps).abs() <= doubt);
-    Some(snapped.unwrap_or(fps)).filter(|fps| fps.is_finite() && *fps > 0.0 && *fps <= 1000.0)
+    let (whole, television) = (fps.round(), (fps * 1.001).round() / 1.001);
+    let nominal = nominal.filter(|rate| (rate - whole).abs() < 1e-6 || (rate - television).abs() < 1e-6);
+    let mut usual_rates = nominal.into_iter().chain([whole, television]);
+    let fps = usual_rates.find(|rate| *rate > 0.0 && (rate - fps).abs() <= doubt).unwrap_or(fps);
+    (fps.is_finite() && fps > 0.0 && fps <= 1000.0).then_some(fps)
 }
 
 /// Which frame stands at each even step of `fps`, for frames shown from `times` (seconds, ascending, the first 0) on,
@@ -51,7 +54,7 @@ mod tests {
             for tick in [1e-2, 1e-3, 1.0 / 90000.0] {
                 for count in [2, 8, 16, 240] {
                     if 1.0 / fps / tick > 1.5 {
-                        let found = of_times(&rounded(fps, count, tick), tick).unwrap();
+                        let found = of_times(&rounded(fps, count, tick), tick, None).unwrap();
                         assert!(
                             (found - fps).abs() <= 0.34 * fps / count as f64,
                             "{fps} {tick} {count}: {found}"
@@ -61,21 +64,23 @@ mod tests {
                 }
             }
         }
-        let film = of_times(&rounded(24.0 / 1.001, 240, 1e-3), 1e-3).unwrap();
+        let film = of_times(&rounded(24.0 / 1.001, 240, 1e-3), 1e-3, None).unwrap();
         assert!((film - 24.0 / 1.001).abs() < 1e-9, "{film}");
+        let short = of_times(&rounded(24.0 / 1.001, 20, 1e-3), 1e-3, Some(24.0 / 1.001)).unwrap();
+        assert!((short - 24.0 / 1.001).abs() < 1e-9, "{short}");
     }
 
     #[test]
     fn pauses_do_not_count() {
-        assert_eq!(of_times(&[0, 10, 20, 30, 230, 240, 250], 0.01), Some(10.0));
-        assert_eq!(of_times(&[30, 0, 20, 10], 0.01), Some(10.0));
+        assert_eq!(of_times(&[0, 10, 20, 30, 230, 240, 250], 0.01, None), Some(10.0));
+        assert_eq!(of_times(&[30, 0, 20, 10], 0.01, None), Some(10.0));
     }
 
     #[test]
     fn no_rate_without_two_times() {
-        assert_eq!(of_times(&[], 0.01), None);
-        assert_eq!(of_times(&[5], 0.01), None);
-        assert_eq!(of_times(&[5, 5], 0.01), None);
+        assert_eq!(of_times(&[], 0.01, None), None);
+        assert_eq!(of_times(&[5], 0.01, None), None);
+        assert_eq!(of_times(&[5, 5], 0.01, None), None);
     }
 
     #[test]

@@ -78,7 +78,7 @@ fn decode(path: &Path, decoder: WebPDecoder<BufReader<File>>) -> Result<Animatio
     if pictures.is_empty() {
         return Err(Error::NoFrames { path: path.to_owned(), reason: "the animation is empty".into() });
     }
-    let fps = rate::of_times(&milliseconds, 1e-3).unwrap_or(super::IMAGE_FPS);
+    let fps = rate::of_times(&milliseconds, 1e-3, None).unwrap_or(super::IMAGE_FPS);
     let times: Vec<f64> = milliseconds.iter().map(|time| *time as f64 * 1e-3).collect();
     let (end, times) = times.split_last().map_or((0.0, &[][..]), |(end, times)| (*end, times));
     let steps = rate::steps(times, end, fps);
