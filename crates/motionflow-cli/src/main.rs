@@ -1,2 +1,51 @@
-//! The program.
-fn main() {}
+//! The program `motionflow`: reads the command line, runs one command, tells how it ended.
+
+mod args;
+mod failure;
+mod generate;
+mod generating;
+mod inspect;
+mod inversion_file;
+mod invert;
+mod inverting;
+mod looking;
+mod model;
+mod pictures;
+mod progress;
+mod prompts;
+mod recommended;
+mod record;
+mod report;
+mod resolve;
+mod run_folder;
+mod source;
+mod terminal;
+mod transfer;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::progress::Progress;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Some(threads) = cli.common.threads {
+        tch::set_num_threads(threads.into());
+        tch::set_num_interop_threads(threads.into());
+    }
+    let mut progress = Progress::new(cli.common.quiet);
+    let outcome = match &cli.command {
+        Command::Transfer(args) => transfer::run(args, &mut progress),
+        Command::Generate(args) => generate::run(args, &mut progress),
+        Command::Invert(args) => invert::run(args, &mut progress),
+        Command::Inspect(args) => inspect::run(args, &mut progress),
+        Command::Verify(args) => verify::run(args, &mut progress),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}

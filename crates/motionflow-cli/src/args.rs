@@ -1,0 +1,364 @@
+//! The command line: what can be said, and the help for it.
+//!
+//! Flags that have a recommended value are `Option`s: what is not said is filled in by [`crate::resolve`].
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use motionflow::settings::Init;
+use motionflow_media::Fit;
+
+const EXAMPLE: &str = "\
+Example: give the motion of a car to a panda
+  motionflow transfer --source car.mp4 --source-prompt \"a [car] on a road\" \\
+      --prompt \"a [panda] in the snow\" -o out/panda
+Then look at out/panda/contact-sheet.png and play out/panda/compare.mp4.
+
+`motionflow COMMAND --help` shows every flag of a command, with its default and range.";
+
+const TRANSFER_EXAMPLE: &str = "\
+Brackets mark the subject: where the model sees it in the source, the new subject will be. Several subjects go in
+order, the first of the source prompt gives its motion to the first of the prompt:
+  motionflow transfer --source two.mp4 --source-prompt \"a [dog] and a [car] on a road\" \\
+      --prompt \"a [penguin] and a [red ball] in the snow\" -o out/two
+
+One inversion, many prompts:
+  motionflow invert --source car.mp4 --source-prompt \"a [car] on a road\" -o inv/car
+  motionflow transfer --inversion inv/car --prompt \"a [boat] over the sea\" -o out/boat";
+
+const GENERATE_EXAMPLE: &str = "\
+Example:
+  motionflow generate --prompt \"a panda in the snow\" --seed 7 -o out/panda";
+
+const INVERT_EXAMPLE: &str = "\
+Example:
+  motionflow invert --source car.mp4 --source-prompt \"a [car] on a road\" -o inv/car
+  motionflow transfer --inversion inv/car --prompt \"a [panda] in the snow\" -o out/panda";
+
+const INSPECT_EXAMPLE: &str = "\
+Example:
+  motionflow inspect --source car.mp4 --source-prompt \"a [car] on a road\" -o look/car
+Then look at look/car/overview.png: the mask should cover the car, and little else.";
+
+/// Move the motion of one video into another, without training.
+///
+/// A text-to-video model inverts the source video, shows in every frame where it sees the subject, and makes a new
+/// video for a new prompt whose subject follows those places (MotionFlow, arXiv 2412.05275).
+#[derive(Debug, Parser)]
+#[command(name = "motionflow", version, after_help = EXAMPLE, max_term_width = 110, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// How to behave.
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Behaviour")]
+pub(crate) struct Common {
+    /// Print no progress, warnings or results: nothing but an error
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Threads to compute with, 1 or more [default: one a core]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Move the motion of a source video into a new video for a new prompt
+    Transfer(Transfer),
+    /// Make a video from a prompt alone
+    Generate(Generate),
+    /// Do the first half of a transfer alone, to be reused with `transfer --inversion`
+    Invert(Invert),
+    /// Show where the model sees the subject in a source video, per step and layer
+    Inspect(Inspect),
+    /// Recompute a parity case and print each tensor's relative error
+    Verify(Verify),
+}
+
+/// `transfer`
+#[derive(Debug, Args)]
+#[command(after_help = TRANSFER_EXAMPLE)]
+pub(crate) struct Transfer {
+    #[command(flatten)]
+    pub(crate) source: MaybeSource,
+    #[command(flatten)]
+    pub(crate) prompts: Prompts,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) model: Model,
+    #[command(flatten)]
+    pub(crate) video: Video,
+    #[command(flatten)]
+    pub(crate) steps: Steps,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+    #[command(flatten)]
+    pub(crate) tau: Tau,
+    #[command(flatten)]
+    pub(crate) guidance: Guidance,
+}
+
+/// `generate`
+#[derive(Debug, Args)]
+#[command(after_help = GENERATE_EXAMPLE)]
+pub(crate) struct Generate {
+    #[command(flatten)]
+    pub(crate) prompts: Prompts,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) model: Model,
+    #[command(flatten)]
+    pub(crate) video: Video,
+    #[command(flatten)]
+    pub(crate) steps: Steps,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+}
+
+/// `invert`
+#[derive(Debug, Args)]
+#[command(after_help = INVERT_EXAMPLE)]
+pub(crate) struct Invert {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) model: Model,
+    #[command(flatten)]
+    pub(crate) video: Video,
+    #[command(flatten)]
+    pub(crate) steps: Steps,
+    #[command(flatten)]
+    pub(crate) tau: Tau,
+}
+
+/// `inspect`
+#[derive(Debug, Args)]
+#[command(after_help = INSPECT_EXAMPLE)]
+pub(crate) struct Inspect {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) model: Model,
+    #[command(flatten)]
+    pub(crate) video: Video,
+    #[command(flatten)]
+    pub(crate) steps: Steps,
+    #[command(flatten)]
+    pub(crate) tau: Tau,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Folder with case.json, inputs.safetensors, expected.safetensors and model/
+    #[arg(value_name = "CASE_DIR")]
+    pub(crate) case: PathBuf,
+    /// Largest relative L2 error that passes, more than 0
+    #[arg(long, value_name = "ERROR", default_value_t = 1e-4)]
+    pub(crate) tolerance: f64,
+}
+
+/// The video whose motion is taken.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Source")]
+pub(crate) struct Source {
+    /// Video whose motion is taken: anything ffmpeg reads, or a folder of images in natural order
+    #[arg(long, value_name = "PATH")]
+    pub(crate) source: PathBuf,
+    /// What the source shows, its subject in brackets: "a [car] on a road"
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) source_prompt: String,
+    #[command(flatten)]
+    pub(crate) cut: Cut,
+}
+
+/// The video whose motion is taken, or an inversion of it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Source")]
+pub(crate) struct MaybeSource {
+    /// Video whose motion is taken: anything ffmpeg reads, or a folder of images in natural order
+    #[arg(long, value_name = "PATH", required_unless_present = "inversion", conflicts_with = "inversion")]
+    pub(crate) source: Option<PathBuf>,
+    /// What the source shows, its subject in brackets: "a [car] on a road"
+    #[arg(long, value_name = "TEXT", required_unless_present = "inversion", conflicts_with = "inversion")]
+    pub(crate) source_prompt: Option<String>,
+    /// Folder that `motionflow invert` made, instead of a source and its prompt
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with_all = ["start", "every", "fit", "width", "height", "frames", "steps", "tau"]
+    )]
+    pub(crate) inversion: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cut: Cut,
+}
+
+/// Which part of the source is used, and how it is brought to size.
+#[derive(Debug, Args)]
+pub(crate) struct Cut {
+    /// Where to begin in the source, in seconds, 0 or more
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    pub(crate) start: f64,
+    /// Keep one frame of so many, 1 or more
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) every: u32,
+    /// How the source is brought to the video's size
+    #[arg(long, value_name = "HOW", default_value_t = Fit::Crop, value_parser = fit_parser())]
+    pub(crate) fit: Fit,
+}
+
+/// What the new video shows.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "New video")]
+pub(crate) struct Prompts {
+    /// What the new video shows; for a transfer its subject in brackets: "a [panda] in the snow"
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) prompt: String,
+    /// What it must not show [default: the checkpoint's recommendation, else empty]
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) negative_prompt: Option<String>,
+}
+
+/// Where the files go.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Output {
+    /// Folder for the results; it is made, and must not hold another run
+    #[arg(long, short, value_name = "DIR", default_value = "out")]
+    pub(crate) output: PathBuf,
+    /// Replace the run that the folder holds
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Which checkpoint.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct Model {
+    /// Name of a shipped checkpoint, or a folder in the diffusers text-to-video layout
+    #[arg(long, short, value_name = "NAME|DIR", default_value = crate::model::SHIPPED)]
+    pub(crate) model: String,
+}
+
+/// The video's size.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Video size")]
+pub(crate) struct Video {
+    /// Width in pixels [default: the checkpoint's recommendation, else 576]
+    #[arg(long, short = 'W', value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    pub(crate) width: Option<u32>,
+    /// Height in pixels [default: the checkpoint's recommendation, else 320]
+    #[arg(long, short = 'H', value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    pub(crate) height: Option<u32>,
+    /// Number of frames, 1 or more [default: the checkpoint's recommendation, else 24]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) frames: Option<u32>,
+    /// Frames per second, over 0 up to 1000 [default: those of the source, else the checkpoint's recommendation]
+    #[arg(long, value_name = "RATE")]
+    pub(crate) fps: Option<f64>,
+}
+
+/// How finely the noise is taken away, and where it comes from.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling")]
+pub(crate) struct Steps {
+    /// Steps of the inversion and of the sampling, 1 or more [default: the checkpoint's recommendation, else 50]
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<usize>,
+}
+
+/// How a prompt is turned into a video.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling")]
+pub(crate) struct Sampling {
+    /// Classifier-free guidance, 1 (off) or more [default: the checkpoint's recommendation, else 9]
+    #[arg(long, visible_alias = "cfg-scale", value_name = "SCALE")]
+    pub(crate) guidance_scale: Option<f64>,
+    /// Seed of the noise, where there is any [default: 0]
+    #[arg(long, short, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+}
+
+/// The masks' threshold.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Motion guidance")]
+pub(crate) struct Tau {
+    /// A place belongs to the subject where its attention exceeds TAU times the frame's maximum; 0 or more, below 1
+    /// [default: the checkpoint's recommendation, else 0.4]
+    #[arg(long, value_name = "TAU")]
+    pub(crate) tau: Option<f64>,
+}
+
+/// The method's own settings.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Motion guidance")]
+pub(crate) struct Guidance {
+    /// Sampling steps, from the first on, that are guided; 0 to the number of steps [default: the recommended share of
+    /// the steps, else 20 of 50]
+    #[arg(long, value_name = "N")]
+    pub(crate) guided_steps: Option<usize>,
+    /// Updates in each guided step, 1 or more [default: the checkpoint's recommendation, else 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) updates_per_step: Option<usize>,
+    /// An update moves the latents by ALPHA times the loss's gradient; 0 or more [default: the checkpoint's
+    /// recommendation, else 5]
+    #[arg(long, value_name = "ALPHA", conflicts_with = "step_norm")]
+    pub(crate) step_size: Option<f64>,
+    /// An update moves the latents by RATIO times their own norm along the gradient instead; 0 or more, 0.04 is much
+    #[arg(long, value_name = "RATIO")]
+    pub(crate) step_norm: Option<f64>,
+    /// Let the step fall to zero over the guided steps; `--step-decay=false` turns a recommended decay off
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) step_decay: Option<bool>,
+    /// Weight of the loss on the subject's attention, 0 or more [default: 1]
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) lambda_cross: Option<f64>,
+    /// Weight of the loss on attention within a frame, 0 or more [default: 1]
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) lambda_self: Option<f64>,
+    /// Weight of the loss on attention between frames, 0 or more [default: 1]
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) lambda_temporal: Option<f64>,
+    /// Start from the source's inverted latents (its layout and scene come along), or from noise (the motion alone)
+    /// [default: the checkpoint's recommendation, else inverted]
+    #[arg(long, value_name = "WHAT", value_parser = init_parser())]
+    pub(crate) init: Option<Init>,
+    /// Make no guided updates: the plain sampling, to compare with
+    #[arg(long)]
+    pub(crate) no_updates: bool,
+}
+
+fn fit_parser() -> impl TypedValueParser<Value = Fit> {
+    PossibleValuesParser::new(Fit::ALL.map(Fit::name)).try_map(|name| name.parse::<Fit>())
+}
+
+fn init_parser() -> impl TypedValueParser<Value = Init> {
+    PossibleValuesParser::new(["inverted", "noise"]).map(|name| match name.as_str() {
+        "noise" => Init::Noise,
+        _ => Init::Inverted,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,235 @@
+//! An inversion on disk: `inversion.toml` says of what, `inversion.safetensors` holds it.
+//!
+//! Tensors: `latents` [1, channels, frames, height, width] float32, `frames` [frames, height, width, 3] bytes (the
+//! source as it was used), and `mask/TIMESTEP/SUBJECT/LAYER` [frames, places], bytes of 0 and 1.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use motionflow::checkpoint::Weights;
+use motionflow::error::Error;
+use motionflow::inversion::Inversion;
+use motionflow::latents::Latents;
+use motionflow::masks::{LayerMasks, MotionMasks};
+use motionflow_media::image::RgbImage;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::failure::Misuse;
+use crate::record::{ModelRecord, ProgramRecord, SourceRecord, VideoRecord, write_toml};
+use crate::source::{SourceClip, sha256_of_file};
+
+pub(crate) const RECORD: &str = "inversion.toml";
+pub(crate) const TENSORS: &str = "inversion.safetensors";
+
+/// `inversion.toml`: what was inverted, and how.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct InversionRecord {
+    pub(crate) source_prompt: String,
+    pub(crate) steps: usize,
+    pub(crate) tau: f64,
+    /// Of the tensors' file.
+    #[serde(default)]
+    pub(crate) sha256: String,
+    pub(crate) program: ProgramRecord,
+    pub(crate) source: SourceRecord,
+    pub(crate) video: VideoRecord,
+    pub(crate) model: ModelRecord,
+}
+
+/// Writes both files into `folder`.
+pub(crate) fn write(
+    folder: &Path,
+    inversion: &Inversion,
+    frames: &[RgbImage],
+    mut record: InversionRecord,
+) -> Result<()> {
+    let size = [i64::from(record.video.height), i64::from(record.video.width), 3];
+    let frames: Vec<Tensor> = frames.iter().map(|frame| Tensor::from_slice(frame.as_raw()).view(size)).collect();
+    let mut tensors = vec![
+        ("frames".to_owned(), Tensor::stack(&frames, 0)),
+        ("latents".to_owned(), inversion.latents.tensor().to_kind(Kind::Float).contiguous()),
+    ];
+    for (timestep, subjects) in &inversion.masks.at {
+        for (subject, layers) in subjects.iter().enumerate() {
+            for (layer, mask) in layers {
+                let name = format!("mask/{timestep}/{subject}/{layer}");
+                tensors.push((name, mask.to_kind(Kind::Uint8).contiguous()));
+            }
+        }
+    }
+    let path = folder.join(TENSORS);
+    Tensor::write_safetensors(&tensors, &path).with_context(|| format!("{}: cannot be written", path.display()))?;
+    record.sha256 = sha256_of_file(&path)?;
+    write_toml(&folder.join(RECORD), "What `motionflow invert` inverted.", &record)
+}
+
+/// An inversion whose record was read; its tensors were not yet.
+#[derive(Debug)]
+pub(crate) struct SavedInversion {
+    folder: PathBuf,
+    pub(crate) record: InversionRecord,
+}
+
+impl SavedInversion {
+    /// Reads the record of the folder that `motionflow invert` made.
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join(RECORD);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let message = format!(
+                    "--inversion {}: holds no {RECORD}; give a folder that `motionflow invert` made",
+                    folder.display()
+                );
+                return Err(Misuse(message).into());
+            }
+            Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", path.display())),
+        };
+        let record = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        Ok(Self { folder: folder.to_owned(), record })
+    }
+
+    /// Reads the tensors, after a check that they are whole and of `model`.
+    pub(crate) fn load(self, model: &ModelRecord) -> Result<(SourceClip, Inversion)> {
+        let record = &self.record;
+        if record.model.sha256 != model.sha256 {
+            let made_with = if record.model.name == model.name { "another version" } else { &record.model.name };
+            return Err(Error::Inversion(format!(
+                "it was made with {made_with} of the checkpoint, this run uses {}; invert with this one, or give the \
+                 other to --model",
+                model.name
+            ))
+            .into());
+        }
+        let path = self.folder.join(TENSORS);
+        if sha256_of_file(&path)? != record.sha256 {
+            bail!("{}: is not the file that {RECORD} tells of: it is damaged; invert again", path.display());
+        }
+        let weights = Weights::open(&path).map_err(Error::from)?;
+        self.unpack(&weights).with_context(|| path.display().to_string())
+    }
+
+    fn unpack(&self, weights: &Weights) -> Result<(SourceClip, Inversion)> {
+        let VideoRecord { width, height, frames: count, .. } = self.record.video;
+        let frames = tensor(weights, "frames", Kind::Uint8)?;
+        let expected = [i64::from(count), i64::from(height), i64::from(width), 3];
+        ensure!(frames.size() == expected, "frames: the shape is {:?}, expected {expected:?}", frames.size());
+        let latents = tensor(weights, "latents", Kind::Float)?;
+        let shape = latents.size();
+        ensure!(
+            shape.len() == 5 && shape[0] == 1 && shape[2] == i64::from(count),
+            "latents: the shape is {shape:?}, expected [1, channels, {count}, height, width]"
+        );
+        let masks = self.masks(weights)?;
+        let mut record = self.record.source.clone();
+        record.inversion = Some(self.folder.display().to_string());
+        let source = SourceClip { frames: pictures(&frames, width, height)?, record };
+        Ok((source, Inversion { latents: Latents::new(latents), masks }))
+    }
+
+    fn masks(&self, weights: &Weights) -> Result<MotionMasks> {
+        let mut at: BTreeMap<i64, BTreeMap<usize, LayerMasks>> = BTreeMap::new();
+        for name in weights.names().filter(|name| name.starts_with("mask/")) {
+            let parts: Vec<&str> = name.splitn(4, '/').collect();
+            let &[_, timestep, subject, layer] = parts.as_slice() else { bail!("{name}: is no mask's name") };
+            let timestep: i64 = timestep.parse().with_context(|| name.to_owned())?;
+            let subject: usize = subject.parse().with_context(|| name.to_owned())?;
+            let mask = tensor(weights, name, Kind::Uint8)?.to_kind(Kind::Float);
+            ensure!(mask.dim() == 2, "{name}: the shape is {:?}, expected [frames, places]", mask.size());
+            at.entry(timestep).or_default().entry(subject).or_default().insert(layer.to_owned(), mask);
+        }
+        ensure!(
+            at.values().all(|subjects| subjects.keys().copied().eq(0..subjects.len())),
+            "the masks' subjects are not numbered from 0 on"
+        );
+        let at = at.into_iter().map(|(timestep, subjects)| (timestep, subjects.into_values().collect()));
+        Ok(MotionMasks { at: at.collect() })
+    }
+}
+
+fn tensor(weights: &Weights, name: &str, kind: Kind) -> Result<Tensor> {
+    let stored = weights.get(name).with_context(|| format!("there is no tensor '{name}' in it"))?;
+    ensure!(stored.kind() == kind, "{name}: the type is {:?}, expected {kind:?}", stored.kind());
+    Ok(stored.to_tensor()?)
+}
+
+/// [frames, height, width, 3] -> pictures
+fn pictures(frames: &Tensor, width: u32, height: u32) -> Result<Vec<RgbImage>> {
+    let bytes = Vec::<u8>::try_from(frames.contiguous().view([-1]))?;
+    let size = (width as usize * height as usize * 3).max(1);
+    Ok(bytes.chunks(size).filter_map(|rgb| RgbImage::from_raw(width, height, rgb.to_vec())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> InversionRecord {
+        InversionRecord {
+            source_prompt: "a [car]".into(),
+            steps: 2,
+            tau: 0.4,
+            sha256: String::new(),
+            program: ProgramRecord {
+                command: "invert".into(),
+                version: "0".into(),
+                libtorch: "0".into(),
+                ffmpeg: "0".into(),
+                threads: 1,
+            },
+            source: SourceRecord {
+                path: "clip.mp4".into(),
+                sha256: None,
+                frames_sha256: String::new(),
+                start: 0.0,
+                every: 1,
+                fit: "crop".into(),
+                fps: 8.0,
+                inversion: None,
+            },
+            video: VideoRecord { width: 16, height: 8, frames: 2, fps: 8.0 },
+            model: model("1"),
+        }
+    }
+
+    fn model(sha256: &str) -> ModelRecord {
+        ModelRecord { name: "demo".into(), path: "models/demo".into(), sha256: sha256.into() }
+    }
+
+    fn saved() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let latents = Tensor::arange(4 * 2 * 2, (Kind::Float, tch::Device::Cpu)).view([1, 4, 2, 1, 2]);
+        let mask = Tensor::from_slice(&[1f32, 0.0, 0.0, 1.0]).view([2, 2]);
+        let layers = || LayerMasks::from([("mid.attn2".to_owned(), mask.shallow_clone())]);
+        let masks = MotionMasks { at: [(501, vec![layers(), layers()]), (1, vec![layers(), layers()])].into() };
+        let frames = [RgbImage::from_pixel(16, 8, [1, 2, 3].into()), RgbImage::new(16, 8)];
+        write(folder.path(), &Inversion { latents: Latents::new(latents), masks }, &frames, record()).unwrap();
+        folder
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let folder = saved();
+        let (source, inversion) = SavedInversion::open(folder.path()).unwrap().load(&model("1")).unwrap();
+        assert_eq!(source.frames[0].get_pixel(15, 7).0, [1, 2, 3]);
+        assert_eq!(inversion.latents.tensor().double_value(&[0, 3, 1, 0, 1]), 15.0);
+        assert_eq!(inversion.masks.subjects(), 2);
+        assert_eq!(inversion.masks.at[&501][1]["mid.attn2"].double_value(&[1, 1]), 1.0);
+    }
+
+    #[test]
+    fn another_model_and_a_damaged_file_are_refused() {
+        let folder = saved();
+        let message = |sha256| {
+            format!("{:#}", SavedInversion::open(folder.path()).unwrap().load(&model(sha256)).unwrap_err())
+        };
+        assert!(message("2").contains("another version"), "{}", message("2"));
+        let path = folder.path().join(TENSORS);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.pop();
+        std::fs::write(&path, bytes).unwrap();
+        assert!(message("1").contains("damaged"), "{}", message("1"));
+    }
+}

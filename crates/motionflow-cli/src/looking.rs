@@ -1,0 +1,65 @@
+//! What `invert` and `inspect` have in common: a source, its prompt, and a loaded model to look at it.
+
+use anyhow::Result;
+use motionflow::model::{EncodedPrompt, VideoModel};
+use motionflow::prompt::Prompt;
+use motionflow::settings::Settings;
+use motionflow::text_to_video::TextToVideo;
+use motionflow_media::Ffmpeg;
+
+use crate::args;
+use crate::model::FoundModel;
+use crate::progress::Progress;
+use crate::prompts;
+use crate::recommended::Video;
+use crate::resolve::{self, SettingFlags};
+use crate::run_folder::RunFolder;
+use crate::source::{SourceClip, find_ffmpeg};
+
+/// The flags of a command that looks at a source.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Looking<'a> {
+    pub(crate) source: &'a args::Source,
+    pub(crate) output: &'a args::Output,
+    pub(crate) model: &'a args::Model,
+    pub(crate) video: &'a args::Video,
+    pub(crate) steps: &'a args::Steps,
+    pub(crate) tau: &'a args::Tau,
+}
+
+/// Everything that is needed to look.
+#[derive(Debug)]
+pub(crate) struct LookingJob {
+    pub(crate) folder: RunFolder,
+    pub(crate) ffmpeg: Ffmpeg,
+    pub(crate) found: FoundModel,
+    pub(crate) model: TextToVideo,
+    pub(crate) settings: Settings,
+    pub(crate) video: Video,
+    pub(crate) source: SourceClip,
+    pub(crate) prompt: Prompt,
+    pub(crate) text: EncodedPrompt,
+}
+
+impl Looking<'_> {
+    /// Checks what is cheap first, then loads.
+    pub(crate) fn prepare(&self, progress: &mut Progress) -> Result<LookingJob> {
+        let prompt = prompts::parse("--source-prompt", &self.source.source_prompt)?;
+        prompts::with_subject("the source prompt", &prompt)?;
+        let folder = RunFolder::claim(&self.output.output, self.output.force)?;
+        let ffmpeg = find_ffmpeg()?;
+        let found = FoundModel::find(&self.model.model)?;
+        let flags = SettingFlags { steps: self.steps.steps, tau: self.tau.tau, ..SettingFlags::default() };
+        let settings = flags.resolve(&found.recommended.settings);
+        resolve::check(&settings, &found.schedule()?)?;
+        let mut video = self.video.resolve(&found.recommended.video)?;
+        let source = SourceClip::read(&ffmpeg, &self.source.source, &self.source.cut, &video, progress)?;
+        video.fps = self.video.fps.unwrap_or(source.record.fps);
+        found.check_subjects(&[&prompt])?;
+        let model = found.load(progress)?;
+        model.check_size(i64::from(video.frames), i64::from(video.height), i64::from(video.width))?;
+        let text = model.encode_prompt(&prompt)?;
+        text.warnings.iter().for_each(|warning| progress.warn(warning));
+        Ok(LookingJob { folder, ffmpeg, found, model, settings, video, source, prompt, text })
+    }
+}

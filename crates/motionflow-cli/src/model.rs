@@ -1,0 +1,138 @@
+//! Finding a checkpoint by name or folder, and loading it.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use motionflow::checkpoint::Checkpoint;
+use motionflow::error::Error;
+use motionflow::prompt::{Prompt, subject_positions};
+use motionflow::schedule::Schedule;
+use motionflow::text_to_video::TextToVideo;
+use tch::{Device, Kind};
+
+use crate::failure::Misuse;
+use crate::progress::Progress;
+use crate::recommended::Recommended;
+use crate::record::ModelRecord;
+
+/// The checkpoint that comes with the program.
+pub(crate) const SHIPPED: &str = "demo";
+
+/// A folder of checkpoints, each in a folder of its name.
+const FOLDER: &str = "models";
+const FOLDER_VARIABLE: &str = "MOTIONFLOW_MODELS";
+
+/// A checkpoint that was found whole; its weights are not loaded yet.
+#[derive(Debug)]
+pub(crate) struct FoundModel {
+    name: String,
+    checkpoint: Checkpoint,
+    /// What it recommends.
+    pub(crate) recommended: Recommended,
+}
+
+impl FoundModel {
+    /// Finds what `--model` names.
+    pub(crate) fn find(name: &str) -> Result<Self> {
+        let folder = folder_of(name)?;
+        let recommended = Recommended::of(&folder)?;
+        let checkpoint = Checkpoint::open(&folder).map_err(Error::from)?;
+        Ok(Self { name: name.to_owned(), checkpoint, recommended })
+    }
+
+    /// Its noise schedule, read from its config alone.
+    pub(crate) fn schedule(&self) -> Result<Schedule> {
+        let config = self.checkpoint.config("scheduler").map_err(Error::from)?;
+        let schedule = Schedule::new(&config);
+        schedule.with_context(|| self.checkpoint.config_path("scheduler").display().to_string())
+    }
+
+    /// Checks, without the weights, that the tokenizer reaches every subject of the prompts.
+    pub(crate) fn check_subjects(&self, prompts: &[&Prompt]) -> Result<()> {
+        let tokenizer = self.checkpoint.tokenizer().map_err(Error::from)?;
+        for prompt in prompts {
+            let tokens = tokenizer.encode(&prompt.text).map_err(Error::from)?;
+            for subject in &prompt.subjects {
+                subject_positions(&tokens, subject).map_err(Error::from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads the weights.
+    pub(crate) fn load(&self, progress: &mut Progress) -> Result<TextToVideo> {
+        let stage = progress.stage("load", 1);
+        let model = TextToVideo::load(&self.checkpoint, Device::Cpu, Kind::Float).with_context(|| {
+            format!("cannot load the checkpoint {}", self.checkpoint.folder().display())
+        })?;
+        stage.finish();
+        Ok(model)
+    }
+
+    /// What a run's record says of it.
+    pub(crate) fn record(&self) -> Result<ModelRecord> {
+        let folder = self.checkpoint.folder();
+        let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let sha256 = self.checkpoint.identity().map_err(Error::from)?;
+        Ok(ModelRecord { name: self.name.clone(), path: path.display().to_string(), sha256 })
+    }
+}
+
+/// The folder that a name or path stands for.
+fn folder_of(name: &str) -> Result<PathBuf> {
+    let is_name = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
+    let path = PathBuf::from(name);
+    let mut places = if is_name { shelves().into_iter().map(|shelf| shelf.join(name)).collect() } else { vec![] };
+    places.push(path);
+    if let Some(folder) = places.iter().find(|place| place.is_dir()) {
+        return Ok(folder.clone());
+    }
+    let mut message = if is_name {
+        format!("there is no checkpoint \"{name}\"; looked for the folders")
+    } else {
+        format!("--model {name}: there is no such folder; give one in the diffusers text-to-video layout, or a name")
+    };
+    if is_name {
+        for place in &places {
+            let _ = write!(message, "\n  {}", place.display());
+        }
+        let _ = write!(message, "\ngive the folder of a checkpoint to --model, or set {FOLDER_VARIABLE}");
+    }
+    Err(Misuse(message).into())
+}
+
+/// The folders that hold checkpoints by name, the first to be looked into first.
+fn shelves() -> Vec<PathBuf> {
+    let named = std::env::var_os(FOLDER_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let mut shelves: Vec<PathBuf> = named.into_iter().collect();
+    shelves.extend(beside_program(FOLDER));
+    shelves.push(PathBuf::from(FOLDER));
+    shelves
+}
+
+/// A file or folder of this name beside the program or in a folder above it: so a build inside the source tree finds
+/// what belongs to the tree, and an unpacked release what lies in its folder.
+pub(crate) fn beside_program(name: impl AsRef<Path>) -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let program = program.canonicalize().unwrap_or(program);
+    program.ancestors().skip(1).map(|folder| folder.join(&name)).find(|path| path.exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_lists_where_it_was_looked_for() {
+        let message = folder_of("no-such-checkpoint").unwrap_err().to_string();
+        assert!(message.contains("models/no-such-checkpoint") && message.contains(FOLDER_VARIABLE), "{message}");
+    }
+
+    #[test]
+    fn a_path_is_taken_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(folder_of(folder.path().to_str().unwrap()).unwrap(), folder.path());
+        assert!(folder_of("./no/such").unwrap_err().to_string().contains("./no/such"));
+    }
+}

@@ -1,0 +1,69 @@
+//! What is drawn of a run: masks over the source, sheets, comparisons.
+
+use anyhow::{Result, ensure};
+use motionflow::latents::Latents;
+use motionflow_media::image::{Rgb, RgbImage};
+use motionflow_media::overlay::overlay;
+use motionflow_media::picture::enlarge;
+use motionflow_media::Mask;
+use tch::{Device, Kind, Tensor};
+
+/// One colour a subject: orange, blue, green, pink, yellow, violet.
+const COLOURS: [[u8; 3]; 6] =
+    [[255, 112, 32], [40, 140, 255], [40, 200, 90], [240, 60, 160], [240, 200, 30], [150, 90, 240]];
+
+/// Small frames are enlarged until their shorter side has so many pixels, so that outlines stay thin.
+const SHORTEST_SIDE: u32 = 256;
+
+/// The subject's colour.
+pub(crate) fn colour(subject: usize) -> Rgb<u8> {
+    Rgb(COLOURS[subject % COLOURS.len()])
+}
+
+/// A map [frames, places] of values in 0..1 as one mask a frame; `latents` tell its height and width.
+pub(crate) fn masks_of(map: &Tensor, latents: &Latents) -> Result<Vec<Mask>> {
+    cells(map, latents, Mask::new)
+}
+
+/// As [`masks_of`] for values of any range: each frame's largest becomes 1.
+pub(crate) fn heat_of(map: &Tensor, latents: &Latents) -> Result<Vec<Mask>> {
+    cells(map, latents, Mask::relative_to_largest)
+}
+
+fn cells(
+    map: &Tensor,
+    latents: &Latents,
+    mask: impl Fn(u32, u32, Vec<f32>) -> motionflow_media::Result<Mask>,
+) -> Result<Vec<Mask>> {
+    let size = map.size();
+    ensure!(size.len() == 2, "an attention map has the shape {size:?}, expected frames and places");
+    let (height, width) = latents.map_size(size[1]).unwrap_or((1, size[1]));
+    let map = map.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+    let values = Vec::<f32>::try_from(map.view([-1]))?;
+    let frames = values.chunks((size[1] as usize).max(1));
+    frames.map(|values| Ok(mask(width as u32, height as u32, values.to_vec())?)).collect()
+}
+
+/// The frames with the masks of every subject laid over them, each subject in its colour.
+pub(crate) fn with_masks(frames: &[RgbImage], masks: &[Vec<Mask>]) -> Vec<RgbImage> {
+    let laid_over = |(index, frame): (usize, &RgbImage)| {
+        let subjects = masks.iter().enumerate().filter_map(|(subject, masks)| Some((subject, masks.get(index)?)));
+        subjects.fold(enlarge(frame, SHORTEST_SIDE), |frame, (subject, mask)| overlay(&frame, mask, colour(subject)))
+    };
+    frames.iter().enumerate().map(laid_over).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_gets_its_height_and_width_from_the_latents() {
+        let latents = Latents::new(Tensor::zeros([1, 4, 2, 5, 7], (Kind::Float, Device::Cpu)));
+        let map = Tensor::arange(24, (Kind::Float, Device::Cpu)).view([2, 12]) / 24.0;
+        let masks = masks_of(&map, &latents).unwrap();
+        assert_eq!((masks.len(), masks[0].width(), masks[0].height()), (2, 4, 3));
+        assert!((masks[1].values()[11] - 23.0 / 24.0).abs() < 1e-6);
+        assert!((heat_of(&map, &latents).unwrap()[0].values()[11] - 1.0).abs() < 1e-6);
+    }
+}

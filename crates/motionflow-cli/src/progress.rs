@@ -1,0 +1,176 @@
+//! How far a run is: bars on a terminal, plain lines elsewhere, nothing when it shall be quiet.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanDuration, ProgressBar, ProgressFinish, ProgressStyle};
+use serde::Serialize;
+
+use crate::terminal;
+
+/// How often the bar is redrawn while a step runs.
+const TICK: Duration = Duration::from_millis(200);
+/// In how many lines a stage is told where there is no bar.
+const LINES: usize = 10;
+
+/// Tells stages and warnings, and keeps both for the run's record.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    quiet: bool,
+    started: Instant,
+    /// What is done and how long it took.
+    pub(crate) stages: Vec<StageTime>,
+    /// What the user was warned of.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// How long a stage took.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct StageTime {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Seconds.
+    pub(crate) seconds: f64,
+}
+
+impl Progress {
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self { quiet, started: Instant::now(), stages: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Whether only errors may be told.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Seconds since the run began.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// Warns once.
+    pub(crate) fn warn(&mut self, message: impl Into<String>) {
+        let message = message.into();
+        if self.warnings.contains(&message) {
+            return;
+        }
+        if !self.quiet {
+            terminal::warning(&message);
+        }
+        self.warnings.push(message);
+    }
+
+    /// Begins a stage of so many steps; 1 for work that cannot be counted.
+    pub(crate) fn stage(&mut self, name: &'static str, steps: usize) -> Stage<'_> {
+        let bar = (!self.quiet && terminal::can_redraw()).then(|| bar(name, steps));
+        let lines = !self.quiet && bar.is_none();
+        if lines && steps > 1 {
+            terminal::note(&format!("{name}: {steps} steps"));
+        }
+        Stage { progress: self, name, steps, bar, lines, started: Instant::now(), told: 0 }
+    }
+}
+
+/// A part of a run that takes a while.
+#[derive(Debug)]
+pub(crate) struct Stage<'a> {
+    progress: &'a mut Progress,
+    name: &'static str,
+    steps: usize,
+    bar: Option<ProgressBar>,
+    lines: bool,
+    started: Instant,
+    /// The last tenth that was told.
+    told: usize,
+}
+
+impl Stage<'_> {
+    /// Tells that `done` steps are done; `detail` says how it goes, and may be empty.
+    pub(crate) fn step(&mut self, done: usize, detail: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(done as u64);
+            bar.set_message(detail.to_owned());
+        }
+        let part = done * LINES / self.steps.max(1);
+        if self.lines && part > self.told && done < self.steps {
+            self.told = part;
+            let left = self.started.elapsed().as_secs_f64() * (self.steps - done) as f64 / done as f64;
+            let detail = if detail.is_empty() { String::new() } else { format!(", {detail}") };
+            terminal::note(&format!("{}: {done}/{}{detail}, {} left", self.name, self.steps, brief(left)));
+        }
+    }
+
+    /// Shows how it goes within a step.
+    pub(crate) fn detail(&self, detail: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(detail.to_owned());
+        }
+    }
+
+    /// Ends the stage and keeps its time. A stage that is dropped instead has failed.
+    pub(crate) fn finish(self) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let summary = format!("{}: done in {}", self.name, brief(seconds));
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        if !self.progress.quiet {
+            terminal::note(&summary);
+        }
+        self.progress.stages.push(StageTime { name: self.name, seconds });
+    }
+}
+
+fn bar(name: &'static str, steps: usize) -> ProgressBar {
+    let colour = if terminal::has_colour() { ".cyan/dim" } else { "" };
+    let template = match steps {
+        0 | 1 => "{prefix:<9} {spinner} {elapsed}".to_owned(),
+        _ => format!("{{prefix:<9}} {{bar:30{colour}}} {{pos}}/{{len}}  {{msg}}  {{eta}} left"),
+    };
+    // The template is ours; were it wrong, the library's own would do.
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(steps as u64).with_finish(ProgressFinish::AndClear);
+    bar.set_style(style.progress_chars("━╸─"));
+    bar.set_prefix(name);
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+/// Seconds to read: `3.2 s` or `12 minutes`.
+pub(crate) fn brief(seconds: f64) -> String {
+    if seconds < 100.0 {
+        format!("{seconds:.1} s")
+    } else {
+        HumanDuration(Duration::from_secs_f64(seconds)).to_string()
+    }
+}
+
+/// The most memory that this process has held at once, in bytes, where the system tells.
+pub(crate) fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_given_once_and_stages_are_kept() {
+        let mut progress = Progress::new(true);
+        progress.warn("mind");
+        progress.warn("mind");
+        assert_eq!(progress.warnings, ["mind"]);
+        let mut stage = progress.stage("invert", 20);
+        (1..=20).for_each(|step| stage.step(step, ""));
+        stage.finish();
+        assert_eq!(progress.stages[0].name, "invert");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn memory_is_known() {
+        assert!(peak_memory().is_some_and(|bytes| bytes > 1 << 20));
+    }
+}

@@ -1,0 +1,36 @@
+//! Prompts from the command line, checked before anything else is done.
+
+use anyhow::{Context, Result};
+use motionflow::error::Error;
+use motionflow::prompt::Prompt;
+
+/// Reads a prompt with its brackets; `flag` is the one that it came from.
+pub(crate) fn parse(flag: &'static str, text: &str) -> Result<Prompt> {
+    text.parse::<Prompt>().map_err(Error::from).with_context(|| flag)
+}
+
+/// A negative prompt: brackets mean nothing in it.
+pub(crate) fn negative(text: &str) -> Prompt {
+    Prompt { text: text.to_owned(), subjects: Vec::new() }
+}
+
+/// A prompt that must mark a subject.
+pub(crate) fn with_subject(which: &'static str, prompt: &Prompt) -> Result<()> {
+    if prompt.subjects.is_empty() { Err(Error::NoSubject { which }.into()) } else { Ok(()) }
+}
+
+/// Source prompt and prompt must mark equally many subjects, and at least one.
+pub(crate) fn check_pair(source: &Prompt, target: &Prompt) -> Result<()> {
+    with_subject("the source prompt", source)?;
+    with_subject("the prompt", target)?;
+    let (source_count, target_count) = (source.subjects.len(), target.subjects.len());
+    if source_count == target_count {
+        return Ok(());
+    }
+    Err(Error::SubjectCount { source_count, target_count }.into())
+}
+
+/// The subjects' words.
+pub(crate) fn subjects(prompt: &Prompt) -> Vec<&str> {
+    prompt.subjects.iter().map(|subject| subject.text.as_str()).collect()
+}

@@ -1,0 +1,198 @@
+//! What a run leaves about itself: `run.toml` says what was asked, `run.json` what happened.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use motionflow::generation::GuidedUpdate;
+use motionflow::settings::Settings;
+use motionflow_media::Ffmpeg;
+use serde::{Deserialize, Serialize};
+
+use crate::recommended::Video;
+use crate::progress::{Progress, StageTime, peak_memory};
+
+/// `run.toml`: all that a run depends on, as it was resolved.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RunRecord {
+    pub(crate) program: ProgramRecord,
+    pub(crate) prompts: PromptRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<SourceRecord>,
+    pub(crate) video: VideoRecord,
+    pub(crate) model: ModelRecord,
+    pub(crate) settings: Settings,
+}
+
+/// The program that ran, and what it stands on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ProgramRecord {
+    pub(crate) command: String,
+    pub(crate) version: String,
+    pub(crate) libtorch: String,
+    pub(crate) ffmpeg: String,
+    pub(crate) threads: i32,
+}
+
+impl ProgramRecord {
+    pub(crate) fn new(command: &str, ffmpeg: &Ffmpeg) -> Self {
+        Self {
+            command: command.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            libtorch: env!("MOTIONFLOW_LIBTORCH_VERSION").to_owned(),
+            ffmpeg: ffmpeg.version().to_owned(),
+            threads: tch::get_num_threads(),
+        }
+    }
+}
+
+/// The prompts, brackets and all.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct PromptRecord {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source_prompt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) negative_prompt: Option<String>,
+}
+
+/// Where the frames came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SourceRecord {
+    pub(crate) path: String,
+    /// Of the file; a folder of images has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sha256: Option<String>,
+    /// Of the pixels that were used, after cutting and fitting.
+    pub(crate) frames_sha256: String,
+    /// Seconds.
+    pub(crate) start: f64,
+    pub(crate) every: u32,
+    pub(crate) fit: String,
+    /// Frames per second of the frames that were used.
+    pub(crate) fps: f64,
+    /// The folder of the inversion that was reused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) inversion: Option<String>,
+}
+
+/// The size of the video.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct VideoRecord {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) frames: u32,
+    pub(crate) fps: f64,
+}
+
+impl VideoRecord {
+    pub(crate) fn of(video: &Video) -> Self {
+        Self { width: video.width, height: video.height, frames: video.frames, fps: video.fps }
+    }
+}
+
+/// The checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ModelRecord {
+    pub(crate) name: String,
+    pub(crate) path: String,
+    /// Over the names and contents of its files.
+    pub(crate) sha256: String,
+}
+
+/// `run.json`: what happened, step by step.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunHistory {
+    pub(crate) steps: Vec<StepRecord>,
+    pub(crate) masks: Vec<MaskRecord>,
+    #[serde(flatten)]
+    pub(crate) totals: Totals,
+}
+
+/// Figures of the whole run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Totals {
+    pub(crate) warnings: Vec<String>,
+    pub(crate) stages: Vec<StageTime>,
+    pub(crate) seconds: f64,
+    pub(crate) peak_memory_bytes: Option<u64>,
+}
+
+impl Totals {
+    pub(crate) fn of(progress: &Progress) -> Self {
+        Self {
+            warnings: progress.warnings.clone(),
+            stages: progress.stages.clone(),
+            seconds: progress.seconds(),
+            peak_memory_bytes: peak_memory(),
+        }
+    }
+}
+
+/// One step.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "stage", rename_all = "lowercase")]
+pub(crate) enum StepRecord {
+    /// Of the inversion.
+    Inversion {
+        step: usize,
+        timestep: i64,
+        /// Mean share of the frame that each subject's masks cover, 0..1.
+        mask_coverage: Vec<f64>,
+        seconds: f64,
+    },
+    /// A guided update: the losses before it.
+    Update {
+        step: usize,
+        update: usize,
+        timestep: i64,
+        loss: LossRecord,
+        gradient_norm: f64,
+        relative_move: f64,
+        seconds: f64,
+    },
+    /// Of the sampling.
+    Sampling { step: usize, timestep: i64, seconds: f64 },
+}
+
+/// The weighted sum and its parts before weighting; a part without a map is absent.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct LossRecord {
+    total: f64,
+    cross: Option<f64>,
+    #[serde(rename = "self")]
+    spatial: Option<f64>,
+    temporal: Option<f64>,
+}
+
+impl LossRecord {
+    pub(crate) fn of(update: &GuidedUpdate) -> Self {
+        let parts = update.parts;
+        Self { total: update.loss, cross: parts.cross, spatial: parts.spatial, temporal: parts.temporal }
+    }
+}
+
+/// One subject's masks over the guided timesteps.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct MaskRecord {
+    pub(crate) subject: String,
+    /// Mean share of the frame that is masked, 0..1.
+    pub(crate) coverage: f64,
+    /// Mean IoU of the masks of neighbouring frames, 0..1.
+    pub(crate) overlap: f64,
+}
+
+/// Writes a record as TOML under a line that says what it is.
+pub(crate) fn write_toml(path: &Path, about: &str, record: &impl Serialize) -> Result<()> {
+    let cannot = || format!("{}: cannot be written", path.display());
+    let text = toml::to_string(record).with_context(cannot)?;
+    std::fs::write(path, format!("# {about}\n\n{text}")).with_context(cannot)
+}
+
+/// Writes a record as JSON.
+pub(crate) fn write_json(path: &Path, record: &impl Serialize) -> Result<()> {
+    let cannot = || format!("{}: cannot be written", path.display());
+    let mut text = serde_json::to_string_pretty(record).with_context(cannot)?;
+    text.push('\n');
+    std::fs::write(path, text).with_context(cannot)
+}

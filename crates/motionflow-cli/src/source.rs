@@ -1,0 +1,129 @@
+//! The source video: its frames as pictures, and as the model wants them.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use motionflow::clip::Clip;
+use motionflow_media::image::RgbImage;
+use motionflow_media::{Ffmpeg, ReadOptions, source};
+use sha2::{Digest, Sha256};
+
+use crate::args::Cut;
+use crate::model::beside_program;
+use crate::progress::Progress;
+use crate::recommended::Video;
+use crate::record::SourceRecord;
+
+/// Frames of a source at the video's size.
+#[derive(Debug)]
+pub(crate) struct SourceClip {
+    pub(crate) frames: Vec<RgbImage>,
+    pub(crate) record: SourceRecord,
+}
+
+impl SourceClip {
+    /// Reads as many frames as the video shall have.
+    pub(crate) fn read(
+        ffmpeg: &Ffmpeg,
+        path: &Path,
+        cut: &Cut,
+        video: &Video,
+        progress: &mut Progress,
+    ) -> Result<Self> {
+        let stage = progress.stage("read", 1);
+        let options = ReadOptions {
+            start: cut.start,
+            every: cut.every as usize,
+            fit: cut.fit,
+            image_fps: video.fps,
+            ..ReadOptions::new(video.frames as usize, video.width, video.height)
+        };
+        let clip = source::read(ffmpeg, path, &options).context("--source")?;
+        let record = SourceRecord {
+            path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string(),
+            sha256: if path.is_file() { Some(sha256_of_file(path)?) } else { None },
+            frames_sha256: sha256_of_frames(&clip.frames),
+            start: cut.start,
+            every: cut.every,
+            fit: cut.fit.to_string(),
+            fps: clip.fps,
+            inversion: None,
+        };
+        stage.finish();
+        Ok(Self { frames: clip.frames, record })
+    }
+
+    /// The frames for the model.
+    pub(crate) fn clip(&self) -> Clip {
+        clip_of(&self.frames)
+    }
+}
+
+/// The ffmpeg to use: the user's, else the one that `cargo xtask setup` brought.
+pub(crate) fn find_ffmpeg() -> Result<Ffmpeg> {
+    Ok(Ffmpeg::find(beside_program(Path::new(".native").join("ffmpeg")).as_deref())?)
+}
+
+/// Pictures of one size -> clip
+pub(crate) fn clip_of(frames: &[RgbImage]) -> Clip {
+    let (width, height) = frames.first().map_or((0, 0), RgbImage::dimensions);
+    let bytes: Vec<&[u8]> = frames.iter().map(|frame| frame.as_raw().as_slice()).collect();
+    Clip::from_rgb(&bytes, i64::from(height), i64::from(width))
+}
+
+/// Clip -> pictures
+pub(crate) fn pictures_of(clip: &Clip) -> Vec<RgbImage> {
+    let (height, width) = clip.size();
+    let picture = |rgb| RgbImage::from_raw(width as u32, height as u32, rgb);
+    clip.to_rgb().into_iter().filter_map(picture).collect()
+}
+
+/// SHA-256 of a file, in hex.
+pub(crate) fn sha256_of_file(path: &Path) -> Result<String> {
+    let mut digest = Sha256::new();
+    let mut file = File::open(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    io::copy(&mut file, &mut digest).with_context(|| format!("{}: cannot be read", path.display()))?;
+    Ok(hex(&digest.finalize()))
+}
+
+/// SHA-256, in hex, over the pixels of frames of one size.
+pub(crate) fn sha256_of_frames(frames: &[RgbImage]) -> String {
+    let mut digest = Sha256::new();
+    for frame in frames {
+        digest.update(frame.as_raw());
+    }
+    hex(&digest.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_survive_the_way_to_a_clip_and_back() {
+        let picture = |seed: u8| {
+            RgbImage::from_fn(5, 3, |x, y| [x as u8 * 40, y as u8 * 60, seed].into())
+        };
+        let frames = vec![picture(0), picture(9)];
+        assert_eq!(pictures_of(&clip_of(&frames)), frames);
+    }
+
+    #[test]
+    fn the_hash_is_sha256() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("abc");
+        std::fs::write(&path, "abc").unwrap();
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256_of_file(&path).unwrap(), expected);
+    }
+}

@@ -1,0 +1,222 @@
+//! `motionflow transfer`: the motion of a source video in a new video.
+
+use std::path::Path;
+
+use anyhow::Result;
+use motionflow::diagnostics::loss_warning;
+use motionflow::generation::GuidedUpdate;
+use motionflow::inversion::Inversion;
+use motionflow::model::VideoModel;
+use motionflow::prompt::Prompt;
+use motionflow::settings::{Init, Settings};
+use motionflow_media::compare::{Pane, side_by_side};
+use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
+use motionflow_media::image::RgbImage;
+use motionflow_media::{Ffmpeg, gif, picture, plot, video};
+
+use crate::args;
+use crate::generating::{Start, make_video};
+use crate::inversion_file::SavedInversion;
+use crate::inverting::{guided_timesteps, invert_source, judge_masks, shown_masks};
+use crate::model::FoundModel;
+use crate::pictures::with_masks;
+use crate::progress::Progress;
+use crate::prompts;
+use crate::recommended::Video;
+use crate::record::{
+    ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, write_json, write_toml,
+};
+use crate::report;
+use crate::resolve::{self, SettingFlags};
+use crate::run_folder::RunFolder;
+use crate::source::{SourceClip, find_ffmpeg};
+
+/// What the folder holds, besides masks.mp4, which needs a subject.
+const FILES: [(&str, &str); 7] = [
+    ("contact-sheet.png", "source, motion mask and result, frame by frame"),
+    ("compare.mp4", "the source beside the result"),
+    ("result.mp4", "the new video"),
+    ("result.gif", "the same, for a page"),
+    ("loss.svg", "how the guidance went"),
+    ("run.toml", "every setting"),
+    ("run.json", "every step, and the warnings"),
+];
+const MASKS_FILE: (&str, &str) = ("masks.mp4", "where the model saw the subject in the source");
+
+/// Runs the command.
+pub(crate) fn run(args: &args::Transfer, progress: &mut Progress) -> Result<()> {
+    let mut job = Job::check(args, progress)?;
+    let model = job.found.load(progress)?;
+    let [frames, height, width] = [job.video.frames, job.video.height, job.video.width].map(i64::from);
+    model.check_size(frames, height, width)?;
+    let source_text = model.encode_prompt(&job.source_prompt)?;
+    let target_text = model.encode_prompt(&job.prompt)?;
+    let negative_text = model.encode_prompt(&prompts::negative(&job.negative_prompt))?;
+    for text in [&source_text, &target_text, &negative_text] {
+        text.warnings.iter().for_each(|warning| progress.warn(warning));
+    }
+
+    let (inversion, mut steps) = match job.inversion.take() {
+        Some(inversion) => (inversion, Vec::new()),
+        None => invert_source(&model, &job.source, &source_text, &job.settings, progress, &mut |_| ())?,
+    };
+    let timesteps = guided_timesteps(&model, &job.settings);
+    let subjects = prompts::subjects(&job.source_prompt);
+    let masks = judge_masks(&inversion, &timesteps, &subjects, progress);
+
+    let noise = match job.settings.init {
+        Init::Inverted => None,
+        Init::Noise => Some(model.noise(frames, height, width, job.settings.seed)?),
+    };
+    let start = Start {
+        latents: noise.as_ref().unwrap_or(&inversion.latents),
+        masks: job.settings.is_guided().then_some(&inversion.masks),
+        prompt: &target_text,
+        negative: &negative_text,
+    };
+    let (generation, result, sampled) = make_video(&model, start, &job.settings, progress)?;
+    steps.extend(sampled);
+    if let Some(warning) = loss_warning(&generation.updates) {
+        progress.warn(warning);
+    }
+
+    let shown = shown_masks(&inversion, &timesteps)?;
+    let masked = (!shown.is_empty()).then(|| with_masks(&job.source.frames, &shown));
+    let record = job.record()?;
+    job.folder.publish(|folder| {
+        let stage = progress.stage("write", 1);
+        job.write_pictures(folder, &result, masked.as_deref(), &generation.updates)?;
+        stage.finish();
+        write_toml(&folder.join("run.toml"), "What `motionflow transfer` was asked.", &record)?;
+        let history = RunHistory { steps, masks, totals: Totals::of(progress) };
+        write_json(&folder.join("run.json"), &history)
+    })?;
+    let mut files = FILES.to_vec();
+    files.extend(masked.map(|_| MASKS_FILE));
+    report::made(job.folder.path(), &files, progress);
+    Ok(())
+}
+
+/// A transfer of which all that can be checked without the weights is checked.
+struct Job {
+    folder: RunFolder,
+    ffmpeg: Ffmpeg,
+    found: FoundModel,
+    settings: Settings,
+    video: Video,
+    source: SourceClip,
+    source_prompt: Prompt,
+    source_text: String,
+    inversion: Option<Inversion>,
+    prompt: Prompt,
+    text: String,
+    negative_prompt: String,
+}
+
+impl Job {
+    /// Checks what is cheap first, so that a mistake is told at once.
+    fn check(args: &args::Transfer, progress: &mut Progress) -> Result<Self> {
+        let prompt = prompts::parse("--prompt", &args.prompts.prompt)?;
+        let saved = args.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
+        let source_text = match (&saved, &args.source.source_prompt) {
+            (Some(saved), _) => saved.record.source_prompt.clone(),
+            (None, text) => text.clone().unwrap_or_default(),
+        };
+        let source_prompt = prompts::parse("--source-prompt", &source_text)?;
+        if !args.guidance.no_updates && args.guidance.guided_steps != Some(0) {
+            prompts::check_pair(&source_prompt, &prompt)?;
+        }
+        let folder = RunFolder::claim(&args.output.output, args.output.force)?;
+        let ffmpeg = find_ffmpeg()?;
+        let found = FoundModel::find(&args.model.model)?;
+        let recommended = &found.recommended;
+        let flags = SettingFlags {
+            steps: saved.as_ref().map_or(args.steps.steps, |saved| Some(saved.record.steps)),
+            tau: saved.as_ref().map_or(args.tau.tau, |saved| Some(saved.record.tau)),
+            sampling: Some(&args.sampling),
+            guidance: Some(&args.guidance),
+        };
+        let settings = flags.resolve(&recommended.settings);
+        resolve::check(&settings, &found.schedule()?)?;
+        let mut video = args.video.resolve(&recommended.video)?;
+        let (source, inversion) = if let Some(saved) = saved {
+            let (source, inversion) = saved.load(&found.record()?)?;
+            (video.width, video.height) = source.frames.first().map_or((0, 0), RgbImage::dimensions);
+            video.frames = source.frames.len() as u32;
+            (source, Some(inversion))
+        } else {
+            let path = args.source.source.as_deref().unwrap_or(Path::new(""));
+            (SourceClip::read(&ffmpeg, path, &args.source.cut, &video, progress)?, None)
+        };
+        video.fps = args.video.fps.unwrap_or(source.record.fps);
+        found.check_subjects(&[&source_prompt, &prompt])?;
+        let negative_prompt = args.prompts.negative_prompt.as_ref().unwrap_or(&recommended.negative_prompt).clone();
+        Ok(Self {
+            folder,
+            ffmpeg,
+            settings,
+            video,
+            source,
+            source_prompt,
+            source_text,
+            inversion,
+            prompt,
+            text: args.prompts.prompt.clone(),
+            negative_prompt,
+            found,
+        })
+    }
+
+    fn record(&self) -> Result<RunRecord> {
+        Ok(RunRecord {
+            program: ProgramRecord::new("transfer", &self.ffmpeg),
+            prompts: PromptRecord {
+                source_prompt: Some(self.source_text.clone()),
+                prompt: Some(self.text.clone()),
+                negative_prompt: Some(self.negative_prompt.clone()),
+            },
+            source: Some(self.source.record.clone()),
+            video: VideoRecord::of(&self.video),
+            model: self.found.record()?,
+            settings: self.settings.clone(),
+        })
+    }
+
+    fn write_pictures(
+        &self,
+        folder: &Path,
+        result: &[RgbImage],
+        masked: Option<&[RgbImage]>,
+        updates: &[GuidedUpdate],
+    ) -> Result<()> {
+        let (ffmpeg, fps, source) = (&self.ffmpeg, self.video.fps, &self.source.frames);
+        video::write_mp4(ffmpeg, &folder.join("result.mp4"), result, fps, &[])?;
+        gif::write_gif(ffmpeg, &folder.join("result.gif"), result, fps, None)?;
+        let panes = [Pane { label: "source", frames: source }, Pane { label: "result", frames: result }];
+        video::write_mp4(ffmpeg, &folder.join("compare.mp4"), &side_by_side(&panes)?, fps, &[])?;
+        let source_label = format!("source: {}", self.source_prompt.text);
+        let mask_label = format!("motion mask: {}", prompts::subjects(&self.source_prompt).join(", "));
+        let result_label = format!("result: {}", self.prompt.text);
+        let mut rows = vec![Row { label: &source_label, frames: source }];
+        if let Some(masked) = masked {
+            video::write_mp4(ffmpeg, &folder.join("masks.mp4"), masked, fps, &[])?;
+            rows.push(Row { label: &mask_label, frames: masked });
+        }
+        rows.push(Row { label: &result_label, frames: result });
+        picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)?;
+        let updates: Vec<plot::Update> = updates.iter().map(plotted).collect();
+        plot::write_loss_svg(&folder.join("loss.svg"), &updates)?;
+        Ok(())
+    }
+}
+
+fn plotted(update: &GuidedUpdate) -> plot::Update {
+    let part = |part: Option<f64>| part.unwrap_or(f64::NAN);
+    plot::Update {
+        total: update.loss,
+        cross: part(update.parts.cross),
+        self_attention: part(update.parts.spatial),
+        temporal: part(update.parts.temporal),
+        gradient_norm: Some(update.gradient_norm),
+    }
+}

@@ -1,0 +1,52 @@
+//! `motionflow verify`: recomputes a parity case.
+
+use anyhow::{Result, bail};
+use motionflow::parity::{Comparison, Difference, verify};
+use tch::Device;
+
+use crate::args;
+use crate::failure::Misuse;
+use crate::progress::Progress;
+use crate::terminal;
+
+/// Runs the command: prints every tensor's error, and fails when one is off.
+pub(crate) fn run(args: &args::Verify, progress: &mut Progress) -> Result<()> {
+    let case = &args.case;
+    if !case.join("case.json").is_file() {
+        let message = format!("{}: holds no case.json; give the folder of a parity case", case.display());
+        return Err(Misuse(message).into());
+    }
+    if !(args.tolerance > 0.0 && args.tolerance.is_finite()) {
+        return Err(Misuse(format!("--tolerance is {}, but must be more than 0", args.tolerance)).into());
+    }
+    let stage = progress.stage("verify", 1);
+    let comparisons = verify(case, Device::Cpu, args.tolerance)?;
+    stage.finish();
+    if !progress.is_quiet() {
+        table(&comparisons);
+    }
+    let off = comparisons.iter().filter(|comparison| !comparison.ok).count();
+    if off > 0 {
+        bail!(
+            "{}: {off} of {} are off by more than {:e}, or differ",
+            case.display(),
+            comparisons.len(),
+            args.tolerance
+        );
+    }
+    Ok(())
+}
+
+fn table(comparisons: &[Comparison]) {
+    let longest = comparisons.iter().map(|comparison| comparison.name.len()).max().unwrap_or(0);
+    terminal::result(&format!("{:longest$}  {:>14}", "tensor", "relative error"));
+    for Comparison { name, difference, ok } in comparisons {
+        let difference = match difference {
+            Difference::Relative(error) => format!("{error:.1e}"),
+            Difference::Count { differing: 0, .. } => "equal".to_owned(),
+            Difference::Count { differing, of } => format!("{differing} of {of}"),
+        };
+        let verdict = if *ok { "ok" } else { "OFF" };
+        terminal::result(&format!("{name:longest$}  {difference:>14}  {verdict}"));
+    }
+}
