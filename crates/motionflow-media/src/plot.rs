@@ -258,8 +258,10 @@ impl Ticks {
 /// About `count` round values from `low` to `high`; for no range at all, some around it.
 fn ticks(low: f64, high: f64, count: usize) -> Ticks {
     let (low, high) = if low > high { (0.0, 1.0) } else { (low, high) };
-    let least = (low.abs().max(high.abs()) * 1e-3).max(1e-12);
-    let (low, high) = if high - low < least { (low - least / 2.0, high + least / 2.0) } else { (low, high) };
+    let largest = low.abs().max(high.abs());
+    let half = if largest > 0.0 { largest / 10.0 } else { 0.5 };
+    let (low, high) =
+        if high - low < largest * 1e-3 || low >= high { (low - half, high + half) } else { (low, high) };
     let rough = (high - low) / count.max(1) as f64;
     let power = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|part| part * power).find(|step| *step >= rough * 0.999);
