@@ -34,15 +34,9 @@ pub fn run_demo(environment: &Environment, quick: bool, flags: &[String]) -> Res
     }
     let status = run(program.args(flags))?;
     if status.success() && flags.is_empty() {
-        println!("\nLook at:");
-        println!("  {out}/contact-sheet.png   source, motion mask and result, frame by frame");
-        println!("  {out}/compare.mp4         the source beside the result");
-        println!("  {out}/masks.mp4           where the model saw the subject");
-        println!("  {out}/result.mp4, {out}/result.gif, {out}/loss.svg, {out}/run.toml");
-        println!(
-            "\nYour own: cargo xtask run -- transfer --source CLIP --source-prompt \"a [car] on a road\" \\"
-        );
-        println!("              --prompt \"a [panda] in the snow\" -o out/mine");
+        println!("\nWith a clip of your own:");
+        println!("  cargo xtask run -- transfer --source CLIP --source-prompt \"a [car] on a road\" \\");
+        println!("      --prompt \"a [panda] in the snow\" -o out/mine");
     }
     Ok(exit_code(status))
 }

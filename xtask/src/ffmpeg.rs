@@ -45,17 +45,15 @@ pub fn ensure(workspace: &Workspace) -> Result<PathBuf> {
     Ok(link)
 }
 
-/// `.native/bin/ffmpeg`, where the built program and tests look when they are started without xtask.
+/// `.native/ffmpeg`, where the built program and tests look when they are started without xtask.
 fn link(workspace: &Workspace) -> Result<PathBuf> {
-    let folder = workspace.native().join("bin");
-    let link = folder.join("ffmpeg");
-    let target = Path::new("..").join(WHEELS.folder).join(BINARY);
+    let link = workspace.native().join("ffmpeg");
+    let target = Path::new(WHEELS.folder).join(BINARY);
     if fs::read_link(&link).is_ok_and(|old| old == target) {
         return Ok(link);
     }
-    let new = folder.join(format!("ffmpeg.{}", std::process::id()));
-    fs::create_dir_all(&folder)
-        .and_then(|()| symlink(&target, &new))
+    let new = workspace.native().join(format!("ffmpeg.{}", std::process::id()));
+    symlink(&target, &new)
         .and_then(|()| fs::rename(&new, &link))
         .with_context(|| format!("cannot write {}", link.display()))?;
     Ok(link)

@@ -3,6 +3,7 @@
 //! Every chore that builds or runs something first makes sure that libtorch and ffmpeg are there ([`setup`]).
 
 mod arguments;
+mod bench;
 mod ci;
 mod clip_vocabulary;
 mod demo;
@@ -37,13 +38,14 @@ Usage: cargo xtask <COMMAND>
   test [ARGS]                run every test; ARGS go to `cargo test`
   parity [--full] [NAME]...  compare with diffusers on freshly made cases; --full: slower shapes too
   parity --committed         write the small cases under crates/motionflow/tests/cases/ anew
+  bench [ARGS]               time a forward of the UNet against PyTorch's; ARGS go to benches/unet_forward.py
   ci                         what must pass: fmt, clippy, cargo-deny, every test, the demo at few steps
 
 Environment:
   LIBTORCH            a libtorch 2.11 of your own, instead of the one in .native/
   MOTIONFLOW_FFMPEG   an ffmpeg of your own (else: FFMPEG, ffmpeg on PATH, one in .native/)
   PYTHON              the Python 3 whose pip fetches the above (default: python3)
-  MOTIONFLOW_REFERENCE_PYTHON   `parity`: a Python that has torch and diffusers
+  MOTIONFLOW_REFERENCE_PYTHON   `parity`, `bench`: a Python that has torch and diffusers
   MOTIONFLOW_REFERENCE_BPE      `parity`: CLIP's bpe_simple_vocab_16e6.txt.gz
 ";
 
@@ -73,6 +75,7 @@ fn chore() -> Result<ExitCode> {
         "run" => run::run(&workspace, arguments),
         "test" => test::test(&workspace, arguments),
         "parity" => parity::parity(&workspace, arguments),
+        "bench" => bench::bench(&workspace, arguments),
         "ci" => {
             arguments.finish()?;
             ci::ci(&workspace)

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 
 use crate::arguments::Arguments;
+use crate::clip_vocabulary;
 use crate::parity_cases::{CASES, Case, When};
 use crate::reference::Reference;
 use crate::setup::setup;
@@ -26,11 +27,15 @@ pub fn parity(workspace: &Workspace, mut arguments: Arguments) -> Result<ExitCod
     if committed {
         return write_committed(workspace);
     }
-    let chosen = |case: &&Case| match names.is_empty() {
-        true => case.when == When::Always || all && case.when == When::Full,
-        false => names.iter().any(|name| name == case.name),
+    let chosen = |case: &&Case| {
+        if names.is_empty() {
+            case.when == When::Always || all && case.when == When::Full
+        } else {
+            names.iter().any(|name| name == case.name)
+        }
     };
     let reference = Reference::ensure(workspace)?;
+    let vocabulary = clip_vocabulary::ensure(workspace)?;
     let environment = setup(workspace)?;
     run_ok(environment.cargo("build").args(["--package", "motionflow-cli"]))?;
     let folder = workspace.native().join("parity");
@@ -40,7 +45,7 @@ pub fn parity(workspace: &Workspace, mut arguments: Arguments) -> Result<ExitCod
     for case in CASES.iter().filter(chosen) {
         let directory = folder.join(case.name);
         eprintln!("{}", case.name);
-        reference.make_case(&directory, case.flags)?;
+        reference.make_case(&vocabulary, &directory, case.flags)?;
         table.push((case.name, verify(environment.program(), &directory)?));
     }
     println!("\n{:34}{:8}worst relative error", "case", "");
@@ -75,12 +80,13 @@ fn verify(mut program: Command, directory: &Path) -> Result<Verdict> {
 /// Writes those that lie in the repository. Rounding differs between machines: commit them only when they must change.
 fn write_committed(workspace: &Workspace) -> Result<ExitCode> {
     let reference = Reference::ensure(workspace)?;
+    let vocabulary = clip_vocabulary::ensure(workspace)?;
     let temporary = workspace.native().join("parity");
     fs::create_dir_all(&temporary)
         .with_context(|| format!("cannot make the folder {}", temporary.display()))?;
     for case in CASES.iter().filter(|case| case.when == When::Committed) {
         let made = temporary.join(case.name);
-        reference.make_case(&made, case.flags)?;
+        reference.make_case(&vocabulary, &made, case.flags)?;
         let place = workspace.join(COMMITTED).join(case.name);
         if place.exists() {
             fs::remove_dir_all(&place).with_context(|| format!("cannot remove {}", place.display()))?;

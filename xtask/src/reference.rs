@@ -6,7 +6,6 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::clip_vocabulary;
 use crate::python::python;
 use crate::workspace::{Workspace, run};
 
@@ -16,7 +15,6 @@ const STAMP: &str = "xtask-requirements.txt";
 /// The reference, ready to write cases.
 pub struct Reference {
     python: PathBuf,
-    vocabulary: PathBuf,
     scripts: PathBuf,
 }
 
@@ -27,23 +25,20 @@ impl Reference {
             Some(own) => PathBuf::from(own),
             None => environment(workspace)?,
         };
-        Ok(Self {
-            python,
-            vocabulary: clip_vocabulary::ensure(workspace)?,
-            scripts: workspace.join("tools/reference"),
-        })
+        Ok(Self { python, scripts: workspace.join("tools/reference") })
     }
 
-    /// A command that starts the reference's Python on one of its scripts.
-    pub fn script(&self, name: &str) -> Command {
+    /// A command that starts the reference's Python on a script.
+    pub fn script(&self, script: &Path) -> Command {
         let mut command = Command::new(&self.python);
-        command.arg(self.scripts.join(name));
+        command.arg(script);
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         command
     }
 
-    /// Writes a case into `out`, whole or not at all, unless the same one is there already.
-    pub fn make_case(&self, out: &Path, flags: &[&str]) -> Result<()> {
+    /// Writes a case into `out`, whole or not at all, unless the same one is there already. `vocabulary` is CLIP's file of
+    /// merges.
+    pub fn make_case(&self, vocabulary: &Path, out: &Path, flags: &[&str]) -> Result<()> {
         let mut made_from = flags.join("\n");
         for script in ["make_case.py", "motionflow_ref.py"] {
             let path = self.scripts.join(script);
@@ -60,8 +55,8 @@ impl Reference {
                 fs::remove_dir_all(old).with_context(|| format!("cannot remove {}", old.display()))?;
             }
         }
-        let mut command = self.script("make_case.py");
-        command.arg(&partial).arg("--bpe").arg(&self.vocabulary).args(flags);
+        let mut command = self.script(&self.scripts.join("make_case.py"));
+        command.arg(&partial).arg("--bpe").arg(vocabulary).args(flags);
         let output = command.output().context("cannot start the reference's Python")?;
         if !output.status.success() {
             bail!("make_case.py failed:\n{}", String::from_utf8_lossy(&output.stderr));
