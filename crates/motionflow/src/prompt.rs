@@ -187,3 +187,104 @@ impl fmt::Display for PromptError {
 }
 
 impl std::error::Error for PromptError {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn subjects(prompt: &str) -> (String, Vec<String>) {
+        let prompt: Prompt = prompt.parse().unwrap();
+        for subject in &prompt.subjects {
+            assert_eq!(prompt.text[subject.range.clone()], subject.text);
+        }
+        (prompt.text, prompt.subjects.into_iter().map(|subject| subject.text).collect())
+    }
+
+    #[test]
+    fn finds_subjects() {
+        for (prompt, text, expected) in [
+            ("", "", &[][..]),
+            ("a dog", "a dog", &[]),
+            ("a [dog] chasing a [red ball]", "a dog chasing a red ball", &["dog", "red ball"]),
+            ("[ red car ] on a road", " red car  on a road", &["red car"]),
+            ("[一只猫][🐼]", "一只猫🐼", &["一只猫", "🐼"]),
+            (r"a \[b\] [c\]d] \ e\", r"a [b] c]d \ e\", &["c]d"]),
+        ] {
+            let expected = expected.iter().map(ToString::to_string).collect();
+            assert_eq!(subjects(prompt), (text.to_owned(), expected), "{prompt}");
+        }
+    }
+
+    #[test]
+    fn says_which_bracket_is_wrong() {
+        for (prompt, kind, position) in [
+            ("a [dog", PromptErrorKind::NeverClosed, 2),
+            ("é] dog", PromptErrorKind::NeverOpened, 2),
+            ("a [red [dog]]", PromptErrorKind::Nested, 7),
+            ("a []", PromptErrorKind::Empty, 2),
+            ("a [ \t]", PromptErrorKind::Empty, 2),
+            ("a [dog\\]", PromptErrorKind::NeverClosed, 2),
+        ] {
+            let error = prompt.parse::<Prompt>().unwrap_err();
+            assert_eq!((error.kind, error.position), (kind, position), "{prompt}");
+        }
+    }
+
+    #[test]
+    fn points_at_the_bracket() {
+        let message = "né a] dog".parse::<Prompt>().unwrap_err().to_string();
+        let lines: Vec<_> = message.lines().collect();
+        assert_eq!(
+            lines[..3],
+            ["this ] closes nothing (character 5 of the prompt)", "  né a] dog", "      ^"]
+        );
+        let long =
+            format!("{}[{}", "é".repeat(300), "\n".repeat(300)).parse::<Prompt>().unwrap_err().to_string();
+        let lines: Vec<_> = long.lines().collect();
+        assert_eq!(lines[1].chars().nth(lines[2].chars().count() - 1), Some('['));
+    }
+
+    #[test]
+    fn takes_the_tokens_that_overlap_a_subject() {
+        let tokens = |text_used| Tokens {
+            ids: vec![0; 6],
+            length: 5,
+            truncated: false,
+            total: 9,
+            text_used,
+            unknown: vec![2, 3],
+            offsets: vec![0..0, 0..1, 2..5, 5..8, text_used..text_used],
+        };
+        let subject = |range: Range<usize>| Subject { text: "x".into(), range };
+        assert_eq!(subject_positions(&tokens(8), &subject(2..8)), Ok(vec![2, 3]));
+        assert_eq!(subject_positions(&tokens(8), &subject(0..1)), Ok(vec![1]));
+        assert!(subject_is_unknown(&tokens(8), &[2, 3]) && !subject_is_unknown(&tokens(8), &[1, 2]));
+        let nothing = subject_positions(&tokens(8), &subject(1..2));
+        assert_eq!(nothing, Err(SubjectError::NoTokens { subject: "x".into() }));
+        let cut_off = subject_positions(&tokens(7), &subject(5..8));
+        assert_eq!(cut_off, Err(SubjectError::CutOff { subject: "x".into(), limit: 6, total: 9 }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(prompt in r"([\[\]\\ ]|\PC|[a-z ]{3}){0,40}") {
+            match prompt.parse::<Prompt>() {
+                Ok(parsed) => for subject in parsed.subjects {
+                    prop_assert_eq!(&parsed.text[subject.range], &subject.text);
+                },
+                Err(error) => prop_assert!(error.to_string().contains('^')),
+            }
+        }
+
+        #[test]
+        fn what_is_marked_is_found(parts in prop::collection::vec((r"[a-zé ]{0,9}", r"[a-z猫\]\[]{1,9}"), 0..5)) {
+            let escape = |text: &str| text.replace('[', r"\[").replace(']', r"\]");
+            let marked: Vec<_> = parts.iter().map(|(a, b)| format!("{}[{}]", escape(a), escape(b))).collect();
+            let marked = marked.concat();
+            let plain = parts.iter().flat_map(|(a, b)| [a.as_str(), b]).collect::<String>();
+            prop_assert_eq!(subjects(&marked), (plain, parts.into_iter().map(|(_, b)| b).collect::<Vec<_>>()));
+        }
+    }
+}

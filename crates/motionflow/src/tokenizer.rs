@@ -154,9 +154,8 @@ impl Tokenizer {
         let mut ids = vec![self.begin];
         ids.extend(encoding.get_ids()[..kept].iter().map(|&id| i64::from(id)));
         ids.push(self.end);
-        let mut offsets = vec![0..0];
-        offsets.extend_from_slice(&ranges[..kept]);
-        offsets.push(text_used..text_used);
+        let at = |byte: usize| std::iter::once(byte..byte);
+        let offsets: Vec<_> = at(0).chain(ranges[..kept].iter().cloned()).chain(at(text_used)).collect();
 
         let length = ids.len();
         let (unknown, unknown_id) = &self.unknown;
@@ -188,8 +187,9 @@ struct TokenizerConfig {
     rest: BTreeMap<String, Value>,
 }
 
-/// A token with its way of being found in a text; in special token entries just the token as a string, too.
+/// A token with its way of being found in a text.
 #[derive(Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "it mirrors the files' entries")]
 struct AddedTokenEntry {
     content: String,
     #[serde(default)]
@@ -229,12 +229,11 @@ impl Config {
         }
         let mut special = config.rest;
         let mut added = Vec::new();
-        match &config.added_tokens_decoder {
-            Some(tokens) => added.extend(tokens.values().map(|entry| entry.token(entry.special))),
-            None => {
-                let map: BTreeMap<String, Value> = read_if_there(&folder.join("special_tokens_map.json"))?;
-                special.extend(map);
-            }
+        if let Some(tokens) = &config.added_tokens_decoder {
+            added.extend(tokens.values().map(|entry| entry.token(entry.special)));
+        } else {
+            let map: BTreeMap<String, Value> = read_if_there(&folder.join("special_tokens_map.json"))?;
+            special.extend(map);
         }
         let named = |name: &str, default: &str| match special.get(name) {
             None | Some(Value::Null) => Ok(AddedToken::from(default, true)),

@@ -1,6 +1,8 @@
 //! The tokenizer and the subjects' positions against transformers, on texts that are hard on a tokenizer.
 //! `data/make_tokenizer_cases.py` wrote the cases.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
+
 mod common;
 
 use std::fs;

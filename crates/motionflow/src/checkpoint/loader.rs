@@ -50,6 +50,11 @@ impl<'a> Loader<'a> {
         Self { prefix: self.full_name(name), ..self.clone() }
     }
 
+    /// This place's name, as `down_blocks.0.resnets`.
+    pub fn path(&self) -> String {
+        self.prefix.clone()
+    }
+
     /// Where the loader's tensors go.
     pub fn device(&self) -> Device {
         self.device

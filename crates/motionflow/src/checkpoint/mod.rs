@@ -21,6 +21,7 @@ mod pickle;
 mod safetensors;
 mod torch_file;
 mod weights;
+mod zip;
 
 use std::path::{Path, PathBuf};
 
@@ -70,7 +71,8 @@ pub struct CheckpointFile {
 /// `model_index.json`: the pipeline's class, and for each component its library and class.
 #[derive(Deserialize)]
 struct ModelIndex {
-    _class_name: String,
+    #[serde(rename = "_class_name")]
+    pipeline: String,
     #[serde(flatten)]
     components: std::collections::BTreeMap<String, serde_json::Value>,
 }
@@ -194,8 +196,8 @@ fn check_classes(path: &Path) -> Result<(), CheckpointError> {
         expected: expected.join(" or "),
         found: found.to_owned(),
     };
-    if !PIPELINES.contains(&index._class_name.as_str()) {
-        return Err(unsupported("_class_name", &PIPELINES, &index._class_name));
+    if !PIPELINES.contains(&index.pipeline.as_str()) {
+        return Err(unsupported("_class_name", &PIPELINES, &index.pipeline));
     }
     for (component, _, classes) in COMPONENTS {
         let class =

@@ -537,3 +537,113 @@ impl<'a> Machine<'a> {
 fn printable(text: &str) -> String {
     text.chars().take(120).flat_map(char::escape_debug).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SAVED: &[u8] = include_bytes!("../../tests/data/checkpoint/state_dict.bin");
+
+    /// The pickle in `state_dict.bin`.
+    fn saved() -> &'static [u8] {
+        let place = super::super::zip::entries(SAVED).unwrap()["state_dict/data.pkl"].clone();
+        &SAVED[place]
+    }
+
+    #[test]
+    fn reads_what_torch_wrote() {
+        let tensors = read_state_dict(saved()).unwrap();
+        assert_eq!(tensors.len(), 12);
+        let (name, column) = &tensors[2];
+        assert_eq!(
+            (*name, column.offset, &column.shape[..], &column.strides[..]),
+            ("column", 2, &[4][..], &[6][..])
+        );
+        assert_eq!((column.kind, column.storage.key, column.storage.bytes), (Kind::Float, "1", 96));
+    }
+
+    #[test]
+    fn names_what_it_refuses_to_call() {
+        let system = b"cos\nsystem\n(X\x02\x00\x00\x00lstR.";
+        assert_eq!(read_state_dict(system), Err(PickleError::Forbidden("os.system".into())));
+        let by_stack = b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93.";
+        assert_eq!(read_state_dict(by_stack), Err(PickleError::Forbidden("builtins.eval".into())));
+        // A known name of another module, and one that would print control characters.
+        for pickle in [&b"cevil\nOrderedDict\n."[..], b"ctorch._utils\n\x1b[2J\n."] {
+            match read_state_dict(pickle) {
+                Err(PickleError::Forbidden(name)) => assert!(!name.contains('\x1b'), "{name}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_a_state_dict_does_not_need() {
+        for (pickle, expected) in [
+            (&b""[..], "1 more bytes"),
+            (b".", "1 values on the stack"),
+            (b"N.", "a dict of tensors"),
+            (b"}N", "1 more bytes"),
+            (b"}K\x01K\x02s.", "a string"),
+            (b"}X\x01\x00\x00\x00aK\x02s.", "a tensor as `a`"),
+            (b"}(X\x01\x00\x00\x00au.", "a value for each key"),
+            (b"X\xff\xff\xff\xff", "4294967295 more bytes"),
+            (b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff", "18446744073709551615 more bytes"),
+            (b"\x8a\xffx", "an integer of at most 8 bytes"),
+            (b"h\x05", "a memo that was written"),
+            (b"(0", "an opcode that a state dict needs"),
+            (b"K\x01(\x85", "1 values on the stack"),
+            (b"u", "a mark on the stack"),
+            (b"ccollections\nOrderedDict\n(K\x01tR.", "a call as state dicts make it"),
+            (b"NNR.", "a function to call"),
+        ] {
+            match read_state_dict(pickle) {
+                Err(PickleError::Bad { expected: found, .. }) => assert_eq!(found, expected, "{pickle:?}"),
+                other => panic!("{pickle:?}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_of_references_stays_small() {
+        // Each round doubles the list in Python's eyes; here a round costs what its bytes cost.
+        let mut bomb = b"]q\x00".to_vec();
+        for _ in 0..100_000 {
+            bomb.extend_from_slice(b"]q\x01(h\x00h\x00eh\x01q\x00");
+        }
+        bomb.push(b'.');
+        assert!(matches!(read_state_dict(&bomb), Err(PickleError::Bad { .. })));
+        // Nesting that a recursive reader could not follow, or drop.
+        let mut deep = vec![b']'; 1_000_000];
+        deep.extend(vec![b'a'; 999_999]);
+        deep.push(b'.');
+        assert!(matches!(read_state_dict(&deep), Err(PickleError::Bad { .. })));
+        let endless = vec![b'N'; MAX_VALUES + 1];
+        assert!(matches!(read_state_dict(&endless), Err(PickleError::Bad { at: MAX_VALUES, .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = read_state_dict(&bytes);
+        }
+
+        #[test]
+        fn no_opcodes_make_it_panic(
+            opcodes in prop::collection::vec(prop::sample::select(&b"(NK\x01)\x85\x86tt]aee}suuq\x01h\x01QRRb.."[..]), 0..200),
+        ) {
+            let _ = read_state_dict(&opcodes);
+        }
+
+        #[test]
+        fn no_change_makes_it_panic(changes in prop::collection::vec((0..1078_usize, any::<u8>()), 1..8)) {
+            let mut bytes = saved().to_vec();
+            for (at, byte) in changes {
+                bytes[at] = byte;
+            }
+            let _ = read_state_dict(&bytes);
+        }
+    }
+}

@@ -1,20 +1,19 @@
 //! Weights as `torch.save` writes them since PyTorch 1.6: a zip with a pickle that describes the tensors
 //! (`NAME/data.pkl`) and one uncompressed entry for each storage (`NAME/data/KEY`).
 
-use std::collections::{BTreeMap, HashMap};
-use std::io::Cursor;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-
-use zip::{CompressionMethod, ZipArchive};
 
 use super::error::CheckpointError;
 use super::pickle::{self, PickleError, PickledTensor};
 use super::weights::{MappedFile, StoredTensor};
+use super::zip;
 
 /// Names, types, shapes and places of all tensors; every one lies inside the file.
 pub(super) fn read(file: &Arc<MappedFile>) -> Result<BTreeMap<String, StoredTensor>, CheckpointError> {
-    let entries = stored_entries(file)?;
+    let entries = zip::entries(file.bytes())
+        .map_err(|(what, expected, found)| file.malformed(what, expected, found))?;
     let pickles: Vec<_> = entries.keys().filter_map(|name| name.strip_suffix("data.pkl")).collect();
     let [folder] = pickles[..] else {
         let found = format!("{} of {} entries", pickles.len(), entries.len());
@@ -72,36 +71,4 @@ fn place(
     };
     let within = storage.start + skip..storage.end;
     StoredTensor::new(file, name, pickled.kind, pickled.shape, Some(pickled.strides), within)
-}
-
-/// Where the content of every entry lies in the file.
-fn stored_entries(file: &Arc<MappedFile>) -> Result<HashMap<String, Range<usize>>, CheckpointError> {
-    let bytes = file.bytes();
-    let broken = |error: zip::result::ZipError| {
-        file.malformed("the zip", "a whole archive", format!("{error} (a truncated download?)"))
-    };
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
-    let mut entries = HashMap::new();
-    for index in 0..archive.len() {
-        let entry = archive.by_index_raw(index).map_err(broken)?;
-        let what = || format!("zip entry `{}`", entry.name().escape_debug());
-        if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
-            return Err(file.malformed(
-                what(),
-                "stored bytes, as torch.save writes them",
-                "compressed or encrypted ones",
-            ));
-        }
-        let end = entry.data_start().checked_add(entry.compressed_size());
-        let Some(end) = end.filter(|&end| end <= bytes.len() as u64) else {
-            let found = format!("{} bytes at {}", entry.compressed_size(), entry.data_start());
-            return Err(file.malformed(
-                what(),
-                format!("a place in the {} bytes of the file", bytes.len()),
-                found,
-            ));
-        };
-        entries.insert(entry.name().to_owned(), entry.data_start() as usize..end as usize);
-    }
-    Ok(entries)
 }
