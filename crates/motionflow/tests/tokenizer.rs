@@ -62,3 +62,59 @@ fn ids_and_subject_positions_equal_transformers() {
         }
     }
 }
+
+#[test]
+fn a_subject_beyond_the_limit_is_an_error_that_says_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    common::clip_vocabulary::write(folder.path());
+    let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+    let prompt: Prompt = format!("{}[red dog] runs", "very ".repeat(73)).parse().unwrap();
+    let tokens = tokenizer.encode(&prompt.text).unwrap();
+    assert_eq!((tokens.ids.len(), tokens.length, tokens.truncated, tokens.total), (77, 77, true, 78));
+    assert_eq!(subject_positions(&tokens, &prompt.subjects[0]), Ok(vec![74, 75]));
+    let prompt: Prompt = format!("{}[red dog] runs", "very ".repeat(74)).parse().unwrap();
+    let tokens = tokenizer.encode(&prompt.text).unwrap();
+    let message = subject_positions(&tokens, &prompt.subjects[0]).unwrap_err().to_string();
+    assert!(
+        message.contains("\"red dog\" is beyond the text encoder's limit of 77 tokens (the prompt has 79)"),
+        "{message}"
+    );
+}
+
+#[test]
+fn words_that_a_small_vocabulary_lacks_are_unknown() {
+    let folder = tempfile::tempdir().unwrap();
+    let vocabulary =
+        r#"{"a</w>": 0, "d": 1, "o</w>": 2, "do</w>": 3, "<|startoftext|>": 4, "<|endoftext|>": 5, "?": 6}"#;
+    fs::write(folder.path().join("vocab.json"), vocabulary).unwrap();
+    fs::write(folder.path().join("merges.txt"), "#version: 0.2\nd o</w>\n").unwrap();
+    fs::write(
+        folder.path().join("tokenizer_config.json"),
+        r#"{"model_max_length": 1000000000000000019884624838656, "unk_token": "?"}"#,
+    )
+    .unwrap();
+    let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+    assert_eq!((tokenizer.max_length(), tokenizer.vocabulary_size()), (77, 7));
+    let tokens = tokenizer.encode("a do q").unwrap();
+    assert_eq!((&tokens.ids[..6], &tokens.unknown[..]), (&[4, 0, 3, 6, 5, 5][..], &[3][..]));
+}
+
+#[test]
+fn wrong_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let message = || Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
+    let write = |file: &str, content: &str| fs::write(folder.path().join(file), content).unwrap();
+    assert!(message().contains("vocab.json"), "{}", message());
+    write("vocab.json", r#"{"a": 0, "<|endoftext|>": 1, "b": "two"}"#);
+    assert!(message().contains("at line 1 column"), "{}", message());
+    write("vocab.json", r#"{"a": 0, "b": 2, "<|endoftext|>": 1}"#);
+    write("merges.txt", "#version: 0.2\na b\na\n");
+    assert!(message().contains("merges.txt: line 3: expected two parts"), "{}", message());
+    write("merges.txt", "#version: 0.2\na b\n");
+    assert!(message().contains("`ab`"), "{}", message());
+    write("merges.txt", "");
+    write("tokenizer_config.json", r#"{"model_max_length": 2}"#);
+    assert!(message().contains("model_max_length is 2"), "{}", message());
+    write("tokenizer_config.json", r#"{"pad_token": 3}"#);
+    assert!(message().contains("pad_token: expected a token, found 3"), "{}", message());
+}
