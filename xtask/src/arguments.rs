@@ -50,3 +50,28 @@ impl Arguments {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+
+    fn arguments(line: &str) -> Arguments {
+        Arguments(line.split_whitespace().map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn a_flag_is_taken_only_before_the_dashes() {
+        let mut line = arguments("one --quick two -- --quick");
+        assert!(line.flag("--quick"));
+        assert!(!line.flag("--quick"));
+        assert_eq!(line.rest(), ["one", "two", "--", "--quick"]);
+    }
+
+    #[test]
+    fn the_leading_dashes_are_dropped_once() {
+        assert_eq!(arguments("-- a -- b").rest(), ["a", "--", "b"]);
+        assert_eq!(arguments("-- a").after_dashes().expect("after the dashes"), ["a"]);
+        assert!(arguments("a -- b").after_dashes().is_err());
+        assert!(arguments("").after_dashes().expect("nothing").is_empty());
+    }
+}

