@@ -127,6 +127,8 @@ pub(crate) struct Outcome {
     pub(crate) complaint: Option<String>,
     /// Whether the file has no stream of the kind asked for.
     pub(crate) no_such_stream: bool,
+    /// Whether the stream was there, but not one frame came out of it.
+    pub(crate) no_frame: bool,
 }
 
 impl Outcome {
@@ -147,6 +149,7 @@ impl Running {
             success,
             complaint: telling_line(&said),
             no_such_stream: said.contains("matches no streams"),
+            no_frame: said.contains("received no packets"),
         }
     }
 }
@@ -181,8 +184,11 @@ fn version_of(program: &Path) -> std::io::Result<String> {
 /// The last line of ffmpeg's error output that says something of its own, without the `[part @ address]` before it.
 fn telling_line(said: &str) -> Option<String> {
     /// Lines that only say that something failed.
-    const EMPTY: [&str; 6] = [
+    const EMPTY: [&str; 9] = [
         "Error opening input file ",
+        "Cannot determine format of input",
+        "Could not open encoder before EOF",
+        "Task finished with error code",
         "Conversion failed",
         "Last message repeated",
         "Error opening output file ",

@@ -31,6 +31,10 @@ pub(super) fn probe(ffmpeg: &Ffmpeg, path: &Path) -> Result<SourceInfo> {
     let first = Listing::parse(&listing);
     let Some((width, height)) = first.size.filter(|_| outcome.success || !first.times.is_empty()) else {
         let none = outcome.no_such_stream;
+        if outcome.no_frame && !none {
+            let reason = outcome.complaint.unwrap_or_else(|| "not one could be decoded".into());
+            return Err(Error::NoFrames { path: path.to_owned(), reason });
+        }
         let reason = if none { "it has no video stream".into() } else { outcome.reason() };
         return Err(Error::NotAVideo { path: path.to_owned(), reason });
     };
