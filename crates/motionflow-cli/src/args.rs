@@ -18,8 +18,12 @@ Then look at out/panda/contact-sheet.png and play out/panda/compare.mp4.
 `motionflow COMMAND --help` shows every flag of a command, with its default and range.";
 
 const TRANSFER_EXAMPLE: &str = "\
-Brackets mark the subject: where the model sees it in the source, the new subject will be. Several subjects go in
-order, the first of the source prompt gives its motion to the first of the prompt:
+Example:
+  motionflow transfer --source car.mp4 --source-prompt \"a [car] on a road\" \\
+      --prompt \"a [panda] in the snow\" -o out/panda
+
+Brackets mark the subject: where the model sees it in the source, the new subject will be.
+Several subjects go in order, the first gives its motion to the first:
   motionflow transfer --source two.mp4 --source-prompt \"a [dog] and a [car] on a road\" \\
       --prompt \"a [penguin] and a [red ball] in the snow\" -o out/two
 
@@ -46,7 +50,7 @@ Then look at look/car/overview.png: the mask should cover the car, and little el
 /// A text-to-video model inverts the source video, shows in every frame where it sees the subject, and makes a new
 /// video for a new prompt whose subject follows those places (MotionFlow, arXiv 2412.05275).
 #[derive(Debug, Parser)]
-#[command(name = "motionflow", version, after_help = EXAMPLE, max_term_width = 110, propagate_version = true)]
+#[command(name = "motionflow", version, after_help = EXAMPLE, max_term_width = 110)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -51,7 +51,8 @@ fn is_misuse(error: &anyhow::Error) -> bool {
                     | Core::Inversion(_)
             )
         });
-        let media = cause.downcast_ref::<motionflow_media::Error>().is_some_and(motionflow_media::Error::is_misuse);
+        let media =
+            cause.downcast_ref::<motionflow_media::Error>().is_some_and(motionflow_media::Error::is_misuse);
         core || media || cause.is::<Misuse>()
     })
 }

@@ -33,7 +33,8 @@ pub(crate) fn run(args: &args::Generate, progress: &mut Progress) -> Result<()> 
     let output = RunFolder::claim(&args.output.output, args.output.force)?;
     let ffmpeg = find_ffmpeg()?;
     let found = FoundModel::find(&args.model.model)?;
-    let flags = SettingFlags { steps: args.steps.steps, sampling: Some(&args.sampling), ..SettingFlags::default() };
+    let flags =
+        SettingFlags { steps: args.steps.steps, sampling: Some(&args.sampling), ..SettingFlags::default() };
     let settings = Settings {
         init: Init::Noise,
         updates: false,

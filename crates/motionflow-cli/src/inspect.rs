@@ -102,7 +102,10 @@ impl LookingJob {
     fn record(&self, source_prompt: &str) -> Result<RunRecord> {
         Ok(RunRecord {
             program: ProgramRecord::new("inspect", &self.ffmpeg),
-            prompts: PromptRecord { source_prompt: Some(source_prompt.to_owned()), ..PromptRecord::default() },
+            prompts: PromptRecord {
+                source_prompt: Some(source_prompt.to_owned()),
+                ..PromptRecord::default()
+            },
             source: Some(self.source.record.clone()),
             video: VideoRecord::of(&self.video),
             model: self.found.record()?,
@@ -132,11 +135,14 @@ impl Drawing<'_> {
         let frames = &self.job.source.frames;
         let mut rows = vec![(format!("source: {}", self.job.prompt.text), frames.clone())];
         for (subject, name) in prompts::subjects(&self.job.prompt).into_iter().enumerate() {
-            let chosen = |(timestep, of, _): &(i64, usize, String)| *of == subject && self.timesteps.contains(timestep);
+            let chosen = |(timestep, of, _): &(i64, usize, String)| {
+                *of == subject && self.timesteps.contains(timestep)
+            };
             let maps: Vec<&Tensor> =
                 self.maps.iter().filter(|(key, _)| chosen(key)).map(|(_, map)| map).collect();
             if let Some(mean) = mean_of_finest(&maps) {
-                let label = format!("attention to \"{name}\", mean of the guided steps and of the finest layers");
+                let label =
+                    format!("attention to \"{name}\", mean of the guided steps and of the finest layers");
                 rows.push((label, heated(frames, &heat_of(&mean, &self.inversion.latents)?)));
             }
         }
@@ -161,7 +167,8 @@ impl Drawing<'_> {
                 }
             }
             let layer_masks = subject_masks.iter().filter_map(|layers| layers.get(layer));
-            let layer_masks: Result<Vec<Vec<Mask>>> = layer_masks.map(|mask| masks_of(mask, latents)).collect();
+            let layer_masks: Result<Vec<Vec<Mask>>> =
+                layer_masks.map(|mask| masks_of(mask, latents)).collect();
             let label = format!("{name}, timestep {timestep}{guided}: mask of {}", subjects.join(", "));
             masks.push((label, with_masks(frames, &layer_masks?)));
         }
@@ -174,7 +181,8 @@ impl Drawing<'_> {
 fn mean_of_finest(maps: &[&Tensor]) -> Option<Tensor> {
     let finest = maps.iter().map(|map| map.size()[1]).max()?;
     let share = |map: &Tensor| map / map.sum_dim_intlist(-1, true, None::<Kind>).clamp_min(1e-12);
-    let shares: Vec<Tensor> = maps.iter().filter(|map| map.size()[1] == finest).map(|map| share(map)).collect();
+    let shares: Vec<Tensor> =
+        maps.iter().filter(|map| map.size()[1] == finest).map(|map| share(map)).collect();
     Some(Tensor::stack(&shares, 0).mean_dim(0, false, None::<Kind>))
 }
 

@@ -46,7 +46,8 @@ pub(crate) fn write(
     mut record: InversionRecord,
 ) -> Result<()> {
     let size = [i64::from(record.video.height), i64::from(record.video.width), 3];
-    let frames: Vec<Tensor> = frames.iter().map(|frame| Tensor::from_slice(frame.as_raw()).view(size)).collect();
+    let frames: Vec<Tensor> =
+        frames.iter().map(|frame| Tensor::from_slice(frame.as_raw()).view(size)).collect();
     let mut tensors = vec![
         ("frames".to_owned(), Tensor::stack(&frames, 0)),
         ("latents".to_owned(), inversion.latents.tensor().to_kind(Kind::Float).contiguous()),
@@ -60,7 +61,8 @@ pub(crate) fn write(
         }
     }
     let path = folder.join(TENSORS);
-    Tensor::write_safetensors(&tensors, &path).with_context(|| format!("{}: cannot be written", path.display()))?;
+    Tensor::write_safetensors(&tensors, &path)
+        .with_context(|| format!("{}: cannot be written", path.display()))?;
     record.sha256 = sha256_of_file(&path)?;
     write_toml(&folder.join(RECORD), "What `motionflow invert` inverted.", &record)
 }
@@ -95,7 +97,8 @@ impl SavedInversion {
     pub(crate) fn load(self, model: &ModelRecord) -> Result<(SourceClip, Inversion)> {
         let record = &self.record;
         if record.model.sha256 != model.sha256 {
-            let made_with = if record.model.name == model.name { "another version" } else { &record.model.name };
+            let made_with =
+                if record.model.name == model.name { "another version" } else { &record.model.name };
             return Err(Error::Inversion(format!(
                 "it was made with {made_with} of the checkpoint, this run uses {}; invert with this one, or give the \
                  other to --model",
@@ -203,9 +206,11 @@ mod tests {
         let latents = Tensor::arange(4 * 2 * 2, (Kind::Float, tch::Device::Cpu)).view([1, 4, 2, 1, 2]);
         let mask = Tensor::from_slice(&[1f32, 0.0, 0.0, 1.0]).view([2, 2]);
         let layers = || LayerMasks::from([("mid.attn2".to_owned(), mask.shallow_clone())]);
-        let masks = MotionMasks { at: [(501, vec![layers(), layers()]), (1, vec![layers(), layers()])].into() };
+        let masks =
+            MotionMasks { at: [(501, vec![layers(), layers()]), (1, vec![layers(), layers()])].into() };
         let frames = [RgbImage::from_pixel(16, 8, [1, 2, 3].into()), RgbImage::new(16, 8)];
-        write(folder.path(), &Inversion { latents: Latents::new(latents), masks }, &frames, record()).unwrap();
+        write(folder.path(), &Inversion { latents: Latents::new(latents), masks }, &frames, record())
+            .unwrap();
         folder
     }
 

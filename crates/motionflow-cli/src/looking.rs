@@ -52,10 +52,10 @@ impl Looking<'_> {
         let flags = SettingFlags { steps: self.steps.steps, tau: self.tau.tau, ..SettingFlags::default() };
         let settings = flags.resolve(&found.recommended.settings);
         resolve::check(&settings, &found.schedule()?)?;
+        found.check_subjects(&[&prompt])?;
         let mut video = self.video.resolve(&found.recommended.video)?;
         let source = SourceClip::read(&ffmpeg, &self.source.source, &self.source.cut, &video, progress)?;
         video.fps = self.video.fps.unwrap_or(source.record.fps);
-        found.check_subjects(&[&prompt])?;
         let model = found.load(progress)?;
         model.check_size(i64::from(video.frames), i64::from(video.height), i64::from(video.width))?;
         let text = model.encode_prompt(&prompt)?;

@@ -20,6 +20,7 @@ mod resolve;
 mod run_folder;
 mod source;
 mod terminal;
+mod threads;
 mod transfer;
 mod verify;
 
@@ -32,10 +33,8 @@ use crate::progress::Progress;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(threads) = cli.common.threads {
-        tch::set_num_threads(threads.into());
-        tch::set_num_interop_threads(threads.into());
-    }
+    threads::wait_asleep();
+    threads::limit(cli.common.threads);
     let mut progress = Progress::new(cli.common.quiet);
     let outcome = match &cli.command {
         Command::Transfer(args) => transfer::run(args, &mut progress),

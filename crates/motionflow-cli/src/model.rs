@@ -63,9 +63,8 @@ impl FoundModel {
     /// Loads the weights.
     pub(crate) fn load(&self, progress: &mut Progress) -> Result<TextToVideo> {
         let stage = progress.stage("load", 1);
-        let model = TextToVideo::load(&self.checkpoint, Device::Cpu, Kind::Float).with_context(|| {
-            format!("cannot load the checkpoint {}", self.checkpoint.folder().display())
-        })?;
+        let model = TextToVideo::load(&self.checkpoint, Device::Cpu, Kind::Float)
+            .with_context(|| format!("cannot load the checkpoint {}", self.checkpoint.folder().display()))?;
         stage.finish();
         Ok(model)
     }
@@ -83,7 +82,8 @@ impl FoundModel {
 fn folder_of(name: &str) -> Result<PathBuf> {
     let is_name = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
     let path = PathBuf::from(name);
-    let mut places = if is_name { shelves().into_iter().map(|shelf| shelf.join(name)).collect() } else { vec![] };
+    let mut places =
+        if is_name { shelves().into_iter().map(|shelf| shelf.join(name)).collect() } else { vec![] };
     places.push(path);
     if let Some(folder) = places.iter().find(|place| place.is_dir()) {
         return Ok(folder.clone());
@@ -91,7 +91,9 @@ fn folder_of(name: &str) -> Result<PathBuf> {
     let mut message = if is_name {
         format!("there is no checkpoint \"{name}\"; looked for the folders")
     } else {
-        format!("--model {name}: there is no such folder; give one in the diffusers text-to-video layout, or a name")
+        format!(
+            "--model {name}: there is no such folder; give one in the diffusers text-to-video layout, or a name"
+        )
     };
     if is_name {
         for place in &places {
@@ -126,7 +128,10 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_where_it_was_looked_for() {
         let message = folder_of("no-such-checkpoint").unwrap_err().to_string();
-        assert!(message.contains("models/no-such-checkpoint") && message.contains(FOLDER_VARIABLE), "{message}");
+        assert!(
+            message.contains("models/no-such-checkpoint") && message.contains(FOLDER_VARIABLE),
+            "{message}"
+        );
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use anyhow::{Result, ensure};
 use motionflow::latents::Latents;
+use motionflow_media::Mask;
 use motionflow_media::image::{Rgb, RgbImage};
 use motionflow_media::overlay::overlay;
 use motionflow_media::picture::enlarge;
-use motionflow_media::Mask;
 use tch::{Device, Kind, Tensor};
 
 /// One colour a subject: orange, blue, green, pink, yellow, violet.
@@ -47,8 +47,11 @@ fn cells(
 /// The frames with the masks of every subject laid over them, each subject in its colour.
 pub(crate) fn with_masks(frames: &[RgbImage], masks: &[Vec<Mask>]) -> Vec<RgbImage> {
     let laid_over = |(index, frame): (usize, &RgbImage)| {
-        let subjects = masks.iter().enumerate().filter_map(|(subject, masks)| Some((subject, masks.get(index)?)));
-        subjects.fold(enlarge(frame, SHORTEST_SIDE), |frame, (subject, mask)| overlay(&frame, mask, colour(subject)))
+        let subjects =
+            masks.iter().enumerate().filter_map(|(subject, masks)| Some((subject, masks.get(index)?)));
+        subjects.fold(enlarge(frame, SHORTEST_SIDE), |frame, (subject, mask)| {
+            overlay(&frame, mask, colour(subject))
+        })
     };
     frames.iter().enumerate().map(laid_over).collect()
 }

@@ -8,8 +8,8 @@ use motionflow::settings::Settings;
 use motionflow_media::Ffmpeg;
 use serde::{Deserialize, Serialize};
 
-use crate::recommended::Video;
 use crate::progress::{Progress, StageTime, peak_memory};
+use crate::recommended::Video;
 
 /// `run.toml`: all that a run depends on, as it was resolved.
 #[derive(Debug, Serialize, Deserialize)]

@@ -73,11 +73,18 @@ impl RunFolder {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let parent = if path.is_dir() { path } else { path.parent().map_or(path.clone(), Path::to_owned) };
         let cannot = || {
-            format!("{}: cannot be written to; choose a folder that you may write to (--output)", self.path.display())
+            format!(
+                "{}: cannot be written to; choose a folder that you may write to (--output)",
+                self.path.display()
+            )
         };
         let made = MadeFolders::make(&parent).with_context(cannot)?;
         let prefix = format!(".{name}.partial-");
-        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(&parent).map_err(plain).with_context(cannot)?;
+        let folder = tempfile::Builder::new()
+            .prefix(&prefix)
+            .tempdir_in(&parent)
+            .map_err(plain)
+            .with_context(cannot)?;
         Ok(Passing { folder, made })
     }
 }
@@ -100,9 +107,10 @@ impl Passing {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            let mode = fs::metadata(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?
-                .permissions()
-                .mode();
+            let mode =
+                fs::metadata(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?
+                    .permissions()
+                    .mode();
             fs::set_permissions(self.folder.path(), fs::Permissions::from_mode(mode & 0o777 | 0o700))?;
         }
         fs::rename(self.folder.path(), path)?;
@@ -139,8 +147,10 @@ mod tests {
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }

@@ -111,9 +111,7 @@ mod tests {
 
     #[test]
     fn pictures_survive_the_way_to_a_clip_and_back() {
-        let picture = |seed: u8| {
-            RgbImage::from_fn(5, 3, |x, y| [x as u8 * 40, y as u8 * 60, seed].into())
-        };
+        let picture = |seed: u8| RgbImage::from_fn(5, 3, |x, y| [x as u8 * 40, y as u8 * 60, seed].into());
         let frames = vec![picture(0), picture(9)];
         assert_eq!(pictures_of(&clip_of(&frames)), frames);
     }

@@ -138,6 +138,7 @@ impl Job {
         };
         let settings = flags.resolve(&recommended.settings);
         resolve::check(&settings, &found.schedule()?)?;
+        found.check_subjects(&[&source_prompt, &prompt])?;
         let mut video = args.video.resolve(&recommended.video)?;
         let (source, inversion) = if let Some(saved) = saved {
             let (source, inversion) = saved.load(&found.record()?)?;
@@ -149,8 +150,8 @@ impl Job {
             (SourceClip::read(&ffmpeg, path, &args.source.cut, &video, progress)?, None)
         };
         video.fps = args.video.fps.unwrap_or(source.record.fps);
-        found.check_subjects(&[&source_prompt, &prompt])?;
-        let negative_prompt = args.prompts.negative_prompt.as_ref().unwrap_or(&recommended.negative_prompt).clone();
+        let negative_prompt =
+            args.prompts.negative_prompt.as_ref().unwrap_or(&recommended.negative_prompt).clone();
         Ok(Self {
             folder,
             ffmpeg,
