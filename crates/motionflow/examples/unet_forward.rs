@@ -3,6 +3,7 @@
 //! `unet_forward MODEL_DIR INPUTS OUTPUT THREADS`: INPUTS is a safetensors file with `latents` [batch, channels,
 //! frames, height, width], `text` [batch, tokens, features] and `timestep` [1]; OUTPUT is written with `noise`, what
 //! the net predicts. Then each line on stdin is answered by the milliseconds of one more forward.
+#![allow(clippy::print_stdout, reason = "it answers there")]
 
 use std::error::Error;
 use std::io::{BufRead, stdin};
