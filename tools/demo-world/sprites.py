@@ -21,7 +21,7 @@ SPRITES = {
     "frog": ("🐸", None), "fox": ("🦊", None), "flamingo": ("🦩", True), "zebra": ("🦓", True),
     "car": ("🚗", True), "bus": ("🚌", True), "truck": ("🚚", True), "tractor": ("🚜", True),
     "train": ("🚂", True), "bicycle": ("🚲", True), "motorcycle": ("🏍", True), "helicopter": ("🚁", True),
-    "airplane": ("✈", False), "rocket": ("🚀", False), "sailboat": ("⛵", True), "ufo": ("🛸", None),
+    "airplane": ("✈", False), "rocket": ("🚀", False), "boat": ("⛵", True), "ufo": ("🛸", None),
     "ball": ("⚽", None), "balloon": ("🎈", None), "apple": ("🍎", None), "pumpkin": ("🎃", None),
     "guitar": ("🎸", None), "robot": ("🤖", None), "snowman": ("⛄", None), "umbrella": ("☂", None),
     "sunflower": ("🌻", None), "mushroom": ("🍄", None), "ghost": ("👻", None), "crown": ("👑", None),

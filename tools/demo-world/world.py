@@ -1,0 +1,262 @@
+"""The world: clips of one or two sprites that move over a painted scene, with captions and exact subject masks.
+
+    python world.py --atlas atlas.npz --sheet sheet.png [--clips 8] [--split held-out]     # look at it
+
+`sample` draws the plan of a batch of clips (pure numpy, seeded); `Renderer` paints the plan on any device.
+Held out are: scene seeds from scenes.HELD_OUT_SEED on, and for every sprite the two kinds of scene of
+`held_out_scenes`.
+"""
+
+import argparse
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import scenes
+from scenes import SCENES
+from sprites import NAMES, SPRITES
+
+FRAMES, SIZE = 16, 128
+MOTIONS = ["right", "left", "up", "down", "bounce", "circle", "zigzag", "still", "free", "near"]
+MOTION_WORDS = {
+    "right": ["moving to the right", "going right"], "left": ["moving to the left", "going left"],
+    "up": ["rising", "moving up"], "down": ["falling", "moving down"], "bounce": ["bouncing", "jumping"],
+    "circle": ["moving in a circle", "circling"], "zigzag": ["weaving", "weaving from side to side"], "still": ["standing still"],
+    "free": ["moving around"], "near": ["coming closer"],
+}
+SCENE_WORDS = {
+    "grass": ["on the grass", "on grass", "in a meadow"], "desert": ["in the desert", "in a desert"],
+    "snow": ["in the snow", "on snow"], "sea": ["over the sea", "at sea"],
+    "night": ["in the night sky", "at night"], "forest": ["in a forest", "in the forest"],
+    "road": ["on a road", "on the road"], "beach": ["on a beach", "on the beach"],
+}
+# Words that say nothing about the picture, so that a user's own words do no harm.
+FILLERS = ("big small little cute happy old young funny fast slow nice running walking driving flying riding "
+           "swimming dancing playing slowly quickly today cartoon video animation").split()
+
+
+def held_out_scenes(sprite: int) -> tuple[int, int]:
+    """The two kinds of scene in which this sprite is never trained on (a fixed scramble, each kind 12 times)."""
+    first = (sprite + 2 * (sprite // 8) + 1) % 8
+    return first, (first + 4) % 8
+
+
+HELD_OUT = np.array([[kind in held_out_scenes(s) for kind in range(8)] for s in range(len(NAMES))])
+
+
+@dataclass
+class Plan:
+    """What is in B clips.  Places are in [-1, 1] of the picture, y downward; scale is the sprite's side over the
+    picture's; a clip with one sprite has count 1 and nothing in slot 1."""
+
+    count: np.ndarray  # [B]
+    sprite: np.ndarray  # [B, 2]
+    motion: np.ndarray  # [B, 2]
+    scene: np.ndarray  # [B]
+    scene_seed: np.ndarray  # [B]
+    window: np.ndarray  # [B] left edge in the panorama
+    mirror: np.ndarray  # [B] bool, of the scene
+    x: np.ndarray  # [B, 2, FRAMES]
+    y: np.ndarray
+    scale: np.ndarray
+    rotation: np.ndarray
+    flip: np.ndarray  # [B, 2] bool, of the sprite
+
+    def __len__(self):
+        return len(self.count)
+
+
+def _paths(rng, motion):
+    """x, y, scale, rotation [N, FRAMES] and a random sign [N] for N motions."""
+    n = len(motion)
+    t = np.linspace(0, 1, FRAMES)[None]
+    u = lambda low, high: rng.uniform(low, high, (n, 1))
+    coin = lambda: np.where(rng.random((n, 1)) < 0.5, -1.0, 1.0)
+    ease = np.where(rng.random((n, 1)) < 0.6, t, t * t * (3 - 2 * t))
+    x0, y0 = u(-0.45, 0.45), u(-0.4, 0.45)
+    sway = rng.random((n, 1)) * 2 * np.pi
+    scale = np.repeat(u(0.32, 0.5), FRAMES, 1)
+    still = np.zeros((n, FRAMES))
+    reach = u(0.35, 0.65)
+    drift = u(-0.3, 0.3) * (t - 0.5) * (rng.random((n, 1)) < 0.5)
+    arc = u(-0.35, 0.35) * np.sin(np.pi * t) * (rng.random((n, 1)) < 0.4)
+    sign = coin()
+    bounce = 0.45 - u(0.5, 0.9) * abs(np.sin(np.pi * (u(1, 2.2) * t + rng.random((n, 1)))))
+    radius, turns = u(0.25, 0.45), coin() * u(0.7, 1.2)
+    zigzag = 0.28 * np.sin(2 * np.pi * u(1.2, 2.5) * t + sway)
+    fx, fy = still.copy(), still.copy()
+    for k in (1, 2):
+        fx += rng.standard_normal((n, 1)) * 0.4 / k * np.cos(np.pi * k * t + rng.random((n, 1)) * 2 * np.pi)
+        fy += rng.standard_normal((n, 1)) * 0.35 / k * np.cos(np.pi * k * t + rng.random((n, 1)) * 2 * np.pi)
+    near = u(0.2, 0.28) + (u(0.5, 0.65) - 0.24) * ease
+    table = {
+        "right": (reach * (2 * ease - 1) + u(-0.1, 0.1), y0 + drift + arc),
+        "left": (reach * (1 - 2 * ease) + u(-0.1, 0.1), y0 + drift + arc),
+        "up": (x0 + drift, reach * (1 - 2 * ease)),
+        "down": (x0 + drift, reach * (2 * ease - 1)),
+        "bounce": (x0 + u(-0.5, 0.5) * (2 * t - 1), bounce),
+        "circle": (radius * np.cos(sway + turns * 2 * np.pi * t), radius * np.sin(sway + turns * 2 * np.pi * t)),
+        "zigzag": (sign * reach * (2 * t - 1), y0 * 0.5 + zigzag),
+        "still": (x0 + still, y0 + still),
+        "free": (fx, fy),
+        "near": (x0 * 0.6 * (1 - 0.5 * t), y0 * 0.6 * (1 - 0.5 * t)),
+    }
+    stack = lambda i: np.stack([table[m][i] for m in MOTIONS])[motion, np.arange(n)]
+    x, y = stack(0), stack(1)
+    scale = np.where((motion == MOTIONS.index("near"))[:, None], near, scale)
+    wobble = u(0.05, 0.2) * np.sin(2 * np.pi * (u(0.7, 2) * t + rng.random((n, 1)))) * (rng.random((n, 1)) < 0.4)
+    rotation = np.where((motion == MOTIONS.index("still"))[:, None], 0, wobble)
+    return x, y, scale, rotation, sign[:, 0]
+
+
+def sample(rng: np.random.Generator, n: int, split="train", scene_seeds=192, two=0.25, motion=None, sprite=None,
+           scene=None) -> Plan:
+    """The plan of n clips.  split 'train': training scene seeds, no held-out pair of sprite and scene; 'held-out':
+    scene seeds never trained on, any pair; 'held-out-pairs': those seeds and, for the first sprite, a held-out pair.
+    `motion`, `sprite` ([n] or [n, 2]) and `scene` ([n]) fix what is drawn otherwise."""
+    count = 1 + (rng.random(n) < two)
+    first = rng.integers(len(NAMES), size=n)
+    sprites = np.stack([first, (first + rng.integers(1, len(NAMES), size=n)) % len(NAMES)], 1)
+    if sprite is not None:
+        given = np.asarray(sprite).reshape(n, -1)
+        sprites[:, : given.shape[1]] = given
+    motions = rng.integers(len(MOTIONS), size=(n, 2)) if motion is None else np.asarray(motion).reshape(n, -1).repeat(2 // (np.asarray(motion).size // n), 1)
+    if scene is None:
+        bad = HELD_OUT[sprites[:, 0]] | (HELD_OUT[sprites[:, 1]] & (count == 2)[:, None])
+        weight = {"train": ~bad, "held-out": np.ones((n, 8), bool), "held-out-pairs": HELD_OUT[sprites[:, 0]]}[split]
+        scene = np.argmax(weight * rng.random((n, 8)), 1)
+    seed = rng.integers(scene_seeds, size=n) + (0 if split == "train" else scenes.HELD_OUT_SEED)
+    x, y, scale, rotation, sign = (v.reshape(n, 2, *v.shape[1:]) for v in _paths(rng, motions.reshape(-1)))
+    pair = (count == 2)[:, None]
+    angle = rng.uniform(0, 2 * np.pi, n)
+    apart = 0.45 * np.stack([np.cos(angle), np.sin(angle)])[:, :, None] * np.array([1, -1])
+    x = np.where(pair[..., None], x * 0.6 + apart[0][..., None], x)
+    y = np.where(pair[..., None], y * 0.6 + apart[1][..., None], y)
+    scale = np.where(pair[..., None], scale * 0.8, scale)
+    limit = 1.05 - 0.75 * scale  # at most about an eighth of the sprite leaves the picture
+    x, y = np.clip(x, -limit, limit), np.clip(y, -limit, limit)
+    heading = np.sign(x[..., -1] - x[..., 0]) * (abs(x[..., -1] - x[..., 0]) > 0.15)
+    heading = np.where(heading == 0, sign, heading)
+    looks = np.array([{True: -1, False: 1, None: 0}[SPRITES[name][1]] for name in NAMES])[sprites]
+    return Plan(count, sprites, motions, np.asarray(scene), seed, rng.integers(scenes.PANORAMA - SIZE + 1, size=n),
+                rng.random(n) < 0.5, x, y, scale, rotation, looks * heading < 0)
+
+
+def article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
+
+
+def caption(plan: Plan, i: int, rng=None, brackets=False) -> str:
+    """Clip i in words.  Without rng: 'a car and a dog on a road'; with it, the motion half of the time, other ways to
+    say the same, and now and then a word that means nothing."""
+    parts = []
+    for k in range(plan.count[i]):
+        name = NAMES[plan.sprite[i, k]]
+        words = [f"[{name}]" if brackets else name]
+        if rng is not None:
+            ways = MOTION_WORDS[MOTIONS[plan.motion[i, k]]]
+            if rng.random() < 0.5:
+                words.append(ways[0] if rng.random() < 0.7 else ways[rng.integers(len(ways))])
+            elif rng.random() < 0.15:
+                words.append(FILLERS[rng.integers(len(FILLERS))])
+            if rng.random() < 0.07:
+                words.insert(0, FILLERS[rng.integers(len(FILLERS))])
+        lead = "the" if rng is not None and rng.random() < 0.05 else article(words[0].strip("["))
+        parts.append(" ".join([lead, *words]))
+    ways = SCENE_WORDS[SCENES[plan.scene[i]]]
+    scene = ways[0] if rng is None or rng.random() < 0.7 else ways[rng.integers(len(ways))]
+    return " and ".join(parts) + " " + scene
+
+
+class Renderer:
+    """Paints plans.  Sub-pixel exact and soft-edged: the sprites are sampled with mip levels to match their size."""
+
+    def __init__(self, atlas: np.ndarray, device="cpu", train_seeds=0, held_out_seeds=0):
+        rgba = torch.from_numpy(atlas).to(device).float().permute(0, 3, 1, 2) / 255
+        rgba[:, :3] *= rgba[:, 3:]  # premultiplied, so that edges do not darken
+        self.atlas = F.avg_pool2d(rgba, 2)  # 64 pixels: about the size on the picture, so nothing aliases
+        self.device = device
+        self.banks = {}
+        if train_seeds:
+            self.banks[0] = scenes.bank(range(train_seeds)).to(device)
+        if held_out_seeds:
+            at = scenes.HELD_OUT_SEED
+            self.banks[at] = scenes.bank(range(at, at + held_out_seeds)).to(device)
+
+    def background(self, plan: Plan) -> torch.Tensor:  # [B, 3, SIZE, SIZE] in 0..1
+        out = []
+        for kind, seed, left, mirror in zip(plan.scene, plan.scene_seed, plan.window, plan.mirror):
+            base = scenes.HELD_OUT_SEED if seed >= scenes.HELD_OUT_SEED else 0
+            if base in self.banks and seed - base < self.banks[base].shape[1]:
+                panorama = self.banks[base][int(kind), int(seed - base)]
+            else:
+                panorama = torch.from_numpy(scenes.paint(SCENES[kind], int(seed))).to(self.device)
+            view = panorama[..., left : left + SIZE]
+            out.append(view.flip(-1) if mirror else view)
+        return torch.stack(out).float() / 255
+
+    def __call__(self, plan: Plan, frames=None):
+        """Pictures [B, F, 3, SIZE, SIZE] in -1..1, and what of each picture element shows each subject [B, 2, F, SIZE,
+        SIZE] in 0..1, the nearer sprite (slot 0) hiding the other.  `frames`: which frames, [B, F] or None for all."""
+        n = len(plan)
+        pick = np.arange(FRAMES)[None].repeat(n, 0) if frames is None else np.asarray(frames)
+        take = lambda v: torch.from_numpy(np.take_along_axis(v, pick[:, None].repeat(2, 1), 2)).float().to(self.device)
+        x, y, scale, rotation = take(plan.x), take(plan.y), take(plan.scale), take(plan.rotation)
+        mirror = torch.from_numpy(np.where(plan.flip, -1.0, 1.0)).float().to(self.device)[..., None]
+        cos, sin = rotation.cos(), rotation.sin()
+        a, b, c, d = mirror * cos / scale, mirror * sin / scale, -sin / scale, cos / scale
+        theta = torch.stack([torch.stack([a, b, -(a * x + b * y)], -1), torch.stack([c, d, -(c * x + d * y)], -1)], -2)
+        count = torch.from_numpy(plan.count).to(self.device)
+        picture = self.background(plan)[:, None].expand(-1, pick.shape[1], -1, -1, -1)
+        f = pick.shape[1]
+        cover = torch.zeros(n, 2, f, SIZE, SIZE, device=self.device)
+        for slot in (1, 0):
+            sprite = self.atlas[torch.from_numpy(plan.sprite[:, slot]).to(self.device)]
+            grid = F.affine_grid(theta[:, slot].reshape(n * f, 2, 3), (n * f, 4, SIZE, SIZE), align_corners=False)
+            layer = F.grid_sample(sprite.repeat_interleave(f, 0), grid, mode="bilinear", align_corners=False)
+            layer = layer.reshape(n, f, 4, SIZE, SIZE) * (count > slot).view(n, 1, 1, 1, 1)
+            alpha = layer[:, :, 3:]
+            picture = layer[:, :, :3] + picture * (1 - alpha)
+            cover = cover * (1 - alpha[:, None, :, 0])
+            cover[:, slot] = alpha[:, :, 0]
+        return picture * 2 - 1, cover
+
+
+def coverage(cover: torch.Tensor, cells: int) -> torch.Tensor:
+    """The share of every cell that shows the subject: [..., SIZE, SIZE] -> [..., cells, cells]."""
+    flat = F.avg_pool2d(cover.reshape(-1, 1, SIZE, SIZE), SIZE // cells)
+    return flat.reshape(*cover.shape[:-2], cells, cells)
+
+
+def save_sheet(video: torch.Tensor, path, columns=8):
+    """video [B, F, 3, H, W] in -1..1: one row a clip."""
+    from PIL import Image
+
+    pick = np.linspace(0, video.shape[1] - 1, columns).round().astype(int)
+    small = ((video[:, pick].float().clamp(-1, 1) + 1) * 127.5).round().byte().cpu()
+    rows = [torch.cat(list(clip), -1) for clip in small]
+    Image.fromarray(torch.cat(rows, -2).permute(1, 2, 0).numpy()).save(path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--atlas", default="atlas.npz")
+    parser.add_argument("--sheet", default="sheet.png")
+    parser.add_argument("--clips", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--split", default="train", choices=["train", "held-out", "held-out-pairs"])
+    args = parser.parse_args()
+    rng = np.random.default_rng(args.seed)
+    plan = sample(rng, args.clips, args.split)
+    video, cover = Renderer(np.load(args.atlas)["atlas"])(plan)
+    masks = coverage(cover, 16).repeat_interleave(8, -1).repeat_interleave(8, -2)
+    overlay = torch.stack([masks[:, 0], masks[:, 1], torch.zeros_like(masks[:, 0])], 2)
+    save_sheet(torch.cat([video, (video + overlay).clamp(-1, 1)], 3), args.sheet)
+    for i in range(args.clips):
+        print(f"{MOTIONS[plan.motion[i, 0]]:8} {caption(plan, i, rng)}")
+
+
+if __name__ == "__main__":
+    main()
