@@ -74,6 +74,7 @@ pub(crate) struct Common {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a run")]
 pub(crate) enum Command {
     /// Move the motion of a source video into a new video for a new prompt
     Transfer(Transfer),
@@ -179,6 +180,7 @@ pub(crate) struct Verify {
 /// The video whose motion is taken.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Source")]
+#[expect(clippy::struct_field_names, reason = "fields have the names of their flags")]
 pub(crate) struct Source {
     /// Video whose motion is taken: anything ffmpeg reads, or a folder of images in natural order
     #[arg(long, value_name = "PATH")]

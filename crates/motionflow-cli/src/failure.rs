@@ -1,7 +1,10 @@
 //! Whether an error is the user's (exit code 2) or a failure (1), and how it is told: one message.
 
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
+
+use anyhow::{Result, anyhow};
 
 use crate::terminal;
 
@@ -16,6 +19,30 @@ impl fmt::Display for Misuse {
 }
 
 impl std::error::Error for Misuse {}
+
+/// Runs `work`; a panic in it becomes an error. libtorch's errors come as panics, lack of memory among them.
+pub(crate) fn catch(work: impl FnOnce() -> Result<()>) -> Result<()> {
+    panic::set_hook(Box::new(|_| ()));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(work));
+    let _ = panic::take_hook();
+    outcome.unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        Err(unexpected(text.or(payload.downcast_ref::<&str>().copied()).unwrap_or_default()))
+    })
+}
+
+/// An error for what no other error foresaw.
+fn unexpected(panic: &str) -> anyhow::Error {
+    if panic.contains("not enough memory") || panic.contains("out of memory") {
+        return anyhow!(
+            "there is not enough memory for a video of this size: lower --frames, --width or --height"
+        );
+    }
+    // libtorch's messages go on with addresses of its own code; the first line says what it is.
+    let inner = panic.split_once("Torch(\"").map_or(panic, |(_, inner)| inner);
+    let first = inner.split("\\n").next().unwrap_or(inner).lines().next().unwrap_or_default();
+    anyhow!("this should not have happened, please report it: {first}")
+}
 
 /// Tells an error on standard error and gives its exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
@@ -59,7 +86,7 @@ fn is_misuse(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::{Context, anyhow};
+    use anyhow::Context;
 
     use super::*;
 
@@ -67,6 +94,19 @@ mod tests {
     fn a_cause_is_told_once() {
         let error = anyhow!("no such file").context("a.mp4: no such file").context("cannot read the source");
         assert_eq!(message(&error), "cannot read the source: a.mp4: no such file");
+    }
+
+    #[test]
+    fn a_panic_becomes_one_line() {
+        let told = |panic: &str| unexpected(panic).to_string();
+        assert!(
+            told("[enforce fail] DefaultCPUAllocator: not enough memory: you tried")
+                .contains("lower --frames")
+        );
+        let torch = "called `Result::unwrap()` on an `Err` value: Torch(\"The size of tensor a (3)\\nException raised";
+        assert!(told(torch).ends_with("please report it: The size of tensor a (3)"), "{}", told(torch));
+        let caught = catch(|| panic!("{} and more", 7)).unwrap_err().to_string();
+        assert!(caught.ends_with("7 and more"), "{caught}");
     }
 
     #[test]

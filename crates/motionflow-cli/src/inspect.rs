@@ -18,7 +18,7 @@ use tch::{Kind, Tensor};
 use crate::args;
 use crate::inverting::{guided_timesteps, invert_source, judge_masks, shown_masks};
 use crate::looking::{Looking, LookingJob};
-use crate::pictures::{heat_of, masks_of, with_masks};
+use crate::pictures::{heat_of, legend, masks_of, with_masks};
 use crate::progress::Progress;
 use crate::prompts;
 use crate::record::{
@@ -147,7 +147,11 @@ impl Drawing<'_> {
             }
         }
         let masked = with_masks(frames, &shown_masks(self.inversion, self.timesteps)?);
-        rows.push((format!("motion mask at tau {}, mean of the same", self.job.settings.tau), masked));
+        let subjects = legend(&prompts::subjects(&self.job.prompt));
+        rows.push((
+            format!("motion mask at tau {}, mean of the same: {subjects}", self.job.settings.tau),
+            masked,
+        ));
         write_sheet(path, &rows)
     }
 
@@ -169,7 +173,7 @@ impl Drawing<'_> {
             let layer_masks = subject_masks.iter().filter_map(|layers| layers.get(layer));
             let layer_masks: Result<Vec<Vec<Mask>>> =
                 layer_masks.map(|mask| masks_of(mask, latents)).collect();
-            let label = format!("{name}, timestep {timestep}{guided}: mask of {}", subjects.join(", "));
+            let label = format!("{name}, timestep {timestep}{guided}: mask of {}", legend(&subjects));
             masks.push((label, with_masks(frames, &layer_masks?)));
         }
         write_sheet(&folder.join(format!("attention-{name}.png")), &attention)?;

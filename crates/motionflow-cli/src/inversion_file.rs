@@ -3,7 +3,7 @@
 //! Tensors: `latents` [1, channels, frames, height, width] float32, `frames` [frames, height, width, 3] bytes (the
 //! source as it was used), and `mask/TIMESTEP/SUBJECT/LAYER` [frames, places], bytes of 0 and 1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,11 +12,13 @@ use motionflow::error::Error;
 use motionflow::inversion::Inversion;
 use motionflow::latents::Latents;
 use motionflow::masks::{LayerMasks, MotionMasks};
+use motionflow::model::VideoModel;
 use motionflow_media::image::RgbImage;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::failure::Misuse;
+use crate::recommended::Video;
 use crate::record::{ModelRecord, ProgramRecord, SourceRecord, VideoRecord, write_toml};
 use crate::source::{SourceClip, sha256_of_file};
 
@@ -36,6 +38,28 @@ pub(crate) struct InversionRecord {
     pub(crate) source: SourceRecord,
     pub(crate) video: VideoRecord,
     pub(crate) model: ModelRecord,
+}
+
+/// Checks that a saved inversion is of the shape and the layers that this model makes.
+pub(crate) fn check_fit(inversion: &Inversion, model: &dyn VideoModel, video: &Video) -> Result<()> {
+    let unfit = |what: String| Err(Error::Inversion(format!("{what}; invert again")).into());
+    let [frames, height, width] = [video.frames, video.height, video.width].map(i64::from);
+    let expected = model.noise(frames, height, width, 0)?.tensor().size();
+    let found = inversion.latents.tensor().size();
+    if found != expected {
+        return unfit(format!("its latents have the shape {found:?}, this model's {expected:?}"));
+    }
+    let layers: BTreeSet<&str> =
+        model.guidance_layers().cross.iter().map(|layer| layer.name.as_str()).collect();
+    for masks in inversion.masks.at.values().flatten() {
+        if !masks.keys().map(String::as_str).eq(layers.iter().copied()) {
+            return unfit("its masks are of other layers than this model's".to_owned());
+        }
+        if let Some(mask) = masks.values().find(|mask| inversion.latents.map_size(mask.size()[1]).is_none()) {
+            return unfit(format!("one of its masks has the shape {:?}", mask.size()));
+        }
+    }
+    Ok(())
 }
 
 /// Writes both files into `folder`.
@@ -125,14 +149,14 @@ impl SavedInversion {
             shape.len() == 5 && shape[0] == 1 && shape[2] == i64::from(count),
             "latents: the shape is {shape:?}, expected [1, channels, {count}, height, width]"
         );
-        let masks = self.masks(weights)?;
+        let masks = Self::masks(weights)?;
         let mut record = self.record.source.clone();
         record.inversion = Some(self.folder.display().to_string());
         let source = SourceClip { frames: pictures(&frames, width, height)?, record };
         Ok((source, Inversion { latents: Latents::new(latents), masks }))
     }
 
-    fn masks(&self, weights: &Weights) -> Result<MotionMasks> {
+    fn masks(weights: &Weights) -> Result<MotionMasks> {
         let mut at: BTreeMap<i64, BTreeMap<usize, LayerMasks>> = BTreeMap::new();
         for name in weights.names().filter(|name| name.starts_with("mask/")) {
             let parts: Vec<&str> = name.splitn(4, '/').collect();
@@ -219,9 +243,9 @@ mod tests {
         let folder = saved();
         let (source, inversion) = SavedInversion::open(folder.path()).unwrap().load(&model("1")).unwrap();
         assert_eq!(source.frames[0].get_pixel(15, 7).0, [1, 2, 3]);
-        assert_eq!(inversion.latents.tensor().double_value(&[0, 3, 1, 0, 1]), 15.0);
+        assert_eq!(inversion.latents.tensor().int64_value(&[0, 3, 1, 0, 1]), 15);
         assert_eq!(inversion.masks.subjects(), 2);
-        assert_eq!(inversion.masks.at[&501][1]["mid.attn2"].double_value(&[1, 1]), 1.0);
+        assert_eq!(inversion.masks.at[&501][1]["mid.attn2"].int64_value(&[1, 1]), 1);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::args;
 use crate::inversion_file::{self, InversionRecord};
 use crate::inverting::{guided_timesteps, invert_source, judge_masks, shown_masks};
 use crate::looking::Looking;
-use crate::pictures::with_masks;
+use crate::pictures::{legend, with_masks};
 use crate::progress::Progress;
 use crate::prompts;
 use crate::record::{ProgramRecord, RunHistory, Totals, VideoRecord, write_json};
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &args::Invert, progress: &mut Progress) -> Result<()> {
         inversion_file::write(folder, &inversion, &job.source.frames, record)?;
         video::write_mp4(&job.ffmpeg, &folder.join("masks.mp4"), &masked, job.video.fps, &[])?;
         let source_label = format!("source: {}", job.prompt.text);
-        let mask_label = format!("motion mask: {}", subjects.join(", "));
+        let mask_label = format!("motion mask: {}", legend(&subjects));
         let rows = [
             Row { label: &source_label, frames: &job.source.frames },
             Row { label: &mask_label, frames: &masked },

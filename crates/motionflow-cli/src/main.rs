@@ -36,13 +36,13 @@ fn main() -> ExitCode {
     threads::wait_asleep();
     threads::limit(cli.common.threads);
     let mut progress = Progress::new(cli.common.quiet);
-    let outcome = match &cli.command {
+    let outcome = failure::catch(|| match &cli.command {
         Command::Transfer(args) => transfer::run(args, &mut progress),
         Command::Generate(args) => generate::run(args, &mut progress),
         Command::Invert(args) => invert::run(args, &mut progress),
         Command::Inspect(args) => inspect::run(args, &mut progress),
         Command::Verify(args) => verify::run(args, &mut progress),
-    };
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),

@@ -8,16 +8,31 @@ use motionflow_media::overlay::overlay;
 use motionflow_media::picture::enlarge;
 use tch::{Device, Kind, Tensor};
 
-/// One colour a subject: orange, blue, green, pink, yellow, violet.
-const COLOURS: [[u8; 3]; 6] =
-    [[255, 112, 32], [40, 140, 255], [40, 200, 90], [240, 60, 160], [240, 200, 30], [150, 90, 240]];
+/// One colour a subject.
+const COLOURS: [(&str, [u8; 3]); 6] = [
+    ("orange", [255, 112, 32]),
+    ("blue", [40, 140, 255]),
+    ("green", [40, 200, 90]),
+    ("pink", [240, 60, 160]),
+    ("yellow", [240, 200, 30]),
+    ("violet", [150, 90, 240]),
+];
 
 /// Small frames are enlarged until their shorter side has so many pixels, so that outlines stay thin.
 const SHORTEST_SIDE: u32 = 256;
 
 /// The subject's colour.
-pub(crate) fn colour(subject: usize) -> Rgb<u8> {
-    Rgb(COLOURS[subject % COLOURS.len()])
+fn colour(subject: usize) -> Rgb<u8> {
+    Rgb(COLOURS[subject % COLOURS.len()].1)
+}
+
+/// The subjects' words, with their colours where there are several.
+pub(crate) fn legend(subjects: &[&str]) -> String {
+    let coloured = |(index, words): (usize, &&str)| format!("{words} ({})", COLOURS[index % COLOURS.len()].0);
+    match subjects {
+        [single] => (*single).to_owned(),
+        several => several.iter().enumerate().map(coloured).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// A map [frames, places] of values in 0..1 as one mask a frame; `latents` tell its height and width.
@@ -59,6 +74,12 @@ pub(crate) fn with_masks(frames: &[RgbImage], masks: &[Vec<Mask>]) -> Vec<RgbIma
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_subjects_are_told_apart_by_colour() {
+        assert_eq!(legend(&["car"]), "car");
+        assert_eq!(legend(&["dog", "red ball"]), "dog (orange), red ball (blue)");
+    }
 
     #[test]
     fn a_map_gets_its_height_and_width_from_the_latents() {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressFinish, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use serde::Serialize;
 
 use crate::terminal;
@@ -135,13 +135,14 @@ fn bar(name: &'static str, steps: usize) -> ProgressBar {
     bar
 }
 
-/// Seconds to read: `3.2 s` or `12 minutes`.
+/// Seconds to read: `3.2 s` or `2 min 05 s`.
 pub(crate) fn brief(seconds: f64) -> String {
     if seconds < 100.0 {
-        format!("{seconds:.1} s")
-    } else {
-        HumanDuration(Duration::from_secs_f64(seconds)).to_string()
+        return format!("{seconds:.1} s");
     }
+    let whole = seconds.round() as u64;
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    if hours > 0 { format!("{hours} h {minutes:02} min") } else { format!("{minutes} min {seconds:02} s") }
 }
 
 /// The most memory that this process has held at once, in bytes, where the system tells.
@@ -166,6 +167,11 @@ mod tests {
         (1..=20).for_each(|step| stage.step(step, ""));
         stage.finish();
         assert_eq!(progress.stages[0].name, "invert");
+    }
+
+    #[test]
+    fn times_are_easy_to_read() {
+        assert_eq!([3.21, 99.9, 125.4, 7265.0].map(brief), ["3.2 s", "99.9 s", "2 min 05 s", "2 h 01 min"]);
     }
 
     #[cfg(target_os = "linux")]

@@ -178,7 +178,7 @@ pub(crate) struct MaskRecord {
     pub(crate) subject: String,
     /// Mean share of the frame that is masked, 0..1.
     pub(crate) coverage: f64,
-    /// Mean IoU of the masks of neighbouring frames, 0..1.
+    /// Mean `IoU` of the masks of neighbouring frames, 0..1.
     pub(crate) overlap: f64,
 }
 

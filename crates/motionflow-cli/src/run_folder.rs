@@ -11,6 +11,19 @@ use crate::failure::Misuse;
 /// Files by which a folder is known to hold a run, of whatever command.
 const MARKERS: [&str; 4] = ["run.toml", "run.json", "inversion.toml", "inspect.json"];
 
+/// Other files of a run, of whatever command.
+const FILES: [&str; 9] = [
+    "result.mp4",
+    "result.gif",
+    "compare.mp4",
+    "masks.mp4",
+    "contact-sheet.png",
+    "loss.svg",
+    "overview.png",
+    "maps.safetensors",
+    "inversion.safetensors",
+];
+
 /// A folder that may be written to and holds no run that must be kept.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
@@ -64,6 +77,13 @@ impl RunFolder {
         for name in &new {
             fs::rename(passing.folder.path().join(name), self.path.join(name)).with_context(cannot)?;
         }
+        // What the old run had and the new one has not would only mislead.
+        for entry in fs::read_dir(&self.path).with_context(cannot)?.flatten() {
+            let name = entry.file_name();
+            if is_of_a_run(&name.to_string_lossy()) && !new.contains(&name) {
+                fs::remove_file(entry.path()).with_context(cannot)?;
+            }
+        }
         Ok(())
     }
 
@@ -87,6 +107,13 @@ impl RunFolder {
             .with_context(cannot)?;
         Ok(Passing { folder, made })
     }
+}
+
+fn is_of_a_run(name: &str) -> bool {
+    let layer = name.strip_suffix(".png").and_then(|name| name.split_once('-'));
+    let is_layer =
+        layer.is_some_and(|(of, layer)| ["attention", "masks"].contains(&of) && layer.contains("block"));
+    is_layer || FILES.contains(&name) || MARKERS.contains(&name)
 }
 
 /// The system's reason, without the passing folder's name, which tells the user nothing.
@@ -193,6 +220,7 @@ mod tests {
     fn another_run_is_kept_unless_forced_and_whole() {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("run.json"), "old").unwrap();
+        fs::write(place.path().join("loss.svg"), "old").unwrap();
         fs::write(place.path().join("notes.txt"), "mine").unwrap();
         assert!(RunFolder::claim(place.path(), false).unwrap_err().to_string().contains("--force"));
         let folder = RunFolder::claim(place.path(), true).unwrap();

@@ -16,10 +16,10 @@ use motionflow_media::{Ffmpeg, gif, picture, plot, video};
 
 use crate::args;
 use crate::generating::{Start, make_video};
-use crate::inversion_file::SavedInversion;
+use crate::inversion_file::{SavedInversion, check_fit};
 use crate::inverting::{guided_timesteps, invert_source, judge_masks, shown_masks};
 use crate::model::FoundModel;
-use crate::pictures::with_masks;
+use crate::pictures::{legend, with_masks};
 use crate::progress::Progress;
 use crate::prompts;
 use crate::recommended::Video;
@@ -57,7 +57,10 @@ pub(crate) fn run(args: &args::Transfer, progress: &mut Progress) -> Result<()> 
     }
 
     let (inversion, mut steps) = match job.inversion.take() {
-        Some(inversion) => (inversion, Vec::new()),
+        Some(inversion) => {
+            check_fit(&inversion, &model, &job.video)?;
+            (inversion, Vec::new())
+        }
         None => invert_source(&model, &job.source, &source_text, &job.settings, progress, &mut |_| ())?,
     };
     let timesteps = guided_timesteps(&model, &job.settings);
@@ -196,7 +199,7 @@ impl Job {
         let panes = [Pane { label: "source", frames: source }, Pane { label: "result", frames: result }];
         video::write_mp4(ffmpeg, &folder.join("compare.mp4"), &side_by_side(&panes)?, fps, &[])?;
         let source_label = format!("source: {}", self.source_prompt.text);
-        let mask_label = format!("motion mask: {}", prompts::subjects(&self.source_prompt).join(", "));
+        let mask_label = format!("motion mask: {}", legend(&prompts::subjects(&self.source_prompt)));
         let result_label = format!("result: {}", self.prompt.text);
         let mut rows = vec![Row { label: &source_label, frames: source }];
         if let Some(masked) = masked {
