@@ -6,7 +6,7 @@
         --batch 8 --seconds 600       # polish the decoder alone: latents that are in use already stay what they are
 
 Writes OUT/vae (fp16, with the scaling factor that gives the latents unit variance) and prints the PSNR of frames whose
-scenes were never trained on.  It saves before the time is up, whatever happened.
+scenes were never trained on.  The schedule is by the clock, so it ends, and saves, when the time is up.
 """
 
 import argparse
