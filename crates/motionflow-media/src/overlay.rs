@@ -57,14 +57,6 @@ impl Mask {
         &self.values
     }
 
-    /// The value of the cell that covers a pixel's middle.
-    fn nearest(&self, x: u32, y: u32, (width, height): (u32, u32)) -> f32 {
-        let cell = |at: u32, pixels: u32, cells: u32| {
-            ((2 * u64::from(at) + 1) * u64::from(cells) / (2 * u64::from(pixels))) as usize
-        };
-        self.values[cell(y, height, self.height) * self.width as usize + cell(x, width, self.width)]
-    }
-
     /// The value at a pixel's middle, blended from the four nearest cells' middles.
     fn bilinear(&self, x: u32, y: u32, (width, height): (u32, u32)) -> f32 {
         let place = |at: u32, pixels: u32, cells: u32| {
@@ -100,7 +92,9 @@ pub const COLORS: [Rgb<u8>; 4] =
 pub fn overlay(frame: &RgbImage, mask: &Mask, color: Rgb<u8>) -> RgbImage {
     let size = frame.dimensions();
     let thickness = (size.0.min(size.1) / 128).max(1);
-    let inside = |x: u32, y: u32| mask.nearest(x, y, size) >= 0.5;
+    let (columns, rows) = (cells_under(size.0, mask.width), cells_under(size.1, mask.height));
+    let value = |x: u32, y: u32| mask.values[rows[y as usize] * mask.width as usize + columns[x as usize]];
+    let inside = |x: u32, y: u32| value(x, y) >= 0.5;
     RgbImage::from_fn(size.0, size.1, |x, y| {
         let within = inside(x, y);
         let near = |at: u32, end: u32| at.saturating_sub(thickness)..=(at + thickness).min(end - 1);
@@ -109,9 +103,15 @@ pub fn overlay(frame: &RgbImage, mask: &Mask, color: Rgb<u8>) -> RgbImage {
         match (outline, within) {
             (true, true) => color,
             (true, false) => mix(pixel, Rgb([0, 0, 0]), SHADE),
-            (false, _) => mix(pixel, color, TINT * mask.nearest(x, y, size)),
+            (false, _) => mix(pixel, color, TINT * value(x, y)),
         }
     })
+}
+
+/// For each of `pixels` in a row the one of `cells` that covers its middle.
+fn cells_under(pixels: u32, cells: u32) -> Vec<usize> {
+    let cell = |at: u32| (2 * u64::from(at) + 1) * u64::from(cells) / (2 * u64::from(pixels));
+    (0..pixels).map(|at| cell(at) as usize).collect()
 }
 
 /// The frame with an attention map laid over it as a heat map, smoothed between cells: black over purple and orange to
