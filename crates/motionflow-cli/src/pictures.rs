@@ -3,32 +3,21 @@
 use anyhow::{Result, ensure};
 use motionflow::latents::Latents;
 use motionflow_media::Mask;
-use motionflow_media::image::{Rgb, RgbImage};
-use motionflow_media::overlay::overlay;
+use motionflow_media::image::RgbImage;
+use motionflow_media::overlay::{COLORS, overlay};
 use motionflow_media::picture::enlarge;
 use tch::{Device, Kind, Tensor};
 
-/// One colour a subject.
-const COLOURS: [(&str, [u8; 3]); 6] = [
-    ("orange", [255, 112, 32]),
-    ("blue", [40, 140, 255]),
-    ("green", [40, 200, 90]),
-    ("pink", [240, 60, 160]),
-    ("yellow", [240, 200, 30]),
-    ("violet", [150, 90, 240]),
-];
+/// What the colours of [`COLORS`] are called.
+const COLOUR_NAMES: [&str; COLORS.len()] = ["cyan", "pink", "yellow", "green"];
 
 /// Small frames are enlarged until their shorter side has so many pixels, so that outlines stay thin.
 const SHORTEST_SIDE: u32 = 256;
 
-/// The subject's colour.
-fn colour(subject: usize) -> Rgb<u8> {
-    Rgb(COLOURS[subject % COLOURS.len()].1)
-}
-
 /// The subjects' words, with their colours where there are several.
 pub(crate) fn legend(subjects: &[&str]) -> String {
-    let coloured = |(index, words): (usize, &&str)| format!("{words} ({})", COLOURS[index % COLOURS.len()].0);
+    let coloured =
+        |(index, words): (usize, &&str)| format!("{words} ({})", COLOUR_NAMES[index % COLORS.len()]);
     match subjects {
         [single] => (*single).to_owned(),
         several => several.iter().enumerate().map(coloured).collect::<Vec<_>>().join(", "),
@@ -65,7 +54,7 @@ pub(crate) fn with_masks(frames: &[RgbImage], masks: &[Vec<Mask>]) -> Vec<RgbIma
         let subjects =
             masks.iter().enumerate().filter_map(|(subject, masks)| Some((subject, masks.get(index)?)));
         subjects.fold(enlarge(frame, SHORTEST_SIDE), |frame, (subject, mask)| {
-            overlay(&frame, mask, colour(subject))
+            overlay(&frame, mask, COLORS[subject % COLORS.len()])
         })
     };
     frames.iter().enumerate().map(laid_over).collect()
@@ -78,7 +67,7 @@ mod tests {
     #[test]
     fn several_subjects_are_told_apart_by_colour() {
         assert_eq!(legend(&["car"]), "car");
-        assert_eq!(legend(&["dog", "red ball"]), "dog (orange), red ball (blue)");
+        assert_eq!(legend(&["dog", "red ball"]), "dog (cyan), red ball (pink)");
     }
 
     #[test]
