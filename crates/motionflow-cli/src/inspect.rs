@@ -18,7 +18,7 @@ use tch::{Kind, Tensor};
 use crate::args;
 use crate::inverting::{guided_timesteps, invert_source, judge_masks, shown_masks};
 use crate::looking::{Looking, LookingJob};
-use crate::pictures::{heat_of, legend, masks_of, with_masks};
+use crate::pictures::{heat_of, legend, masked, masks_of};
 use crate::progress::Progress;
 use crate::prompts;
 use crate::record::{
@@ -146,11 +146,11 @@ impl Drawing<'_> {
                 rows.push((label, heated(frames, &heat_of(&mean, &self.inversion.latents)?)));
             }
         }
-        let masked = with_masks(frames, &shown_masks(self.inversion, self.timesteps)?);
+        let mask_row = with_masks(frames, &shown_masks(self.inversion, self.timesteps)?);
         let subjects = legend(&prompts::subjects(&self.job.prompt));
         rows.push((
             format!("motion mask at tau {}, mean of the same: {subjects}", self.job.settings.tau),
-            masked,
+            mask_row,
         ));
         write_sheet(path, &rows)
     }
@@ -190,8 +190,20 @@ fn mean_of_finest(maps: &[&Tensor]) -> Option<Tensor> {
     Some(Tensor::stack(&shares, 0).mean_dim(0, false, None::<Kind>))
 }
 
+/// Draws the frames that a sheet shows; the others need not be drawn.
+fn drawn(frames: &[RgbImage], draw: impl Fn(usize, &RgbImage) -> RgbImage) -> Vec<RgbImage> {
+    let shown = sampled(frames.len(), COLUMNS);
+    let draw =
+        |(index, frame)| if shown.contains(&index) { draw(index, frame) } else { RgbImage::clone(frame) };
+    frames.iter().enumerate().map(draw).collect()
+}
+
 fn heated(frames: &[RgbImage], maps: &[Mask]) -> Vec<RgbImage> {
-    frames.iter().zip(maps).map(|(frame, map)| heat(frame, map, OPACITY)).collect()
+    drawn(frames, |index, frame| maps.get(index).map_or(frame.clone(), |map| heat(frame, map, OPACITY)))
+}
+
+fn with_masks(frames: &[RgbImage], masks: &[Vec<Mask>]) -> Vec<RgbImage> {
+    drawn(frames, |index, frame| masked(frame, index, masks))
 }
 
 fn write_sheet(path: &Path, rows: &[(String, Vec<RgbImage>)]) -> Result<()> {

@@ -50,14 +50,15 @@ fn cells(
 
 /// The frames with the masks of every subject laid over them, each subject in its colour.
 pub(crate) fn with_masks(frames: &[RgbImage], masks: &[Vec<Mask>]) -> Vec<RgbImage> {
-    let laid_over = |(index, frame): (usize, &RgbImage)| {
-        let subjects =
-            masks.iter().enumerate().filter_map(|(subject, masks)| Some((subject, masks.get(index)?)));
-        subjects.fold(enlarge(frame, SHORTEST_SIDE), |frame, (subject, mask)| {
-            overlay(&frame, mask, COLORS[subject % COLORS.len()])
-        })
-    };
-    frames.iter().enumerate().map(laid_over).collect()
+    frames.iter().enumerate().map(|(index, frame)| masked(frame, index, masks)).collect()
+}
+
+/// The frame at `index` with the masks of every subject laid over it.
+pub(crate) fn masked(frame: &RgbImage, index: usize, masks: &[Vec<Mask>]) -> RgbImage {
+    let of_frame = masks.iter().enumerate().filter_map(|(subject, masks)| Some((subject, masks.get(index)?)));
+    of_frame.fold(enlarge(frame, SHORTEST_SIDE), |frame, (subject, mask)| {
+        overlay(&frame, mask, COLORS[subject % COLORS.len()])
+    })
 }
 
 #[cfg(test)]
