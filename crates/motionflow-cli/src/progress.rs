@@ -87,6 +87,9 @@ impl Stage<'_> {
     /// Tells that `done` steps are done; `detail` says how it goes, and may be empty.
     pub(crate) fn step(&mut self, done: usize, detail: &str) {
         if let Some(bar) = &self.bar {
+            if bar.position() == 0 {
+                bar.set_style(style("{bar} {pos}/{len}  {msg}  {eta} left"));
+            }
             bar.set_position(done as u64);
             bar.set_message(detail.to_owned());
         }
@@ -121,18 +124,20 @@ impl Stage<'_> {
 }
 
 fn bar(name: &'static str, steps: usize) -> ProgressBar {
-    let colour = if terminal::has_colour() { ".cyan/dim" } else { "" };
-    let template = match steps {
-        0 | 1 => "{prefix:<9} {spinner} {elapsed}".to_owned(),
-        _ => format!("{{prefix:<9}} {{bar:30{colour}}} {{pos}}/{{len}}  {{msg}}  {{eta}} left"),
-    };
-    // The template is ours; were it wrong, the library's own would do.
-    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(steps as u64).with_finish(ProgressFinish::AndClear);
-    bar.set_style(style.progress_chars("━╸─"));
+    // What is left is not known before the first step is done.
+    bar.set_style(style(if steps > 1 { "{bar} {pos}/{len}  {msg}" } else { "{spinner} {elapsed}" }));
     bar.set_prefix(name);
     bar.enable_steady_tick(TICK);
     bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let colour = if terminal::has_colour() { "{bar:30.cyan/dim}" } else { "{bar:30}" };
+    let template = format!("{{prefix:<9}} {}", template.replace("{bar}", colour));
+    // The template is ours; were it wrong, the library's own would do.
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("━╸─")
 }
 
 /// Seconds to read: `3.2 s` or `2 min 05 s`.
