@@ -10,7 +10,7 @@ use crate::workspace::{Workspace, exit_code, run};
 
 const SOURCE: &str = "assets/clips/car-arc.mp4";
 const SOURCE_PROMPT: &str = "a [car] on a road";
-const PROMPT: &str = "a [panda] in the snow";
+const PROMPT: &str = "a [panda] in a forest";
 const OUT: &str = "out/demo";
 
 /// So few steps that the result says little, but every part has run.
@@ -36,7 +36,7 @@ pub fn run_demo(environment: &Environment, quick: bool, flags: &[String]) -> Res
     if status.success() && flags.is_empty() {
         println!("\nWith a clip of your own:");
         println!("  cargo xtask run -- transfer --source CLIP --source-prompt \"a [car] on a road\" \\");
-        println!("      --prompt \"a [panda] in the snow\" -o out/mine");
+        println!("      --prompt \"a [panda] in a forest\" -o out/mine");
     }
     Ok(exit_code(status))
 }

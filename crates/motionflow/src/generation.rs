@@ -185,7 +185,7 @@ fn needed_layers<'a>(
         .chain(when(weights.temporal, &layers.temporal))
 }
 
-/// One DDIM step with classifier-free guidance: ε = ε_negative + s·(ε_prompt − ε_negative), both in one batch.
+/// One DDIM step with classifier-free guidance: `ε = ε_negative + s·(ε_prompt − ε_negative)`, both in one batch.
 fn sampling_step(
     model: &dyn VideoModel,
     latents: &Tensor,

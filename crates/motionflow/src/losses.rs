@@ -1,6 +1,6 @@
 //! The attention losses whose gradients carry the motion.
 //!
-//! L_cross is the paper's; the forms of `L_self` and `L_temporal` are this project's reading of it.
+//! `L_cross` is the paper's; the forms of `L_self` and `L_temporal` are this project's reading of it.
 
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ pub fn spatial_loss(map: &Tensor, mask: &Tensor) -> Tensor {
     loss.sum(Kind::Float) / masked.sum(Kind::Float).clamp_min(1.0)
 }
 
-/// 1 − Σ M_q[x]·T[x,q,k]·M_k[x] / Σ M_q[x] over all masked places and frames.
+/// `1 − Σ M_q[x]·T[x,q,k]·M_k[x] / Σ M_q[x]` over all masked places and frames.
 /// Map [places, frames, frames], mask [frames, places] -> scalar
 pub fn temporal_loss(map: &Tensor, mask: &Tensor) -> Tensor {
     let mask = mask.transpose(0, 1);

@@ -34,6 +34,7 @@ pub enum PredictionType {
 /// another scheduler of the same family: the schedule of noise is what counts, the sampling here is always DDIM.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
+#[allow(clippy::struct_excessive_bools, reason = "as the file has them")]
 pub struct ScheduleConfig {
     /// Timesteps in training.
     pub num_train_timesteps: i64,
@@ -190,7 +191,7 @@ impl Schedule {
         self.ddim_move(latents, prediction, step.upper, step.lower)
     }
 
-    /// x₀ = (z − √(1−ᾱ_from)·ε)/√ᾱ_from, z ← √ᾱ_to·x₀ + √(1−ᾱ_to)·ε
+    /// `x₀ = (z − √(1−ᾱ_from)·ε)/√ᾱ_from, z ← √ᾱ_to·x₀ + √(1−ᾱ_to)·ε`
     fn ddim_move(&self, latents: &Tensor, prediction: &Tensor, from: f64, to: f64) -> Tensor {
         let (z, prediction) = (latents.to_kind(Kind::Float), prediction.to_kind(Kind::Float));
         let (signal, noise) = (from.sqrt(), (1.0 - from).sqrt());

@@ -66,6 +66,7 @@ impl ResnetBlock2D {
             Some(shortcut) => hidden + shortcut.forward(x),
             None => hidden + x,
         };
+        #[allow(clippy::float_cmp, reason = "exactly 1 is what spares the division")]
         if self.options.output_scale == 1.0 { sum } else { sum / self.options.output_scale }
     }
 }
