@@ -18,18 +18,22 @@ pub struct Transformer2D {
 }
 
 impl Transformer2D {
-    /// Loads a transformer of `channels / head_dim` heads that attends to a text of `context` features.
-    pub fn new(weights: &Loader, channels: i64, head_dim: i64, groups: i64, context: i64) -> Self {
+    /// Loads a transformer of `heads` heads of `head_dim` features each over `channels` channels, which attends to a
+    /// text of `context` features.
+    pub fn new(
+        weights: &Loader,
+        channels: i64,
+        heads: i64,
+        head_dim: i64,
+        groups: i64,
+        context: i64,
+    ) -> Self {
+        let inner = heads * head_dim;
         Self {
             norm: GroupNorm::new(&weights.sub("norm"), groups, channels, 1e-6),
-            proj_in: Linear::new(&weights.sub("proj_in"), channels, channels),
-            block: TransformerBlock::new(
-                &weights.sub("transformer_blocks.0"),
-                channels,
-                channels / head_dim,
-                Some(context),
-            ),
-            proj_out: Linear::new(&weights.sub("proj_out"), channels, channels),
+            proj_in: Linear::new(&weights.sub("proj_in"), channels, inner),
+            block: TransformerBlock::new(&weights.sub("transformer_blocks.0"), inner, heads, Some(context)),
+            proj_out: Linear::new(&weights.sub("proj_out"), inner, channels),
         }
     }
 

@@ -31,11 +31,20 @@ struct AttentionPair {
 impl AttentionPair {
     fn new(weights: &Loader, index: i64, channels: i64, config: &UNetConfig) -> Self {
         let (head_dim, groups) = (config.attention_head_dim, config.norm_num_groups);
+        // Rounded down, as diffusers has it: the heads need not fill the channels.
+        let heads = channels / head_dim;
         let spatial = weights.sub("attentions").sub(index);
         let temporal = weights.sub("temp_attentions").sub(index);
         Self {
-            spatial: Transformer2D::new(&spatial, channels, head_dim, groups, config.cross_attention_dim),
-            temporal: TransformerTemporal::new(&temporal, channels, channels / head_dim, head_dim, groups),
+            spatial: Transformer2D::new(
+                &spatial,
+                channels,
+                heads,
+                head_dim,
+                groups,
+                config.cross_attention_dim,
+            ),
+            temporal: TransformerTemporal::new(&temporal, channels, heads, head_dim, groups),
         }
     }
 

@@ -93,7 +93,7 @@ impl Default for UNetConfig {
 }
 
 impl UNetConfig {
-    /// Checks that the net can be built: counts in range, blocks that match, channels that divide.
+    /// Checks that the net can be built: counts in range, blocks that match, groups that divide.
     ///
     /// # Errors
     /// [`ConfigError`] names the first key whose value this program cannot run.
@@ -152,10 +152,18 @@ impl UNetConfig {
             let attends = self.down_block_types[level] == DownBlockType::CrossAttnDownBlock3D
                 || self.up_block_types[levels - 1 - level] == UpBlockType::CrossAttnUpBlock3D
                 || level == levels - 1;
-            if attends {
-                divides("unet", "attention_head_dim", self.attention_head_dim, *channels)?;
+            if attends && self.attention_head_dim > *channels {
+                let expected = format!("at most the {channels} channels of a level with attention");
+                return Err(wrong("attention_head_dim", &self.attention_head_dim, &expected));
             }
         }
-        divides("unet", "block_out_channels", 2, self.block_out_channels[0])
+        if self.block_out_channels[0] < 2 {
+            return Err(wrong(
+                "block_out_channels",
+                &self.block_out_channels,
+                "2 or more at the first level",
+            ));
+        }
+        Ok(())
     }
 }
