@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use motionflow::model::VideoModel;
+use motionflow::prompt::Prompt;
 use motionflow::settings::{Init, Settings};
 use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
 use motionflow_media::{gif, picture, video};
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &args::Generate, progress: &mut Progress) -> Result<()> 
     let [frames, height, width] = [size.frames, size.height, size.width].map(i64::from);
     let noise = model.noise(frames, height, width, settings.seed)?;
     let text = model.encode_prompt(&prompt)?;
-    let negative_text = model.encode_prompt(&prompts::negative(negative_prompt))?;
+    let negative_text = model.encode_prompt(&Prompt::literal(negative_prompt))?;
     for warning in text.warnings.iter().chain(&negative_text.warnings) {
         progress.warn(warning);
     }

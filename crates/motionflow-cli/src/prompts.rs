@@ -9,11 +9,6 @@ pub(crate) fn parse(flag: &'static str, text: &str) -> Result<Prompt> {
     text.parse::<Prompt>().map_err(Error::from).with_context(|| flag)
 }
 
-/// A negative prompt: brackets mean nothing in it.
-pub(crate) fn negative(text: &str) -> Prompt {
-    Prompt { text: text.to_owned(), subjects: Vec::new() }
-}
-
 /// A prompt that must mark a subject.
 pub(crate) fn with_subject(which: &'static str, prompt: &Prompt) -> Result<()> {
     if prompt.subjects.is_empty() { Err(Error::NoSubject { which }.into()) } else { Ok(()) }

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &args::Transfer, progress: &mut Progress) -> Result<()> 
     model.check_size(frames, height, width)?;
     let source_text = model.encode_prompt(&job.source_prompt)?;
     let target_text = model.encode_prompt(&job.prompt)?;
-    let negative_text = model.encode_prompt(&prompts::negative(&job.negative_prompt))?;
+    let negative_text = model.encode_prompt(&Prompt::literal(&job.negative_prompt))?;
     for text in [&source_text, &target_text, &negative_text] {
         text.warnings.iter().for_each(|warning| progress.warn(warning));
     }

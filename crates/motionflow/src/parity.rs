@@ -139,10 +139,10 @@ fn recompute(
 ) -> Result<(BTreeMap<String, Tensor>, Vec<Comparison>), ParityError> {
     let settings = settings(&case.settings);
     let mut ours = BTreeMap::new();
-    let [source, target, negative] =
-        [("source", &case.source_prompt), ("target", &case.prompt), ("negative", &case.negative_prompt)]
-            .map(|(name, text)| encode(model, name, text, &mut ours));
-    let (source, target, negative) = (source?, target?, negative?);
+    let prompt = |text: &str| text.parse::<Prompt>().map_err(Error::from);
+    let source = encode(model, "source", &prompt(&case.source_prompt)?, &mut ours)?;
+    let target = encode(model, "target", &prompt(&case.prompt)?, &mut ours)?;
+    let negative = encode(model, "negative", &Prompt::literal(&case.negative_prompt), &mut ours)?;
     let mut comparisons = vec![
         positions("source_tokens", &source, &case.source_tokens),
         positions("target_tokens", &target, &case.target_tokens),
@@ -180,12 +180,11 @@ fn recompute(
 fn encode(
     model: &TextToVideo,
     name: &str,
-    text: &str,
+    prompt: &Prompt,
     ours: &mut BTreeMap<String, Tensor>,
 ) -> Result<EncodedPrompt, Error> {
-    let prompt: Prompt = text.parse()?;
     let ids = model.tokenizer().encode(&prompt.text)?.ids;
-    let encoded = model.encode_prompt(&prompt)?;
+    let encoded = model.encode_prompt(prompt)?;
     ours.insert(format!("{name}_ids"), Tensor::from_slice(&ids).unsqueeze(0));
     ours.insert(format!("{name}_text"), encoded.features.shallow_clone());
     Ok(encoded)

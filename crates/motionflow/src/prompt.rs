@@ -111,6 +111,13 @@ impl FromStr for Prompt {
     }
 }
 
+impl Prompt {
+    /// A prompt in which brackets mean nothing, as in a negative one.
+    pub fn literal(text: &str) -> Self {
+        Self { text: text.to_owned(), subjects: Vec::new() }
+    }
+}
+
 impl Subject {
     /// The end of `text` from byte `start` on, without the space around it.
     fn trimmed(text: &str, start: usize) -> Option<Self> {
