@@ -74,10 +74,10 @@ pub(crate) fn check(settings: &Settings, schedule: &Schedule) -> Result<()> {
     })
 }
 
-/// As many guided steps of `steps` as are recommended of the recommended steps.
+/// As many guided steps of `steps` as are recommended of the recommended steps; at least one where any is.
 fn same_share(recommended: &Settings, steps: usize) -> usize {
     let share = recommended.guided_steps as f64 / recommended.steps.max(1) as f64;
-    ((steps as f64 * share).round() as usize).min(steps)
+    ((steps as f64 * share).round() as usize).max(usize::from(share > 0.0)).min(steps)
 }
 
 fn set<T>(setting: &mut T, said: Option<T>) {
@@ -127,6 +127,10 @@ mod tests {
         let settings = few.resolve(&recommended);
         assert_eq!((settings.steps, settings.guided_steps), (5, 3));
         assert_eq!(resolve(&recommended, &["--guided-steps", "2"]).guided_steps, 2);
+        let single = SettingFlags { steps: Some(1), ..SettingFlags::default() };
+        assert_eq!(single.resolve(&Settings::default()).guided_steps, 1);
+        let unguided = Settings { guided_steps: 0, ..recommended };
+        assert_eq!(few.resolve(&unguided).guided_steps, 0);
     }
 
     #[test]
