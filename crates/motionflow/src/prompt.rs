@@ -156,6 +156,12 @@ pub fn subject_is_unknown(tokens: &Tokens, positions: &[usize]) -> bool {
     positions.iter().all(|position| tokens.unknown.contains(position))
 }
 
+/// Whether a word of `subject` is in the vocabulary only in small pieces, so that the text encoder probably never learnt
+/// what it means. That is a warning to give, not an error.
+pub fn subject_is_spelt_out(tokens: &Tokens, subject: &Subject) -> bool {
+    tokens.spelt_out.iter().any(|word| word.start < subject.range.end && subject.range.start < word.end)
+}
+
 impl fmt::Display for PromptErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -262,12 +268,15 @@ mod tests {
             total: 9,
             text_used,
             unknown: vec![2, 3],
+            spelt_out: vec![0..1, 5..8],
             offsets: vec![0..0, 0..1, 2..5, 5..8, text_used..text_used],
         };
         let subject = |range: Range<usize>| Subject { text: "x".into(), range };
         assert_eq!(subject_positions(&tokens(8), &subject(2..8)), Ok(vec![2, 3]));
         assert_eq!(subject_positions(&tokens(8), &subject(0..1)), Ok(vec![1]));
         assert!(subject_is_unknown(&tokens(8), &[2, 3]) && !subject_is_unknown(&tokens(8), &[1, 2]));
+        assert!(subject_is_spelt_out(&tokens(8), &subject(2..8)));
+        assert!(!subject_is_spelt_out(&tokens(8), &subject(2..5)));
         let nothing = subject_positions(&tokens(8), &subject(1..2));
         assert_eq!(nothing, Err(SubjectError::NoTokens { subject: "x".into() }));
         let cut_off = subject_positions(&tokens(7), &subject(5..8));

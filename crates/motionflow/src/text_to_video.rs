@@ -13,7 +13,7 @@ use crate::nets::attention::AttentionObserver;
 use crate::nets::clip_text::ClipText;
 use crate::nets::unet::UNet3D;
 use crate::nets::vae::AutoencoderKl;
-use crate::prompt::{Prompt, subject_is_unknown, subject_positions};
+use crate::prompt::{Prompt, subject_is_spelt_out, subject_is_unknown, subject_positions};
 use crate::schedule::Schedule;
 use crate::tokenizer::Tokenizer;
 
@@ -152,6 +152,12 @@ impl VideoModel for TextToVideo {
             if subject_is_unknown(&tokens, &positions) {
                 encoded.warnings.push(format!(
                     "the text encoder does not know the subject \"{}\": use another word for it",
+                    subject.text
+                ));
+            } else if subject_is_spelt_out(&tokens, subject) {
+                encoded.warnings.push(format!(
+                    "the text encoder has the subject \"{}\" only in small pieces and may not know it: if the masks or \
+                     the new video are wrong, use another word for it",
                     subject.text
                 ));
             }

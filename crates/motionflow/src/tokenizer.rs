@@ -24,6 +24,10 @@ const WORDS: &str =
 /// The length to pad to where `tokenizer_config.json` gives none, or transformers' mark for none (10^30): CLIP's.
 const DEFAULT_LENGTH: usize = 77;
 
+/// Letters in the mean below which the pieces of a word say nothing of its meaning. This project's choice: CLIP's own
+/// vocabulary makes two or three longer pieces of rare but ordinary words (`hippo|potam|us`, `armad|illo`).
+const SMALL_PIECE: usize = 3;
+
 /// More than any CLIP's; larger numbers are no lengths.
 const MAX_LENGTH: f64 = 65_536.0;
 
@@ -79,6 +83,9 @@ pub struct Tokens {
     pub text_used: usize,
     /// Positions in `ids`, before the padding, of tokens that the vocabulary does not have.
     pub unknown: Vec<usize>,
+    /// Bytes of the text of each word that the vocabulary has only in small pieces, less than three letters (or one sign)
+    /// each in the mean: a sign that the text encoder has never learnt what it means.
+    pub spelt_out: Vec<Range<usize>>,
     /// Bytes of the text that each token before the padding stands for; empty for the begin and end tokens. A letter of
     /// several tokens is the range of each of them.
     pub offsets: Vec<Range<usize>>,
@@ -163,8 +170,36 @@ impl Tokenizer {
             |&i: &usize| ids[i] == *unknown_id && text.get(offsets[i].clone()) != Some(unknown.as_str());
         let unknown = (1..length - 1).filter(is_unknown).collect();
         ids.resize(self.max_length, self.pad);
-        Ok(Tokens { ids, length, truncated: total > self.max_length, total, text_used, unknown, offsets })
+        Ok(Tokens {
+            ids,
+            length,
+            truncated: total > self.max_length,
+            total,
+            text_used,
+            unknown,
+            spelt_out: spelt_out(text, encoding.get_word_ids(), &ranges),
+            offsets,
+        })
     }
+}
+
+/// The words of `text` in pieces of less than [`SMALL_PIECE`] letters, or one sign, in the mean. `words` and `ranges`
+/// tell of every token which word it is of, and the bytes that it stands for.
+fn spelt_out(text: &str, words: &[Option<u32>], ranges: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut spelt_out = Vec::new();
+    let mut first = 0;
+    for word in words.chunk_by(|a, b| a == b) {
+        let pieces = &ranges[first..first + word.len()];
+        first += word.len();
+        let whole = pieces[0].start..pieces[pieces.len() - 1].end;
+        let Some(word) = text.get(whole.clone()) else { continue };
+        // A sign, as an emoji is, may well be a piece of its own.
+        let small = if word.chars().all(char::is_alphabetic) { SMALL_PIECE } else { 1 };
+        if pieces.len() > 1 && word.chars().count() < small * pieces.len() {
+            spelt_out.push(whole);
+        }
+    }
+    spelt_out
 }
 
 /// What the two JSON files beside the vocabulary say.

@@ -100,6 +100,17 @@ fn words_that_a_small_vocabulary_lacks_are_unknown() {
 }
 
 #[test]
+fn words_in_small_pieces_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    common::clip_vocabulary::write(folder.path());
+    let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+    let text = "a zorblax!, 2024's hippopotamus, 🐼 and an armadillo<|endoftext|>wolf and 猫";
+    let tokens = tokenizer.encode(text).unwrap();
+    let words: Vec<&str> = tokens.spelt_out.iter().map(|word| &text[word.clone()]).collect();
+    assert_eq!(words, ["zorblax", "猫"]);
+}
+
+#[test]
 fn wrong_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let message = || Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
