@@ -44,6 +44,7 @@ pub(crate) fn run(args: &args::Generate, progress: &mut Progress) -> Result<()> 
     };
     resolve::check(&settings, &found.schedule()?)?;
     let size = args.video.resolve(&found.recommended.video)?;
+    found.check_size(&size)?;
     let negative_prompt = args.prompts.negative_prompt.as_ref().unwrap_or(&found.recommended.negative_prompt);
 
     let model = found.load(progress)?;

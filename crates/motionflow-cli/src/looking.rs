@@ -54,10 +54,10 @@ impl Looking<'_> {
         resolve::check(&settings, &found.schedule()?)?;
         found.check_subjects(&[&prompt])?;
         let mut video = self.video.resolve(&found.recommended.video)?;
+        found.check_size(&video)?;
         let source = SourceClip::read(&ffmpeg, &self.source.source, &self.source.cut, &video, progress)?;
         video.fps = self.video.fps.unwrap_or(source.record.fps);
         let model = found.load(progress)?;
-        model.check_size(i64::from(video.frames), i64::from(video.height), i64::from(video.width))?;
         let text = model.encode_prompt(&prompt)?;
         text.warnings.iter().for_each(|warning| progress.warn(warning));
         Ok(LookingJob { folder, ffmpeg, found, model, settings, video, source, prompt, text })

@@ -8,12 +8,12 @@ use motionflow::checkpoint::Checkpoint;
 use motionflow::error::Error;
 use motionflow::prompt::{Prompt, subject_positions};
 use motionflow::schedule::Schedule;
-use motionflow::text_to_video::TextToVideo;
+use motionflow::text_to_video::{TextToVideo, check_size};
 use tch::{Device, Kind};
 
 use crate::failure::Misuse;
 use crate::progress::Progress;
-use crate::recommended::Recommended;
+use crate::recommended::{Recommended, Video};
 use crate::record::ModelRecord;
 
 /// The checkpoint that comes with the program.
@@ -48,6 +48,21 @@ impl FoundModel {
         schedule.with_context(|| self.checkpoint.config_path("scheduler").display().to_string())
     }
 
+    /// Checks, without the weights, that the nets can take a video of this size.
+    pub(crate) fn check_size(&self, video: &Video) -> Result<()> {
+        let unet = self.checkpoint.config("unet").map_err(Error::from)?;
+        let vae = self.checkpoint.config("vae").map_err(Error::from)?;
+        let [frames, height, width] = [video.frames, video.height, video.width].map(i64::from);
+        match check_size(&unet, &vae, frames, height, width) {
+            Err(error @ Error::Config(_)) => Err(error).with_context(|| self.cannot_load()),
+            checked => Ok(checked?),
+        }
+    }
+
+    fn cannot_load(&self) -> String {
+        format!("cannot load the checkpoint {}", self.checkpoint.folder().display())
+    }
+
     /// Checks, without the weights, that the tokenizer reaches every subject of the prompts.
     pub(crate) fn check_subjects(&self, prompts: &[&Prompt]) -> Result<()> {
         let tokenizer = self.checkpoint.tokenizer().map_err(Error::from)?;
@@ -64,7 +79,7 @@ impl FoundModel {
     pub(crate) fn load(&self, progress: &mut Progress) -> Result<TextToVideo> {
         let stage = progress.stage("load", 1);
         let model = TextToVideo::load(&self.checkpoint, Device::Cpu, Kind::Float)
-            .with_context(|| format!("cannot load the checkpoint {}", self.checkpoint.folder().display()))?;
+            .with_context(|| self.cannot_load())?;
         stage.finish();
         Ok(model)
     }

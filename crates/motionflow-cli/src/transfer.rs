@@ -48,7 +48,6 @@ pub(crate) fn run(args: &args::Transfer, progress: &mut Progress) -> Result<()> 
     let mut job = Job::check(args, progress)?;
     let model = job.found.load(progress)?;
     let [frames, height, width] = [job.video.frames, job.video.height, job.video.width].map(i64::from);
-    model.check_size(frames, height, width)?;
     let source_text = model.encode_prompt(&job.source_prompt)?;
     let target_text = model.encode_prompt(&job.prompt)?;
     let negative_text = model.encode_prompt(&Prompt::literal(&job.negative_prompt))?;
@@ -149,6 +148,7 @@ impl Job {
             video.frames = source.frames.len() as u32;
             (source, Some(inversion))
         } else {
+            found.check_size(&video)?;
             let path = args.source.source.as_deref().unwrap_or(Path::new(""));
             (SourceClip::read(&ffmpeg, path, &args.source.cut, &video, progress)?, None)
         };

@@ -11,8 +11,8 @@ use crate::latents::Latents;
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, VideoModel};
 use crate::nets::attention::AttentionObserver;
 use crate::nets::clip_text::ClipText;
-use crate::nets::unet::UNet3D;
-use crate::nets::vae::AutoencoderKl;
+use crate::nets::unet::{UNet3D, UNetConfig};
+use crate::nets::vae::{AutoencoderKl, VaeConfig};
 use crate::prompt::{Prompt, subject_is_spelt_out, subject_is_unknown, subject_positions};
 use crate::schedule::Schedule;
 use crate::tokenizer::Tokenizer;
@@ -111,12 +111,38 @@ impl TextToVideo {
         }
         Ok(())
     }
+}
 
-    /// Latents in one direction must be at least this many.
-    fn smallest_side(&self) -> i64 {
-        let levels = self.unet.config().block_out_channels.len();
-        if self.unet.config().downsample_padding == 0 { 1 << (levels - 1) } else { 1 }
+/// Checks, from the configs alone, that the nets can take a video of this size in pixels.
+///
+/// # Errors
+/// [`Error::Config`] for a config that cannot be run, [`Error::Size`] with a size near by that works.
+pub fn check_size(
+    unet: &UNetConfig,
+    vae: &VaeConfig,
+    frames: i64,
+    height: i64,
+    width: i64,
+) -> Result<(), Error> {
+    unet.validate()?;
+    vae.validate()?;
+    let downscale = vae.downscale();
+    // With padding 0 the strided convolutions round down, and must leave something.
+    let smallest_latent =
+        if unet.downsample_padding == 0 { 1 << (unet.block_out_channels.len() - 1) } else { 1 };
+    let smallest = downscale * smallest_latent;
+    let fits = |side: i64| side >= smallest && side % downscale == 0;
+    if fits(height) && fits(width) && frames >= 1 {
+        return Ok(());
     }
+    let near = |side: i64| ((side + downscale / 2) / downscale * downscale).max(smallest);
+    Err(Error::Size {
+        width,
+        height,
+        reason: format!("both sides must be multiples of {downscale}, {smallest} or more"),
+        try_width: near(width),
+        try_height: near(height),
+    })
 }
 
 fn guidance_layers(unet: &UNet3D) -> GuidanceLayers {
@@ -209,19 +235,6 @@ impl VideoModel for TextToVideo {
     }
 
     fn check_size(&self, frames: i64, height: i64, width: i64) -> Result<(), Error> {
-        let downscale = self.vae.config().downscale();
-        let smallest = downscale * self.smallest_side();
-        let fits = |side: i64| side >= smallest && side % downscale == 0;
-        if fits(height) && fits(width) && frames >= 1 {
-            return Ok(());
-        }
-        let near = |side: i64| ((side + downscale / 2) / downscale * downscale).max(smallest);
-        Err(Error::Size {
-            width,
-            height,
-            reason: format!("both sides must be multiples of {downscale}, {smallest} or more"),
-            try_width: near(width),
-            try_height: near(height),
-        })
+        check_size(self.unet.config(), self.vae.config(), frames, height, width)
     }
 }
