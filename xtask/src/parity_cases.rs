@@ -50,6 +50,8 @@ pub const CASES: &[Case] = &[
     always("one-level", &["--seed", "6", "--blocks", "32", "--plain-last", "0"]),
     always("head-dim-8-groups-4", &["--seed", "7", "--head-dim", "8", "--groups", "4"]),
     always("head-dim-24-groups-16", &["--seed", "8", "--blocks", "48,96", "--head-dim", "24", "--groups", "16", "--context", "32"]),
+    always("heads-that-do-not-fill", &["--seed", "17", "--head-dim", "24"]),
+    always("odd-channels", &["--seed", "18", "--blocks", "33,45", "--head-dim", "7", "--groups", "3", "--plain-last", "0"]),
     always("bin", &["--seed", "9", "--layout", "bin"]),
     always("legacy-pad", &["--seed", "10", "--layout", "legacy", "--pad-token", "!"]),
     always("words", &["--seed", "11", "--source-prompt", WORDS, "--prompt", OTHER_WORDS]),

@@ -291,7 +291,7 @@ pub(crate) struct Steps {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct Sampling {
-    /// Classifier-free guidance, 1 (off) or more [default: the checkpoint's recommendation, else 9]
+    /// Classifier-free guidance, 0 or more, 1 is off [default: the checkpoint's recommendation, else 9]
     #[arg(long, visible_alias = "cfg-scale", value_name = "SCALE")]
     pub(crate) guidance_scale: Option<f64>,
     /// Seed of the noise, where there is any [default: 0]

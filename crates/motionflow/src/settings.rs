@@ -38,7 +38,7 @@ pub struct Settings {
     pub steps: usize,
     /// Sampling steps, from the noisiest on, that are guided: 0 to `steps` (paper: 20).
     pub guided_steps: usize,
-    /// Classifier-free guidance, 1 (off) or more (<https://arxiv.org/abs/2207.12598>).
+    /// Classifier-free guidance: 0 (the negative prompt alone), 1 (off), or more (<https://arxiv.org/abs/2207.12598>).
     pub guidance_scale: f64,
     /// τ: a place belongs to the subject where its attention exceeds τ times the frame's maximum. 0 to 1, not
     /// including 1 (paper: 0.4).
@@ -109,10 +109,8 @@ impl Settings {
         if !(0.0..1.0).contains(&self.tau) {
             return fail("tau", self.tau.to_string(), "0 or more and less than 1");
         }
-        if !(self.guidance_scale.is_finite() && self.guidance_scale >= 1.0) {
-            return fail("guidance_scale", self.guidance_scale.to_string(), "1 or more");
-        }
         for (name, value) in [
+            ("guidance_scale", self.guidance_scale),
             ("step_size", self.step_size),
             ("step_norm", self.step_norm.unwrap_or(0.0)),
             ("lambda_cross", self.lambda_cross),

@@ -113,7 +113,7 @@ fn a_subject_beyond_the_token_limit() {
 fn settings_out_of_range() {
     refused(&["--step-size=-1"], 2, &["--step-size is -1", "0 or more"]);
     refused(&["--tau", "1"], 2, &["--tau is 1", "less than 1"]);
-    refused(&["--cfg-scale", "NaN"], 2, &["--guidance-scale is NaN", "1 or more"]);
+    refused(&["--cfg-scale", "NaN"], 2, &["--guidance-scale is NaN", "0 or more"]);
     refused(&["--fps", "0"], 2, &["--fps is 0", "over 0"]);
     refused(&["--start=-1"], 2, &["--start is -1", "0 or more"]);
     refused(&["--updates-per-step", "0"], 2, &["--updates-per-step is 0", "1 or more"]);
