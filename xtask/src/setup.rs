@@ -36,7 +36,7 @@ impl Environment<'_> {
     /// `cargo run` of the program, up to its own arguments.
     pub fn program(&self) -> Command {
         let mut program = self.cargo("run");
-        program.args(["--quiet", "--package", "motionflow-cli", "--bin", "motionflow", "--"]);
+        program.args(["--package", "motionflow-cli", "--bin", "motionflow", "--"]);
         program
     }
 }
