@@ -130,10 +130,9 @@ pub(crate) struct Generate {
     pub(crate) sampling: Sampling,
 }
 
-/// `invert`
+/// What `invert` and `inspect` take: a source, and the model to look at it with.
 #[derive(Debug, Args)]
-#[command(after_help = INVERT_EXAMPLE)]
-pub(crate) struct Invert {
+pub(crate) struct Looking {
     #[command(flatten)]
     pub(crate) source: Source,
     #[command(flatten)]
@@ -148,22 +147,20 @@ pub(crate) struct Invert {
     pub(crate) tau: Tau,
 }
 
+/// `invert`
+#[derive(Debug, Args)]
+#[command(after_help = INVERT_EXAMPLE)]
+pub(crate) struct Invert {
+    #[command(flatten)]
+    pub(crate) looking: Looking,
+}
+
 /// `inspect`
 #[derive(Debug, Args)]
 #[command(after_help = INSPECT_EXAMPLE)]
 pub(crate) struct Inspect {
     #[command(flatten)]
-    pub(crate) source: Source,
-    #[command(flatten)]
-    pub(crate) output: Output,
-    #[command(flatten)]
-    pub(crate) model: Model,
-    #[command(flatten)]
-    pub(crate) video: Video,
-    #[command(flatten)]
-    pub(crate) steps: Steps,
-    #[command(flatten)]
-    pub(crate) tau: Tau,
+    pub(crate) looking: Looking,
 }
 
 /// `verify`

@@ -17,7 +17,7 @@ use tch::{Kind, Tensor};
 
 use crate::args;
 use crate::inverting::{guided_timesteps, invert_source, judge_masks, shown_masks};
-use crate::looking::{Looking, LookingJob};
+use crate::looking::LookingJob;
 use crate::pictures::{heat_of, legend, masked, masks_of};
 use crate::progress::Progress;
 use crate::prompts;
@@ -57,15 +57,7 @@ struct StepFigures {
 
 /// Runs the command.
 pub(crate) fn run(args: &args::Inspect, progress: &mut Progress) -> Result<()> {
-    let looking = Looking {
-        source: &args.source,
-        output: &args.output,
-        model: &args.model,
-        video: &args.video,
-        steps: &args.steps,
-        tau: &args.tau,
-    };
-    let job = looking.prepare(progress)?;
+    let job = args.looking.prepare(progress)?;
     let mut maps = Maps::new();
     let (inversion, _) =
         invert_source(&job.model, &job.source, &job.text, &job.settings, progress, &mut |step| {
@@ -78,7 +70,7 @@ pub(crate) fn run(args: &args::Inspect, progress: &mut Progress) -> Result<()> {
     let timesteps = guided_timesteps(&job.model, &job.settings);
     let subjects = prompts::subjects(&job.prompt);
     let masks = judge_masks(&inversion, &timesteps, &subjects, progress);
-    let record = job.record(&args.source.source_prompt)?;
+    let record = job.record(&args.looking.source.source_prompt)?;
     let layers = layers(&job);
     job.folder.publish(|folder| {
         let stage = progress.stage("write", 1);

@@ -7,7 +7,6 @@ use motionflow_media::{picture, video};
 use crate::args;
 use crate::inversion_file::{self, InversionRecord};
 use crate::inverting::{guided_timesteps, invert_source, judge_masks, shown_masks};
-use crate::looking::Looking;
 use crate::pictures::{legend, with_masks};
 use crate::progress::Progress;
 use crate::prompts;
@@ -24,15 +23,7 @@ const FILES: [(&str, &str); 5] = [
 
 /// Runs the command.
 pub(crate) fn run(args: &args::Invert, progress: &mut Progress) -> Result<()> {
-    let looking = Looking {
-        source: &args.source,
-        output: &args.output,
-        model: &args.model,
-        video: &args.video,
-        steps: &args.steps,
-        tau: &args.tau,
-    };
-    let job = looking.prepare(progress)?;
+    let job = args.looking.prepare(progress)?;
     let (inversion, steps) =
         invert_source(&job.model, &job.source, &job.text, &job.settings, progress, &mut |_| ())?;
     let timesteps = guided_timesteps(&job.model, &job.settings);
@@ -40,7 +31,7 @@ pub(crate) fn run(args: &args::Invert, progress: &mut Progress) -> Result<()> {
     let masks = judge_masks(&inversion, &timesteps, &subjects, progress);
     let masked = with_masks(&job.source.frames, &shown_masks(&inversion, &timesteps)?);
     let record = InversionRecord {
-        source_prompt: args.source.source_prompt.clone(),
+        source_prompt: args.looking.source.source_prompt.clone(),
         steps: job.settings.steps,
         tau: job.settings.tau,
         sha256: String::new(),

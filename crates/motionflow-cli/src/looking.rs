@@ -16,17 +16,6 @@ use crate::resolve::{self, SettingFlags};
 use crate::run_folder::RunFolder;
 use crate::source::{SourceClip, find_ffmpeg};
 
-/// The flags of a command that looks at a source.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Looking<'a> {
-    pub(crate) source: &'a args::Source,
-    pub(crate) output: &'a args::Output,
-    pub(crate) model: &'a args::Model,
-    pub(crate) video: &'a args::Video,
-    pub(crate) steps: &'a args::Steps,
-    pub(crate) tau: &'a args::Tau,
-}
-
 /// Everything that is needed to look.
 #[derive(Debug)]
 pub(crate) struct LookingJob {
@@ -41,7 +30,7 @@ pub(crate) struct LookingJob {
     pub(crate) text: EncodedPrompt,
 }
 
-impl Looking<'_> {
+impl args::Looking {
     /// Checks what is cheap first, then loads.
     pub(crate) fn prepare(&self, progress: &mut Progress) -> Result<LookingJob> {
         let prompt = prompts::parse("--source-prompt", &self.source.source_prompt)?;

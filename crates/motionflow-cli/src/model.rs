@@ -1,5 +1,6 @@
 //! Finding a checkpoint by name or folder, and loading it.
 
+use std::cell::OnceCell;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,8 @@ const FOLDER_VARIABLE: &str = "MOTIONFLOW_MODELS";
 pub(crate) struct FoundModel {
     name: String,
     checkpoint: Checkpoint,
+    /// Made at the first call of [`FoundModel::record`], which reads every file.
+    record: OnceCell<ModelRecord>,
     /// What it recommends.
     pub(crate) recommended: Recommended,
 }
@@ -38,7 +41,7 @@ impl FoundModel {
         let folder = folder_of(name)?;
         let recommended = Recommended::of(&folder)?;
         let checkpoint = Checkpoint::open(&folder).map_err(Error::from)?;
-        Ok(Self { name: name.to_owned(), checkpoint, recommended })
+        Ok(Self { name: name.to_owned(), checkpoint, record: OnceCell::new(), recommended })
     }
 
     /// Its noise schedule, read from its config alone.
@@ -86,10 +89,14 @@ impl FoundModel {
 
     /// What a run's record says of it.
     pub(crate) fn record(&self) -> Result<ModelRecord> {
+        if let Some(record) = self.record.get() {
+            return Ok(record.clone());
+        }
         let folder = self.checkpoint.folder();
         let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let sha256 = self.checkpoint.identity().map_err(Error::from)?;
-        Ok(ModelRecord { name: self.name.clone(), path: path.display().to_string(), sha256 })
+        let record = ModelRecord { name: self.name.clone(), path: path.display().to_string(), sha256 };
+        Ok(self.record.get_or_init(|| record).clone())
     }
 }
 

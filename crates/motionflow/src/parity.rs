@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::generation::generate;
 use crate::inversion::{Inversion, invert};
 use crate::latents::Latents;
-use crate::losses::{LossWeights, guidance_loss};
+use crate::losses::guidance_loss;
 use crate::model::{EncodedPrompt, GuidanceLayer, VideoModel};
 use crate::nets::attention::NoObserver;
 use crate::observer::MapKeeper;
@@ -230,20 +230,15 @@ fn first_update(
 }
 
 fn settings(case: &CaseSettings) -> Settings {
-    let LossWeights { cross, spatial, temporal } = LossWeights {
-        cross: case.weights.cross,
-        spatial: case.weights.spatial,
-        temporal: case.weights.temporal,
-    };
     Settings {
         steps: case.steps,
         guided_steps: case.guided_steps.min(case.steps),
         guidance_scale: case.guidance_scale,
         tau: case.tau,
         step_size: case.lr,
-        lambda_cross: cross,
-        lambda_self: spatial,
-        lambda_temporal: temporal,
+        lambda_cross: case.weights.cross,
+        lambda_self: case.weights.spatial,
+        lambda_temporal: case.weights.temporal,
         ..Settings::default()
     }
 }

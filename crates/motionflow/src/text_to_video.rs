@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{Checkpoint, Loader};
@@ -11,6 +12,7 @@ use crate::latents::Latents;
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, VideoModel};
 use crate::nets::attention::AttentionObserver;
 use crate::nets::clip_text::ClipText;
+use crate::nets::config::ConfigError;
 use crate::nets::unet::{UNet3D, UNetConfig};
 use crate::nets::vae::{AutoencoderKl, VaeConfig};
 use crate::prompt::{Prompt, subject_is_spelt_out, subject_is_unknown, subject_positions};
@@ -37,18 +39,9 @@ impl TextToVideo {
     /// Says which file or config is missing or wrong, and lists all tensors that are.
     pub fn load(checkpoint: &Checkpoint, device: Device, kind: Kind) -> Result<Self, Error> {
         let _no_gradients = tch::no_grad_guard();
-        let weights = checkpoint.weights("text_encoder")?;
-        let loader = Loader::new(&weights, "text_encoder", device, kind);
-        let text_encoder = ClipText::new(&loader, checkpoint.config("text_encoder")?)?;
-        loader.finish()?;
-        let weights = checkpoint.weights("unet")?;
-        let loader = Loader::new(&weights, "unet", device, kind);
-        let unet = UNet3D::new(&loader, checkpoint.config("unet")?)?;
-        loader.finish()?;
-        let weights = checkpoint.weights("vae")?;
-        let loader = Loader::new(&weights, "vae", device, kind);
-        let vae = AutoencoderKl::new(&loader, checkpoint.config("vae")?)?;
-        loader.finish()?;
+        let text_encoder = load_net(checkpoint, "text_encoder", device, kind, ClipText::new)?;
+        let unet = load_net(checkpoint, "unet", device, kind, UNet3D::new)?;
+        let vae = load_net(checkpoint, "vae", device, kind, AutoencoderKl::new)?;
         let model = Self {
             tokenizer: checkpoint.tokenizer()?,
             guidance_layers: guidance_layers(&unet),
@@ -111,6 +104,21 @@ impl TextToVideo {
         }
         Ok(())
     }
+}
+
+/// Builds one net from its folder's config and weights; says all that is wrong with the weights at once.
+fn load_net<Net, Config: DeserializeOwned>(
+    checkpoint: &Checkpoint,
+    component: &str,
+    device: Device,
+    kind: Kind,
+    build: impl FnOnce(&Loader, Config) -> Result<Net, ConfigError>,
+) -> Result<Net, Error> {
+    let weights = checkpoint.weights(component)?;
+    let loader = Loader::new(&weights, component, device, kind);
+    let net = build(&loader, checkpoint.config(component)?)?;
+    loader.finish()?;
+    Ok(net)
 }
 
 /// Checks, from the configs alone, that the nets can take a video of this size in pixels.
