@@ -16,6 +16,7 @@ use crate::failure::Misuse;
 use crate::progress::Progress;
 use crate::recommended::{Recommended, Video};
 use crate::record::ModelRecord;
+use crate::request;
 
 /// The checkpoint that comes with the program.
 pub(crate) const SHIPPED: &str = "demo";
@@ -37,8 +38,11 @@ pub(crate) struct FoundModel {
 
 impl FoundModel {
     /// Finds what `--model` names.
-    pub(crate) fn find(name: &str) -> Result<Self> {
-        let folder = folder_of(name)?;
+    pub(crate) fn find(asked: &request::Model) -> Result<Self> {
+        let name = asked.chosen.model.as_deref().unwrap_or(SHIPPED);
+        // A run is done again with the checkpoint of its record, wherever it is done.
+        let recorded = asked.path.clone().filter(|path| path.is_dir());
+        let folder = folder_of(name).or_else(|error| recorded.ok_or(error))?;
         let recommended = Recommended::of(&folder)?;
         let checkpoint = Checkpoint::open(&folder).map_err(Error::from)?;
         Ok(Self { name: name.to_owned(), checkpoint, record: OnceCell::new(), recommended })

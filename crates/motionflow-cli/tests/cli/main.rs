@@ -5,6 +5,8 @@
 mod bad_input;
 mod commands;
 mod common;
+mod resume;
+mod settings_file;
 mod sources;
 mod terminal;
 mod transfer;
