@@ -4,6 +4,7 @@
 //! is not said is `None`, and filled in by [`crate::resolve`].
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
@@ -51,6 +52,24 @@ const INSPECT_EXAMPLE: &str = "\
 Example:
   motionflow inspect --source car.mp4 --source-prompt \"a [car] on a road\" -o look/car
 Then look at look/car/overview.png: the mask should cover the car, and little else.";
+
+const BATCH_EXAMPLE: &str = "\
+Example jobs.toml:
+  [defaults.source]
+  path = \"car.mp4\"
+  [defaults.prompts]
+  source_prompt = \"a [car] on a road\"
+
+  [[job]]
+  name = \"panda\"
+  prompts.prompt = \"a [panda] in the snow\"
+
+  [[job]]
+  name = \"boat\"
+  prompts.prompt = \"a [boat] over the sea\"
+  settings.seed = 7
+Then:
+  motionflow batch jobs.toml -o out/batch";
 
 /// Move the motion of one video into another, without training.
 ///
@@ -106,6 +125,8 @@ pub(crate) enum Command {
     Invert(Invert),
     /// Show where the model sees the subject in a source video, per step and layer
     Inspect(Inspect),
+    /// Make many transfers from one file of jobs
+    Batch(Batch),
     /// Recompute a parity case and print each tensor's relative error
     Verify(Verify),
     /// Print the JSON schema of settings files, for editors
@@ -120,6 +141,7 @@ impl Command {
             Self::Generate(_) => "generate",
             Self::Invert(_) => "invert",
             Self::Inspect(_) => "inspect",
+            Self::Batch(_) => "batch",
             Self::Verify(_) => "verify",
             Self::Schema => "schema",
         }
@@ -219,6 +241,59 @@ pub(crate) struct Inspect {
     pub(crate) looking: Looking,
 }
 
+/// `batch`
+#[derive(Debug, Args)]
+#[command(after_help = BATCH_EXAMPLE)]
+pub(crate) struct Batch {
+    /// File with [defaults] and a [[job]] for every transfer (docs/batch.md)
+    #[arg(value_name = "JOBS")]
+    pub(crate) jobs: PathBuf,
+    /// Folder for the jobs' folders
+    #[arg(long, short, value_name = "DIR", default_value = "out")]
+    pub(crate) output: PathBuf,
+    /// Do the jobs of one part alone: of N parts the I-th, counted from 1
+    #[arg(long, value_name = "I/N", default_value = "1/1")]
+    pub(crate) shard: Shard,
+    /// Do again what is done already
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// One of several parts of the jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shard {
+    number: usize,
+    of: usize,
+}
+
+impl Shard {
+    /// Whether the job at `index` is this part's.
+    pub(crate) fn has(self, index: usize) -> bool {
+        index % self.of + 1 == self.number
+    }
+
+    /// The file that its summary is written into.
+    pub(crate) fn summary_name(self) -> String {
+        match self {
+            Self { of: 1, .. } => "summary.json".to_owned(),
+            Self { number, of } => format!("summary-{number}-of-{of}.json"),
+        }
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts =
+            text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        match parts {
+            Some((number, of)) if 1 <= number && number <= of => Ok(Self { number, of }),
+            _ => Err("must be two numbers like 2/8, the first from 1 to the second".to_owned()),
+        }
+    }
+}
+
 /// `verify`
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
@@ -278,6 +353,7 @@ pub(crate) struct Prompts {
 /// Where the files go.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
+#[expect(clippy::struct_field_names, reason = "fields have the names of their flags")]
 pub(crate) struct Output {
     /// Folder for the results; it is made, and must not hold another run [default: out]
     #[arg(long, short, value_name = "DIR")]

@@ -213,7 +213,8 @@ mod tests {
         assert_eq!(source.frames[0].get_pixel(15, 7).0, [1, 2, 3]);
         assert_eq!(inversion.latents.tensor().int64_value(&[0, 3, 1, 0, 1]), 15);
         assert_eq!(inversion.maps.at[&1].len(), 2);
-        assert_eq!(inversion.maps.at[&501][1]["mid.attn2"].double_value(&[1, 1]), f64::from(0.7f32));
+        let map = &inversion.maps.at[&501][1]["mid.attn2"];
+        assert_eq!(Vec::<f32>::try_from(map.flatten(0, 1)).unwrap(), [0.5, 0.1, 0.2, 0.7]);
     }
 
     #[test]

@@ -29,17 +29,14 @@ pub(crate) fn invert_source(
     unfinished: &mut Unfinished,
     progress: &mut Progress,
 ) -> Result<(Inversion, Vec<StepRecord>)> {
-    let (from, mut records) = match unfinished.inversion() {
-        Some((from, records)) => {
-            progress.note(&format!("invert: goes on after step {} of {}", from.done, settings.steps));
-            (from, records)
-        }
-        None => {
-            let stage = progress.stage("encode", 1);
-            let clean = model.encode_clip(&source.clip());
-            stage.finish();
-            (Inverting::new(clean), Vec::new())
-        }
+    let (from, mut records) = if let Some((from, records)) = unfinished.inversion() {
+        progress.note(&format!("invert: goes on after step {} of {}", from.done, settings.steps));
+        (from, records)
+    } else {
+        let stage = progress.stage("encode", 1);
+        let clean = model.encode_clip(&source.clip());
+        stage.finish();
+        (Inverting::new(clean), Vec::new())
     };
     let mut stage = progress.stage("invert", settings.steps);
     let mut since = Instant::now();

@@ -2,6 +2,7 @@
 
 mod args;
 mod asked;
+mod batch;
 mod event;
 mod failure;
 mod generate;
@@ -39,7 +40,6 @@ use clap::Parser;
 
 use crate::args::{Cli, Command};
 use crate::event::Event;
-use crate::progress::Voice;
 use crate::session::Session;
 
 fn main() -> ExitCode {
@@ -58,6 +58,7 @@ fn main() -> ExitCode {
             Command::Generate(args) => generate::run(args, &mut session),
             Command::Invert(args) => invert::run(args, &mut session),
             Command::Inspect(args) => inspect::run(args, &mut session),
+            Command::Batch(args) => batch::run(args, &mut session),
             Command::Verify(args) => {
                 session.behave(&session.flags().clone())?;
                 verify::run(args, &mut session.progress)
@@ -67,6 +68,6 @@ fn main() -> ExitCode {
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure::report(&error, session.progress.voice() == Voice::Json),
+        Err(error) => ExitCode::from(failure::tell(&error, session.progress.voice())),
     }
 }

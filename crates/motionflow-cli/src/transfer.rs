@@ -142,12 +142,11 @@ impl Job {
         let text = required(request.prompts.new.prompt.as_ref(), prompts::PROMPT_MISSING)?;
         let prompt = prompts::parse("--prompt", &text)?;
         let saved = request.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
-        let source_text = match &saved {
-            Some(saved) => saved.record.source_prompt.clone(),
-            None => {
-                required(request.source.path.as_ref(), prompts::SOURCE_MISSING)?;
-                required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?
-            }
+        let source_text = if let Some(saved) = &saved {
+            saved.record.source_prompt.clone()
+        } else {
+            required(request.source.path.as_ref(), prompts::SOURCE_MISSING)?;
+            required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?
         };
         let source_prompt = prompts::parse("--source-prompt", &source_text)?;
         let guidance = &request.settings.guidance;
@@ -182,6 +181,7 @@ impl Job {
         let metadata = request.output.metadata.unwrap_or(true);
         Ok(Self {
             ffmpeg,
+            found,
             settings,
             video,
             source,
@@ -192,7 +192,6 @@ impl Job {
             text,
             negative_prompt,
             metadata,
-            found,
         })
     }
 
