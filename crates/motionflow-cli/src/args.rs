@@ -45,6 +45,10 @@ Example:
   motionflow inspect --source car.mp4 --source-prompt \"a [car] on a road\" -o look/car
 Then look at look/car/overview.png: the mask should cover the car, and little else.";
 
+const CACHE_HELP: &str = "\
+The folder is $MOTIONFLOW_CACHE, else motionflow/inversions in your cache folder.
+It holds no more than $MOTIONFLOW_CACHE_LIMIT: 10GiB (the default), 500MB, 0 to keep nothing.";
+
 /// Move the motion of one video into another, without training.
 ///
 /// A text-to-video model inverts the source video, shows in every frame where it sees the subject, and makes a new
@@ -86,6 +90,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Recompute a parity case and print each tensor's relative error
     Verify(Verify),
+    /// Show or remove the inversions that are kept for later runs
+    Cache(CacheCommand),
 }
 
 /// `transfer`
@@ -172,6 +178,32 @@ pub(crate) struct Verify {
     /// Largest relative L2 error that passes, more than 0
     #[arg(long, value_name = "ERROR", default_value_t = 1e-4)]
     pub(crate) tolerance: f64,
+}
+
+/// `cache`
+#[derive(Debug, Args)]
+#[command(after_help = CACHE_HELP)]
+pub(crate) struct CacheCommand {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub(crate) action: CacheAction,
+}
+
+/// What can be done with the cache.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheAction {
+    /// Show what is cached, the last used first
+    List,
+    /// Remove what is cached, but for what a process is using
+    Clear(CacheClear),
+}
+
+/// `cache clear`
+#[derive(Debug, Args)]
+pub(crate) struct CacheClear {
+    /// Only what was not used for so many days
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) older_than: Option<u32>,
 }
 
 /// The video whose motion is taken.

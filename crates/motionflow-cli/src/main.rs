@@ -1,6 +1,10 @@
 //! The program `motionflow`: reads the command line, runs one command, tells how it ended.
 
 mod args;
+mod bytes;
+#[cfg_attr(not(test), expect(dead_code, reason = "transfer and invert do not get and put yet"))]
+mod cache;
+mod cache_command;
 mod failure;
 mod generate;
 mod generating;
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Command::Invert(args) => invert::run(args, &mut progress),
         Command::Inspect(args) => inspect::run(args, &mut progress),
         Command::Verify(args) => verify::run(args, &mut progress),
+        Command::Cache(args) => cache_command::run(args, &progress),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
 mod bad_input;
+mod cache;
 mod commands;
 mod common;
 mod sources;
