@@ -92,6 +92,8 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Show or remove the inversions that are kept for later runs
     Cache(CacheCommand),
+    /// Look whether all that a run needs is there, and say what to do where it is not
+    Doctor,
 }
 
 /// `transfer`

@@ -1,5 +1,6 @@
 //! Whether an error is the user's (exit code 2) or a failure (1), and how it is told: one message.
 
+use std::any::Any;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
@@ -25,10 +26,13 @@ pub(crate) fn catch(work: impl FnOnce() -> Result<()>) -> Result<()> {
     panic::set_hook(Box::new(|_| ()));
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
     let _ = panic::take_hook();
-    outcome.unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        Err(unexpected(text.or(payload.downcast_ref::<&str>().copied()).unwrap_or_default()))
-    })
+    outcome.unwrap_or_else(|payload| Err(of_panic(payload.as_ref())))
+}
+
+/// The error that stands for a panic.
+pub(crate) fn of_panic(payload: &(dyn Any + Send)) -> anyhow::Error {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    unexpected(text.or(payload.downcast_ref::<&str>().copied()).unwrap_or_default())
 }
 
 /// An error for what no other error foresaw.
@@ -51,7 +55,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 /// The chain of causes in one message. A cause that the text before it tells already is left out.
-fn message(error: &anyhow::Error) -> String {
+pub(crate) fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if message.is_empty() {

@@ -5,6 +5,7 @@ mod bytes;
 #[cfg_attr(not(test), expect(dead_code, reason = "transfer and invert do not get and put yet"))]
 mod cache;
 mod cache_command;
+mod doctor;
 mod failure;
 mod generate;
 mod generating;
@@ -12,6 +13,7 @@ mod inspect;
 mod inversion_file;
 mod invert;
 mod inverting;
+mod libtorch_version;
 mod looking;
 mod model;
 mod pictures;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args, &mut progress),
         Command::Verify(args) => verify::run(args, &mut progress),
         Command::Cache(args) => cache_command::run(args, &progress),
+        Command::Doctor => doctor::run(&progress),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -27,7 +27,7 @@ use anyhow::{Context, Result};
 pub(crate) use key::Key;
 use lock::{Alone, Lock};
 use manifest::Manifest;
-use place::FOLDER_VARIABLE;
+pub(crate) use place::{FOLDER_VARIABLE, LIMIT_VARIABLE};
 
 /// Beginnings of the names of folders that are no entries yet, or no longer.
 const PARTIAL: &str = ".partial-";

@@ -10,9 +10,9 @@ use etcetera::BaseStrategy;
 use crate::failure::Misuse;
 
 /// Names the folder.
-pub(super) const FOLDER_VARIABLE: &str = "MOTIONFLOW_CACHE";
+pub(crate) const FOLDER_VARIABLE: &str = "MOTIONFLOW_CACHE";
 /// Sets the limit.
-const LIMIT_VARIABLE: &str = "MOTIONFLOW_CACHE_LIMIT";
+pub(crate) const LIMIT_VARIABLE: &str = "MOTIONFLOW_CACHE_LIMIT";
 
 const DEFAULT_LIMIT: ByteSize = ByteSize::gib(10);
 

@@ -6,6 +6,7 @@ mod bad_input;
 mod cache;
 mod commands;
 mod common;
+mod doctor;
 mod sources;
 mod terminal;
 mod transfer;
