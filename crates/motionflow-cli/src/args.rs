@@ -49,6 +49,16 @@ const CACHE_HELP: &str = "\
 The folder is $MOTIONFLOW_CACHE, else motionflow/inversions in your cache folder.
 It holds no more than $MOTIONFLOW_CACHE_LIMIT: 10GiB (the default), 500MB, 0 to keep nothing.";
 
+const COMPLETIONS_EXAMPLE: &str = "\
+Example, for bash:
+  mkdir -p ~/.local/share/bash-completion/completions
+  motionflow completions bash > ~/.local/share/bash-completion/completions/motionflow";
+
+const MAN_EXAMPLE: &str = "\
+Example:
+  motionflow man ~/.local/share/man/man1
+  man motionflow-transfer";
+
 /// Move the motion of one video into another, without training.
 ///
 /// A text-to-video model inverts the source video, shows in every frame where it sees the subject, and makes a new
@@ -94,6 +104,10 @@ pub(crate) enum Command {
     Cache(CacheCommand),
     /// Look whether all that a run needs is there, and say what to do where it is not
     Doctor,
+    /// Print a script that completes commands and flags in a shell
+    Completions(Completions),
+    /// Print the manual page, or write one for every command
+    Man(Man),
 }
 
 /// `transfer`
@@ -206,6 +220,24 @@ pub(crate) struct CacheClear {
     /// Only what was not used for so many days
     #[arg(long, value_name = "DAYS")]
     pub(crate) older_than: Option<u32>,
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS_EXAMPLE)]
+pub(crate) struct Completions {
+    /// The shell that the script is for
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Debug, Args)]
+#[command(after_help = MAN_EXAMPLE)]
+pub(crate) struct Man {
+    /// Folder for a page of every command; without it, the main page is printed
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 /// The video whose motion is taken.

@@ -5,6 +5,7 @@ mod bytes;
 #[cfg_attr(not(test), expect(dead_code, reason = "transfer and invert do not get and put yet"))]
 mod cache;
 mod cache_command;
+mod completions;
 mod doctor;
 mod failure;
 mod generate;
@@ -15,6 +16,7 @@ mod invert;
 mod inverting;
 mod libtorch_version;
 mod looking;
+mod man;
 mod model;
 mod pictures;
 mod progress;
@@ -50,6 +52,8 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(args, &mut progress),
         Command::Cache(args) => cache_command::run(args, &progress),
         Command::Doctor => doctor::run(&progress),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args, &progress),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

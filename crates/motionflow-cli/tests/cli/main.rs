@@ -7,6 +7,7 @@ mod cache;
 mod commands;
 mod common;
 mod doctor;
+mod shell;
 mod sources;
 mod terminal;
 mod transfer;
