@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use motionflow::settings::Init;
 use motionflow_media::Fit;
 
@@ -189,7 +189,7 @@ pub(crate) struct Inspect {
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// Folder with case.json, inputs.safetensors, expected.safetensors and model/
-    #[arg(value_name = "CASE_DIR")]
+    #[arg(value_name = "CASE_DIR", value_hint = ValueHint::DirPath)]
     pub(crate) case: PathBuf,
     /// Largest relative L2 error that passes, more than 0
     #[arg(long, value_name = "ERROR", default_value_t = 1e-4)]
@@ -236,7 +236,7 @@ pub(crate) struct Completions {
 #[command(after_help = MAN_EXAMPLE)]
 pub(crate) struct Man {
     /// Folder for a page of every command; without it, the main page is printed
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) folder: Option<PathBuf>,
 }
 
@@ -269,6 +269,7 @@ pub(crate) struct MaybeSource {
     #[arg(
         long,
         value_name = "DIR",
+        value_hint = ValueHint::DirPath,
         conflicts_with_all = ["start", "every", "fit", "width", "height", "frames", "steps", "tau"]
     )]
     pub(crate) inversion: Option<PathBuf>,
@@ -307,7 +308,7 @@ pub(crate) struct Prompts {
 #[command(next_help_heading = "Output")]
 pub(crate) struct Output {
     /// Folder for the results; it is made, and must not hold another run
-    #[arg(long, short, value_name = "DIR", default_value = "out")]
+    #[arg(long, short, value_name = "DIR", default_value = "out", value_hint = ValueHint::DirPath)]
     pub(crate) output: PathBuf,
     /// Replace the run that the folder holds
     #[arg(long)]
@@ -319,7 +320,7 @@ pub(crate) struct Output {
 #[command(next_help_heading = "Model")]
 pub(crate) struct Model {
     /// Name of a shipped checkpoint, or a folder in the diffusers text-to-video layout
-    #[arg(long, short, value_name = "NAME|DIR", default_value = crate::model::SHIPPED)]
+    #[arg(long, short, value_name = "NAME|DIR", default_value = crate::model::SHIPPED, value_hint = ValueHint::DirPath)]
     pub(crate) model: String,
 }
 
