@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use motionflow::settings::Init;
 use motionflow_media::Fit;
 use schemars::JsonSchema;
@@ -71,6 +71,20 @@ Example jobs.toml:
 Then:
   motionflow batch jobs.toml -o out/batch";
 
+const CACHE_HELP: &str = "\
+The folder is $MOTIONFLOW_CACHE, else motionflow/inversions in your cache folder.
+It holds no more than $MOTIONFLOW_CACHE_LIMIT: 10GiB (the default), 500MB, 0 to keep nothing.";
+
+const COMPLETIONS_EXAMPLE: &str = "\
+Example, for bash:
+  mkdir -p ~/.local/share/bash-completion/completions
+  motionflow completions bash > ~/.local/share/bash-completion/completions/motionflow";
+
+const MAN_EXAMPLE: &str = "\
+Example:
+  motionflow man ~/.local/share/man/man1
+  man motionflow-transfer";
+
 /// Move the motion of one video into another, without training.
 ///
 /// A text-to-video model inverts the source video, shows in every frame where it sees the subject, and makes a new
@@ -129,6 +143,14 @@ pub(crate) enum Command {
     Batch(Batch),
     /// Recompute a parity case and print each tensor's relative error
     Verify(Verify),
+    /// Show or remove the inversions that are kept for later runs
+    Cache(CacheCommand),
+    /// Look whether all that a run needs is there, and say what to do where it is not
+    Doctor,
+    /// Print a script that completes commands and flags in a shell
+    Completions(Completions),
+    /// Print the manual page, or write one for every command
+    Man(Man),
     /// Print the JSON schema of settings files, for editors
     Schema,
 }
@@ -143,6 +165,10 @@ impl Command {
             Self::Inspect(_) => "inspect",
             Self::Batch(_) => "batch",
             Self::Verify(_) => "verify",
+            Self::Cache(_) => "cache",
+            Self::Doctor => "doctor",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
             Self::Schema => "schema",
         }
     }
@@ -298,11 +324,55 @@ impl FromStr for Shard {
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// Folder with case.json, inputs.safetensors, expected.safetensors and model/
-    #[arg(value_name = "CASE_DIR")]
+    #[arg(value_name = "CASE_DIR", value_hint = ValueHint::DirPath)]
     pub(crate) case: PathBuf,
     /// Largest relative L2 error that passes, more than 0
     #[arg(long, value_name = "ERROR", default_value_t = 1e-4)]
     pub(crate) tolerance: f64,
+}
+
+/// `cache`
+#[derive(Debug, Args)]
+#[command(after_help = CACHE_HELP)]
+pub(crate) struct CacheCommand {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub(crate) action: CacheAction,
+}
+
+/// What can be done with the cache.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheAction {
+    /// Show what is cached, the last used first
+    List,
+    /// Remove what is cached, but for what a process is using
+    Clear(CacheClear),
+}
+
+/// `cache clear`
+#[derive(Debug, Args)]
+pub(crate) struct CacheClear {
+    /// Only what was not used for so many days
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) older_than: Option<u32>,
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS_EXAMPLE)]
+pub(crate) struct Completions {
+    /// The shell that the script is for
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Debug, Args)]
+#[command(after_help = MAN_EXAMPLE)]
+pub(crate) struct Man {
+    /// Folder for a page of every command; without it, the main page is printed
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 /// The video whose motion is taken.
@@ -356,7 +426,7 @@ pub(crate) struct Prompts {
 #[expect(clippy::struct_field_names, reason = "fields have the names of their flags")]
 pub(crate) struct Output {
     /// Folder for the results; it is made, and must not hold another run [default: out]
-    #[arg(long, short, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: Option<PathBuf>,
     /// Replace the run that the folder holds
     #[arg(long)]

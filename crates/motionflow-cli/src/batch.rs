@@ -76,7 +76,7 @@ struct Summary {
 
 /// Runs the command.
 pub(crate) fn run(args: &args::Batch, session: &mut Session) -> Result<()> {
-    session.behave(&session.flags().clone())?;
+    session.behave_as_told()?;
     let jobs = jobs(&args.jobs)?;
     let of = jobs.len();
     let mine: Vec<(String, Request)> = jobs

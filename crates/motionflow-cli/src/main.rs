@@ -3,15 +3,23 @@
 mod args;
 mod asked;
 mod batch;
+mod bytes;
+mod cache;
+mod cache_command;
+mod completions;
+mod doctor;
 mod event;
 mod failure;
 mod generate;
 mod generating;
 mod inspect;
+mod inversion_cache;
 mod inversion_file;
 mod invert;
 mod inverting;
+mod libtorch_version;
 mod looking;
+mod man;
 mod map_tensors;
 mod model;
 mod named;
@@ -36,6 +44,7 @@ mod verify;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
 
 use crate::args::{Cli, Command};
@@ -51,23 +60,25 @@ fn main() -> ExitCode {
         command: cli.command.name(),
         version: env!("CARGO_PKG_VERSION"),
     });
-    let outcome = failure::catch(|| {
-        match &cli.command {
-            // These take settings files, which may say how to behave.
-            Command::Transfer(args) => transfer::run(args, &mut session),
-            Command::Generate(args) => generate::run(args, &mut session),
-            Command::Invert(args) => invert::run(args, &mut session),
-            Command::Inspect(args) => inspect::run(args, &mut session),
-            Command::Batch(args) => batch::run(args, &mut session),
-            Command::Verify(args) => {
-                session.behave(&session.flags().clone())?;
-                verify::run(args, &mut session.progress)
-            }
-            Command::Schema => request::print_schema(),
-        }
-    });
+    let outcome = failure::catch(|| run(&cli.command, &mut session));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => ExitCode::from(failure::tell(&error, session.progress.voice())),
+    }
+}
+
+fn run(command: &Command, session: &mut Session) -> Result<()> {
+    match command {
+        Command::Transfer(args) => transfer::run(args, session),
+        Command::Generate(args) => generate::run(args, session),
+        Command::Invert(args) => invert::run(args, session),
+        Command::Inspect(args) => inspect::run(args, session),
+        Command::Batch(args) => batch::run(args, session),
+        Command::Verify(args) => verify::run(args, session),
+        Command::Cache(args) => cache_command::run(args, &session.progress),
+        Command::Doctor => doctor::run(session),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args, &session.progress),
+        Command::Schema => request::print_schema(),
     }
 }

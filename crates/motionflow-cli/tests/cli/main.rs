@@ -4,10 +4,16 @@
 
 mod bad_input;
 mod batch;
+mod cache;
+mod commands;
 mod commands;
 mod common;
+mod common;
+mod doctor;
+mod inversions_once;
 mod resume;
 mod settings_file;
+mod shell;
 mod sources;
 mod terminal;
 mod transfer;
