@@ -1,6 +1,8 @@
 //! The program `motionflow`: reads the command line, runs one command, tells how it ended.
 
 mod args;
+mod dry_run;
+mod estimate;
 mod failure;
 mod generate;
 mod generating;
@@ -21,6 +23,7 @@ mod run_folder;
 mod source;
 mod terminal;
 mod threads;
+mod tokens;
 mod transfer;
 mod verify;
 
