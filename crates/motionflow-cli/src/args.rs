@@ -110,6 +110,9 @@ pub(crate) struct Transfer {
     pub(crate) tau: Tau,
     #[command(flatten)]
     pub(crate) guidance: Guidance,
+    /// Show the settings, each prompt's tokens, and the time and memory that it would take; make nothing
+    #[arg(long, help_heading = "Behaviour")]
+    pub(crate) dry_run: bool,
 }
 
 /// `generate`

@@ -15,6 +15,7 @@ use motionflow_media::image::RgbImage;
 use motionflow_media::{Ffmpeg, gif, picture, plot, video};
 
 use crate::args;
+use crate::dry_run::{self, Plan};
 use crate::generating::{Start, make_video};
 use crate::inversion_file::{SavedInversion, check_fit};
 use crate::inverting::{guided_timesteps, invert_source, judge_masks, shown_masks};
@@ -46,6 +47,9 @@ const MASKS_FILE: (&str, &str) = ("masks.mp4", "where the model saw the subject 
 /// Runs the command.
 pub(crate) fn run(args: &args::Transfer, progress: &mut Progress) -> Result<()> {
     let mut job = Job::check(args, progress)?;
+    if args.dry_run {
+        return job.show(progress);
+    }
     let model = job.found.load(progress)?;
     let [frames, height, width] = [job.video.frames, job.video.height, job.video.width].map(i64::from);
     let source_text = model.encode_prompt(&job.source_prompt)?;
@@ -171,14 +175,38 @@ impl Job {
         })
     }
 
+    fn prompts(&self) -> PromptRecord {
+        PromptRecord {
+            source_prompt: Some(self.source_text.clone()),
+            prompt: Some(self.text.clone()),
+            negative_prompt: Some(self.negative_prompt.clone()),
+        }
+    }
+
+    /// Tells what would be done.
+    fn show(&self, progress: &mut Progress) -> Result<()> {
+        let mut files = FILES.to_vec();
+        if !self.source_prompt.subjects.is_empty() {
+            files.push(MASKS_FILE);
+        }
+        let plan = Plan {
+            model: &self.found,
+            prompts: &self.prompts(),
+            source_prompt: &self.source_prompt,
+            prompt: &self.prompt,
+            source: &self.source.record,
+            video: &self.video,
+            settings: &self.settings,
+            output: self.folder.path(),
+            files: &files,
+        };
+        dry_run::show(&plan, progress)
+    }
+
     fn record(&self) -> Result<RunRecord> {
         Ok(RunRecord {
             program: ProgramRecord::new("transfer", &self.ffmpeg),
-            prompts: PromptRecord {
-                source_prompt: Some(self.source_text.clone()),
-                prompt: Some(self.text.clone()),
-                negative_prompt: Some(self.negative_prompt.clone()),
-            },
+            prompts: self.prompts(),
             source: Some(self.source.record.clone()),
             video: VideoRecord::of(&self.video),
             model: self.found.record()?,
