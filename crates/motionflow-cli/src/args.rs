@@ -84,6 +84,8 @@ pub(crate) enum Command {
     Invert(Invert),
     /// Show where the model sees the subject in a source video, per step and layer
     Inspect(Inspect),
+    /// Print how a result was made
+    Show(Show),
     /// Recompute a parity case and print each tensor's relative error
     Verify(Verify),
 }
@@ -164,6 +166,17 @@ pub(crate) struct Invert {
 pub(crate) struct Inspect {
     #[command(flatten)]
     pub(crate) looking: Looking,
+}
+
+/// `show`
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// A video or gif that motionflow made, or the folder of a run
+    #[arg(value_name = "FILE|FOLDER")]
+    pub(crate) path: PathBuf,
+    /// Print the whole record as TOML
+    #[arg(long)]
+    pub(crate) toml: bool,
 }
 
 /// `verify`

@@ -11,6 +11,7 @@ mod inversion_file;
 mod invert;
 mod inverting;
 mod looking;
+mod metadata;
 mod model;
 mod pictures;
 mod progress;
@@ -20,6 +21,7 @@ mod record;
 mod report;
 mod resolve;
 mod run_folder;
+mod show;
 mod source;
 mod terminal;
 mod threads;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(args, &mut progress),
         Command::Invert(args) => invert::run(args, &mut progress),
         Command::Inspect(args) => inspect::run(args, &mut progress),
+        Command::Show(args) => show::run(args, &progress),
         Command::Verify(args) => verify::run(args, &mut progress),
     });
     match outcome {

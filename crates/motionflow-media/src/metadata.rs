@@ -31,7 +31,7 @@ fn parse(text: &[u8]) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     let mut rest = text;
     while let Some(&first) = rest.first() {
-        let (key, after_key) = until(rest, &[b'=', b'\n']);
+        let (key, after_key) = until(rest, b"=\n");
         match (first, after_key.first()) {
             // The streams and chapters have sections of their own.
             (b'[', _) => break,
