@@ -101,6 +101,8 @@ pub(crate) struct Transfer {
     #[command(flatten)]
     pub(crate) output: Output,
     #[command(flatten)]
+    pub(crate) metadata: Metadata,
+    #[command(flatten)]
     pub(crate) model: Model,
     #[command(flatten)]
     pub(crate) video: Video,
@@ -125,6 +127,8 @@ pub(crate) struct Generate {
     pub(crate) prompts: Prompts,
     #[command(flatten)]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) metadata: Metadata,
     #[command(flatten)]
     pub(crate) model: Model,
     #[command(flatten)]
@@ -262,6 +266,15 @@ pub(crate) struct Output {
     /// Replace the run that the folder holds
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// What is noted in the results.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Metadata {
+    /// Do not note prompt, settings and version in result.mp4 and result.gif
+    #[arg(long)]
+    pub(crate) no_metadata: bool,
 }
 
 /// Which checkpoint.

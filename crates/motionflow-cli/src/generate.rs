@@ -9,6 +9,7 @@ use motionflow_media::{gif, picture, video};
 
 use crate::args;
 use crate::generating::{Start, make_video};
+use crate::metadata::Notes;
 use crate::model::FoundModel;
 use crate::progress::Progress;
 use crate::prompts;
@@ -70,10 +71,11 @@ pub(crate) fn run(args: &args::Generate, progress: &mut Progress) -> Result<()> 
         model: found.record()?,
         settings,
     };
+    let notes = if args.metadata.no_metadata { Notes::default() } else { Notes::of(&record)? };
     output.publish(|folder| {
         let stage = progress.stage("write", 1);
-        video::write_mp4(&ffmpeg, &folder.join("result.mp4"), &result, size.fps, &[])?;
-        gif::write_gif(&ffmpeg, &folder.join("result.gif"), &result, size.fps, None)?;
+        video::write_mp4(&ffmpeg, &folder.join("result.mp4"), &result, size.fps, &notes.pairs())?;
+        gif::write_gif(&ffmpeg, &folder.join("result.gif"), &result, size.fps, notes.comment())?;
         let rows = [Row { label: &prompt.text, frames: &result }];
         picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)?;
         stage.finish();

@@ -19,6 +19,7 @@ use crate::dry_run::{self, Plan};
 use crate::generating::{Start, make_video};
 use crate::inversion_file::{SavedInversion, check_fit};
 use crate::inverting::{guided_timesteps, invert_source, judge_masks, shown_masks};
+use crate::metadata::Notes;
 use crate::model::FoundModel;
 use crate::pictures::{legend, with_masks};
 use crate::progress::Progress;
@@ -89,9 +90,10 @@ pub(crate) fn run(args: &args::Transfer, progress: &mut Progress) -> Result<()> 
     let shown = shown_masks(&inversion, &timesteps)?;
     let masked = (!shown.is_empty()).then(|| with_masks(&job.source.frames, &shown));
     let record = job.record()?;
+    let notes = if args.metadata.no_metadata { Notes::default() } else { Notes::of(&record)? };
     job.folder.publish(|folder| {
         let stage = progress.stage("write", 1);
-        job.write_pictures(folder, &result, masked.as_deref(), &generation.updates)?;
+        job.write_pictures(folder, &result, masked.as_deref(), &generation.updates, &notes)?;
         stage.finish();
         write_toml(&folder.join("run.toml"), "What `motionflow transfer` was asked.", &record)?;
         let history = RunHistory { steps, masks, totals: Totals::of(progress) };
@@ -220,10 +222,11 @@ impl Job {
         result: &[RgbImage],
         masked: Option<&[RgbImage]>,
         updates: &[GuidedUpdate],
+        notes: &Notes,
     ) -> Result<()> {
         let (ffmpeg, fps, source) = (&self.ffmpeg, self.video.fps, &self.source.frames);
-        video::write_mp4(ffmpeg, &folder.join("result.mp4"), result, fps, &[])?;
-        gif::write_gif(ffmpeg, &folder.join("result.gif"), result, fps, None)?;
+        video::write_mp4(ffmpeg, &folder.join("result.mp4"), result, fps, &notes.pairs())?;
+        gif::write_gif(ffmpeg, &folder.join("result.gif"), result, fps, notes.comment())?;
         let panes = [Pane { label: "source", frames: source }, Pane { label: "result", frames: result }];
         video::write_mp4(ffmpeg, &folder.join("compare.mp4"), &side_by_side(&panes)?, fps, &[])?;
         let source_label = format!("source: {}", self.source_prompt.text);

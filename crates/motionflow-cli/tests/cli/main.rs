@@ -6,6 +6,7 @@ mod bad_input;
 mod commands;
 mod common;
 mod dry_run;
+mod show;
 mod sources;
 mod terminal;
 mod transfer;
