@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use motionflow::prompt::Prompt;
 use motionflow_media::{Ffmpeg, metadata};
 use toml::{Table, Value};
@@ -65,7 +65,9 @@ fn comment(record: &RunRecord) -> Result<String> {
 /// The record as TOML that an MP4 or a GIF carries; none in other files, and in files of others.
 pub(crate) fn from_file(ffmpeg: &Ffmpeg, path: &Path) -> Result<Option<String>> {
     let mut head = Vec::new();
-    File::open(path)?.take(12).read_to_end(&mut head)?;
+    File::open(path)
+        .and_then(|file| file.take(12).read_to_end(&mut head))
+        .with_context(|| format!("{}: cannot be read", path.display()))?;
     let comments = if head.starts_with(b"GIF8") {
         metadata::read_gif(path)?
     } else if head.get(4..8) == Some(b"ftyp") {

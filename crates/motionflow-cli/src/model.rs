@@ -77,6 +77,7 @@ impl FoundModel {
             vae: self.checkpoint.config("vae").map_err(Error::from)?,
             text_encoder: self.checkpoint.config("text_encoder").map_err(Error::from)?,
             tokens: self.tokenizer()?.max_length(),
+            file_bytes: self.checkpoint.size_bytes(),
         })
     }
 

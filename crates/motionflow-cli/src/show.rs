@@ -21,6 +21,8 @@ use crate::terminal;
 /// The records of a run folder, of whatever command.
 const RECORDS: [&str; 2] = ["run.toml", inversion_file::RECORD];
 const HISTORIES: [&str; 2] = ["run.json", "inspect.json"];
+/// What a run folder holds as long as the run is not finished.
+const UNFINISHED: &str = ".unfinished";
 
 /// Runs the command.
 pub(crate) fn run(args: &args::Show, progress: &Progress) -> Result<()> {
@@ -33,12 +35,15 @@ pub(crate) fn run(args: &args::Show, progress: &Progress) -> Result<()> {
         return Ok(());
     }
     let record: Table = found.toml.parse().with_context(|| found.place.display().to_string())?;
+    let Some(maker) = maker(&record) else {
+        return Err(Misuse(format!("{}: is no record of motionflow", found.place.display())).into());
+    };
     let mut lines = summary(&record);
     if let Some(folder) = &found.folder {
         lines.extend(outcome(folder)?);
     }
     let longest = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    terminal::result(&format!("{}: {}\n", found.place.display(), maker(&record)));
+    terminal::result(&format!("{}: {}\n", found.place.display(), on_one_line(&maker)));
     for (name, value) in lines {
         terminal::result(format!("{name:longest$}  {}", on_one_line(&value)).trim_end());
     }
@@ -61,9 +66,7 @@ impl Found {
         if !path.is_file() {
             return Err(Misuse(format!("{}: no such file or folder", path.display())).into());
         }
-        if let Some(toml) = metadata::from_file(&find_ffmpeg()?, path)
-            .with_context(|| format!("{}: cannot be read", path.display()))?
-        {
+        if let Some(toml) = metadata::from_file(&find_ffmpeg()?, path)? {
             return Ok(Self { toml, place: path.to_owned(), folder: None });
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -90,10 +93,8 @@ impl Found {
 }
 
 fn no_run(folder: &Path) -> anyhow::Error {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let is_unfinished = name.contains(".partial-") || HISTORIES.iter().any(|name| folder.join(name).exists());
-    let what = if is_unfinished {
-        "holds a run that did not finish: there is no record of it"
+    let what = if folder.join(UNFINISHED).is_dir() {
+        "holds a run that is not finished: there is nothing to show yet"
     } else {
         "holds no run of motionflow; give a folder that it made, or a result"
     };
@@ -101,9 +102,9 @@ fn no_run(folder: &Path) -> anyhow::Error {
 }
 
 /// The program and the command.
-fn maker(record: &Table) -> String {
-    let program = |key| text(record, &["program", key]).unwrap_or_else(|| "?".into());
-    format!("`motionflow {}`, version {}", program("command"), program("version"))
+fn maker(record: &Table) -> Option<String> {
+    let program = |key| text(record, &["program", key]);
+    Some(format!("`motionflow {}`, version {}", program("command")?, program("version")?))
 }
 
 /// What was asked, as names and values. What a record does not have is left out.

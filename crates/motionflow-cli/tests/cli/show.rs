@@ -104,16 +104,15 @@ fn what_is_of_no_run_is_told() {
     show(&path("")).fails(2, &["holds no run of motionflow"]);
     show(&car()).fails(2, &["car-arc.mp4: carries no record of motionflow"]);
     fs::write(place.path("notes.txt"), "mine").unwrap();
-    fs::write(place.path("run.toml"), "[program]\ncommand = \"transfer\"").unwrap();
+    fs::write(place.path("run.toml"), "[program]\ncommand = \"transfer\"\nversion = \"1\"").unwrap();
     show(&path("notes.txt")).fails(2, &["carries no record"]);
     tells(&show(&path("")).ok(), &["motionflow transfer"]);
+    fs::write(place.path("run.toml"), "[package]").unwrap();
+    show(&path("")).fails(2, &["run.toml: is no record of motionflow"]);
     fs::write(place.path("run.toml"), "[program").unwrap();
     show(&path("")).fails(1, &["run.toml"]);
-    for name in [".out.partial-Ab3", "old"] {
-        fs::create_dir(place.path(name)).unwrap();
-        fs::write(place.path(name).join("run.json"), "{}").unwrap();
-        show(&path(name)).fails(2, &["did not finish"]);
-    }
+    fs::create_dir_all(place.path("stopped/.unfinished")).unwrap();
+    show(&path("stopped")).fails(2, &["stopped: holds a run that is not finished"]);
     fs::write(place.path("broken.mp4"), b"\0\0\0\x18ftypisom").unwrap();
     show(&path("broken.mp4")).fails(1, &["broken.mp4", "metadata"]);
     fs::write(place.path("broken.gif"), b"GIF89a").unwrap();
