@@ -141,6 +141,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Make many transfers from one file of jobs
     Batch(Batch),
+    /// Print how a result was made
+    Show(Show),
     /// Recompute a parity case and print each tensor's relative error
     Verify(Verify),
     /// Show or remove the inversions that are kept for later runs
@@ -169,6 +171,7 @@ impl Command {
             Self::Doctor => "doctor",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
+            Self::Show(_) => "show",
             Self::Schema => "schema",
         }
     }
@@ -208,6 +211,9 @@ pub(crate) struct Transfer {
     pub(crate) tau: Tau,
     #[command(flatten)]
     pub(crate) guidance: Guidance,
+    /// Show the settings, each prompt's tokens, and the time and memory that it would take; make nothing
+    #[arg(long, help_heading = "Behaviour", conflicts_with = "resume")]
+    pub(crate) dry_run: bool,
 }
 
 /// `generate`
@@ -318,6 +324,17 @@ impl FromStr for Shard {
             _ => Err("must be two numbers like 2/8, the first from 1 to the second".to_owned()),
         }
     }
+}
+
+/// `show`
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// A video or gif that motionflow made, or the folder of a run
+    #[arg(value_name = "FILE|FOLDER")]
+    pub(crate) path: PathBuf,
+    /// Print the whole record as TOML
+    #[arg(long)]
+    pub(crate) toml: bool,
 }
 
 /// `verify`

@@ -10,6 +10,7 @@ use motionflow_media::{gif, picture, video};
 use crate::args;
 use crate::asked::{self, Asked};
 use crate::generating::{Start, make_video};
+use crate::metadata::Notes;
 use crate::model::FoundModel;
 use crate::prompts;
 use crate::record::{
@@ -83,10 +84,11 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     let (_, result, steps) = make_video(&*model, start, &record.settings, folder.begin(&record)?, progress)?;
 
     let path = folder.path().to_owned();
+    let notes = Notes::of(&record)?;
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
-        video::write_mp4(&ffmpeg, &folder.join("result.mp4"), &result, size.fps, &[])?;
-        gif::write_gif(&ffmpeg, &folder.join("result.gif"), &result, size.fps, None)?;
+        video::write_mp4(&ffmpeg, &folder.join("result.mp4"), &result, size.fps, &notes.pairs())?;
+        gif::write_gif(&ffmpeg, &folder.join("result.gif"), &result, size.fps, notes.comment())?;
         let rows = [Row { label: &prompt.text, frames: &result }];
         picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)?;
         stage.finish();

@@ -8,6 +8,8 @@ mod cache;
 mod cache_command;
 mod completions;
 mod doctor;
+mod dry_run;
+mod estimate;
 mod event;
 mod failure;
 mod generate;
@@ -21,6 +23,7 @@ mod libtorch_version;
 mod looking;
 mod man;
 mod map_tensors;
+mod metadata;
 mod model;
 mod named;
 mod pictures;
@@ -33,10 +36,12 @@ mod request;
 mod resolve;
 mod run_folder;
 mod session;
+mod show;
 mod source;
 mod stop;
 mod terminal;
 mod threads;
+mod tokens;
 mod toml_file;
 mod transfer;
 mod unfinished;
@@ -79,6 +84,7 @@ fn run(command: &Command, session: &mut Session) -> Result<()> {
         Command::Doctor => doctor::run(session),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args, &session.progress),
+        Command::Show(args) => show::run(args, &session.progress),
         Command::Schema => request::print_schema(),
     }
 }

@@ -10,8 +10,10 @@ use motionflow::error::Error;
 use motionflow::prompt::{Prompt, subject_positions};
 use motionflow::schedule::Schedule;
 use motionflow::text_to_video::{TextToVideo, check_size};
+use motionflow::tokenizer::Tokenizer;
 use tch::{Device, Kind};
 
+use crate::estimate::Configs;
 use crate::failure::Misuse;
 use crate::progress::Progress;
 use crate::recommended::{Recommended, Video};
@@ -65,6 +67,28 @@ impl FoundModel {
             Err(error @ Error::Config(_)) => Err(error).with_context(|| self.cannot_load()),
             checked => Ok(checked?),
         }
+    }
+
+    /// Its name and its folder.
+    pub(crate) fn describe(&self) -> String {
+        let folder = self.checkpoint.folder().display().to_string();
+        if folder == self.name { folder } else { format!("{} ({folder})", self.name) }
+    }
+
+    /// The configs of its nets.
+    pub(crate) fn configs(&self) -> Result<Configs> {
+        Ok(Configs {
+            unet: self.checkpoint.config("unet").map_err(Error::from)?,
+            vae: self.checkpoint.config("vae").map_err(Error::from)?,
+            text_encoder: self.checkpoint.config("text_encoder").map_err(Error::from)?,
+            tokens: self.tokenizer()?.max_length(),
+            file_bytes: self.checkpoint.size_bytes(),
+        })
+    }
+
+    /// Its tokenizer.
+    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
+        Ok(self.checkpoint.tokenizer().map_err(Error::from)?)
     }
 
     fn cannot_load(&self) -> String {

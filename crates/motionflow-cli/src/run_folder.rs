@@ -148,7 +148,8 @@ impl RunFolder {
     }
 }
 
-fn is_of_a_run(name: &str) -> bool {
+/// Whether a file of a run, of whatever command, may have this name.
+pub(crate) fn is_of_a_run(name: &str) -> bool {
     let layer = name.strip_suffix(".png").and_then(|name| name.split_once('-'));
     let is_layer =
         layer.is_some_and(|(of, layer)| ["attention", "masks"].contains(&of) && layer.contains("block"));

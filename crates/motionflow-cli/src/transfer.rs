@@ -16,12 +16,15 @@ use motionflow_media::{Ffmpeg, gif, picture, plot, video};
 
 use crate::args;
 use crate::asked::{self, Asked};
+use crate::dry_run::{self, Plan};
 use crate::generating::{Start, make_video};
 use crate::inversion_cache::InversionCache;
 use crate::inversion_file::{SavedInversion, check_fit};
 use crate::inverting::{Inverted, Origin, guided_timesteps, invert_source, judge_masks, shown_masks};
+use crate::metadata::Notes;
 use crate::model::FoundModel;
 use crate::pictures::{legend, with_masks};
+use crate::progress::Progress;
 use crate::prompts;
 use crate::recommended::Video;
 use crate::record::{
@@ -50,6 +53,9 @@ const MASKS_FILE: (&str, &str) = ("masks.mp4", "where the model saw the subject 
 /// Runs the command.
 pub(crate) fn run(args: &args::Transfer, session: &mut Session) -> Result<()> {
     match Asked::of(COMMAND, args.request(), &args.recall, session)? {
+        Some(asked) if args.dry_run => {
+            Job::check(&asked.request, session)?.show(asked.folder.path(), &mut session.progress)
+        }
         Some(asked) => transfer(asked, session),
         None => Ok(()),
     }
@@ -107,9 +113,10 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     let shown = shown_masks(&masks, &inversion.latents, &timesteps)?;
     let masked = (!shown.is_empty()).then(|| with_masks(&job.source.frames, &shown));
     let path = folder.path().to_owned();
+    let notes = Notes::of(&record)?;
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
-        job.write_pictures(folder, &result, masked.as_deref(), &generation.updates)?;
+        job.write_pictures(folder, &result, masked.as_deref(), &generation.updates, &notes)?;
         stage.finish();
         record.write(folder)?;
         let history =
@@ -197,14 +204,38 @@ impl Job {
         })
     }
 
+    fn prompts(&self) -> PromptRecord {
+        PromptRecord {
+            source_prompt: Some(self.source_text.clone()),
+            prompt: Some(self.text.clone()),
+            negative_prompt: Some(self.negative_prompt.clone()),
+        }
+    }
+
+    /// Tells what would be done.
+    fn show(&self, output: &Path, progress: &mut Progress) -> Result<()> {
+        let mut files = FILES.to_vec();
+        if !self.source_prompt.subjects.is_empty() {
+            files.push(MASKS_FILE);
+        }
+        let plan = Plan {
+            model: &self.found,
+            prompts: &self.prompts(),
+            source_prompt: &self.source_prompt,
+            prompt: &self.prompt,
+            source: &self.source.record,
+            video: &self.video,
+            settings: &self.settings,
+            output,
+            files: &files,
+        };
+        dry_run::show(&plan, progress)
+    }
+
     fn record(&self) -> Result<RunRecord> {
         Ok(RunRecord {
             program: ProgramRecord::new(COMMAND, &self.ffmpeg),
-            prompts: PromptRecord {
-                source_prompt: Some(self.source_text.clone()),
-                prompt: Some(self.text.clone()),
-                negative_prompt: Some(self.negative_prompt.clone()),
-            },
+            prompts: self.prompts(),
             source: Some(self.source.record.clone()),
             video: VideoRecord::of(&self.video),
             model: self.found.record()?,
@@ -219,10 +250,11 @@ impl Job {
         result: &[RgbImage],
         masked: Option<&[RgbImage]>,
         updates: &[GuidedUpdate],
+        notes: &Notes,
     ) -> Result<()> {
         let (ffmpeg, fps, source) = (&self.ffmpeg, self.video.fps, &self.source.frames);
-        video::write_mp4(ffmpeg, &folder.join("result.mp4"), result, fps, &[])?;
-        gif::write_gif(ffmpeg, &folder.join("result.gif"), result, fps, None)?;
+        video::write_mp4(ffmpeg, &folder.join("result.mp4"), result, fps, &notes.pairs())?;
+        gif::write_gif(ffmpeg, &folder.join("result.gif"), result, fps, notes.comment())?;
         let panes = [Pane { label: "source", frames: source }, Pane { label: "result", frames: result }];
         video::write_mp4(ffmpeg, &folder.join("compare.mp4"), &side_by_side(&panes)?, fps, &[])?;
         let source_label = format!("source: {}", self.source_prompt.text);

@@ -110,6 +110,15 @@ pub enum Error {
     #[error("{0}")]
     TooFewFrames(Box<Shortage>),
 
+    /// A file's own notes cannot be read.
+    #[error("{path}: has no metadata to read: {reason}", path = .path.display())]
+    NoMetadata {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// A setting is out of its range.
     #[error("{name} is {found}, expected {expected}")]
     BadSetting {

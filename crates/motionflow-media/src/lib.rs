@@ -3,7 +3,7 @@
 //! Frames are [`image::RgbImage`]s everywhere: 8 bits a channel, sRGB, row by row. This crate knows no tensors.
 //!
 //! - [`source`] reads a [`Clip`] from anything ffmpeg reads, or from a folder of images.
-//! - [`video`] and [`gif`] write frames as `.mp4` and `.gif`.
+//! - [`video`] and [`gif`] write frames as `.mp4` and `.gif`; [`metadata`] reads back what they note in the files.
 //! - [`overlay`] lays masks and heat maps over frames, [`compare`] sets videos side by side, [`contact_sheet`] shows
 //!   several as rows, [`plot`] draws losses.
 //! - [`picture`] enlarges pictures and writes them as PNG; [`text`] writes words on them.
@@ -17,6 +17,7 @@ mod error;
 pub mod ffmpeg;
 pub mod fit;
 pub mod gif;
+pub mod metadata;
 pub mod overlay;
 mod parts;
 pub mod picture;

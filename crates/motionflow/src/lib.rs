@@ -7,6 +7,7 @@
 
 pub mod checkpoint;
 pub mod clip;
+pub mod cost;
 pub mod diagnostics;
 pub mod error;
 pub mod generation;

@@ -162,6 +162,36 @@ pub fn subject_is_spelt_out(tokens: &Tokens, subject: &Subject) -> bool {
     tokens.spelt_out.iter().any(|word| word.start < subject.range.end && subject.range.start < word.end)
 }
 
+/// What is odd about a prompt without being an error, in words for the user. `tokens` must be those of its text.
+///
+/// # Errors
+/// [`SubjectError`], as [`subject_positions`].
+pub fn prompt_warnings(prompt: &Prompt, tokens: &Tokens) -> Result<Vec<String>, SubjectError> {
+    let mut warnings = Vec::new();
+    if tokens.truncated {
+        let (total, limit) = (tokens.total, tokens.ids.len());
+        warnings.push(format!(
+            "\"{}\" has {total} tokens and is cut off after {limit}: what stands at its end has no effect",
+            prompt.text
+        ));
+    }
+    for subject in &prompt.subjects {
+        if subject_is_unknown(tokens, &subject_positions(tokens, subject)?) {
+            warnings.push(format!(
+                "the text encoder does not know the subject \"{}\": use another word for it",
+                subject.text
+            ));
+        } else if subject_is_spelt_out(tokens, subject) {
+            warnings.push(format!(
+                "the text encoder has the subject \"{}\" only in small pieces and may not know it: if the masks or \
+                 the new video are wrong, use another word for it",
+                subject.text
+            ));
+        }
+    }
+    Ok(warnings)
+}
+
 impl fmt::Display for PromptErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -15,7 +15,7 @@ use crate::nets::clip_text::ClipText;
 use crate::nets::config::ConfigError;
 use crate::nets::unet::{UNet3D, UNetConfig};
 use crate::nets::vae::{AutoencoderKl, VaeConfig};
-use crate::prompt::{Prompt, subject_is_spelt_out, subject_is_unknown, subject_positions};
+use crate::prompt::{Prompt, prompt_warnings, subject_positions};
 use crate::schedule::Schedule;
 use crate::tokenizer::Tokenizer;
 
@@ -172,32 +172,13 @@ fn guidance_layers(unet: &UNet3D) -> GuidanceLayers {
 impl VideoModel for TextToVideo {
     fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error> {
         let tokens = self.tokenizer.encode(&prompt.text)?;
-        let mut encoded =
-            EncodedPrompt { features: self.encode_ids(&tokens.ids), subjects: vec![], warnings: vec![] };
-        if tokens.truncated {
-            let (total, limit) = (tokens.total, tokens.ids.len());
-            encoded.warnings.push(format!(
-                "\"{}\" has {total} tokens and is cut off after {limit}: what stands at its end has no effect",
-                prompt.text
-            ));
-        }
+        let warnings = prompt_warnings(prompt, &tokens)?;
+        let mut subjects = Vec::new();
         for subject in &prompt.subjects {
             let positions = subject_positions(&tokens, subject)?;
-            if subject_is_unknown(&tokens, &positions) {
-                encoded.warnings.push(format!(
-                    "the text encoder does not know the subject \"{}\": use another word for it",
-                    subject.text
-                ));
-            } else if subject_is_spelt_out(&tokens, subject) {
-                encoded.warnings.push(format!(
-                    "the text encoder has the subject \"{}\" only in small pieces and may not know it: if the masks or \
-                     the new video are wrong, use another word for it",
-                    subject.text
-                ));
-            }
-            encoded.subjects.push(positions.into_iter().map(|position| position as i64).collect());
+            subjects.push(positions.into_iter().map(|position| position as i64).collect());
         }
-        Ok(encoded)
+        Ok(EncodedPrompt { features: self.encode_ids(&tokens.ids), subjects, warnings })
     }
 
     fn encode_clip(&self, clip: &Clip) -> Latents {

@@ -12,7 +12,7 @@ use super::resnet::{Downsample2D, ResnetBlock2D, ResnetOptions, Upsample2D};
 use crate::checkpoint::Loader;
 
 /// Frames that go through the VAE at once: bounds the memory and does not change the result.
-const FRAMES_AT_ONCE: i64 = 4;
+pub const FRAMES_AT_ONCE: i64 = 4;
 
 /// The settings of diffusers' `AutoencoderKL` that change the arithmetic; the defaults are diffusers' own.
 #[derive(Debug, Clone, Deserialize)]

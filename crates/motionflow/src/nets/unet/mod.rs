@@ -24,7 +24,7 @@ use super::temporal::TransformerTemporal;
 use crate::checkpoint::Loader;
 
 /// `transformer_in` has this many heads whatever the config says.
-const TRANSFORMER_IN_HEADS: i64 = 8;
+pub const TRANSFORMER_IN_HEADS: i64 = 8;
 
 /// The net, ready to run.
 #[derive(Debug)]

@@ -1,0 +1,97 @@
+//! A prompt as the text encoder will get it: its tokens with their positions, the subjects marked.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use motionflow::error::Error;
+use motionflow::prompt::{Prompt, prompt_warnings};
+use motionflow::tokenizer::{Tokenizer, Tokens};
+
+/// Characters of a line.
+const WIDTH: usize = 96;
+
+/// A prompt's tokens.
+#[derive(Debug)]
+pub(crate) struct ShownTokens {
+    /// A line of positions and a line of tokens under it, as often as it takes.
+    pub(crate) lines: Vec<String>,
+    /// What is odd about the prompt.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Splits a prompt as the tokenizer does. The pieces of a word end in `|` but for the last; a subject keeps its
+/// brackets; what the vocabulary does not have ends in `?`.
+pub(crate) fn show(tokenizer: &Tokenizer, prompt: &Prompt) -> Result<ShownTokens> {
+    let tokens = tokenizer.encode(&prompt.text).map_err(Error::from)?;
+    let warnings = prompt_warnings(prompt, &tokens).map_err(Error::from)?;
+    let mut lines = Vec::new();
+    let (mut positions, mut words) = (String::new(), String::new());
+    for position in 0..tokens.length {
+        let word = word(prompt, &tokens, position);
+        let width = word.chars().count().max(position.to_string().len());
+        if words.chars().count() + width > WIDTH {
+            lines.extend([std::mem::take(&mut positions), std::mem::take(&mut words)]);
+        }
+        let _ = write!(positions, "{position:<width$}  ");
+        let _ = write!(words, "{word:width$}  ");
+    }
+    lines.extend([positions, words]);
+    Ok(ShownTokens { lines: lines.iter().map(|line| line.trim_end().to_owned()).collect(), warnings })
+}
+
+/// The token at a position, as it is shown.
+fn word(prompt: &Prompt, tokens: &Tokens, position: usize) -> String {
+    if position == 0 {
+        return "<start>".to_owned();
+    }
+    if position + 1 == tokens.length {
+        return "<end>".to_owned();
+    }
+    let range = &tokens.offsets[position];
+    let text = prompt.text.get(range.clone()).unwrap_or_default();
+    let unknown = if tokens.unknown.contains(&position) { "?" } else { "" };
+    let letter = |found: Option<char>| found.is_some_and(char::is_alphabetic);
+    let next = prompt.text.get(range.end..).and_then(|rest| rest.chars().next());
+    let goes_on = letter(text.chars().next_back()) && letter(next) && position + 2 < tokens.length;
+    let piece = if goes_on { "|" } else { "" };
+    let opens = prompt.subjects.iter().any(|subject| range.contains(&subject.range.start));
+    let closes = prompt.subjects.iter().any(|subject| range.contains(&(subject.range.end - 1)));
+    let bracket = |is_there, bracket| if is_there { bracket } else { "" };
+    let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("{}{visible}{unknown}{piece}{}", bracket(opens, "["), bracket(closes, "]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(prompt: &str) -> ShownTokens {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/demo/tokenizer");
+        let tokenizer = Tokenizer::from_folder(folder.as_ref()).unwrap();
+        show(&tokenizer, &prompt.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn subjects_keep_their_brackets() {
+        let lines = shown("a [red  ball] on a road").lines;
+        assert_eq!(
+            lines,
+            ["0        1  2     3      4   5  6     7", "<start>  a  [red  ball]  on  a  road  <end>"]
+        );
+    }
+
+    #[test]
+    fn pieces_of_a_word_are_seen() {
+        let shown = shown("a [qxzv] on");
+        assert!(shown.lines[1].contains("[q|") && shown.lines[1].contains("v]  on"), "{:?}", shown.lines);
+        assert!(shown.warnings[0].contains("small pieces"), "{:?}", shown.warnings);
+    }
+
+    #[test]
+    fn a_long_prompt_takes_several_lines_and_is_cut_off() {
+        let shown = shown(&format!("a [car] {}", "on a road ".repeat(20)));
+        assert!(shown.lines.len() > 2 && shown.lines.iter().all(|line| line.len() <= WIDTH + 2));
+        assert!(shown.lines.last().unwrap().ends_with("<end>"));
+        assert!(shown.warnings[0].contains("cut off"), "{:?}", shown.warnings);
+    }
+}

@@ -1,0 +1,166 @@
+//! The UNet, block by block as in [`crate::nets::unet`].
+
+use super::NetCost;
+use super::layers::TransformerOptions;
+use super::tape::{Shape, Tape};
+use crate::nets::unet::{DownBlockType, TRANSFORMER_IN_HEADS, UNetConfig, UpBlockType};
+
+/// What goes into a UNet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UNetInput {
+    /// Videos: 2 for classifier-free guidance, else 1.
+    pub videos: i64,
+    /// Frames of a video.
+    pub frames: i64,
+    /// Height of the latents.
+    pub height: i64,
+    /// Width of the latents.
+    pub width: i64,
+    /// Tokens of the text.
+    pub tokens: i64,
+}
+
+/// How much of a UNet runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UNetPart {
+    /// All of it.
+    Whole,
+    /// What a guided update needs: up to the last attention of the guidance layers, whose probabilities are shown.
+    Guidance,
+}
+
+/// What a run of the UNet costs. The config must be valid.
+pub fn unet(config: &UNetConfig, input: UNetInput, part: UNetPart) -> NetCost {
+    Walk { config, input, part, tape: Tape::default(), skips: Vec::new() }.run()
+}
+
+struct Walk<'a> {
+    config: &'a UNetConfig,
+    input: UNetInput,
+    part: UNetPart,
+    tape: Tape,
+    skips: Vec<Shape>,
+}
+
+impl Walk<'_> {
+    fn run(mut self) -> NetCost {
+        let (config, UNetInput { videos, frames, height, width, .. }) = (self.config, self.input);
+        let levels = config.block_out_channels.len();
+        let finest = config.block_out_channels[0];
+        self.tape.parameters(finest * config.time_cond_proj_dim.unwrap_or(0));
+        self.tape.linear(videos, finest, self.time_channels(), true, false);
+        self.tape.linear(videos, self.time_channels(), self.time_channels(), true, false);
+
+        let latents = Shape { videos, frames, channels: config.in_channels, size: [height, width] };
+        self.tape.save(latents.elements());
+        let mut x = self.tape.same(latents, finest);
+        let (heads, head_dim) = (TRANSFORMER_IN_HEADS, config.attention_head_dim);
+        let options = TransformerOptions { heads, head_dim, text: None, plain: false, ends: false };
+        self.tape.transformer(x, options);
+        self.skip(x);
+
+        let is_guided = |level| config.down_block_types[level] == DownBlockType::CrossAttnDownBlock3D;
+        let guided_level = (0..levels).rev().find(|&level| is_guided(level));
+        for level in 0..levels {
+            x = self.down_block(x, level, guided_level == Some(level));
+        }
+        x = self.convolutions(x, x.channels, self.is_scaled());
+        self.attentions(x, true, false);
+        x = self.convolutions(x, x.channels, self.is_scaled());
+
+        let guides = |index: &usize| config.up_block_types[*index] == UpBlockType::CrossAttnUpBlock3D;
+        let guided_index = (0..levels).find(guides);
+        for index in 0..levels {
+            let is_guided = guided_index == Some(index);
+            x = self.up_block(x, index, is_guided);
+            if is_guided && self.part == UNetPart::Guidance {
+                return self.tape.cost;
+            }
+        }
+        self.tape.norm_and_convolution(x, config.out_channels);
+        self.tape.cost
+    }
+
+    fn time_channels(&self) -> i64 {
+        4 * self.config.block_out_channels[0]
+    }
+
+    /// Whether the residual blocks of the middle divide their output.
+    #[expect(clippy::float_cmp, reason = "exactly 1 is what spares the division")]
+    fn is_scaled(&self) -> bool {
+        self.config.mid_block_scale_factor != 1.0
+    }
+
+    fn skip(&mut self, x: Shape) {
+        self.tape.hold(x.elements());
+        self.skips.push(x);
+    }
+
+    fn convolutions(&mut self, x: Shape, output: i64, is_scaled: bool) -> Shape {
+        let out = self.tape.resnet(x, output, Some(self.time_channels()), is_scaled);
+        self.tape.temporal_convolutions(out);
+        out
+    }
+
+    /// A spatial and a temporal transformer. With `is_last` the run ends in the second, where a part is asked for.
+    fn attentions(&mut self, x: Shape, is_guided: bool, is_last: bool) {
+        let config = self.config;
+        let heads = x.channels / config.attention_head_dim;
+        let is_part = self.part == UNetPart::Guidance;
+        let spatial = TransformerOptions {
+            heads,
+            head_dim: config.attention_head_dim,
+            text: Some([self.input.tokens, config.cross_attention_dim]),
+            plain: is_guided && is_part,
+            ends: false,
+        };
+        self.tape.hold(x.elements());
+        self.tape.transformer(x, spatial);
+        self.tape.hold(x.elements());
+        self.tape.transformer(x, TransformerOptions { text: None, ends: is_last && is_part, ..spatial });
+        self.tape.release(2 * x.elements());
+    }
+
+    fn down_block(&mut self, x: Shape, level: usize, is_guided: bool) -> Shape {
+        let config = self.config;
+        let output = config.block_out_channels[level];
+        let mut x = x;
+        for _ in 0..config.layers_per_block {
+            x = self.convolutions(x, output, false);
+            if config.down_block_types[level] == DownBlockType::CrossAttnDownBlock3D {
+                self.attentions(x, is_guided, false);
+            }
+            self.skip(x);
+        }
+        if level + 1 < config.block_out_channels.len() {
+            x = self.tape.downsample(x, config.downsample_padding);
+            self.skip(x);
+        }
+        x
+    }
+
+    /// `index` counts from the coarsest level upwards.
+    fn up_block(&mut self, x: Shape, index: usize, is_guided: bool) -> Shape {
+        let config = self.config;
+        let output = config.block_out_channels[config.block_out_channels.len() - 1 - index];
+        let mut x = x;
+        for layer in 0..=config.layers_per_block {
+            let skip = self.skips.pop().map_or(0, |skip| skip.channels);
+            let joined = x.with_channels(x.channels + skip);
+            self.tape.release(x.with_channels(skip).elements());
+            self.tape.pass(joined.elements(), 1);
+            let kept = x.elements() + joined.elements();
+            self.tape.hold(kept);
+            x = self.convolutions(joined, output, false);
+            if config.up_block_types[index] == UpBlockType::CrossAttnUpBlock3D {
+                self.attentions(x, is_guided, is_guided && layer == config.layers_per_block);
+            }
+            self.tape.release(kept);
+        }
+        if index + 1 < config.block_out_channels.len() && !(is_guided && self.part == UNetPart::Guidance) {
+            let size = self.skips.last().map_or(x.size, |skip| skip.size);
+            x = self.tape.upsample(x, size);
+        }
+        x
+    }
+}

@@ -1,0 +1,65 @@
+//! Costs that are counted from configs, held against checkpoints and against ZeroScope's known figures.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
+
+use std::path::{Path, PathBuf};
+
+use motionflow::checkpoint::Checkpoint;
+use motionflow::cost::{UNetInput, UNetPart, text_encoder_parameters, unet, vae_decode, vae_encode};
+use motionflow::nets::clip_text::ClipTextConfig;
+use motionflow::nets::unet::UNetConfig;
+
+fn elements(checkpoint: &Checkpoint, component: &str) -> u64 {
+    let weights = checkpoint.weights(component).unwrap();
+    let count = |name: &str| weights.get(name).unwrap().shape().iter().product::<i64>() as u64;
+    weights.names().map(count).sum()
+}
+
+fn checkpoints() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cases = std::fs::read_dir(root.join("tests/cases")).unwrap();
+    let mut folders: Vec<PathBuf> = cases.map(|case| case.unwrap().path().join("model")).collect();
+    folders.push(root.join("../../models/demo"));
+    folders
+}
+
+#[test]
+fn the_parameters_are_those_of_the_weights() {
+    let folders = checkpoints();
+    assert!(folders.len() >= 5, "{folders:?}");
+    for folder in folders {
+        let checkpoint = Checkpoint::open(&folder).unwrap();
+        let config: UNetConfig = checkpoint.config("unet").unwrap();
+        let input = UNetInput { videos: 1, frames: 2, height: 8, width: 6, tokens: 7 };
+        let counted = unet(&config, input, UNetPart::Whole).parameters;
+        assert_eq!(counted, elements(&checkpoint, "unet"), "{}", folder.display());
+        let config = checkpoint.config("vae").unwrap();
+        let counted = vae_encode(&config, 2, 64, 64).parameters + vae_decode(&config, 2, 64, 64).parameters;
+        assert_eq!(counted, elements(&checkpoint, "vae"), "{}", folder.display());
+        let config: ClipTextConfig = checkpoint.config("text_encoder").unwrap();
+        assert_eq!(
+            text_encoder_parameters(&config),
+            elements(&checkpoint, "text_encoder"),
+            "{}",
+            folder.display()
+        );
+    }
+}
+
+/// Whether `counted` lies within a share of what is known.
+fn is_near(counted: f64, known: f64, share: f64) -> bool {
+    (counted / known - 1.0).abs() < share
+}
+
+#[test]
+fn zeroscope_costs_what_was_counted_elsewhere() {
+    // 576×320, 24 frames; its config is the default one.
+    let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77 };
+    let whole = unet(&UNetConfig::default(), input, UNetPart::Whole);
+    let part = unet(&UNetConfig::default(), input, UNetPart::Guidance);
+    assert!(is_near(whole.parameters as f64, 1.411e9, 0.001), "{}", whole.parameters);
+    assert!(is_near(whole.flops(), 21.4e12, 0.02), "{:e}", whole.flops());
+    // The other count goes to the end of up_blocks.1; a run stops before its upsampler.
+    let upsampler = 2.0 * 24.0 * f64::from(36 * 20) * f64::from(1280 * 1280 * 9);
+    assert!(is_near(part.flops() + upsampler, 12.5e12, 0.005), "{:e}", part.flops());
+}
