@@ -15,7 +15,7 @@ const NEEDED: [(&str, &str, &[&str]); 3] = [
 ];
 
 impl Ffmpeg {
-    /// The parts that reading and writing videos needs and that this ffmpeg was built without, in words such as
+    /// The parts that reading and writing videos need and that this ffmpeg was built without, in words such as
     /// `the encoder libx264`.
     ///
     /// # Errors

@@ -19,16 +19,11 @@ pub(crate) struct Key {
 impl Key {
     /// A key of named parts; their order does not count, and no name may come twice.
     pub(crate) fn of(parts: &[(&str, &str)]) -> Self {
+        let count = parts.len();
         let parts: BTreeMap<String, String> =
             parts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut digest = Sha256::new();
-        digest.update(LAYOUT);
-        // Lengths stand before names and values, so that no two sets of parts give the same bytes.
-        for text in parts.iter().flat_map(|(name, value)| [name, value]) {
-            digest.update((text.len() as u64).to_le_bytes());
-            digest.update(text);
-        }
-        let name = hex(&digest.finalize());
+        debug_assert_eq!(parts.len(), count, "no name comes twice");
+        let name = digest(parts.iter().flat_map(|(name, value)| [name.as_str(), value]));
         Self { parts, name }
     }
 
@@ -46,6 +41,17 @@ impl Key {
     pub(crate) fn may_be(name: &str) -> bool {
         name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     }
+}
+
+/// SHA-256, in hex, over texts. Lengths stand before them, so that no two lists of texts give the same bytes.
+pub(super) fn digest<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let mut digest = Sha256::new();
+    digest.update(LAYOUT);
+    for text in texts {
+        digest.update((text.len() as u64).to_le_bytes());
+        digest.update(text);
+    }
+    hex(&digest.finalize())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::key::Key;
+use super::key::{Key, digest};
 use crate::source::sha256_of_file;
 
 /// The file's name.
@@ -18,7 +18,9 @@ pub(super) const MANIFEST: &str = "entry.toml";
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Manifest {
     /// Of the program that made it.
-    pub(super) version: String,
+    version: String,
+    /// Over all that follows, so that a manifest that was cut off is noticed.
+    sha256: String,
     /// The parts of the key.
     pub(super) key: BTreeMap<String, String>,
     /// Every file but this one.
@@ -47,7 +49,9 @@ impl Manifest {
             }
         }
         files.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { version: env!("CARGO_PKG_VERSION").to_owned(), key: key.parts().clone(), files })
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let sha256 = sha256_of(key, &files);
+        Ok(Self { version, sha256, key: key.parts().clone(), files })
     }
 
     /// Reads it.
@@ -68,6 +72,7 @@ impl Manifest {
     /// Checks that this is the manifest of `key`, and that every file in `folder` is what it was.
     pub(super) fn check(&self, key: &Key, folder: &Path) -> Result<()> {
         ensure!(self.key == *key.parts(), "{MANIFEST}: is of another key");
+        ensure!(self.sha256 == sha256_of(key, &self.files), "{MANIFEST}: its checksum is wrong");
         for file in &self.files {
             let path = folder.join(&file.name);
             let Ok(metadata) = path.metadata() else { bail!("{}: is missing", file.name) };
@@ -82,4 +87,12 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+fn sha256_of(key: &Key, files: &[FileRecord]) -> String {
+    let of_files: Vec<String> = files
+        .iter()
+        .flat_map(|file| [file.name.clone(), file.bytes.to_string(), file.sha256.clone()])
+        .collect();
+    digest(std::iter::once(key.name()).chain(of_files.iter().map(String::as_str)))
 }

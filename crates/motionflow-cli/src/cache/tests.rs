@@ -92,7 +92,7 @@ fn an_entry_says_what_it_is() {
 #[test]
 fn damage_of_every_kind_is_noticed_and_mended() {
     type Damage = fn(&Path);
-    let damages: [(Damage, &str); 8] = [
+    let damages: [(Damage, &str); 9] = [
         (|folder| flip(&folder.join("a.bin"), 150), "a.bin: its checksum is wrong"),
         (|folder| fs::write(folder.join("b.txt"), "").unwrap(), "b.txt: has 0 bytes, not 6"),
         (|folder| fs::remove_file(folder.join("b.txt")).unwrap(), "b.txt: is missing"),
@@ -101,6 +101,10 @@ fn damage_of_every_kind_is_noticed_and_mended() {
         (|folder| fs::write(folder.join("entry.toml"), "[[").unwrap(), "entry.toml: "),
         (|folder| fs::write(folder.join("entry.toml"), [0xff, 0]).unwrap(), "entry.toml: "),
         (|folder| replace(&folder.join("entry.toml"), "\"car\"", "\"cat\""), "entry.toml: is of another key"),
+        (
+            |folder| cut_at_the_last(&folder.join("entry.toml"), "[[file]]"),
+            "entry.toml: its checksum is wrong",
+        ),
     ];
     let place = Place::new();
     for (damage, expected) in damages {
@@ -120,6 +124,11 @@ fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[at] ^= 1;
     fs::write(path, bytes).unwrap();
+}
+
+fn cut_at_the_last(path: &Path, words: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    fs::write(path, &text[..text.rfind(words).unwrap()]).unwrap();
 }
 
 fn replace(path: &Path, old: &str, new: &str) {

@@ -47,7 +47,8 @@ fn threads() -> Finding {
 fn cuda() -> Finding {
     let devices = Cuda::device_count();
     if Cuda::is_available() && devices > 0 {
-        return Finding::ok(format!("CUDA: devices 0 to {}", devices - 1));
+        let devices = if devices == 1 { "1 device".to_owned() } else { format!("{devices} devices") };
+        return Finding::ok(format!("CUDA: {devices}"));
     }
     let reason =
         if tch::utils::has_cuda() { "no device is seen" } else { "not in the libtorch that is loaded" };

@@ -20,8 +20,9 @@ fn entry(place: &Place, digit: &str, prompt: &str, days: u64) -> PathBuf {
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("a.bin"), [7; 2000]).unwrap();
     let frames = "0123456789abcdef".repeat(4);
-    let manifest =
-        format!("version = \"0.1.0\"\n\n[key]\nprompt = {prompt:?}\nsteps = \"25\"\nframes = \"{frames}\"\n");
+    let manifest = format!(
+        "version = \"0.1.0\"\nsha256 = \"\"\n\n[key]\nprompt = {prompt:?}\nsteps = \"25\"\nframes = \"{frames}\"\n"
+    );
     fs::write(folder.join("entry.toml"), manifest).unwrap();
     let used = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
     fs::File::open(&folder).unwrap().set_modified(used).unwrap();
@@ -44,7 +45,7 @@ fn list_shows_what_is_there_the_last_used_first() {
         "cccccccccccc  2.0 KiB  9 days ago  (unreadable)",
     ];
     assert_eq!(lines[..4], expected, "{}", outcome.stdout);
-    let total = format!("3 inversions in {}, 6.1 KiB of at most 10.0 GiB", place.text("cache"));
+    let total = format!("3 inversions in {}, 6.2 KiB of at most 10.0 GiB", place.text("cache"));
     assert_eq!(lines[4..], [total.as_str()]);
     assert_eq!(outcome.stderr, "");
 }
