@@ -6,8 +6,6 @@ mod bad_input;
 mod batch;
 mod cache;
 mod commands;
-mod commands;
-mod common;
 mod common;
 mod doctor;
 mod dry_run;
