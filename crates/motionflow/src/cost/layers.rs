@@ -1,6 +1,6 @@
-//! The layers that the nets are made of. Each mirrors the file of its name in [`crate::nets`]: what it computes, what it
-//! has in memory while it does, and what autograd keeps of it when only the input wants a gradient: the inputs of
-//! norms, activations and convolutions and the factors of products, but not the inputs of linear layers.
+//! The layers that the nets are made of, as [`crate::nets`] has them: what each computes, what it has in memory while it
+//! does, and what autograd keeps of it when only the input wants a gradient: the inputs of norms, activations and
+//! convolutions and the factors of products, but not the inputs of linear layers.
 
 use super::Operation;
 use super::tape::{Shape, Tape};
@@ -184,9 +184,8 @@ impl Tape {
 
         let probabilities = if plain { batch * heads * queries * keys } else { 0 };
         if plain {
-            // Scores, scaled, softmax, mean; query, key and value in order.
-            self.pass(probabilities, 4);
-            self.pass(hidden, 3);
+            // The mean over the heads.
+            self.pass(probabilities, 1);
         }
         // The norm's input, query, key, value; what the fused attention gives, or the probabilities.
         self.save(2 * hidden + 2 * key_rows * inner);
