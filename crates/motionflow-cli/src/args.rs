@@ -45,6 +45,11 @@ Example:
   motionflow inspect --source car.mp4 --source-prompt \"a [car] on a road\" -o look/car
 Then look at look/car/overview.png: the mask should cover the car, and little else.";
 
+const MODELS_EXAMPLE: &str = "\
+Example:
+  motionflow models
+  motionflow models fetch cerspense/zeroscope_v2_576w";
+
 /// Move the motion of one video into another, without training.
 ///
 /// A text-to-video model inverts the source video, shows in every frame where it sees the subject, and makes a new
@@ -84,6 +89,8 @@ pub(crate) enum Command {
     Invert(Invert),
     /// Show where the model sees the subject in a source video, per step and layer
     Inspect(Inspect),
+    /// List the checkpoints that are known and those that are here, or fetch one
+    Models(Models),
     /// Recompute a parity case and print each tensor's relative error
     Verify(Verify),
 }
@@ -161,6 +168,28 @@ pub(crate) struct Invert {
 pub(crate) struct Inspect {
     #[command(flatten)]
     pub(crate) looking: Looking,
+}
+
+/// `models`
+#[derive(Debug, Args)]
+#[command(after_help = MODELS_EXAMPLE)]
+pub(crate) struct Models {
+    #[command(subcommand)]
+    pub(crate) action: Option<ModelsAction>,
+}
+
+/// What `models` does but listing.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsAction {
+    /// Fetch a checkpoint from the hub, or bring what is here of it up to date
+    Fetch {
+        /// Its name on the hub
+        #[arg(value_name = "OWNER/NAME")]
+        name: String,
+        /// Branch, tag or commit
+        #[arg(long, value_name = "REV", default_value = crate::hub::REVISION)]
+        revision: String,
+    },
 }
 
 /// `verify`
@@ -252,9 +281,13 @@ pub(crate) struct Output {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct Model {
-    /// Name of a shipped checkpoint, or a folder in the diffusers text-to-video layout
-    #[arg(long, short, value_name = "NAME|DIR", default_value = crate::model::SHIPPED)]
+    /// Name of a shipped checkpoint, a folder in the diffusers text-to-video layout, or OWNER/NAME on the Hugging Face
+    /// hub; `motionflow models` lists some
+    #[arg(long, short, value_name = "NAME|DIR|OWNER/NAME", default_value = crate::model::SHIPPED)]
     pub(crate) model: String,
+    /// Branch, tag or commit of a checkpoint from the hub [default: main]
+    #[arg(long, value_name = "REV")]
+    pub(crate) revision: Option<String>,
 }
 
 /// The video's size.

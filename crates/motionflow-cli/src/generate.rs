@@ -33,7 +33,7 @@ pub(crate) fn run(args: &args::Generate, progress: &mut Progress) -> Result<()> 
     let prompt = prompts::parse("--prompt", &args.prompts.prompt)?;
     let output = RunFolder::claim(&args.output.output, args.output.force)?;
     let ffmpeg = find_ffmpeg()?;
-    let found = FoundModel::find(&args.model.model)?;
+    let found = FoundModel::find(&args.model, progress)?;
     let flags =
         SettingFlags { steps: args.steps.steps, sampling: Some(&args.sampling), ..SettingFlags::default() };
     let settings = Settings {

@@ -37,7 +37,7 @@ impl args::Looking {
         prompts::with_subject("the source prompt", &prompt)?;
         let folder = RunFolder::claim(&self.output.output, self.output.force)?;
         let ffmpeg = find_ffmpeg()?;
-        let found = FoundModel::find(&self.model.model)?;
+        let found = FoundModel::find(&self.model, progress)?;
         let flags = SettingFlags { steps: self.steps.steps, tau: self.tau.tau, ..SettingFlags::default() };
         let settings = flags.resolve(&found.recommended.settings);
         resolve::check(&settings, &found.schedule()?)?;

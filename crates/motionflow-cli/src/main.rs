@@ -4,12 +4,15 @@ mod args;
 mod failure;
 mod generate;
 mod generating;
+mod hub;
 mod inspect;
 mod inversion_file;
 mod invert;
 mod inverting;
+mod known;
 mod looking;
 mod model;
+mod models;
 mod pictures;
 mod progress;
 mod prompts;
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(args, &mut progress),
         Command::Invert(args) => invert::run(args, &mut progress),
         Command::Inspect(args) => inspect::run(args, &mut progress),
+        Command::Models(args) => models::run(args, &mut progress),
         Command::Verify(args) => verify::run(args, &mut progress),
     });
     match outcome {

@@ -12,7 +12,10 @@ use motionflow::schedule::Schedule;
 use motionflow::text_to_video::{TextToVideo, check_size};
 use tch::{Device, Kind};
 
+use crate::args;
 use crate::failure::Misuse;
+use crate::hub::{self, Hub};
+use crate::known::Known;
 use crate::progress::Progress;
 use crate::recommended::{Recommended, Video};
 use crate::record::ModelRecord;
@@ -28,6 +31,8 @@ const FOLDER_VARIABLE: &str = "MOTIONFLOW_MODELS";
 #[derive(Debug)]
 pub(crate) struct FoundModel {
     name: String,
+    /// The commit, where it is from the hub.
+    revision: Option<String>,
     checkpoint: Checkpoint,
     /// Made at the first call of [`FoundModel::record`], which reads every file.
     record: OnceCell<ModelRecord>,
@@ -36,12 +41,24 @@ pub(crate) struct FoundModel {
 }
 
 impl FoundModel {
-    /// Finds what `--model` names.
-    pub(crate) fn find(name: &str) -> Result<Self> {
-        let folder = folder_of(name)?;
-        let recommended = Recommended::of(&folder)?;
+    /// Finds what `--model` names, on disk or on the hub.
+    pub(crate) fn find(model: &args::Model, progress: &mut Progress) -> Result<Self> {
+        let (name, asked) = (&model.model, model.revision.as_deref());
+        let is_on_hub = !Path::new(name).is_dir() && hub::is_id(name);
+        let (folder, revision) = if is_on_hub {
+            let snapshot = Hub::new()?.get(name, asked.unwrap_or(hub::REVISION), progress)?;
+            (snapshot.folder, Some(snapshot.commit))
+        } else if let Some(asked) = asked {
+            let message =
+                format!("--revision {asked}: only a checkpoint from the hub has revisions, not {name}");
+            return Err(Misuse(message).into());
+        } else {
+            (folder_of(name)?, None)
+        };
+        let known = Known::find(name).filter(|_| is_on_hub).map(Known::recommended);
+        let recommended = Recommended::of(&folder)?.or(known).unwrap_or_default();
         let checkpoint = Checkpoint::open(&folder).map_err(Error::from)?;
-        Ok(Self { name: name.to_owned(), checkpoint, record: OnceCell::new(), recommended })
+        Ok(Self { name: name.clone(), revision, checkpoint, record: OnceCell::new(), recommended })
     }
 
     /// Its noise schedule, read from its config alone.
@@ -95,7 +112,8 @@ impl FoundModel {
         let folder = self.checkpoint.folder();
         let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let sha256 = self.checkpoint.identity().map_err(Error::from)?;
-        let record = ModelRecord { name: self.name.clone(), path: path.display().to_string(), sha256 };
+        let (name, revision) = (self.name.clone(), self.revision.clone());
+        let record = ModelRecord { name, path: path.display().to_string(), revision, sha256 };
         Ok(self.record.get_or_init(|| record).clone())
     }
 }
@@ -114,7 +132,8 @@ fn folder_of(name: &str) -> Result<PathBuf> {
         format!("there is no checkpoint \"{name}\"; looked for the folders")
     } else {
         format!(
-            "--model {name}: there is no such folder; give one in the diffusers text-to-video layout, or a name"
+            "--model {name}: there is no such folder; give one in the diffusers text-to-video layout, a name, or \
+             OWNER/NAME on the Hugging Face hub"
         )
     };
     if is_name {
@@ -127,7 +146,7 @@ fn folder_of(name: &str) -> Result<PathBuf> {
 }
 
 /// The folders that hold checkpoints by name, the first to be looked into first.
-fn shelves() -> Vec<PathBuf> {
+pub(crate) fn shelves() -> Vec<PathBuf> {
     let named = std::env::var_os(FOLDER_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
     let mut shelves: Vec<PathBuf> = named.into_iter().collect();
     shelves.extend(beside_program(FOLDER));

@@ -64,7 +64,8 @@ impl Progress {
         let bar = (!self.quiet && terminal::can_redraw()).then(|| bar(name, steps));
         let lines = !self.quiet && bar.is_none();
         if lines && steps > 1 {
-            terminal::note(&format!("{name}: {steps} steps"));
+            let unit = if name == "fetch" { "MiB" } else { "steps" };
+            terminal::note(&format!("{name}: {steps} {unit}"));
         }
         Stage { progress: self, name, steps, bar, lines, started: Instant::now(), told: 0 }
     }

@@ -42,15 +42,15 @@ impl Default for Video {
 }
 
 impl Recommended {
-    /// Reads the file of a checkpoint's folder; the general defaults where there is none.
-    pub(crate) fn of(folder: &Path) -> Result<Self> {
+    /// Reads the file of a checkpoint's folder, where there is one.
+    pub(crate) fn of(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", path.display())),
         };
-        toml::from_str(&text).with_context(|| path.display().to_string())
+        toml::from_str(&text).map(Some).with_context(|| path.display().to_string())
     }
 }
 
@@ -61,9 +61,9 @@ mod tests {
     #[test]
     fn what_is_left_out_is_the_general_default() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Recommended::of(folder.path()).unwrap(), Recommended::default());
+        assert_eq!(Recommended::of(folder.path()).unwrap(), None);
         std::fs::write(folder.path().join(FILE), "[video]\nwidth = 128\n[settings]\nsteps = 20").unwrap();
-        let recommended = Recommended::of(folder.path()).unwrap();
+        let recommended = Recommended::of(folder.path()).unwrap().unwrap();
         assert_eq!((recommended.video.width, recommended.video.height), (128, 320));
         assert_eq!((recommended.settings.steps, recommended.settings.tau), (20, 0.4));
     }

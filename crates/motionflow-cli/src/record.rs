@@ -96,6 +96,9 @@ impl VideoRecord {
 pub(crate) struct ModelRecord {
     pub(crate) name: String,
     pub(crate) path: String,
+    /// The commit, of one from the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revision: Option<String>,
     /// Over the names and contents of its files.
     pub(crate) sha256: String,
 }

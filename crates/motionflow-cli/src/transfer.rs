@@ -130,7 +130,7 @@ impl Job {
         }
         let folder = RunFolder::claim(&args.output.output, args.output.force)?;
         let ffmpeg = find_ffmpeg()?;
-        let found = FoundModel::find(&args.model.model)?;
+        let found = FoundModel::find(&args.model, progress)?;
         let recommended = &found.recommended;
         let flags = SettingFlags {
             steps: saved.as_ref().map_or(args.steps.steps, |saved| Some(saved.record.steps)),

@@ -5,6 +5,8 @@
 mod bad_input;
 mod commands;
 mod common;
+mod hub;
+mod hub_server;
 mod sources;
 mod terminal;
 mod transfer;

@@ -1,0 +1,381 @@
+//! Checkpoints from the Hugging Face hub, kept in the cache that all of its tools share.
+//!
+//! The cache's layout is hf-hub's. Its downloads are not used: up to 0.5 they hand the token on to the store that a
+//! large file is redirected to, append to a broken file whatever the server sends, and check nothing; 1.0 begins a
+//! broken download anew.
+
+mod client;
+mod download;
+mod environment;
+mod trouble;
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hf_hub::{Cache, CacheRepo, Repo, RepoType};
+use motionflow::checkpoint::{Checkpoint, CheckpointError, check_classes, needed_files};
+
+use self::client::{Client, RemoteFile};
+use self::download::{download, length};
+use self::environment::Environment;
+use self::trouble::Trouble;
+use crate::failure::Misuse;
+use crate::progress::Progress;
+use crate::recommended;
+use crate::terminal;
+
+/// The revision that is taken when none is said.
+pub(crate) const REVISION: &str = "main";
+
+/// The file by which a checkpoint is known.
+const INDEX: &str = "model_index.json";
+
+/// The hub, and what is here of it.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    environment: Environment,
+    cache: Cache,
+}
+
+/// A repository at a commit, as a folder of the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub(crate) id: String,
+    pub(crate) commit: String,
+    pub(crate) folder: PathBuf,
+}
+
+impl Snapshot {
+    /// What it lacks of a checkpoint; nothing where it is whole, or wrong in another way.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        match Checkpoint::open(&self.folder) {
+            Err(CheckpointError::Incomplete { missing, .. }) => missing,
+            Err(CheckpointError::Read { path, .. }) => vec![path.display().to_string()],
+            Ok(_) | Err(_) => Vec::new(),
+        }
+    }
+}
+
+/// Whether `name` can be a repository of the hub: `OWNER/NAME`.
+pub(crate) fn is_id(name: &str) -> bool {
+    let is_part = |part: &str| {
+        part.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_')
+            && part.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter))
+            && !part.contains("..")
+            && !part.contains("--")
+    };
+    name.split_once('/').is_some_and(|(owner, name)| is_part(owner) && is_part(name))
+}
+
+impl Hub {
+    /// As the environment says.
+    pub(crate) fn new() -> Result<Self> {
+        let environment = Environment::read()?;
+        let cache = Cache::new(environment.cache.clone());
+        Ok(Self { environment, cache })
+    }
+
+    /// The folder of the cache.
+    pub(crate) fn cache(&self) -> &Path {
+        &self.environment.cache
+    }
+
+    /// A checkpoint from the cache where it is whole there, else from the hub.
+    pub(crate) fn get(&self, id: &str, revision: &str, progress: &mut Progress) -> Result<Snapshot> {
+        match self.here(id, revision)? {
+            Some(snapshot) if snapshot.missing().is_empty() => Ok(snapshot),
+            _ => self.fetch(id, revision, progress),
+        }
+    }
+
+    /// A checkpoint as the hub has it now; what the cache lacks of it is fetched.
+    pub(crate) fn fetch(&self, id: &str, revision: &str, progress: &mut Progress) -> Result<Snapshot> {
+        let here = self.here(id, revision)?;
+        if self.environment.offline {
+            return self.offline(id, revision, here);
+        }
+        let client = Client::new(&self.environment);
+        let explain = |trouble: Trouble| trouble.told(id, revision, &self.environment);
+        let listing = match (client.list(id, revision), here) {
+            (Ok(listing), _) => listing,
+            (Err(Trouble::Network(_)), Some(here)) if here.missing().is_empty() => {
+                progress.warn(format!(
+                    "{} cannot be reached: {id} is taken as the cache has it, commit {}",
+                    self.environment.endpoint, here.commit
+                ));
+                return Ok(here);
+            }
+            (Err(trouble), _) => return Err(explain(trouble)),
+        };
+        let published: Vec<&str> = listing.siblings.iter().map(|file| file.name.as_str()).collect();
+        let mut names = needed_files(&published).map_err(|missing| {
+            Misuse(format!(
+                "{id} is not a text-to-video checkpoint in the diffusers layout; it lacks {}",
+                missing.join(", ")
+            ))
+        })?;
+        names.extend(published.contains(&recommended::FILE).then(|| recommended::FILE.to_owned()));
+
+        let place = Place::new(&self.cache, id, revision, &listing.commit);
+        let looked = names.iter().map(|name| client.look(id, &listing.commit, name));
+        let files = looked.collect::<Result<Vec<RemoteFile>, _>>().map_err(explain)?;
+        let missing: Vec<&RemoteFile> = files.iter().filter(|file| !place.has(file)).collect();
+        self.check_space(id, &place, &missing)?;
+        let total: u64 = missing.iter().map(|file| file.bytes).sum();
+        if !missing.is_empty() && !progress.is_quiet() {
+            terminal::note(&format!(
+                "fetching {id} ({revision}, commit {}): {} files, {} into {}",
+                listing.commit,
+                missing.len(),
+                readable(total),
+                self.cache().display()
+            ));
+        }
+        let mut stage = progress.stage("fetch", mebibytes(total).max(1));
+        let mut done = 0;
+        for file in &files {
+            if !place.has(file) {
+                let told = format!("MiB, {}", file.name);
+                place.fetch(&client, file, explain, |here| stage.step(mebibytes(done + here), &told))?;
+                done += file.bytes;
+            }
+            place.link(file)?;
+            if file.name == INDEX {
+                check_classes(&place.pointer(file)).map_err(|error| Misuse(format!("{id}: {error}")))?;
+            }
+        }
+        if total > 0 {
+            stage.finish();
+        }
+        if revision != listing.commit {
+            let cannot = || format!("{}: cannot be written", place.root.display());
+            place.repo.create_ref(&listing.commit).with_context(cannot)?;
+        }
+        Ok(Snapshot { id: id.to_owned(), commit: listing.commit, folder: place.folder })
+    }
+
+    /// What the cache has of a revision, whole or not.
+    pub(crate) fn here(&self, id: &str, revision: &str) -> Result<Option<Snapshot>> {
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./+".contains(letter);
+        if revision.is_empty() || revision.contains("..") || !revision.chars().all(is_plain) {
+            return Err(Misuse(format!("--revision \"{revision}\": not a branch, tag or commit")).into());
+        }
+        let root = self.cache().join(repo(id, revision).folder_name());
+        let named = fs::read_to_string(root.join("refs").join(revision)).ok();
+        let commit = named.map_or_else(|| revision.to_owned(), |commit| commit.trim().to_owned());
+        let folder = root.join("snapshots").join(&commit);
+        let is_here = !commit.is_empty() && folder.is_dir();
+        Ok(is_here.then(|| Snapshot { id: id.to_owned(), commit, folder }))
+    }
+
+    /// Every snapshot in the cache that has a checkpoint's index.
+    pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
+        let mut snapshots = Vec::new();
+        for (root, name) in entries(self.cache()) {
+            let Some(id) = name.strip_prefix("models--").map(|id| id.replacen("--", "/", 1)) else {
+                continue;
+            };
+            for (folder, commit) in entries(&root.join("snapshots")) {
+                if check_classes(&folder.join(INDEX)).is_ok() {
+                    snapshots.push(Snapshot { id: id.clone(), commit, folder });
+                }
+            }
+        }
+        snapshots
+    }
+
+    fn offline(&self, id: &str, revision: &str, here: Option<Snapshot>) -> Result<Snapshot> {
+        let missing = here.as_ref().map(Snapshot::missing);
+        match (here, missing) {
+            (Some(here), Some(missing)) if missing.is_empty() => Ok(here),
+            (_, missing) => {
+                let lacks = missing.map(|missing| format!("; it lacks {}", missing.join("; ")));
+                Err(Misuse(format!(
+                    "{id} (revision \"{revision}\") is not whole in {}, and HF_HUB_OFFLINE forbids to fetch it{}; unset \
+                     HF_HUB_OFFLINE, or set HF_HOME to a cache that has it",
+                    self.cache().display(),
+                    lacks.unwrap_or_default()
+                ))
+                .into())
+            }
+        }
+    }
+
+    /// Checks that what is still to come has room.
+    fn check_space(&self, id: &str, place: &Place, missing: &[&RemoteFile]) -> Result<()> {
+        let here: u64 = missing.iter().map(|file| length(&place.partial(file)).min(file.bytes)).sum();
+        let needed = missing.iter().map(|file| file.bytes).sum::<u64>() - here;
+        match available(self.cache()) {
+            Some(available) if available < needed => Err(Misuse(format!(
+                "{id}: {} are still to be fetched, but the disk of {} has {} left; make room, or set HF_HOME to a \
+                 folder on another disk",
+                readable(needed),
+                self.cache().display(),
+                readable(available)
+            ))
+            .into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where one commit of a repository lies in the cache: contents under `blobs`, links to them under `snapshots`.
+struct Place {
+    repo: CacheRepo,
+    root: PathBuf,
+    locks: PathBuf,
+    folder: PathBuf,
+}
+
+impl Place {
+    fn new(cache: &Cache, id: &str, revision: &str, commit: &str) -> Self {
+        let repo = repo(id, revision);
+        let name = repo.folder_name();
+        let (root, locks) = (cache.path().join(&name), cache.path().join(".locks").join(&name));
+        let repo = cache.repo(repo);
+        Self { folder: repo.pointer_path(commit), repo, root, locks }
+    }
+
+    fn blob(&self, file: &RemoteFile) -> PathBuf {
+        self.root.join("blobs").join(&file.etag)
+    }
+
+    fn partial(&self, file: &RemoteFile) -> PathBuf {
+        self.root.join("blobs").join(format!("{}.incomplete", file.etag))
+    }
+
+    fn pointer(&self, file: &RemoteFile) -> PathBuf {
+        self.folder.join(&file.name)
+    }
+
+    /// Whether the content is here in full length.
+    fn has(&self, file: &RemoteFile) -> bool {
+        [self.blob(file), self.pointer(file)].iter().any(|path| path.is_file() && length(path) == file.bytes)
+    }
+
+    /// Fetches the content, or waits while another process does.
+    fn fetch(
+        &self,
+        client: &Client,
+        file: &RemoteFile,
+        explain: impl Fn(Trouble) -> anyhow::Error,
+        mut tell: impl FnMut(u64),
+    ) -> Result<()> {
+        let blob = self.blob(file);
+        make_parent(&blob)?;
+        let lock = self.locks.join(format!("{}.lock", file.etag));
+        make_parent(&lock)?;
+        let cannot = || format!("{}: cannot be locked", lock.display());
+        let lock = File::create(&lock).with_context(cannot)?;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    tell(length(&self.partial(file)));
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                Err(TryLockError::Error(error)) => return Err(error).with_context(cannot),
+            }
+        }
+        if self.has(file) {
+            return Ok(());
+        }
+        download(client, file, &self.partial(file), &blob, explain, tell)
+    }
+
+    /// Makes the snapshot's name for the content.
+    fn link(&self, file: &RemoteFile) -> Result<()> {
+        let pointer = self.pointer(file);
+        if length(&pointer) == file.bytes && pointer.is_file() {
+            return Ok(());
+        }
+        make_parent(&pointer)?;
+        // By a rename, so that another process never finds the name without its content.
+        let mut passing = pointer.clone().into_os_string();
+        passing.push(format!(".{}", std::process::id()));
+        let above = file.name.split('/').count() + 1;
+        let made = link(&self.blob(file), Path::new(&passing), above);
+        let made = made.and_then(|()| fs::rename(&passing, &pointer));
+        made.with_context(|| format!("{}: cannot be written", pointer.display()))
+    }
+}
+
+/// Links `pointer` to `blob`, which lies in `blobs` so many folders above the pointer's.
+#[cfg(unix)]
+fn link(blob: &Path, pointer: &Path, above: usize) -> io::Result<()> {
+    let name = blob.file_name().unwrap_or_default();
+    std::os::unix::fs::symlink(Path::new(&"../".repeat(above)).join("blobs").join(name), pointer)
+}
+
+#[cfg(not(unix))]
+fn link(blob: &Path, pointer: &Path, _above: usize) -> io::Result<()> {
+    fs::hard_link(blob, pointer)
+}
+
+fn repo(id: &str, revision: &str) -> Repo {
+    Repo::with_revision(id.to_owned(), RepoType::Model, revision.to_owned())
+}
+
+fn make_parent(path: &Path) -> Result<()> {
+    let parent = path.parent().unwrap_or(path);
+    fs::create_dir_all(parent).with_context(|| {
+        format!("{}: cannot be made; set HF_HOME to a folder that you may write to", parent.display())
+    })
+}
+
+/// What lies in a folder, with its name, in order.
+pub(crate) fn entries(folder: &Path) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut entries: Vec<(PathBuf, String)> =
+        entries.filter_map(|entry| Some((entry.path(), entry.file_name().into_string().ok()?))).collect();
+    entries.sort();
+    entries
+}
+
+/// The bytes that are free for us on the disk of a folder, which need not exist yet, where the system tells.
+fn available(folder: &Path) -> Option<u64> {
+    let existing = folder.ancestors().find(|ancestor| ancestor.exists())?;
+    let disk = rustix::fs::statvfs(existing).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+fn mebibytes(bytes: u64) -> usize {
+    (bytes >> 20) as usize
+}
+
+/// A size to read: `3.67 GB`.
+pub(crate) fn readable(bytes: u64) -> String {
+    let scaled = |unit: f64| bytes as f64 / unit;
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.0} kB", scaled(1e3)),
+        1_000_000..1_000_000_000 => format!("{:.0} MB", scaled(1e6)),
+        _ => format!("{:.2} GB", scaled(1e9)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_the_hub_is_no_path() {
+        assert!(is_id("cerspense/zeroscope_v2_576w") && is_id("damo-vilab/text-to-video-ms-1.7b"));
+        for other in
+            ["demo", "./model", "../model", "/model", "a/b/c", "a/", "a b/c", "a/..", "a\\b", "a/b..c"]
+        {
+            assert!(!is_id(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_easy_to_read() {
+        assert_eq!(
+            [12, 34_567, 35_263_732, 3_670_000_000].map(readable),
+            ["12 B", "35 kB", "35 MB", "3.67 GB"]
+        );
+    }
+}
