@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use ureq::http::{HeaderMap, Response, Uri};
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::environment::Environment;
@@ -55,6 +56,8 @@ impl<'a> Client<'a> {
             .http_status_as_error(false)
             // Redirects are followed here, since whether the token goes along depends on where they lead.
             .max_redirects(0)
+            // The system's certificates, and so those of a company's own proxy.
+            .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
             .timeout_connect(Some(Duration::from_secs(15)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
             .timeout_per_read(Some(Duration::from_secs(60)))

@@ -123,8 +123,8 @@ impl Hub {
         let looked = names.iter().map(|name| client.look(id, &listing.commit, name));
         let files = looked.collect::<Result<Vec<RemoteFile>, _>>().map_err(explain)?;
         let missing: Vec<&RemoteFile> = files.iter().filter(|file| !place.has(file)).collect();
-        self.check_space(id, &place, &missing)?;
-        let total: u64 = missing.iter().map(|file| file.bytes).sum();
+        let total: u64 = missing.iter().map(|file| place.left(file)).sum();
+        self.check_space(id, total)?;
         if !missing.is_empty() && !progress.is_quiet() {
             terminal::note(&format!(
                 "fetching {id} ({revision}, commit {}): {} files, {} into {}",
@@ -138,16 +138,19 @@ impl Hub {
         let mut done = 0;
         for file in &files {
             if !place.has(file) {
-                let told = format!("MiB, {}", file.name);
-                place.fetch(&client, file, explain, |here| stage.step(mebibytes(done + here), &told))?;
-                done += file.bytes;
+                let left = place.left(file);
+                place.fetch(&client, file, explain, |here| {
+                    let fetched = (here + left).saturating_sub(file.bytes);
+                    stage.step(mebibytes(done + fetched), &file.name);
+                })?;
+                done += left;
             }
             place.link(file)?;
             if file.name == INDEX {
                 check_classes(&place.pointer(file)).map_err(|error| Misuse(format!("{id}: {error}")))?;
             }
         }
-        if total > 0 {
+        if !missing.is_empty() {
             stage.finish();
         }
         if revision != listing.commit {
@@ -205,9 +208,7 @@ impl Hub {
     }
 
     /// Checks that what is still to come has room.
-    fn check_space(&self, id: &str, place: &Place, missing: &[&RemoteFile]) -> Result<()> {
-        let here: u64 = missing.iter().map(|file| length(&place.partial(file)).min(file.bytes)).sum();
-        let needed = missing.iter().map(|file| file.bytes).sum::<u64>() - here;
+    fn check_space(&self, id: &str, needed: u64) -> Result<()> {
         match available(self.cache()) {
             Some(available) if available < needed => Err(Misuse(format!(
                 "{id}: {} are still to be fetched, but the disk of {} has {} left; make room, or set HF_HOME to a \
@@ -254,6 +255,11 @@ impl Place {
     /// Whether the content is here in full length.
     fn has(&self, file: &RemoteFile) -> bool {
         [self.blob(file), self.pointer(file)].iter().any(|path| path.is_file() && length(path) == file.bytes)
+    }
+
+    /// How many bytes of the content are still to come.
+    fn left(&self, file: &RemoteFile) -> u64 {
+        file.bytes.saturating_sub(length(&self.partial(file)))
     }
 
     /// Fetches the content, or waits while another process does.
