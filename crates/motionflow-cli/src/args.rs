@@ -178,7 +178,7 @@ pub(crate) struct Models {
     pub(crate) action: Option<ModelsAction>,
 }
 
-/// What `models` does but listing.
+/// What `models` does besides listing.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsAction {
     /// Fetch a checkpoint from the hub, or bring what is here of it up to date

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use super::client::{Client, RemoteFile, WAITS, header};
-use super::readable;
+use super::size::readable;
 use super::trouble::Trouble;
 
 /// Why a try ended before the file was whole.

@@ -7,20 +7,22 @@
 mod client;
 mod download;
 mod environment;
+mod place;
+mod size;
 mod trouble;
 
-use std::fs::{self, File, TryLockError};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context, Result};
-use hf_hub::{Cache, CacheRepo, Repo, RepoType};
+use anyhow::Result;
+use hf_hub::{Cache, Repo, RepoType};
 use motionflow::checkpoint::{Checkpoint, CheckpointError, check_classes, needed_files};
 
-use self::client::{Client, RemoteFile};
-use self::download::{download, length};
+use self::client::{Client, Listing, RemoteFile};
 use self::environment::Environment;
+use self::place::Place;
+pub(crate) use self::size::readable;
+use self::size::{available, mebibytes};
 use self::trouble::Trouble;
 use crate::failure::Misuse;
 use crate::progress::Progress;
@@ -110,16 +112,8 @@ impl Hub {
             }
             (Err(trouble), _) => return Err(explain(trouble)),
         };
-        let published: Vec<&str> = listing.siblings.iter().map(|file| file.name.as_str()).collect();
-        let mut names = needed_files(&published).map_err(|missing| {
-            Misuse(format!(
-                "{id} is not a text-to-video checkpoint in the diffusers layout; it lacks {}",
-                missing.join(", ")
-            ))
-        })?;
-        names.extend(published.contains(&recommended::FILE).then(|| recommended::FILE.to_owned()));
-
         let place = Place::new(&self.cache, id, revision, &listing.commit);
+        let names = needed(id, &listing)?;
         let looked = names.iter().map(|name| client.look(id, &listing.commit, name));
         let files = looked.collect::<Result<Vec<RemoteFile>, _>>().map_err(explain)?;
         let missing: Vec<&RemoteFile> = files.iter().filter(|file| !place.has(file)).collect();
@@ -154,8 +148,7 @@ impl Hub {
             stage.finish();
         }
         if revision != listing.commit {
-            let cannot = || format!("{}: cannot be written", place.root.display());
-            place.repo.create_ref(&listing.commit).with_context(cannot)?;
+            place.name(&listing.commit)?;
         }
         Ok(Snapshot { id: id.to_owned(), commit: listing.commit, folder: place.folder })
     }
@@ -197,7 +190,7 @@ impl Hub {
             (_, missing) => {
                 let lacks = missing.map(|missing| format!("; it lacks {}", missing.join("; ")));
                 Err(Misuse(format!(
-                    "{id} (revision \"{revision}\") is not whole in {}, and HF_HUB_OFFLINE forbids to fetch it{}; unset \
+                    "{id} (revision \"{revision}\") is not whole in {}, and HF_HUB_OFFLINE forbids fetching it{}; unset \
                      HF_HUB_OFFLINE, or set HF_HOME to a cache that has it",
                     self.cache().display(),
                     lacks.unwrap_or_default()
@@ -223,113 +216,21 @@ impl Hub {
     }
 }
 
-/// Where one commit of a repository lies in the cache: contents under `blobs`, links to them under `snapshots`.
-struct Place {
-    repo: CacheRepo,
-    root: PathBuf,
-    locks: PathBuf,
-    folder: PathBuf,
-}
-
-impl Place {
-    fn new(cache: &Cache, id: &str, revision: &str, commit: &str) -> Self {
-        let repo = repo(id, revision);
-        let name = repo.folder_name();
-        let (root, locks) = (cache.path().join(&name), cache.path().join(".locks").join(&name));
-        let repo = cache.repo(repo);
-        Self { folder: repo.pointer_path(commit), repo, root, locks }
+/// The files to fetch, in this order.
+fn needed(id: &str, listing: &Listing) -> Result<Vec<String>> {
+    let published: Vec<&str> = listing.siblings.iter().map(|file| file.name.as_str()).collect();
+    let mut names = needed_files(&published).map_err(|missing| {
+        let missing = missing.join(", ");
+        Misuse(format!("{id} is not a text-to-video checkpoint in the diffusers layout; it lacks {missing}"))
+    })?;
+    if published.contains(&recommended::FILE) {
+        names.insert(1, recommended::FILE.to_owned());
     }
-
-    fn blob(&self, file: &RemoteFile) -> PathBuf {
-        self.root.join("blobs").join(&file.etag)
-    }
-
-    fn partial(&self, file: &RemoteFile) -> PathBuf {
-        self.root.join("blobs").join(format!("{}.incomplete", file.etag))
-    }
-
-    fn pointer(&self, file: &RemoteFile) -> PathBuf {
-        self.folder.join(&file.name)
-    }
-
-    /// Whether the content is here in full length.
-    fn has(&self, file: &RemoteFile) -> bool {
-        [self.blob(file), self.pointer(file)].iter().any(|path| path.is_file() && length(path) == file.bytes)
-    }
-
-    /// How many bytes of the content are still to come.
-    fn left(&self, file: &RemoteFile) -> u64 {
-        file.bytes.saturating_sub(length(&self.partial(file)))
-    }
-
-    /// Fetches the content, or waits while another process does.
-    fn fetch(
-        &self,
-        client: &Client,
-        file: &RemoteFile,
-        explain: impl Fn(Trouble) -> anyhow::Error,
-        mut tell: impl FnMut(u64),
-    ) -> Result<()> {
-        let blob = self.blob(file);
-        make_parent(&blob)?;
-        let lock = self.locks.join(format!("{}.lock", file.etag));
-        make_parent(&lock)?;
-        let cannot = || format!("{}: cannot be locked", lock.display());
-        let lock = File::create(&lock).with_context(cannot)?;
-        loop {
-            match lock.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) => {
-                    tell(length(&self.partial(file)));
-                    std::thread::sleep(Duration::from_millis(200));
-                }
-                Err(TryLockError::Error(error)) => return Err(error).with_context(cannot),
-            }
-        }
-        if self.has(file) {
-            return Ok(());
-        }
-        download(client, file, &self.partial(file), &blob, explain, tell)
-    }
-
-    /// Makes the snapshot's name for the content.
-    fn link(&self, file: &RemoteFile) -> Result<()> {
-        let pointer = self.pointer(file);
-        if length(&pointer) == file.bytes && pointer.is_file() {
-            return Ok(());
-        }
-        make_parent(&pointer)?;
-        // By a rename, so that another process never finds the name without its content.
-        let mut passing = pointer.clone().into_os_string();
-        passing.push(format!(".{}", std::process::id()));
-        let above = file.name.split('/').count() + 1;
-        let made = link(&self.blob(file), Path::new(&passing), above);
-        let made = made.and_then(|()| fs::rename(&passing, &pointer));
-        made.with_context(|| format!("{}: cannot be written", pointer.display()))
-    }
-}
-
-/// Links `pointer` to `blob`, which lies in `blobs` so many folders above the pointer's.
-#[cfg(unix)]
-fn link(blob: &Path, pointer: &Path, above: usize) -> io::Result<()> {
-    let name = blob.file_name().unwrap_or_default();
-    std::os::unix::fs::symlink(Path::new(&"../".repeat(above)).join("blobs").join(name), pointer)
-}
-
-#[cfg(not(unix))]
-fn link(blob: &Path, pointer: &Path, _above: usize) -> io::Result<()> {
-    fs::hard_link(blob, pointer)
+    Ok(names)
 }
 
 fn repo(id: &str, revision: &str) -> Repo {
     Repo::with_revision(id.to_owned(), RepoType::Model, revision.to_owned())
-}
-
-fn make_parent(path: &Path) -> Result<()> {
-    let parent = path.parent().unwrap_or(path);
-    fs::create_dir_all(parent).with_context(|| {
-        format!("{}: cannot be made; set HF_HOME to a folder that you may write to", parent.display())
-    })
 }
 
 /// What lies in a folder, with its name, in order.
@@ -339,28 +240,6 @@ pub(crate) fn entries(folder: &Path) -> Vec<(PathBuf, String)> {
         entries.filter_map(|entry| Some((entry.path(), entry.file_name().into_string().ok()?))).collect();
     entries.sort();
     entries
-}
-
-/// The bytes that are free for us on the disk of a folder, which need not exist yet, where the system tells.
-fn available(folder: &Path) -> Option<u64> {
-    let existing = folder.ancestors().find(|ancestor| ancestor.exists())?;
-    let disk = rustix::fs::statvfs(existing).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
-fn mebibytes(bytes: u64) -> usize {
-    (bytes >> 20) as usize
-}
-
-/// A size to read: `3.67 GB`.
-pub(crate) fn readable(bytes: u64) -> String {
-    let scaled = |unit: f64| bytes as f64 / unit;
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{:.0} kB", scaled(1e3)),
-        1_000_000..1_000_000_000 => format!("{:.0} MB", scaled(1e6)),
-        _ => format!("{:.2} GB", scaled(1e9)),
-    }
 }
 
 #[cfg(test)]
@@ -375,13 +254,5 @@ mod tests {
         {
             assert!(!is_id(other), "{other}");
         }
-    }
-
-    #[test]
-    fn sizes_are_easy_to_read() {
-        assert_eq!(
-            [12, 34_567, 35_263_732, 3_670_000_000].map(readable),
-            ["12 B", "35 kB", "35 MB", "3.67 GB"]
-        );
     }
 }
