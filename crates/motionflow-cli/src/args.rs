@@ -1,6 +1,7 @@
 //! The command line: what can be said, and the help for it.
 //!
-//! Flags that have a recommended value are `Option`s: what is not said is filled in by [`crate::resolve`].
+//! Groups of flags that a settings file has too are read from it into the same structs (see [`crate::request`]). What
+//! is not said is `None`, and filled in by [`crate::resolve`].
 
 use std::path::PathBuf;
 
@@ -8,6 +9,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use motionflow::settings::Init;
 use motionflow_media::Fit;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 const EXAMPLE: &str = "\
 Example: give the motion of a car to a panda
@@ -29,7 +32,11 @@ Several subjects go in order, the first gives its motion to the first:
 
 One inversion, many prompts:
   motionflow invert --source car.mp4 --source-prompt \"a [car] on a road\" -o inv/car
-  motionflow transfer --inversion inv/car --prompt \"a [boat] over the sea\" -o out/boat";
+  motionflow transfer --inversion inv/car --prompt \"a [boat] over the sea\" -o out/boat
+
+The same again with another seed, and a run that was stopped to its end:
+  motionflow transfer --config out/panda/run.toml --seed 2 -o out/panda-2
+  motionflow transfer --resume out/panda";
 
 const GENERATE_EXAMPLE: &str = "\
 Example:
@@ -72,9 +79,24 @@ pub(crate) struct Common {
     /// Print no progress, warnings or results: nothing but an error
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
+    /// Print one JSON object a line on standard output for all that happens (docs/machines.md)
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
     /// Threads to compute with, 1 or more [default: one a core]
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, global = true, value_name = "N")]
     pub(crate) threads: Option<u16>,
+}
+
+/// Where the settings come from, besides the flags.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings from a file")]
+pub(crate) struct Recall {
+    /// File with settings (TOML), or the run.toml of a run to do it again; flags go before it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Go on with the stopped run in this folder, from its last finished step; takes no other settings
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub(crate) resume: Option<PathBuf>,
 }
 
 /// The commands.
@@ -93,6 +115,23 @@ pub(crate) enum Command {
     Models(Models),
     /// Recompute a parity case and print each tensor's relative error
     Verify(Verify),
+    /// Print the JSON schema of settings files, for editors
+    Schema,
+}
+
+impl Command {
+    /// As it is typed.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Transfer(_) => "transfer",
+            Self::Generate(_) => "generate",
+            Self::Invert(_) => "invert",
+            Self::Inspect(_) => "inspect",
+            Self::Models(_) => "models",
+            Self::Verify(_) => "verify",
+            Self::Schema => "schema",
+        }
+    }
 }
 
 /// `transfer`
@@ -100,11 +139,23 @@ pub(crate) enum Command {
 #[command(after_help = TRANSFER_EXAMPLE)]
 pub(crate) struct Transfer {
     #[command(flatten)]
-    pub(crate) source: MaybeSource,
+    pub(crate) source: Source,
+    /// Folder that `motionflow invert` made, instead of a source and its prompt
+    #[arg(
+        long,
+        value_name = "DIR",
+        help_heading = "Source",
+        conflicts_with_all = ["source", "source_prompt", "start", "every", "fit", "width", "height", "frames", "steps"]
+    )]
+    pub(crate) inversion: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) prompts: Prompts,
     #[command(flatten)]
+    pub(crate) recall: Recall,
+    #[command(flatten)]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) cache: Cache,
     #[command(flatten)]
     pub(crate) model: Model,
     #[command(flatten)]
@@ -126,6 +177,8 @@ pub(crate) struct Generate {
     #[command(flatten)]
     pub(crate) prompts: Prompts,
     #[command(flatten)]
+    pub(crate) recall: Recall,
+    #[command(flatten)]
     pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) model: Model,
@@ -143,7 +196,11 @@ pub(crate) struct Looking {
     #[command(flatten)]
     pub(crate) source: Source,
     #[command(flatten)]
+    pub(crate) recall: Recall,
+    #[command(flatten)]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) cache: Cache,
     #[command(flatten)]
     pub(crate) model: Model,
     #[command(flatten)]
@@ -210,56 +267,39 @@ pub(crate) struct Verify {
 pub(crate) struct Source {
     /// Video whose motion is taken: anything ffmpeg reads, or a folder of images in natural order
     #[arg(long, value_name = "PATH")]
-    pub(crate) source: PathBuf,
-    /// What the source shows, its subject in brackets: "a [car] on a road"
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) source_prompt: String,
-    #[command(flatten)]
-    pub(crate) cut: Cut,
-}
-
-/// The video whose motion is taken, or an inversion of it.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Source")]
-pub(crate) struct MaybeSource {
-    /// Video whose motion is taken: anything ffmpeg reads, or a folder of images in natural order
-    #[arg(long, value_name = "PATH", required_unless_present = "inversion", conflicts_with = "inversion")]
     pub(crate) source: Option<PathBuf>,
     /// What the source shows, its subject in brackets: "a [car] on a road"
-    #[arg(long, value_name = "TEXT", required_unless_present = "inversion", conflicts_with = "inversion")]
+    #[arg(long, value_name = "TEXT")]
     pub(crate) source_prompt: Option<String>,
-    /// Folder that `motionflow invert` made, instead of a source and its prompt
-    #[arg(
-        long,
-        value_name = "DIR",
-        conflicts_with_all = ["start", "every", "fit", "width", "height", "frames", "steps", "tau"]
-    )]
-    pub(crate) inversion: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) cut: Cut,
 }
 
 /// Which part of the source is used, and how it is brought to size.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub(crate) struct Cut {
-    /// Where to begin in the source, in seconds, 0 or more
-    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
-    pub(crate) start: f64,
-    /// Keep one frame of so many, 1 or more
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) every: u32,
-    /// How the source is brought to the video's size
-    #[arg(long, value_name = "HOW", default_value_t = Fit::Crop, value_parser = fit_parser())]
-    pub(crate) fit: Fit,
+    /// Where to begin in the source, in seconds, 0 or more [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) start: Option<f64>,
+    /// Keep one frame of so many, 1 to 100000 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) every: Option<u32>,
+    /// How the source is brought to the video's size [default: crop]
+    #[arg(long, value_name = "HOW", value_parser = fit_parser())]
+    #[serde(with = "crate::named", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("enum" = ["crop", "pad", "stretch"]))]
+    pub(crate) fit: Option<Fit>,
 }
 
 /// What the new video shows.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 #[command(next_help_heading = "New video")]
 pub(crate) struct Prompts {
     /// What the new video shows; for a transfer its subject in brackets: "a [panda] in the snow"
     #[arg(long, short, value_name = "TEXT")]
-    pub(crate) prompt: String,
+    pub(crate) prompt: Option<String>,
     /// What it must not show [default: the checkpoint's recommendation, else empty]
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) negative_prompt: Option<String>,
@@ -269,39 +309,54 @@ pub(crate) struct Prompts {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct Output {
-    /// Folder for the results; it is made, and must not hold another run
-    #[arg(long, short, value_name = "DIR", default_value = "out")]
-    pub(crate) output: PathBuf,
+    /// Folder for the results; it is made, and must not hold another run [default: out]
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
     /// Replace the run that the folder holds
     #[arg(long)]
     pub(crate) force: bool,
+    /// Leave prompts, settings and version out of the mp4 and GIF files
+    #[arg(long)]
+    pub(crate) no_metadata: bool,
+}
+
+/// Whether the cache of inversions is used.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Behaviour")]
+pub(crate) struct Cache {
+    /// Neither take the inversion from the cache nor keep it there
+    #[arg(long)]
+    pub(crate) no_cache: bool,
 }
 
 /// Which checkpoint.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct Model {
     /// Name of a shipped checkpoint, a folder in the diffusers text-to-video layout, or OWNER/NAME on the Hugging Face
-    /// hub; `motionflow models` lists some
-    #[arg(long, short, value_name = "NAME|DIR|OWNER/NAME", default_value = crate::model::SHIPPED)]
-    pub(crate) model: String,
+    /// hub; `motionflow models` lists some [default: demo]
+    #[arg(long, short, value_name = "NAME|DIR|OWNER/NAME")]
+    #[serde(rename = "name")]
+    pub(crate) model: Option<String>,
     /// Branch, tag or commit of a checkpoint from the hub [default: main]
     #[arg(long, value_name = "REV")]
     pub(crate) revision: Option<String>,
 }
 
 /// The video's size.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 #[command(next_help_heading = "Video size")]
 pub(crate) struct Video {
-    /// Width in pixels [default: the checkpoint's recommendation, else 576]
-    #[arg(long, short = 'W', value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    /// Width in pixels, 1 to 8192 [default: the checkpoint's recommendation, else 576]
+    #[arg(long, short = 'W', value_name = "PIXELS")]
     pub(crate) width: Option<u32>,
-    /// Height in pixels [default: the checkpoint's recommendation, else 320]
-    #[arg(long, short = 'H', value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    /// Height in pixels, 1 to 8192 [default: the checkpoint's recommendation, else 320]
+    #[arg(long, short = 'H', value_name = "PIXELS")]
     pub(crate) height: Option<u32>,
-    /// Number of frames, 1 or more [default: the checkpoint's recommendation, else 24]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// Number of frames, 1 to 10000 [default: the checkpoint's recommendation, else 24]
+    #[arg(long, value_name = "N")]
     pub(crate) frames: Option<u32>,
     /// Frames per second, over 0 up to 1000 [default: those of the source, else the checkpoint's recommendation]
     #[arg(long, value_name = "RATE")]
@@ -309,7 +364,8 @@ pub(crate) struct Video {
 }
 
 /// How finely the noise is taken away, and where it comes from.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct Steps {
     /// Steps of the inversion and of the sampling, 1 or more [default: the checkpoint's recommendation, else 50]
@@ -318,19 +374,21 @@ pub(crate) struct Steps {
 }
 
 /// How a prompt is turned into a video.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct Sampling {
     /// Classifier-free guidance, 0 or more, 1 is off [default: the checkpoint's recommendation, else 9]
     #[arg(long, visible_alias = "cfg-scale", value_name = "SCALE")]
     pub(crate) guidance_scale: Option<f64>,
-    /// Seed of the noise, where there is any [default: 0]
+    /// Seed of the noise, where there is any; 0 to 2^63 - 1 [default: 0]
     #[arg(long, short, value_name = "N")]
     pub(crate) seed: Option<u64>,
 }
 
 /// The masks' threshold.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 #[command(next_help_heading = "Motion guidance")]
 pub(crate) struct Tau {
     /// A place belongs to the subject where its attention exceeds TAU times the frame's maximum; 0 or more, below 1
@@ -340,7 +398,8 @@ pub(crate) struct Tau {
 }
 
 /// The method's own settings.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 #[command(next_help_heading = "Motion guidance")]
 pub(crate) struct Guidance {
     /// Sampling steps, from the first on, that are guided; 0 to the number of steps [default: the recommended share of
@@ -372,10 +431,15 @@ pub(crate) struct Guidance {
     /// Start from the source's inverted latents (its layout and scene come along), or from noise (the motion alone)
     /// [default: the checkpoint's recommendation, else inverted]
     #[arg(long, value_name = "WHAT", value_parser = init_parser())]
+    #[schemars(with = "String", extend("enum" = ["inverted", "noise"]))]
     pub(crate) init: Option<Init>,
     /// Make no guided updates: the plain sampling, to compare with
     #[arg(long)]
+    #[serde(skip)]
     pub(crate) no_updates: bool,
+    /// Whether there are guided updates
+    #[arg(skip)]
+    pub(crate) updates: Option<bool>,
 }
 
 fn fit_parser() -> impl TypedValueParser<Value = Fit> {

@@ -6,7 +6,13 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 
+use crate::event::{self, Event};
 use crate::terminal;
+
+/// Exit codes besides 0: see docs/machines.md.
+pub(crate) const FAILED: u8 = 1;
+pub(crate) const MISUSED: u8 = 2;
+pub(crate) const STOPPED: u8 = 130;
 
 /// The user asked for something that cannot be.
 #[derive(Debug)]
@@ -19,6 +25,18 @@ impl fmt::Display for Misuse {
 }
 
 impl std::error::Error for Misuse {}
+
+/// The user wanted the program to end. Says how to go on.
+#[derive(Debug)]
+pub(crate) struct Stopped(pub(crate) String);
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Stopped {}
 
 /// Runs `work`; a panic in it becomes an error. libtorch's errors come as panics, lack of memory among them.
 pub(crate) fn catch(work: impl FnOnce() -> Result<()>) -> Result<()> {
@@ -44,14 +62,37 @@ fn unexpected(panic: &str) -> anyhow::Error {
     anyhow!("this should not have happened, please report it: {first}")
 }
 
-/// Tells an error on standard error and gives its exit code.
-pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    terminal::error(&message(error));
-    if is_misuse(error) { ExitCode::from(2) } else { ExitCode::FAILURE }
+/// Tells an error on standard error, and as an event where those are wanted, and gives its exit code.
+pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
+    let message = message(error);
+    let code = exit_code(error);
+    if code == STOPPED {
+        terminal::note(&message);
+    } else {
+        terminal::error(&message);
+    }
+    if json {
+        event::tell(&match code {
+            STOPPED => Event::Stopped { message: &message },
+            exit_code => Event::Error { message: &message, exit_code },
+        });
+    }
+    ExitCode::from(code)
+}
+
+/// How the program ends with an error.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.chain().any(<dyn std::error::Error>::is::<Stopped>) {
+        STOPPED
+    } else if is_misuse(error) {
+        MISUSED
+    } else {
+        FAILED
+    }
 }
 
 /// The chain of causes in one message. A cause that the text before it tells already is left out.
-fn message(error: &anyhow::Error) -> String {
+pub(crate) fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if message.is_empty() {

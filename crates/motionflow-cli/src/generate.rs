@@ -8,17 +8,20 @@ use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
 use motionflow_media::{gif, picture, video};
 
 use crate::args;
+use crate::asked::{self, Asked};
 use crate::generating::{Start, make_video};
 use crate::model::FoundModel;
-use crate::progress::Progress;
 use crate::prompts;
 use crate::record::{
-    ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, write_json, write_toml,
+    OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, write_json,
 };
 use crate::report;
-use crate::resolve::{self, SettingFlags};
-use crate::run_folder::RunFolder;
+use crate::request::required;
+use crate::resolve;
+use crate::session::Session;
 use crate::source::find_ffmpeg;
+
+const COMMAND: &str = "generate";
 
 const FILES: [(&str, &str); 5] = [
     ("contact-sheet.png", "the video, frame by frame"),
@@ -29,58 +32,68 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 /// Runs the command.
-pub(crate) fn run(args: &args::Generate, progress: &mut Progress) -> Result<()> {
-    let prompt = prompts::parse("--prompt", &args.prompts.prompt)?;
-    let output = RunFolder::claim(&args.output.output, args.output.force)?;
+pub(crate) fn run(args: &args::Generate, session: &mut Session) -> Result<()> {
+    let Some(asked) = Asked::of(COMMAND, args.request(), &args.recall, session)? else { return Ok(()) };
+    let path = asked.folder.path().to_owned();
+    make(asked, session).map_err(|error| asked::ended(COMMAND, &path, error, session))
+}
+
+fn make(asked: Asked, session: &mut Session) -> Result<()> {
+    let Asked { request, mut folder } = asked;
+    let text = required(request.prompts.new.prompt.as_ref(), prompts::PROMPT_MISSING)?;
+    let prompt = prompts::parse("--prompt", &text)?;
     let ffmpeg = find_ffmpeg()?;
-    let found = FoundModel::find(&args.model, progress)?;
-    let flags =
-        SettingFlags { steps: args.steps.steps, sampling: Some(&args.sampling), ..SettingFlags::default() };
+    let found = FoundModel::find(&request.model, &mut session.progress)?;
     let settings = Settings {
         init: Init::Noise,
         updates: false,
         guided_steps: 0,
-        ..flags.resolve(&found.recommended.settings)
+        ..request.settings.resolve(&found.recommended.settings)
     };
     resolve::check(&settings, &found.schedule()?)?;
-    let size = args.video.resolve(&found.recommended.video)?;
+    let size = request.video.resolve(&found.recommended.video)?;
     found.check_size(&size)?;
-    let negative_prompt = args.prompts.negative_prompt.as_ref().unwrap_or(&found.recommended.negative_prompt);
-
-    let model = found.load(progress)?;
-    let [frames, height, width] = [size.frames, size.height, size.width].map(i64::from);
-    let noise = model.noise(frames, height, width, settings.seed)?;
-    let text = model.encode_prompt(&prompt)?;
-    let negative_text = model.encode_prompt(&Prompt::literal(negative_prompt))?;
-    for warning in text.warnings.iter().chain(&negative_text.warnings) {
-        progress.warn(warning);
-    }
-    let start = Start { latents: &noise, masks: None, prompt: &text, negative: &negative_text };
-    let (_, result, steps) = make_video(&model, start, &settings, progress)?;
-
+    let negative_prompt = request.prompts.new.negative_prompt.as_ref();
+    let negative_prompt = negative_prompt.unwrap_or(&found.recommended.negative_prompt);
     let record = RunRecord {
-        program: ProgramRecord::new("generate", &ffmpeg),
+        program: ProgramRecord::new(COMMAND, &ffmpeg),
         prompts: PromptRecord {
             source_prompt: None,
-            prompt: Some(args.prompts.prompt.clone()),
+            prompt: Some(text),
             negative_prompt: Some(negative_prompt.clone()),
         },
         source: None,
         video: VideoRecord::of(&size),
         model: found.record()?,
         settings,
+        output: OutputRecord { metadata: request.output.metadata.unwrap_or(true) },
     };
-    output.publish(|folder| {
+    record.compare(&request, folder.is_resumed(), &mut session.progress)?;
+
+    let model = session.load(&found)?;
+    let progress = &mut session.progress;
+    let [frames, height, width] = [size.frames, size.height, size.width].map(i64::from);
+    let latents = model.noise(frames, height, width, record.settings.seed)?;
+    let text = model.encode_prompt(&prompt)?;
+    let negative = model.encode_prompt(&Prompt::literal(negative_prompt))?;
+    for warning in text.warnings.iter().chain(&negative.warnings) {
+        progress.warn(warning);
+    }
+    let start = Start { latents, masks: None, prompt: &text, negative: &negative };
+    let (_, result, steps) = make_video(&*model, start, &record.settings, folder.begin(&record)?, progress)?;
+
+    let path = folder.path().to_owned();
+    folder.publish(|folder| {
         let stage = progress.stage("write", 1);
         video::write_mp4(&ffmpeg, &folder.join("result.mp4"), &result, size.fps, &[])?;
         gif::write_gif(&ffmpeg, &folder.join("result.gif"), &result, size.fps, None)?;
         let rows = [Row { label: &prompt.text, frames: &result }];
         picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)?;
         stage.finish();
-        write_toml(&folder.join("run.toml"), "What `motionflow generate` was asked.", &record)?;
+        record.write(folder)?;
         let history = RunHistory { steps, masks: Vec::new(), totals: Totals::of(progress) };
         write_json(&folder.join("run.json"), &history)
     })?;
-    report::made(output.path(), &FILES, progress);
+    report::made(&path, &FILES, progress);
     Ok(())
 }

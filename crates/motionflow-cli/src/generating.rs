@@ -1,66 +1,100 @@
 //! The second half: noise latents and a prompt -> the new video, with progress and measures.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::Result;
-use motionflow::generation::{Generation, GenerationEvent, generate};
+use motionflow::error::Error;
+use motionflow::generation::{Generating, Generation, GenerationEvent, GuidedUpdate, generate};
 use motionflow::latents::Latents;
 use motionflow::masks::MotionMasks;
 use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::settings::Settings;
 use motionflow_media::image::RgbImage;
 
+use crate::event::Event;
 use crate::progress::Progress;
 use crate::record::{LossRecord, StepRecord};
 use crate::source::pictures_of;
+use crate::stop;
+use crate::unfinished::Unfinished;
 
 /// What the new video is made of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Start<'a> {
-    pub(crate) latents: &'a Latents,
+    pub(crate) latents: Latents,
     pub(crate) masks: Option<&'a MotionMasks>,
     pub(crate) prompt: &'a EncodedPrompt,
     pub(crate) negative: &'a EncodedPrompt,
 }
 
-/// Samples the new video and decodes it.
+/// Samples the new video and decodes it, or goes on where `unfinished` says.
 pub(crate) fn make_video(
     model: &dyn VideoModel,
     start: Start,
     settings: &Settings,
+    unfinished: &mut Unfinished,
     progress: &mut Progress,
 ) -> Result<(Generation, Vec<RgbImage>, Vec<StepRecord>)> {
+    let Start { latents, masks, prompt, negative } = start;
+    let (from, mut records) = match unfinished.sampling() {
+        Some((from, records)) => {
+            progress.note(&format!("generate: goes on after step {} of {}", from.done, settings.steps));
+            (from, records)
+        }
+        None => (Generating::new(latents), Vec::new()),
+    };
     let mut stage = progress.stage("generate", settings.steps);
-    let mut records = Vec::new();
     let mut since = Instant::now();
     let mut loss = String::new();
-    let Start { latents, masks, prompt, negative } = start;
-    let generation = generate(model, latents, masks, prompt, negative, settings, &mut |event| {
+    let mut saved = Ok(());
+    // Of the running step.
+    let (mut step_records, mut updates): (Vec<StepRecord>, Vec<GuidedUpdate>) = Default::default();
+    let generation = generate(model, from, masks, prompt, negative, settings, &mut |event| {
         let seconds = since.elapsed().as_secs_f64();
         since = Instant::now();
-        match event {
+        match *event {
             GenerationEvent::Updated(update) => {
                 loss = format!("loss {:.4}", update.loss);
                 stage.detail(&loss);
-                records.push(StepRecord::Update {
-                    step: update.step,
-                    update: update.update,
-                    timestep: update.timestep,
-                    loss: LossRecord::of(update),
-                    gradient_norm: update.gradient_norm,
-                    relative_move: update.relative_move,
-                    seconds,
-                });
+                let record = update_record(update, seconds);
+                stage.event(&Event::Step { step: &record });
+                step_records.push(record);
+                updates.push(*update);
             }
-            GenerationEvent::Denoised { step, timestep, .. } => {
-                stage.step(*step, &loss);
-                records.push(StepRecord::Sampling { step: *step, timestep: *timestep, seconds });
+            GenerationEvent::Denoised { step, timestep, latents, .. } => {
+                let record = StepRecord::Sampling { step, timestep, seconds };
+                stage.step(step, &loss);
+                stage.event(&Event::Step { step: &record });
+                step_records.push(record);
+                records.extend(step_records.iter().cloned());
+                saved = unfinished.save_sampling(
+                    step,
+                    latents,
+                    std::mem::take(&mut step_records),
+                    std::mem::take(&mut updates),
+                );
             }
         }
-    })?;
+        if saved.is_err() || stop::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    saved?;
+    let generation = generation?;
     stage.finish();
     let stage = progress.stage("decode", 1);
     let frames = pictures_of(&model.decode_latents(&generation.latents));
     stage.finish();
-    Ok((generation, frames, records))
+    if stop::requested() { Err(Error::Stopped.into()) } else { Ok((generation, frames, records)) }
+}
+
+fn update_record(update: &GuidedUpdate, seconds: f64) -> StepRecord {
+    StepRecord::Update {
+        step: update.step,
+        update: update.update,
+        timestep: update.timestep,
+        loss: LossRecord::of(update),
+        gradient_norm: update.gradient_norm,
+        relative_move: update.relative_move,
+        seconds,
+    }
 }

@@ -1,12 +1,11 @@
 //! `motionflow inspect`: where the model sees the subject, per step and layer.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use motionflow::diagnostics::mask_figures;
 use motionflow::inversion::Inversion;
-use motionflow::masks::MotionMasks;
+use motionflow::masks::{LayerMaps, MotionMasks};
 use motionflow::model::VideoModel;
 use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet, sampled};
 use motionflow_media::image::RgbImage;
@@ -16,24 +15,23 @@ use serde::Serialize;
 use tch::{Kind, Tensor};
 
 use crate::args;
-use crate::inverting::{guided_timesteps, invert_source, judge_masks, shown_masks};
-use crate::looking::LookingJob;
+use crate::asked::{self, Asked};
+use crate::inverting::shown_masks;
+use crate::looking::{Look, LookingJob};
+use crate::map_tensors::{self, map_tensors};
 use crate::pictures::{heat_of, legend, masked, masks_of};
 use crate::progress::Progress;
 use crate::prompts;
-use crate::record::{
-    MaskRecord, ProgramRecord, PromptRecord, RunRecord, Totals, VideoRecord, write_json, write_toml,
-};
+use crate::record::{MaskRecord, Totals, write_json};
 use crate::report;
-use crate::terminal;
+use crate::session::Session;
+
+const COMMAND: &str = "inspect";
 
 /// How many timesteps a layer's pictures show.
 const ROWS: usize = 6;
 /// How much of the frame a heat map hides.
 const OPACITY: f32 = 0.65;
-
-/// Attention maps of the subjects: (timestep, subject, layer) -> [frames, places].
-type Maps = BTreeMap<(i64, usize, String), Tensor>;
 
 /// `inspect.json`
 #[derive(Serialize)]
@@ -56,54 +54,36 @@ struct StepFigures {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &args::Inspect, progress: &mut Progress) -> Result<()> {
-    let job = args.looking.prepare(progress)?;
-    let mut maps = Maps::new();
-    let (inversion, _) =
-        invert_source(&job.model, &job.source, &job.text, &job.settings, progress, &mut |step| {
-            for (subject, layers) in step.maps.iter().enumerate() {
-                for (layer, map) in layers {
-                    maps.insert((step.timestep, subject, layer.clone()), map.shallow_clone());
-                }
-            }
-        })?;
-    let timesteps = guided_timesteps(&job.model, &job.settings);
-    let subjects = prompts::subjects(&job.prompt);
-    let masks = judge_masks(&inversion, &timesteps, &subjects, progress);
-    let record = job.record(&args.looking.source.source_prompt)?;
+pub(crate) fn run(args: &args::Inspect, session: &mut Session) -> Result<()> {
+    let Some(asked) = Asked::of(COMMAND, args.looking.request(), &args.looking.recall, session)? else {
+        return Ok(());
+    };
+    let path = asked.folder.path().to_owned();
+    inspect(asked, session).map_err(|error| asked::ended(COMMAND, &path, error, session))
+}
+
+fn inspect(asked: Asked, session: &mut Session) -> Result<()> {
+    let (mut folder, job) = LookingJob::prepare(COMMAND, asked, session)?;
+    let progress = &mut session.progress;
+    let look = job.look(folder.begin(&job.record)?, progress)?;
     let layers = layers(&job);
-    job.folder.publish(|folder| {
+    let path = folder.path().to_owned();
+    folder.publish(|folder| {
         let stage = progress.stage("write", 1);
-        let drawing = Drawing { job: &job, inversion: &inversion, maps: &maps, timesteps: &timesteps };
+        let drawing = Drawing { job: &job, look: &look };
         drawing.overview(&folder.join("overview.png"))?;
         for (layer, name) in &layers {
             drawing.layer(folder, layer, name)?;
         }
-        write_maps(&folder.join("maps.safetensors"), &maps, &inversion)?;
+        write_maps(&folder.join("maps.safetensors"), &look.inversion)?;
         stage.finish();
-        write_toml(&folder.join("run.toml"), "What `motionflow inspect` was asked.", &record)?;
-        let steps = step_figures(&inversion.masks, &subjects);
-        let report = Report { masks: masks.clone(), steps, totals: Totals::of(progress) };
+        job.record.write(folder)?;
+        let steps = step_figures(&look.masks, &prompts::subjects(&job.prompt));
+        let report = Report { masks: look.figures.clone(), steps, totals: Totals::of(progress) };
         write_json(&folder.join("inspect.json"), &report)
     })?;
-    summarize(&job, &masks, &layers, progress);
+    summarize(&path, &look.figures, &layers, progress);
     Ok(())
-}
-
-impl LookingJob {
-    fn record(&self, source_prompt: &str) -> Result<RunRecord> {
-        Ok(RunRecord {
-            program: ProgramRecord::new("inspect", &self.ffmpeg),
-            prompts: PromptRecord {
-                source_prompt: Some(source_prompt.to_owned()),
-                ..PromptRecord::default()
-            },
-            source: Some(self.source.record.clone()),
-            video: VideoRecord::of(&self.video),
-            model: self.found.record()?,
-            settings: self.settings.clone(),
-        })
-    }
 }
 
 /// The layers that are read, and short names for files.
@@ -115,30 +95,29 @@ fn layers(job: &LookingJob) -> Vec<(String, String)> {
 /// What the pictures are drawn of.
 struct Drawing<'a> {
     job: &'a LookingJob,
-    inversion: &'a Inversion,
-    maps: &'a Maps,
-    /// Timesteps that a transfer would be guided at.
-    timesteps: &'a [i64],
+    look: &'a Look,
 }
 
 impl Drawing<'_> {
+    fn maps(&self) -> impl DoubleEndedIterator<Item = (&i64, &Vec<LayerMaps>)> {
+        self.look.inversion.maps.at.iter()
+    }
+
     /// The source, and what all guided timesteps say together.
     fn overview(&self, path: &Path) -> Result<()> {
         let frames = &self.job.source.frames;
         let mut rows = vec![(format!("source: {}", self.job.prompt.text), frames.clone())];
         for (subject, name) in prompts::subjects(&self.job.prompt).into_iter().enumerate() {
-            let chosen = |(timestep, of, _): &(i64, usize, String)| {
-                *of == subject && self.timesteps.contains(timestep)
-            };
-            let maps: Vec<&Tensor> =
-                self.maps.iter().filter(|(key, _)| chosen(key)).map(|(_, map)| map).collect();
+            let guided = self.maps().filter(|(timestep, _)| self.look.timesteps.contains(timestep));
+            let maps: Vec<&Tensor> = guided.flat_map(|(_, subjects)| subjects[subject].values()).collect();
             if let Some(mean) = mean_of_finest(&maps) {
                 let label =
                     format!("attention to \"{name}\", mean of the guided steps and of the finest layers");
-                rows.push((label, heated(frames, &heat_of(&mean, &self.inversion.latents)?)));
+                rows.push((label, heated(frames, &heat_of(&mean, &self.look.inversion.latents)?)));
             }
         }
-        let mask_row = with_masks(frames, &shown_masks(self.inversion, self.timesteps)?);
+        let Look { inversion, masks, timesteps, .. } = self.look;
+        let mask_row = with_masks(frames, &shown_masks(masks, &inversion.latents, timesteps)?);
         let subjects = legend(&prompts::subjects(&self.job.prompt));
         rows.push((
             format!("motion mask at tau {}, mean of the same: {subjects}", self.job.settings.tau),
@@ -150,19 +129,19 @@ impl Drawing<'_> {
     /// Attention and masks of one layer, a row a timestep and subject.
     fn layer(&self, folder: &Path, layer: &str, name: &str) -> Result<()> {
         let frames = &self.job.source.frames;
-        let latents = &self.inversion.latents;
+        let latents = &self.look.inversion.latents;
         let subjects = prompts::subjects(&self.job.prompt);
-        let at: Vec<(&i64, &Vec<_>)> = self.inversion.masks.at.iter().rev().collect();
+        let at: Vec<(&i64, &Vec<_>)> = self.maps().rev().collect();
         let (mut attention, mut masks) = (Vec::new(), Vec::new());
-        for (timestep, subject_masks) in sampled(at.len(), ROWS).into_iter().map(|index| at[index]) {
-            let guided = if self.timesteps.contains(timestep) { ", guided" } else { "" };
+        for (timestep, subject_maps) in sampled(at.len(), ROWS).into_iter().map(|index| at[index]) {
+            let guided = if self.look.timesteps.contains(timestep) { ", guided" } else { "" };
             for (subject, words) in subjects.iter().enumerate() {
-                if let Some(map) = self.maps.get(&(*timestep, subject, layer.to_owned())) {
+                if let Some(map) = subject_maps[subject].get(layer) {
                     let label = format!("{name}, timestep {timestep}{guided}: attention to \"{words}\"");
                     attention.push((label, heated(frames, &heat_of(map, latents)?)));
                 }
             }
-            let layer_masks = subject_masks.iter().filter_map(|layers| layers.get(layer));
+            let layer_masks = self.look.masks.at[timestep].iter().filter_map(|layers| layers.get(layer));
             let layer_masks: Result<Vec<Vec<Mask>>> =
                 layer_masks.map(|mask| masks_of(mask, latents)).collect();
             let label = format!("{name}, timestep {timestep}{guided}: mask of {}", legend(&subjects));
@@ -204,15 +183,14 @@ fn write_sheet(path: &Path, rows: &[(String, Vec<RgbImage>)]) -> Result<()> {
 }
 
 /// Every map as `map/TIMESTEP/SUBJECT/LAYER`, [frames, height, width] float32.
-fn write_maps(path: &Path, maps: &Maps, inversion: &Inversion) -> Result<()> {
-    let named = maps.iter().map(|((timestep, subject, layer), map)| {
+fn write_maps(path: &Path, inversion: &Inversion) -> Result<()> {
+    let maps = inversion.maps.at.iter().flat_map(|(timestep, subjects)| map_tensors(*timestep, subjects));
+    let pictures = maps.map(|(name, map)| {
         let (frames, places) = (map.size()[0], map.size()[1]);
         let (height, width) = inversion.latents.map_size(places).unwrap_or((1, places));
-        let map = map.view([frames, height, width]).to_device(tch::Device::Cpu).contiguous();
-        (format!("map/{timestep}/{subject}/{layer}"), map)
+        (name, map.view([frames, height, width]))
     });
-    let named: Vec<(String, Tensor)> = named.collect();
-    Tensor::write_safetensors(&named, path).with_context(|| format!("{}: cannot be written", path.display()))
+    map_tensors::write(path, &pictures.collect::<Vec<_>>())
 }
 
 fn step_figures(masks: &MotionMasks, subjects: &[&str]) -> Vec<StepFigures> {
@@ -235,12 +213,9 @@ fn step_figures(masks: &MotionMasks, subjects: &[&str]) -> Vec<StepFigures> {
     all
 }
 
-fn summarize(job: &LookingJob, masks: &[MaskRecord], layers: &[(String, String)], progress: &Progress) {
-    if progress.is_quiet() {
-        return;
-    }
+fn summarize(path: &Path, masks: &[MaskRecord], layers: &[(String, String)], progress: &Progress) {
     for MaskRecord { subject, coverage, overlap } in masks {
-        terminal::result(&format!(
+        progress.result(&format!(
             "\"{subject}\": the mask covers {:.1} % of the frame, neighbouring frames' masks overlap by {:.0} %",
             coverage * 100.0,
             overlap * 100.0
@@ -260,5 +235,5 @@ fn summarize(job: &LookingJob, masks: &[MaskRecord], layers: &[(String, String)]
         ("inspect.json", "figures of every mask, and the warnings"),
         ("run.toml", "every setting"),
     ]);
-    report::made(job.folder.path(), &files, progress);
+    report::made(path, &files, progress);
 }

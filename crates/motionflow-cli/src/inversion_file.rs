@@ -1,9 +1,9 @@
 //! An inversion on disk: `inversion.toml` says of what, `inversion.safetensors` holds it.
 //!
 //! Tensors: `latents` [1, channels, frames, height, width] float32, `frames` [frames, height, width, 3] bytes (the
-//! source as it was used), and `mask/TIMESTEP/SUBJECT/LAYER` [frames, places], bytes of 0 and 1.
+//! source as it was used; not in the cache), and the attention maps, `map/TIMESTEP/SUBJECT/LAYER` [frames, places] float32.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,13 +11,13 @@ use motionflow::checkpoint::Weights;
 use motionflow::error::Error;
 use motionflow::inversion::Inversion;
 use motionflow::latents::Latents;
-use motionflow::masks::{LayerMasks, MotionMasks};
 use motionflow::model::VideoModel;
 use motionflow_media::image::RgbImage;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::failure::Misuse;
+use crate::map_tensors::{self, map_tensors, maps_at, tensor};
 use crate::recommended::Video;
 use crate::record::{ModelRecord, ProgramRecord, SourceRecord, VideoRecord, write_toml};
 use crate::source::{SourceClip, sha256_of_file};
@@ -30,7 +30,6 @@ pub(crate) const TENSORS: &str = "inversion.safetensors";
 pub(crate) struct InversionRecord {
     pub(crate) source_prompt: String,
     pub(crate) steps: usize,
-    pub(crate) tau: f64,
     /// Of the tensors' file.
     #[serde(default)]
     pub(crate) sha256: String,
@@ -51,12 +50,12 @@ pub(crate) fn check_fit(inversion: &Inversion, model: &dyn VideoModel, video: &V
     }
     let layers: BTreeSet<&str> =
         model.guidance_layers().cross.iter().map(|layer| layer.name.as_str()).collect();
-    for masks in inversion.masks.at.values().flatten() {
-        if !masks.keys().map(String::as_str).eq(layers.iter().copied()) {
-            return unfit("its masks are of other layers than this model's".to_owned());
+    for maps in inversion.maps.at.values().flatten() {
+        if !maps.keys().map(String::as_str).eq(layers.iter().copied()) {
+            return unfit("its attention maps are of other layers than this model's".to_owned());
         }
-        if let Some(mask) = masks.values().find(|mask| inversion.latents.map_size(mask.size()[1]).is_none()) {
-            return unfit(format!("one of its masks has the shape {:?}", mask.size()));
+        if let Some(map) = maps.values().find(|map| inversion.latents.map_size(map.size()[1]).is_none()) {
+            return unfit(format!("one of its attention maps has the shape {:?}", map.size()));
         }
     }
     Ok(())
@@ -76,17 +75,11 @@ pub(crate) fn write(
         ("frames".to_owned(), Tensor::stack(&frames, 0)),
         ("latents".to_owned(), inversion.latents.tensor().to_kind(Kind::Float).contiguous()),
     ];
-    for (timestep, subjects) in &inversion.masks.at {
-        for (subject, layers) in subjects.iter().enumerate() {
-            for (layer, mask) in layers {
-                let name = format!("mask/{timestep}/{subject}/{layer}");
-                tensors.push((name, mask.to_kind(Kind::Uint8).contiguous()));
-            }
-        }
+    for (timestep, subjects) in &inversion.maps.at {
+        tensors.extend(map_tensors(*timestep, subjects));
     }
     let path = folder.join(TENSORS);
-    Tensor::write_safetensors(&tensors, &path)
-        .with_context(|| format!("{}: cannot be written", path.display()))?;
+    map_tensors::write(&path, &tensors)?;
     record.sha256 = sha256_of_file(&path)?;
     write_toml(&folder.join(RECORD), "What `motionflow invert` inverted.", &record)
 }
@@ -149,37 +142,12 @@ impl SavedInversion {
             shape.len() == 5 && shape[0] == 1 && shape[2] == i64::from(count),
             "latents: the shape is {shape:?}, expected [1, channels, {count}, height, width]"
         );
-        let masks = Self::masks(weights)?;
+        let maps = maps_at(weights)?;
         let mut record = self.record.source.clone();
         record.inversion = Some(self.folder.display().to_string());
         let source = SourceClip { frames: pictures(&frames, width, height)?, record };
-        Ok((source, Inversion { latents: Latents::new(latents), masks }))
+        Ok((source, Inversion { latents: Latents::new(latents), maps }))
     }
-
-    fn masks(weights: &Weights) -> Result<MotionMasks> {
-        let mut at: BTreeMap<i64, BTreeMap<usize, LayerMasks>> = BTreeMap::new();
-        for name in weights.names().filter(|name| name.starts_with("mask/")) {
-            let parts: Vec<&str> = name.splitn(4, '/').collect();
-            let &[_, timestep, subject, layer] = parts.as_slice() else { bail!("{name}: is no mask's name") };
-            let timestep: i64 = timestep.parse().with_context(|| name.to_owned())?;
-            let subject: usize = subject.parse().with_context(|| name.to_owned())?;
-            let mask = tensor(weights, name, Kind::Uint8)?.to_kind(Kind::Float);
-            ensure!(mask.dim() == 2, "{name}: the shape is {:?}, expected [frames, places]", mask.size());
-            at.entry(timestep).or_default().entry(subject).or_default().insert(layer.to_owned(), mask);
-        }
-        ensure!(
-            at.values().all(|subjects| subjects.keys().copied().eq(0..subjects.len())),
-            "the masks' subjects are not numbered from 0 on"
-        );
-        let at = at.into_iter().map(|(timestep, subjects)| (timestep, subjects.into_values().collect()));
-        Ok(MotionMasks { at: at.collect() })
-    }
-}
-
-fn tensor(weights: &Weights, name: &str, kind: Kind) -> Result<Tensor> {
-    let stored = weights.get(name).with_context(|| format!("there is no tensor '{name}' in it"))?;
-    ensure!(stored.kind() == kind, "{name}: the type is {:?}, expected {kind:?}", stored.kind());
-    Ok(stored.to_tensor()?)
 }
 
 /// [frames, height, width, 3] -> pictures
@@ -191,13 +159,14 @@ fn pictures(frames: &Tensor, width: u32, height: u32) -> Result<Vec<RgbImage>> {
 
 #[cfg(test)]
 mod tests {
+    use motionflow::masks::{LayerMaps, SubjectMaps};
+
     use super::*;
 
     fn record() -> InversionRecord {
         InversionRecord {
             source_prompt: "a [car]".into(),
             steps: 2,
-            tau: 0.4,
             sha256: String::new(),
             program: ProgramRecord {
                 command: "invert".into(),
@@ -228,13 +197,12 @@ mod tests {
     fn saved() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let latents = Tensor::arange(4 * 2 * 2, (Kind::Float, tch::Device::Cpu)).view([1, 4, 2, 1, 2]);
-        let mask = Tensor::from_slice(&[1f32, 0.0, 0.0, 1.0]).view([2, 2]);
-        let layers = || LayerMasks::from([("mid.attn2".to_owned(), mask.shallow_clone())]);
-        let masks =
-            MotionMasks { at: [(501, vec![layers(), layers()]), (1, vec![layers(), layers()])].into() };
+        let map = Tensor::from_slice(&[0.5f32, 0.1, 0.2, 0.7]).view([2, 2]);
+        let layers = || LayerMaps::from([("mid.attn2".to_owned(), map.shallow_clone())]);
+        let maps =
+            SubjectMaps { at: [(501, vec![layers(), layers()]), (1, vec![layers(), layers()])].into() };
         let frames = [RgbImage::from_pixel(16, 8, [1, 2, 3].into()), RgbImage::new(16, 8)];
-        write(folder.path(), &Inversion { latents: Latents::new(latents), masks }, &frames, record())
-            .unwrap();
+        write(folder.path(), &Inversion { latents: Latents::new(latents), maps }, &frames, record()).unwrap();
         folder
     }
 
@@ -244,8 +212,8 @@ mod tests {
         let (source, inversion) = SavedInversion::open(folder.path()).unwrap().load(&model("1")).unwrap();
         assert_eq!(source.frames[0].get_pixel(15, 7).0, [1, 2, 3]);
         assert_eq!(inversion.latents.tensor().int64_value(&[0, 3, 1, 0, 1]), 15);
-        assert_eq!(inversion.masks.subjects(), 2);
-        assert_eq!(inversion.masks.at[&501][1]["mid.attn2"].int64_value(&[1, 1]), 1);
+        assert_eq!(inversion.maps.at[&1].len(), 2);
+        assert_eq!(inversion.maps.at[&501][1]["mid.attn2"].double_value(&[1, 1]), f64::from(0.7f32));
     }
 
     #[test]

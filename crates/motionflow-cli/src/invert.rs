@@ -5,44 +5,47 @@ use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
 use motionflow_media::{picture, video};
 
 use crate::args;
+use crate::asked::{self, Asked};
 use crate::inversion_file::{self, InversionRecord};
-use crate::inverting::{guided_timesteps, invert_source, judge_masks, shown_masks};
+use crate::inverting::shown_masks;
+use crate::looking::LookingJob;
 use crate::pictures::{legend, with_masks};
-use crate::progress::Progress;
 use crate::prompts;
-use crate::record::{ProgramRecord, RunHistory, Totals, VideoRecord, write_json};
+use crate::record::{RunHistory, Totals, write_json};
 use crate::report;
+use crate::session::Session;
 
-const FILES: [(&str, &str); 5] = [
+const COMMAND: &str = "invert";
+
+const FILES: [(&str, &str); 6] = [
     ("contact-sheet.png", "source and motion mask, frame by frame"),
     ("masks.mp4", "where the model saw the subject"),
     (inversion_file::TENSORS, "what `motionflow transfer --inversion` needs"),
     (inversion_file::RECORD, "what was inverted, and how"),
+    ("run.toml", "every setting"),
     ("run.json", "every step, and the warnings"),
 ];
 
 /// Runs the command.
-pub(crate) fn run(args: &args::Invert, progress: &mut Progress) -> Result<()> {
-    let job = args.looking.prepare(progress)?;
-    let (inversion, steps) =
-        invert_source(&job.model, &job.source, &job.text, &job.settings, progress, &mut |_| ())?;
-    let timesteps = guided_timesteps(&job.model, &job.settings);
-    let subjects = prompts::subjects(&job.prompt);
-    let masks = judge_masks(&inversion, &timesteps, &subjects, progress);
-    let masked = with_masks(&job.source.frames, &shown_masks(&inversion, &timesteps)?);
-    let record = InversionRecord {
-        source_prompt: args.looking.source.source_prompt.clone(),
-        steps: job.settings.steps,
-        tau: job.settings.tau,
-        sha256: String::new(),
-        program: ProgramRecord::new("invert", &job.ffmpeg),
-        source: job.source.record.clone(),
-        video: VideoRecord::of(&job.video),
-        model: job.found.record()?,
+pub(crate) fn run(args: &args::Invert, session: &mut Session) -> Result<()> {
+    let Some(asked) = Asked::of(COMMAND, args.looking.request(), &args.looking.recall, session)? else {
+        return Ok(());
     };
-    job.folder.publish(|folder| {
+    let path = asked.folder.path().to_owned();
+    invert(asked, session).map_err(|error| asked::ended(COMMAND, &path, error, session))
+}
+
+fn invert(asked: Asked, session: &mut Session) -> Result<()> {
+    let (mut folder, job) = LookingJob::prepare(COMMAND, asked, session)?;
+    let progress = &mut session.progress;
+    let look = job.look(folder.begin(&job.record)?, progress)?;
+    let subjects = prompts::subjects(&job.prompt);
+    let masked =
+        with_masks(&job.source.frames, &shown_masks(&look.masks, &look.inversion.latents, &look.timesteps)?);
+    let path = folder.path().to_owned();
+    folder.publish(|folder| {
         let stage = progress.stage("write", 1);
-        inversion_file::write(folder, &inversion, &job.source.frames, record)?;
+        inversion_file::write(folder, &look.inversion, &job.source.frames, job.inversion_record())?;
         video::write_mp4(&job.ffmpeg, &folder.join("masks.mp4"), &masked, job.video.fps, &[])?;
         let source_label = format!("source: {}", job.prompt.text);
         let mask_label = format!("motion mask: {}", legend(&subjects));
@@ -52,9 +55,24 @@ pub(crate) fn run(args: &args::Invert, progress: &mut Progress) -> Result<()> {
         ];
         picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)?;
         stage.finish();
-        let history = RunHistory { steps, masks, totals: Totals::of(progress) };
+        job.record.write(folder)?;
+        let history = RunHistory { steps: look.steps, masks: look.figures, totals: Totals::of(progress) };
         write_json(&folder.join("run.json"), &history)
     })?;
-    report::made(job.folder.path(), &FILES, progress);
+    report::made(&path, &FILES, progress);
     Ok(())
+}
+
+impl LookingJob {
+    fn inversion_record(&self) -> InversionRecord {
+        InversionRecord {
+            source_prompt: self.record.prompts.source_prompt.clone().unwrap_or_default(),
+            steps: self.settings.steps,
+            sha256: String::new(),
+            program: self.record.program.clone(),
+            source: self.source.record.clone(),
+            video: self.record.video.clone(),
+            model: self.record.model.clone(),
+        }
+    }
 }

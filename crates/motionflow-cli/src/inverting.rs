@@ -1,45 +1,65 @@
 //! The first half of a transfer: source frames -> noise latents and motion masks, with progress and measures.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::Result;
 use motionflow::diagnostics::{coverage, mask_figures, mask_warnings};
-use motionflow::inversion::{Inversion, InversionStep, invert};
+use motionflow::inversion::{Inversion, Inverting, invert};
+use motionflow::latents::Latents;
+use motionflow::masks::MotionMasks;
 use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::settings::Settings;
 use motionflow_media::Mask;
 
+use crate::event::Event;
 use crate::pictures::masks_of;
 use crate::progress::Progress;
 use crate::record::{MaskRecord, StepRecord};
 use crate::source::SourceClip;
+use crate::stop;
+use crate::unfinished::Unfinished;
 
-/// Encodes the source and inverts it. `look` is shown every step.
+/// Encodes the source and inverts it, or goes on where `unfinished` says.
 pub(crate) fn invert_source(
     model: &dyn VideoModel,
     source: &SourceClip,
     prompt: &EncodedPrompt,
     settings: &Settings,
+    unfinished: &mut Unfinished,
     progress: &mut Progress,
-    look: &mut dyn FnMut(&InversionStep),
 ) -> Result<(Inversion, Vec<StepRecord>)> {
-    let stage = progress.stage("encode", 1);
-    let clean = model.encode_clip(&source.clip());
-    stage.finish();
+    let (from, mut records) = match unfinished.inversion() {
+        Some((from, records)) => {
+            progress.note(&format!("invert: goes on after step {} of {}", from.done, settings.steps));
+            (from, records)
+        }
+        None => {
+            let stage = progress.stage("encode", 1);
+            let clean = model.encode_clip(&source.clip());
+            stage.finish();
+            (Inverting::new(clean), Vec::new())
+        }
+    };
     let mut stage = progress.stage("invert", settings.steps);
-    let mut records = Vec::new();
     let mut since = Instant::now();
-    let inversion = invert(model, &clean, prompt, settings, &mut |step| {
-        stage.step(step.step, "");
-        records.push(StepRecord::Inversion {
+    let mut saved = Ok(());
+    let inversion = invert(model, from, prompt, settings, &mut |step| {
+        let record = StepRecord::Inversion {
             step: step.step,
             timestep: step.timestep,
             mask_coverage: step.masks.iter().map(coverage).collect(),
             seconds: since.elapsed().as_secs_f64(),
-        });
-        look(step);
+        };
+        saved = unfinished.save_inversion(step, &record);
+        stage.step(step.step, "");
+        stage.event(&Event::Step { step: &record });
+        records.push(record);
         since = Instant::now();
-    })?;
+        if saved.is_err() || stop::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    saved?;
+    let inversion = inversion?;
     stage.finish();
     Ok((inversion, records))
 }
@@ -52,12 +72,12 @@ pub(crate) fn guided_timesteps(model: &dyn VideoModel, settings: &Settings) -> V
 
 /// Figures of every subject's masks; warns where they look wrong.
 pub(crate) fn judge_masks(
-    inversion: &Inversion,
+    masks: &MotionMasks,
     timesteps: &[i64],
     subjects: &[&str],
     progress: &mut Progress,
 ) -> Vec<MaskRecord> {
-    let figures = mask_figures(&inversion.masks, |timestep| timesteps.contains(&timestep));
+    let figures = mask_figures(masks, |timestep| timesteps.contains(&timestep));
     for warning in mask_warnings(&figures, subjects) {
         progress.warn(warning);
     }
@@ -70,9 +90,13 @@ pub(crate) fn judge_masks(
 }
 
 /// For every subject its mean mask over the timesteps, one a frame, to be shown.
-pub(crate) fn shown_masks(inversion: &Inversion, timesteps: &[i64]) -> Result<Vec<Vec<Mask>>> {
-    (0..inversion.masks.subjects())
-        .filter_map(|subject| inversion.masks.average(subject, |timestep| timesteps.contains(&timestep)))
-        .map(|mask| masks_of(&mask, &inversion.latents))
+pub(crate) fn shown_masks(
+    masks: &MotionMasks,
+    latents: &Latents,
+    timesteps: &[i64],
+) -> Result<Vec<Vec<Mask>>> {
+    (0..masks.subjects())
+        .filter_map(|subject| masks.average(subject, |timestep| timesteps.contains(&timestep)))
+        .map(|mask| masks_of(&mask, latents))
         .collect()
 }

@@ -1,54 +1,97 @@
 //! What `invert` and `inspect` have in common: a source, its prompt, and a loaded model to look at it.
 
+use std::rc::Rc;
+
 use anyhow::Result;
+use motionflow::inversion::Inversion;
+use motionflow::masks::MotionMasks;
 use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::prompt::Prompt;
 use motionflow::settings::Settings;
 use motionflow::text_to_video::TextToVideo;
 use motionflow_media::Ffmpeg;
 
-use crate::args;
+use crate::asked::Asked;
+use crate::inverting::{guided_timesteps, invert_source, judge_masks};
 use crate::model::FoundModel;
 use crate::progress::Progress;
 use crate::prompts;
 use crate::recommended::Video;
-use crate::resolve::{self, SettingFlags};
+use crate::record::{
+    MaskRecord, OutputRecord, ProgramRecord, PromptRecord, RunRecord, StepRecord, VideoRecord,
+};
+use crate::request::required;
+use crate::resolve;
 use crate::run_folder::RunFolder;
+use crate::session::Session;
 use crate::source::{SourceClip, find_ffmpeg};
+use crate::unfinished::Unfinished;
 
 /// Everything that is needed to look.
 #[derive(Debug)]
 pub(crate) struct LookingJob {
-    pub(crate) folder: RunFolder,
     pub(crate) ffmpeg: Ffmpeg,
-    pub(crate) found: FoundModel,
-    pub(crate) model: TextToVideo,
+    pub(crate) model: Rc<TextToVideo>,
     pub(crate) settings: Settings,
     pub(crate) video: Video,
     pub(crate) source: SourceClip,
     pub(crate) prompt: Prompt,
-    pub(crate) text: EncodedPrompt,
+    pub(crate) record: RunRecord,
+    text: EncodedPrompt,
 }
 
-impl args::Looking {
+/// What was seen.
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub(crate) inversion: Inversion,
+    pub(crate) masks: MotionMasks,
+    /// Timesteps that a transfer would be guided at.
+    pub(crate) timesteps: Vec<i64>,
+    pub(crate) figures: Vec<MaskRecord>,
+    pub(crate) steps: Vec<StepRecord>,
+}
+
+impl LookingJob {
     /// Checks what is cheap first, then loads.
-    pub(crate) fn prepare(&self, progress: &mut Progress) -> Result<LookingJob> {
-        let prompt = prompts::parse("--source-prompt", &self.source.source_prompt)?;
+    pub(crate) fn prepare(command: &str, asked: Asked, session: &mut Session) -> Result<(RunFolder, Self)> {
+        let Asked { request, folder } = asked;
+        let source_prompt = required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?;
+        let path = required(request.source.path.as_ref(), prompts::SOURCE_MISSING)?;
+        let prompt = prompts::parse("--source-prompt", &source_prompt)?;
         prompts::with_subject("the source prompt", &prompt)?;
-        let folder = RunFolder::claim(&self.output.output, self.output.force)?;
         let ffmpeg = find_ffmpeg()?;
-        let found = FoundModel::find(&self.model, progress)?;
-        let flags = SettingFlags { steps: self.steps.steps, tau: self.tau.tau, ..SettingFlags::default() };
-        let settings = flags.resolve(&found.recommended.settings);
+        let found = FoundModel::find(&request.model, &mut session.progress)?;
+        let settings = request.settings.resolve(&found.recommended.settings);
         resolve::check(&settings, &found.schedule()?)?;
         found.check_subjects(&[&prompt])?;
-        let mut video = self.video.resolve(&found.recommended.video)?;
+        let mut video = request.video.resolve(&found.recommended.video)?;
         found.check_size(&video)?;
-        let source = SourceClip::read(&ffmpeg, &self.source.source, &self.source.cut, &video, progress)?;
-        video.fps = self.video.fps.unwrap_or(source.record.fps);
-        let model = found.load(progress)?;
+        let cut = request.source.cut.resolve()?;
+        let source = SourceClip::read(&ffmpeg, &path, cut, &video, &mut session.progress)?;
+        video.fps = request.video.fps.unwrap_or(source.record.fps);
+        let record = RunRecord {
+            program: ProgramRecord::new(command, &ffmpeg),
+            prompts: PromptRecord { source_prompt: Some(source_prompt), ..PromptRecord::default() },
+            source: Some(source.record.clone()),
+            video: VideoRecord::of(&video),
+            model: found.record()?,
+            settings: settings.clone(),
+            output: OutputRecord { metadata: true },
+        };
+        record.compare(&request, folder.is_resumed(), &mut session.progress)?;
+        let model = session.load(&found)?;
         let text = model.encode_prompt(&prompt)?;
-        text.warnings.iter().for_each(|warning| progress.warn(warning));
-        Ok(LookingJob { folder, ffmpeg, found, model, settings, video, source, prompt, text })
+        text.warnings.iter().for_each(|warning| session.progress.warn(warning));
+        Ok((folder, Self { ffmpeg, model, settings, video, source, prompt, record, text }))
+    }
+
+    /// Inverts the source and judges its masks.
+    pub(crate) fn look(&self, unfinished: &mut Unfinished, progress: &mut Progress) -> Result<Look> {
+        let (inversion, steps) =
+            invert_source(&*self.model, &self.source, &self.text, &self.settings, unfinished, progress)?;
+        let timesteps = guided_timesteps(&*self.model, &self.settings);
+        let masks = inversion.masks(self.settings.tau);
+        let figures = judge_masks(&masks, &timesteps, &prompts::subjects(&self.prompt), progress);
+        Ok(Look { inversion, masks, timesteps, figures, steps })
     }
 }

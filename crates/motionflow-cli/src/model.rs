@@ -12,13 +12,13 @@ use motionflow::schedule::Schedule;
 use motionflow::text_to_video::{TextToVideo, check_size};
 use tch::{Device, Kind};
 
-use crate::args;
 use crate::failure::Misuse;
 use crate::hub::{self, Hub};
 use crate::known::Known;
 use crate::progress::Progress;
 use crate::recommended::{Recommended, Video};
 use crate::record::ModelRecord;
+use crate::request;
 
 /// The checkpoint that comes with the program.
 pub(crate) const SHIPPED: &str = "demo";
@@ -42,23 +42,28 @@ pub(crate) struct FoundModel {
 
 impl FoundModel {
     /// Finds what `--model` names, on disk or on the hub.
-    pub(crate) fn find(model: &args::Model, progress: &mut Progress) -> Result<Self> {
-        let (name, asked) = (&model.model, model.revision.as_deref());
+    pub(crate) fn find(asked: &request::Model, progress: &mut Progress) -> Result<Self> {
+        let name = asked.chosen.model.as_deref().unwrap_or(SHIPPED);
         let is_on_hub = !Path::new(name).is_dir() && hub::is_id(name);
-        let (folder, revision) = if is_on_hub {
-            let snapshot = Hub::new()?.get(name, asked.unwrap_or(hub::REVISION), progress)?;
-            (snapshot.folder, Some(snapshot.commit))
-        } else if let Some(asked) = asked {
-            let message =
-                format!("--revision {asked}: only a checkpoint from the hub has revisions, not {name}");
-            return Err(Misuse(message).into());
-        } else {
-            (folder_of(name)?, None)
+        // A run is done again with the checkpoint of its record, wherever it is done.
+        let recorded = asked.path.clone().filter(|path| path.is_dir());
+        let (folder, revision) = match (&asked.chosen.revision, recorded) {
+            (revision, Some(recorded)) if is_on_hub => (recorded, revision.clone()),
+            (revision, None) if is_on_hub => {
+                let revision = revision.as_deref().unwrap_or(hub::REVISION);
+                let snapshot = Hub::new()?.get(name, revision, progress)?;
+                (snapshot.folder, Some(snapshot.commit))
+            }
+            (Some(revision), _) => {
+                let only = "only a checkpoint from the hub has revisions";
+                return Err(Misuse(format!("--revision {revision}: {only}, not {name}")).into());
+            }
+            (None, recorded) => (folder_of(name).or_else(|error| recorded.ok_or(error))?, None),
         };
         let known = Known::find(name).filter(|_| is_on_hub).map(Known::recommended);
         let recommended = Recommended::of(&folder)?.or(known).unwrap_or_default();
         let checkpoint = Checkpoint::open(&folder).map_err(Error::from)?;
-        Ok(Self { name: name.clone(), revision, checkpoint, record: OnceCell::new(), recommended })
+        Ok(Self { name: name.to_owned(), revision, checkpoint, record: OnceCell::new(), recommended })
     }
 
     /// Its noise schedule, read from its config alone.

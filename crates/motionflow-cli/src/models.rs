@@ -13,7 +13,6 @@ use crate::known::{KNOWN, Known};
 use crate::model::shelves;
 use crate::progress::Progress;
 use crate::recommended::Recommended;
-use crate::terminal;
 
 const TITLES: [&str; 5] = ["NAME", "SIZE", "LICENCE", "MAKES", "WHERE"];
 
@@ -34,17 +33,12 @@ fn fetch(name: &str, revision: &str, progress: &mut Progress) -> Result<()> {
     }
     let snapshot = Hub::new()?.fetch(name, revision, progress)?;
     let checkpoint = Checkpoint::open(&snapshot.folder)?;
-    if !progress.is_quiet() {
-        let size = readable(checkpoint.size_bytes());
-        terminal::result(&format!("{name}, {size}, is in {}", snapshot.folder.display()));
-    }
+    let size = readable(checkpoint.size_bytes());
+    progress.result(&format!("{name}, {size}, is in {}", snapshot.folder.display()));
     Ok(())
 }
 
 fn list(progress: &Progress) -> Result<()> {
-    if progress.is_quiet() {
-        return Ok(());
-    }
     let hub = Hub::new()?;
     let mut rows = on_shelves();
     rows.extend(in_cache(&hub));
@@ -54,9 +48,9 @@ fn list(progress: &Progress) -> Result<()> {
     // Known ones come first, in their order; then the others as they were found.
     rows.sort_by_key(|row| KNOWN.iter().position(|known| known.name == row[0]).unwrap_or(KNOWN.len()));
     for line in table(&rows) {
-        terminal::result(&line);
+        progress.result(&line);
     }
-    terminal::note(&format!(
+    progress.note(&format!(
         "\n`motionflow models fetch OWNER/NAME` fetches a checkpoint from the hub into {}; `--model OWNER/NAME` does so \
          when it is needed.",
         hub.cache().display()

@@ -1,10 +1,11 @@
-//! How far a run is: bars on a terminal, plain lines elsewhere, nothing when it shall be quiet.
+//! How far a run is: bars on a terminal, plain lines elsewhere, JSON for machines, nothing when it shall be quiet.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use serde::Serialize;
 
+use crate::event::{self, Event};
 use crate::terminal;
 
 /// How often the bar is redrawn while a step runs.
@@ -12,10 +13,21 @@ const TICK: Duration = Duration::from_millis(200);
 /// In how many lines a stage is told where there is no bar.
 const LINES: usize = 10;
 
+/// How the program talks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Voice {
+    /// To a person.
+    Plain,
+    /// Errors alone.
+    Quiet,
+    /// To a program, as [`Event`]s.
+    Json,
+}
+
 /// Tells stages and warnings, and keeps both for the run's record.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    quiet: bool,
+    voice: Voice,
     started: Instant,
     /// What is done and how long it took.
     pub(crate) stages: Vec<StageTime>,
@@ -33,13 +45,46 @@ pub(crate) struct StageTime {
 }
 
 impl Progress {
-    pub(crate) fn new(quiet: bool) -> Self {
-        Self { quiet, started: Instant::now(), stages: Vec::new(), warnings: Vec::new() }
+    pub(crate) fn new(voice: Voice) -> Self {
+        Self { voice, started: Instant::now(), stages: Vec::new(), warnings: Vec::new() }
     }
 
-    /// Whether only errors may be told.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.quiet
+    /// How the program talks.
+    pub(crate) fn voice(&self) -> Voice {
+        self.voice
+    }
+
+    /// Talks otherwise from now on.
+    pub(crate) fn set_voice(&mut self, voice: Voice) {
+        self.voice = voice;
+    }
+
+    /// Forgets times and warnings: another run begins.
+    pub(crate) fn restart(&mut self) {
+        *self = Self::new(self.voice);
+    }
+
+    /// Tells a program that listens.
+    pub(crate) fn event(&self, event: &Event) {
+        if self.voice == Voice::Json {
+            event::tell(event);
+        }
+    }
+
+    /// A line of results for a person.
+    pub(crate) fn result(&self, line: &str) {
+        if self.voice == Voice::Plain {
+            terminal::result(line);
+        }
+    }
+
+    /// Something about the run that is good to know.
+    pub(crate) fn note(&self, message: &str) {
+        match self.voice {
+            Voice::Plain => terminal::note(message),
+            Voice::Json => event::tell(&Event::Note { message }),
+            Voice::Quiet => {}
+        }
     }
 
     /// Seconds since the run began.
@@ -53,16 +98,20 @@ impl Progress {
         if self.warnings.contains(&message) {
             return;
         }
-        if !self.quiet {
-            terminal::warning(&message);
+        match self.voice {
+            Voice::Plain => terminal::warning(&message),
+            Voice::Json => event::tell(&Event::Warning { message: &message }),
+            Voice::Quiet => {}
         }
         self.warnings.push(message);
     }
 
     /// Begins a stage of so many steps; 1 for work that cannot be counted.
     pub(crate) fn stage(&mut self, name: &'static str, steps: usize) -> Stage<'_> {
-        let bar = (!self.quiet && terminal::can_redraw()).then(|| bar(name, steps));
-        let lines = !self.quiet && bar.is_none();
+        let plain = self.voice == Voice::Plain;
+        let bar = (plain && terminal::can_redraw()).then(|| bar(name, steps));
+        let lines = plain && bar.is_none();
+        self.event(&Event::Stage { stage: name, steps });
         if lines && steps > 1 {
             let unit = if name == "fetch" { "MiB" } else { "steps" };
             terminal::note(&format!("{name}: {steps} {unit}"));
@@ -94,6 +143,7 @@ impl Stage<'_> {
             bar.set_position(done as u64);
             bar.set_message(detail.to_owned());
         }
+        self.progress.event(&Event::Progress { stage: self.name, done, of: self.steps, detail });
         let part = done * LINES / self.steps.max(1);
         if self.lines && part > self.told && done < self.steps {
             self.told = part;
@@ -101,6 +151,11 @@ impl Stage<'_> {
             let detail = if detail.is_empty() { String::new() } else { format!(", {detail}") };
             terminal::note(&format!("{}: {done}/{}{detail}, {} left", self.name, self.steps, brief(left)));
         }
+    }
+
+    /// Tells a program that listens.
+    pub(crate) fn event(&self, event: &Event) {
+        self.progress.event(event);
     }
 
     /// Shows how it goes within a step.
@@ -117,8 +172,9 @@ impl Stage<'_> {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        if !self.progress.quiet {
-            terminal::note(&summary);
+        match self.progress.voice {
+            Voice::Plain => terminal::note(&summary),
+            _ => self.progress.event(&Event::StageDone { stage: self.name, seconds }),
         }
         self.progress.stages.push(StageTime { name: self.name, seconds });
     }
@@ -165,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_warning_is_given_once_and_stages_are_kept() {
-        let mut progress = Progress::new(true);
+        let mut progress = Progress::new(Voice::Quiet);
         progress.warn("mind");
         progress.warn("mind");
         assert_eq!(progress.warnings, ["mind"]);

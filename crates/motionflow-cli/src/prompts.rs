@@ -4,6 +4,12 @@ use anyhow::{Context, Result};
 use motionflow::error::Error;
 use motionflow::prompt::Prompt;
 
+pub(crate) const PROMPT_MISSING: &str =
+    "there is no prompt; say what the new video shows: --prompt \"a panda in the snow\"";
+pub(crate) const SOURCE_MISSING: &str =
+    "there is no source; give the video whose motion is taken: --source clip.mp4";
+pub(crate) const SOURCE_PROMPT_MISSING: &str = "there is no source prompt; say what the source shows, its subject in brackets: --source-prompt \"a [car] on a road\"";
+
 /// Reads a prompt with its brackets; `flag` is the one that it came from.
 pub(crate) fn parse(flag: &'static str, text: &str) -> Result<Prompt> {
     text.parse::<Prompt>().map_err(Error::from).with_context(|| flag)

@@ -2,16 +2,18 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use motionflow::settings::Settings;
+use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::{args, request, toml_file};
 
 /// The file's name.
 pub(crate) const FILE: &str = "motionflow.toml";
 
 /// Defaults that suit a checkpoint better than the general ones.
-#[derive(Debug, Clone, PartialEq, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Recommended {
     /// The method's settings; those that the file leaves out are the general defaults.
     pub(crate) settings: Settings,
@@ -22,8 +24,7 @@ pub(crate) struct Recommended {
 }
 
 /// The size of the videos that a checkpoint was trained on. `Default` is ZeroScope's.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Video {
     /// Pixels.
     pub(crate) width: u32,
@@ -41,16 +42,25 @@ impl Default for Video {
     }
 }
 
+/// `motionflow.toml`. Every key may be left out.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+struct File {
+    negative_prompt: String,
+    settings: request::Settings,
+    video: args::Video,
+}
+
 impl Recommended {
     /// Reads the file of a checkpoint's folder, where there is one.
     pub(crate) fn of(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", path.display())),
-        };
-        toml::from_str(&text).map(Some).with_context(|| path.display().to_string())
+        if !path.exists() {
+            return Ok(None);
+        }
+        let File { negative_prompt, settings, video } = toml_file::read(&path)?;
+        let video = video.resolve(&Video::default())?;
+        Ok(Some(Self { settings: settings.resolve(&Settings::default()), video, negative_prompt }))
     }
 }
 

@@ -8,8 +8,10 @@ use motionflow::settings::Settings;
 use motionflow_media::Ffmpeg;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Misuse;
 use crate::progress::{Progress, StageTime, peak_memory};
 use crate::recommended::Video;
+use crate::request::Request;
 
 /// `run.toml`: all that a run depends on, as it was resolved.
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,6 +23,53 @@ pub(crate) struct RunRecord {
     pub(crate) video: VideoRecord,
     pub(crate) model: ModelRecord,
     pub(crate) settings: Settings,
+    pub(crate) output: OutputRecord,
+}
+
+impl RunRecord {
+    /// The text of `run.toml`.
+    pub(crate) fn to_toml(&self) -> Result<String> {
+        let text = toml::to_string(self).context("the run's record cannot be written as TOML")?;
+        let command = &self.program.command;
+        Ok(format!(
+            "# What `motionflow {command}` was asked. `motionflow {command} --config` with this file does it again.\n\n{text}"
+        ))
+    }
+}
+
+impl RunRecord {
+    /// Writes `run.toml`.
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join("run.toml");
+        std::fs::write(&path, self.to_toml()?)
+            .with_context(|| format!("{}: cannot be written", path.display()))
+    }
+
+    /// Holds the source and the checkpoint against those that a request was recorded with, if it was.
+    pub(crate) fn compare(&self, asked: &Request, resumed: bool, progress: &mut Progress) -> Result<()> {
+        let frames = self.source.as_ref().map(|source| &source.frames_sha256);
+        let checks = [
+            ("source", asked.source.frames_sha256.as_ref().zip(frames)),
+            ("checkpoint", asked.model.sha256.as_ref().zip(Some(&self.model.sha256))),
+        ];
+        for (what, _) in checks.iter().filter(|(_, pair)| pair.is_some_and(|(then, now)| then != now)) {
+            let changed = format!("the {what} is not the same as when the run was recorded");
+            if resumed {
+                let message =
+                    format!("{changed}, so it cannot go on; bring the old one back, or start anew (--force)");
+                return Err(Misuse(message).into());
+            }
+            progress.warn(format!("{changed}: the result will not be the same either"));
+        }
+        Ok(())
+    }
+}
+
+/// How the files are written, as far as their bytes depend on it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct OutputRecord {
+    /// Whether prompts, settings and version are in the mp4 and GIF files.
+    pub(crate) metadata: bool,
 }
 
 /// The program that ran, and what it stands on.
@@ -133,7 +182,7 @@ impl Totals {
 }
 
 /// One step.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "lowercase")]
 pub(crate) enum StepRecord {
     /// Of the inversion.
@@ -159,7 +208,7 @@ pub(crate) enum StepRecord {
 }
 
 /// The weighted sum and its parts before weighting; a part without a map is absent.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct LossRecord {
     total: f64,
     cross: Option<f64>,
@@ -198,4 +247,55 @@ pub(crate) fn write_json(path: &Path, record: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(record).with_context(cannot)?;
     text.push('\n');
     std::fs::write(path, text).with_context(cannot)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::toml_file;
+
+    /// With every field set.
+    pub(crate) fn record() -> RunRecord {
+        RunRecord {
+            program: ProgramRecord {
+                command: "transfer".into(),
+                version: "0".into(),
+                libtorch: "0".into(),
+                ffmpeg: "0".into(),
+                threads: 1,
+            },
+            prompts: PromptRecord {
+                source_prompt: Some("a [car]".into()),
+                prompt: Some("a [panda]".into()),
+                negative_prompt: Some("blurry".into()),
+            },
+            source: Some(SourceRecord {
+                path: "clip.mp4".into(),
+                sha256: Some("1".into()),
+                frames_sha256: "2".into(),
+                start: 0.5,
+                every: 2,
+                fit: "pad".into(),
+                fps: 8.0,
+                inversion: Some("inv".into()),
+            }),
+            video: VideoRecord { width: 16, height: 8, frames: 2, fps: 8.0 },
+            model: ModelRecord {
+                name: "demo".into(),
+                path: "models/demo".into(),
+                revision: None,
+                sha256: "3".into(),
+            },
+            settings: Settings { step_norm: Some(0.03), ..Settings::default() },
+            output: OutputRecord { metadata: false },
+        }
+    }
+
+    #[test]
+    fn a_record_is_a_settings_file_that_asks_for_the_same() {
+        let request: Request = toml_file::parse(&record().to_toml().unwrap(), "run.toml").unwrap();
+        let asked = toml::Table::try_from(&request).unwrap();
+        let recorded = toml::Table::try_from(record()).unwrap();
+        assert_eq!(asked, recorded);
+    }
 }

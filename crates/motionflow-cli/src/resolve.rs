@@ -1,12 +1,14 @@
 //! Every setting of a run: what the flags say, else what the checkpoint recommends, else the general default.
 
+use std::ops::RangeInclusive;
+
 use anyhow::Result;
 use motionflow::schedule::Schedule;
 use motionflow::settings::{Settings, SettingsError};
+use motionflow_media::Fit;
 
-use crate::args;
 use crate::failure::Misuse;
-use crate::recommended;
+use crate::{args, recommended, request};
 
 impl args::Video {
     /// Fills in what was not said.
@@ -16,53 +18,68 @@ impl args::Video {
             return Err(Misuse(format!("--fps is {fps}, but must be over 0 and at most 1000")).into());
         }
         Ok(recommended::Video {
-            width: self.width.unwrap_or(recommended.width),
-            height: self.height.unwrap_or(recommended.height),
-            frames: self.frames.unwrap_or(recommended.frames),
+            width: within("--width", self.width.unwrap_or(recommended.width), 1..=8192)?,
+            height: within("--height", self.height.unwrap_or(recommended.height), 1..=8192)?,
+            frames: within("--frames", self.frames.unwrap_or(recommended.frames), 1..=10_000)?,
             fps,
         })
     }
 }
 
-/// The flags that change settings, in one place. A command gives the groups that it has.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct SettingFlags<'a> {
-    pub(crate) steps: Option<usize>,
-    pub(crate) tau: Option<f64>,
-    pub(crate) sampling: Option<&'a args::Sampling>,
-    pub(crate) guidance: Option<&'a args::Guidance>,
+/// Which part of the source is used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cut {
+    /// Seconds.
+    pub(crate) start: f64,
+    /// One frame of so many.
+    pub(crate) every: u32,
+    pub(crate) fit: Fit,
 }
 
-impl SettingFlags<'_> {
+impl args::Cut {
+    /// Fills in what was not said.
+    pub(crate) fn resolve(&self) -> Result<Cut> {
+        Ok(Cut {
+            start: self.start.unwrap_or(0.0),
+            every: within("--every", self.every.unwrap_or(1), 1..=100_000)?,
+            fit: self.fit.unwrap_or_default(),
+        })
+    }
+}
+
+fn within(flag: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(Misuse(format!("{flag} is {value}, but must be {} to {}", range.start(), range.end())).into())
+}
+
+impl request::Settings {
     /// Fills in what was not said.
     pub(crate) fn resolve(&self, recommended: &Settings) -> Settings {
+        let Self { steps, sampling, tau, guidance } = self;
         let mut settings = recommended.clone();
-        let guided_steps = self.guidance.and_then(|flags| flags.guided_steps);
-        if let (Some(steps), None) = (self.steps, guided_steps) {
+        if let (Some(steps), None) = (steps.steps, guidance.guided_steps) {
             settings.guided_steps = same_share(recommended, steps);
         }
-        set(&mut settings.steps, self.steps);
-        set(&mut settings.guided_steps, guided_steps);
-        set(&mut settings.tau, self.tau);
-        if let Some(flags) = self.sampling {
-            set(&mut settings.guidance_scale, flags.guidance_scale);
-            set(&mut settings.seed, flags.seed);
+        if guidance.step_size.is_some() {
+            // One way to move excludes the other, also one that is recommended.
+            settings.step_norm = None;
         }
-        if let Some(flags) = self.guidance {
-            if flags.step_size.is_some() {
-                // One way to move excludes the other, also one that is recommended.
-                settings.step_norm = None;
-            }
-            settings.step_norm = flags.step_norm.or(settings.step_norm);
-            set(&mut settings.step_size, flags.step_size);
-            set(&mut settings.step_decay, flags.step_decay);
-            set(&mut settings.updates_per_step, flags.updates_per_step);
-            set(&mut settings.lambda_cross, flags.lambda_cross);
-            set(&mut settings.lambda_self, flags.lambda_self);
-            set(&mut settings.lambda_temporal, flags.lambda_temporal);
-            set(&mut settings.init, flags.init);
-            settings.updates &= !flags.no_updates;
-        }
+        settings.step_norm = guidance.step_norm.or(settings.step_norm);
+        set(&mut settings.steps, steps.steps);
+        set(&mut settings.guided_steps, guidance.guided_steps);
+        set(&mut settings.tau, tau.tau);
+        set(&mut settings.guidance_scale, sampling.guidance_scale);
+        set(&mut settings.seed, sampling.seed);
+        set(&mut settings.step_size, guidance.step_size);
+        set(&mut settings.step_decay, guidance.step_decay);
+        set(&mut settings.updates_per_step, guidance.updates_per_step);
+        set(&mut settings.lambda_cross, guidance.lambda_cross);
+        set(&mut settings.lambda_self, guidance.lambda_self);
+        set(&mut settings.lambda_temporal, guidance.lambda_temporal);
+        set(&mut settings.init, guidance.init);
+        set(&mut settings.updates, guidance.updates);
         settings
     }
 }
@@ -91,25 +108,22 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::{Cli, Command, Transfer};
+    use crate::args::{Cli, Command};
 
-    fn transfer(flags: &[&str]) -> Transfer {
+    fn asked(flags: &[&str]) -> request::Settings {
         let always = ["motionflow", "transfer", "--inversion", "inv", "-p", "a [panda]"];
         match Cli::parse_from(always.iter().chain(flags)).command {
-            Command::Transfer(transfer) => transfer,
+            Command::Transfer(transfer) => transfer.request().settings,
             other => panic!("{other:?}"),
         }
     }
 
+    fn steps(count: usize) -> request::Settings {
+        request::Settings { steps: args::Steps { steps: Some(count) }, ..request::Settings::default() }
+    }
+
     fn resolve(recommended: &Settings, flags: &[&str]) -> Settings {
-        let args = transfer(flags);
-        let flags = SettingFlags {
-            steps: args.steps.steps,
-            sampling: Some(&args.sampling),
-            tau: args.tau.tau,
-            guidance: Some(&args.guidance),
-        };
-        flags.resolve(recommended)
+        asked(flags).resolve(recommended)
     }
 
     #[test]
@@ -123,14 +137,12 @@ mod tests {
     #[test]
     fn fewer_steps_keep_the_guided_share() {
         let recommended = Settings { steps: 20, guided_steps: 10, ..Settings::default() };
-        let few = SettingFlags { steps: Some(5), ..SettingFlags::default() };
-        let settings = few.resolve(&recommended);
+        let settings = steps(5).resolve(&recommended);
         assert_eq!((settings.steps, settings.guided_steps), (5, 3));
         assert_eq!(resolve(&recommended, &["--guided-steps", "2"]).guided_steps, 2);
-        let single = SettingFlags { steps: Some(1), ..SettingFlags::default() };
-        assert_eq!(single.resolve(&Settings::default()).guided_steps, 1);
+        assert_eq!(steps(1).resolve(&Settings::default()).guided_steps, 1);
         let unguided = Settings { guided_steps: 0, ..recommended };
-        assert_eq!(few.resolve(&unguided).guided_steps, 0);
+        assert_eq!(steps(5).resolve(&unguided).guided_steps, 0);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The folder that a run leaves: all of its files, or none.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use anyhow::{Context, Result};
-use tempfile::TempDir;
+use anyhow::{Context, Result, bail};
 
 use crate::failure::Misuse;
+use crate::record::RunRecord;
+use crate::stop;
+use crate::unfinished::{self, Unfinished};
 
 /// Files by which a folder is known to hold a run, of whatever command.
 const MARKERS: [&str; 4] = ["run.toml", "run.json", "inversion.toml", "inspect.json"];
@@ -28,6 +30,14 @@ const FILES: [&str; 9] = [
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
+    /// The run that is at work in it. Dropped before `made`, so that the folders are empty by then if nothing is kept.
+    unfinished: Option<Unfinished>,
+    made: MadeFolders,
+}
+
+/// Whether a folder holds a finished run, of whatever command.
+pub(crate) fn holds_a_run(path: &Path) -> bool {
+    MARKERS.iter().any(|marker| path.join(marker).exists())
 }
 
 impl RunFolder {
@@ -38,16 +48,33 @@ impl RunFolder {
             let message = format!("{}: is a file; give a folder for the results (--output)", path.display());
             return Err(Misuse(message).into());
         }
-        if !force && MARKERS.iter().any(|marker| path.join(marker).exists()) {
+        if !force && holds_a_run(path) {
             let message = format!(
                 "{}: holds another run; give another folder (--output), or --force to replace it",
                 path.display()
             );
             return Err(Misuse(message).into());
         }
-        let folder = Self { path: path.to_owned() };
-        folder.passing()?;
+        if !force && Unfinished::is_in(path) {
+            let message = format!(
+                "{0}: holds an unfinished run; go on with it (--resume {0}), give another folder (--output), or --force \
+                 to drop it",
+                path.display()
+            );
+            return Err(Misuse(message).into());
+        }
+        let folder = Self { path: path.to_owned(), unfinished: None, made: MadeFolders::default() };
+        let made = folder.make().with_context(|| folder.cannot())?;
+        let trial = tempfile::tempdir_in(path).map_err(plain).with_context(|| folder.cannot());
+        drop(trial?);
+        drop(made);
         Ok(folder)
+    }
+
+    /// Opens a folder to go on with the run in it.
+    pub(crate) fn resume(path: &Path) -> Result<Self> {
+        let unfinished = Some(Unfinished::open(path)?);
+        Ok(Self { path: path.to_owned(), unfinished, made: MadeFolders::default() })
     }
 
     /// Where the files will be.
@@ -55,18 +82,40 @@ impl RunFolder {
         &self.path
     }
 
+    /// Where the record of a resumed run lies.
+    pub(crate) fn record_path(&self) -> PathBuf {
+        self.path.join(unfinished::FOLDER).join("run.toml")
+    }
+
+    /// Whether this is a run that was begun earlier.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.unfinished.is_some()
+    }
+
+    /// From now on the folder is in use, and what each step leaves is kept in it.
+    pub(crate) fn begin(&mut self, record: &RunRecord) -> Result<&mut Unfinished> {
+        stop::watch()?;
+        let begun = match self.unfinished.take() {
+            Some(unfinished) => unfinished,
+            None => {
+                self.made = self.make().with_context(|| self.cannot())?;
+                Unfinished::begin(&self.path, &record.to_toml()?)?
+            }
+        };
+        Ok(self.unfinished.insert(begun))
+    }
+
     /// Lets `write` fill a passing folder, then moves its files into place. When anything fails, an old run in the
-    /// folder is as it was, and nothing new is left.
-    pub(crate) fn publish(&self, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        let passing = self.passing()?;
-        write(passing.folder.path())?;
-        let cannot = || format!("{}: cannot be written", self.path.display());
-        if !self.path.exists() {
-            // One rename: the whole folder appears at once.
-            return passing.become_folder(&self.path).with_context(cannot);
-        }
+    /// folder is as it was.
+    pub(crate) fn publish(mut self, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let Some(unfinished) = self.unfinished.take() else {
+            bail!("{}: was never begun", self.path.display())
+        };
+        let files = unfinished.files()?;
+        write(&files)?;
+        let cannot = || self.cannot();
         let mut new = Vec::new();
-        for entry in fs::read_dir(passing.folder.path()).with_context(cannot)? {
+        for entry in fs::read_dir(&files).with_context(cannot)? {
             new.push(entry.with_context(cannot)?.file_name());
         }
         // The markers go last, so that a run is never announced before its files are there.
@@ -75,7 +124,7 @@ impl RunFolder {
             fs::remove_file(&marker).with_context(cannot)?;
         }
         for name in &new {
-            fs::rename(passing.folder.path().join(name), self.path.join(name)).with_context(cannot)?;
+            fs::rename(files.join(name), self.path.join(name)).with_context(cannot)?;
         }
         // What the old run had and the new one has not would only mislead.
         for entry in fs::read_dir(&self.path).with_context(cannot)?.flatten() {
@@ -84,28 +133,19 @@ impl RunFolder {
                 fs::remove_file(entry.path()).with_context(cannot)?;
             }
         }
+        unfinished.remove();
         Ok(())
     }
 
-    /// A new hidden folder on the same disk: inside the run folder where that exists, else beside it.
-    fn passing(&self) -> Result<Passing> {
-        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let parent = if path.is_dir() { path } else { path.parent().map_or(path.clone(), Path::to_owned) };
-        let cannot = || {
-            format!(
-                "{}: cannot be written to; choose a folder that you may write to (--output)",
-                self.path.display()
-            )
-        };
-        let made = MadeFolders::make(&parent).with_context(cannot)?;
-        let prefix = format!(".{name}.partial-");
-        let folder = tempfile::Builder::new()
-            .prefix(&prefix)
-            .tempdir_in(&parent)
-            .map_err(plain)
-            .with_context(cannot)?;
-        Ok(Passing { folder, made })
+    fn make(&self) -> io::Result<MadeFolders> {
+        MadeFolders::make(&std::path::absolute(&self.path)?).map_err(plain)
+    }
+
+    fn cannot(&self) -> String {
+        format!(
+            "{}: cannot be written to; choose a folder that you may write to (--output)",
+            self.path.display()
+        )
     }
 }
 
@@ -117,42 +157,16 @@ fn is_of_a_run(name: &str) -> bool {
 }
 
 /// The system's reason, without the passing folder's name, which tells the user nothing.
-fn plain(error: std::io::Error) -> std::io::Error {
-    error.raw_os_error().map_or(error, std::io::Error::from_raw_os_error)
-}
-
-/// A folder that goes away again, and with it the folders above that were made for it.
-#[derive(Debug)]
-struct Passing {
-    folder: TempDir,
-    made: MadeFolders,
-}
-
-impl Passing {
-    fn become_folder(mut self, path: &Path) -> std::io::Result<()> {
-        // Passing folders are private; a run folder is as any other.
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let mode =
-                fs::metadata(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?
-                    .permissions()
-                    .mode();
-            fs::set_permissions(self.folder.path(), fs::Permissions::from_mode(mode & 0o777 | 0o700))?;
-        }
-        fs::rename(self.folder.path(), path)?;
-        self.folder.disable_cleanup(true);
-        self.made.0.clear();
-        Ok(())
-    }
+fn plain(error: io::Error) -> io::Error {
+    error.raw_os_error().map_or(error, io::Error::from_raw_os_error)
 }
 
 /// Folders that did not exist before, the deepest first; removed again where they stay empty.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct MadeFolders(Vec<PathBuf>);
 
 impl MadeFolders {
-    fn make(folder: &Path) -> std::io::Result<Self> {
+    fn make(folder: &Path) -> io::Result<Self> {
         let missing: Vec<PathBuf> =
             folder.ancestors().take_while(|ancestor| !ancestor.exists()).map(Path::to_owned).collect();
         let made = Self(missing);
@@ -188,6 +202,12 @@ mod tests {
         Ok(())
     }
 
+    fn begun(path: &Path, force: bool) -> RunFolder {
+        let mut folder = RunFolder::claim(path, force).unwrap();
+        folder.begin(&crate::record::tests::record()).unwrap();
+        folder
+    }
+
     #[test]
     fn a_claim_leaves_nothing_behind() {
         let place = tempfile::tempdir().unwrap();
@@ -196,19 +216,18 @@ mod tests {
     }
 
     #[test]
-    fn files_appear_together() {
+    fn files_appear_and_nothing_else_is_left() {
         let place = tempfile::tempdir().unwrap();
         let out = place.path().join("a/out");
-        RunFolder::claim(&out, false).unwrap().publish(write_run).unwrap();
+        begun(&out, false).publish(write_run).unwrap();
         assert_eq!(names(&out), ["result.mp4", "run.json"]);
         assert_eq!(names(out.parent().unwrap()), ["out"]);
     }
 
     #[test]
-    fn a_failed_run_leaves_nothing() {
+    fn a_failed_run_without_a_step_leaves_nothing() {
         let place = tempfile::tempdir().unwrap();
-        let folder = RunFolder::claim(&place.path().join("a/out"), false).unwrap();
-        let failed = folder.publish(|folder| {
+        let failed = begun(&place.path().join("a/out"), false).publish(|folder| {
             write_run(folder)?;
             anyhow::bail!("no more")
         });
@@ -223,12 +242,20 @@ mod tests {
         fs::write(place.path().join("loss.svg"), "old").unwrap();
         fs::write(place.path().join("notes.txt"), "mine").unwrap();
         assert!(RunFolder::claim(place.path(), false).unwrap_err().to_string().contains("--force"));
-        let folder = RunFolder::claim(place.path(), true).unwrap();
-        assert!(folder.publish(|_| anyhow::bail!("no more")).is_err());
+        assert!(begun(place.path(), true).publish(|_| anyhow::bail!("no more")).is_err());
         assert_eq!(fs::read(place.path().join("run.json")).unwrap(), b"old");
-        folder.publish(write_run).unwrap();
+        begun(place.path(), true).publish(write_run).unwrap();
         assert_eq!(names(place.path()), ["notes.txt", "result.mp4", "run.json"]);
         assert_eq!(fs::read(place.path().join("run.json")).unwrap(), b"{}");
+    }
+
+    #[test]
+    fn one_process_at_a_time_works_in_a_folder() {
+        let place = tempfile::tempdir().unwrap();
+        let _first = begun(place.path(), false);
+        let mut second = RunFolder::claim(place.path(), false).unwrap();
+        let message = second.begin(&crate::record::tests::record()).unwrap_err().to_string();
+        assert!(message.contains("another process"), "{message}");
     }
 
     #[test]

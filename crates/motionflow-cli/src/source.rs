@@ -10,11 +10,11 @@ use motionflow_media::image::RgbImage;
 use motionflow_media::{Ffmpeg, ReadOptions, source};
 use sha2::{Digest, Sha256};
 
-use crate::args::Cut;
 use crate::model::beside_program;
 use crate::progress::Progress;
 use crate::recommended::Video;
 use crate::record::SourceRecord;
+use crate::resolve::Cut;
 
 /// Frames of a source at the video's size.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl SourceClip {
     pub(crate) fn read(
         ffmpeg: &Ffmpeg,
         path: &Path,
-        cut: &Cut,
+        cut: Cut,
         video: &Video,
         progress: &mut Progress,
     ) -> Result<Self> {

@@ -1,11 +1,9 @@
 //! How many threads compute, and how they wait for each other.
 
-/// Sets the number of threads; without one, libtorch takes one a core.
-pub(crate) fn limit(threads: Option<u16>) {
-    if let Some(threads) = threads {
-        tch::set_num_threads(threads.into());
-        tch::set_num_interop_threads(threads.into());
-    }
+/// Sets the number of threads, once in a process; without, libtorch takes one a core.
+pub(crate) fn limit(threads: u16) {
+    tch::set_num_threads(threads.into());
+    tch::set_num_interop_threads(threads.into());
 }
 
 /// Lets threads that wait for others sleep instead of spin.

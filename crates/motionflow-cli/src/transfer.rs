@@ -15,21 +15,24 @@ use motionflow_media::image::RgbImage;
 use motionflow_media::{Ffmpeg, gif, picture, plot, video};
 
 use crate::args;
+use crate::asked::{self, Asked};
 use crate::generating::{Start, make_video};
 use crate::inversion_file::{SavedInversion, check_fit};
 use crate::inverting::{guided_timesteps, invert_source, judge_masks, shown_masks};
 use crate::model::FoundModel;
 use crate::pictures::{legend, with_masks};
-use crate::progress::Progress;
 use crate::prompts;
 use crate::recommended::Video;
 use crate::record::{
-    ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, write_json, write_toml,
+    OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, write_json,
 };
 use crate::report;
-use crate::resolve::{self, SettingFlags};
-use crate::run_folder::RunFolder;
+use crate::request::{Request, required};
+use crate::resolve;
+use crate::session::Session;
 use crate::source::{SourceClip, find_ffmpeg};
+
+const COMMAND: &str = "transfer";
 
 /// What the folder holds, besides masks.mp4, which needs a subject.
 const FILES: [(&str, &str); 7] = [
@@ -44,9 +47,27 @@ const FILES: [(&str, &str); 7] = [
 const MASKS_FILE: (&str, &str) = ("masks.mp4", "where the model saw the subject in the source");
 
 /// Runs the command.
-pub(crate) fn run(args: &args::Transfer, progress: &mut Progress) -> Result<()> {
-    let mut job = Job::check(args, progress)?;
-    let model = job.found.load(progress)?;
+pub(crate) fn run(args: &args::Transfer, session: &mut Session) -> Result<()> {
+    match Asked::of(COMMAND, args.request(), &args.recall, session)? {
+        Some(asked) => transfer(asked, session),
+        None => Ok(()),
+    }
+}
+
+/// Runs a transfer.
+pub(crate) fn transfer(asked: Asked, session: &mut Session) -> Result<()> {
+    let path = asked.folder.path().to_owned();
+    make(asked, session).map_err(|error| asked::ended(COMMAND, &path, error, session))
+}
+
+fn make(asked: Asked, session: &mut Session) -> Result<()> {
+    let Asked { request, mut folder } = asked;
+    let mut job = Job::check(&request, session)?;
+    let record = job.record()?;
+    record.compare(&request, folder.is_resumed(), &mut session.progress)?;
+    let model = session.load(&job.found)?;
+    let model = &*model;
+    let progress = &mut session.progress;
     let [frames, height, width] = [job.video.frames, job.video.height, job.video.width].map(i64::from);
     let source_text = model.encode_prompt(&job.source_prompt)?;
     let target_text = model.encode_prompt(&job.prompt)?;
@@ -55,53 +76,52 @@ pub(crate) fn run(args: &args::Transfer, progress: &mut Progress) -> Result<()> 
         text.warnings.iter().for_each(|warning| progress.warn(warning));
     }
 
+    let unfinished = folder.begin(&record)?;
     let (inversion, mut steps) = match job.inversion.take() {
         Some(inversion) => {
-            check_fit(&inversion, &model, &job.video)?;
+            check_fit(&inversion, model, &job.video)?;
             (inversion, Vec::new())
         }
-        None => invert_source(&model, &job.source, &source_text, &job.settings, progress, &mut |_| ())?,
+        None => invert_source(model, &job.source, &source_text, &job.settings, unfinished, progress)?,
     };
-    let timesteps = guided_timesteps(&model, &job.settings);
-    let subjects = prompts::subjects(&job.source_prompt);
-    let masks = judge_masks(&inversion, &timesteps, &subjects, progress);
+    let timesteps = guided_timesteps(model, &job.settings);
+    let masks = inversion.masks(job.settings.tau);
+    let figures = judge_masks(&masks, &timesteps, &prompts::subjects(&job.source_prompt), progress);
 
-    let noise = match job.settings.init {
-        Init::Inverted => None,
-        Init::Noise => Some(model.noise(frames, height, width, job.settings.seed)?),
-    };
     let start = Start {
-        latents: noise.as_ref().unwrap_or(&inversion.latents),
-        masks: job.settings.is_guided().then_some(&inversion.masks),
+        latents: match job.settings.init {
+            Init::Inverted => inversion.latents.share(),
+            Init::Noise => model.noise(frames, height, width, job.settings.seed)?,
+        },
+        masks: job.settings.is_guided().then_some(&masks),
         prompt: &target_text,
         negative: &negative_text,
     };
-    let (generation, result, sampled) = make_video(&model, start, &job.settings, progress)?;
+    let (generation, result, sampled) = make_video(model, start, &job.settings, unfinished, progress)?;
     steps.extend(sampled);
     if let Some(warning) = loss_warning(&generation.updates) {
         progress.warn(warning);
     }
 
-    let shown = shown_masks(&inversion, &timesteps)?;
+    let shown = shown_masks(&masks, &inversion.latents, &timesteps)?;
     let masked = (!shown.is_empty()).then(|| with_masks(&job.source.frames, &shown));
-    let record = job.record()?;
-    job.folder.publish(|folder| {
+    let path = folder.path().to_owned();
+    folder.publish(|folder| {
         let stage = progress.stage("write", 1);
         job.write_pictures(folder, &result, masked.as_deref(), &generation.updates)?;
         stage.finish();
-        write_toml(&folder.join("run.toml"), "What `motionflow transfer` was asked.", &record)?;
-        let history = RunHistory { steps, masks, totals: Totals::of(progress) };
+        record.write(folder)?;
+        let history = RunHistory { steps, masks: figures, totals: Totals::of(progress) };
         write_json(&folder.join("run.json"), &history)
     })?;
     let mut files = FILES.to_vec();
     files.extend(masked.map(|_| MASKS_FILE));
-    report::made(job.folder.path(), &files, progress);
+    report::made(&path, &files, progress);
     Ok(())
 }
 
 /// A transfer of which all that can be checked without the weights is checked.
 struct Job {
-    folder: RunFolder,
     ffmpeg: Ffmpeg,
     found: FoundModel,
     settings: Settings,
@@ -113,35 +133,38 @@ struct Job {
     prompt: Prompt,
     text: String,
     negative_prompt: String,
+    metadata: bool,
 }
 
 impl Job {
     /// Checks what is cheap first, so that a mistake is told at once.
-    fn check(args: &args::Transfer, progress: &mut Progress) -> Result<Self> {
-        let prompt = prompts::parse("--prompt", &args.prompts.prompt)?;
-        let saved = args.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
-        let source_text = match (&saved, &args.source.source_prompt) {
-            (Some(saved), _) => saved.record.source_prompt.clone(),
-            (None, text) => text.clone().unwrap_or_default(),
+    fn check(request: &Request, session: &mut Session) -> Result<Self> {
+        let text = required(request.prompts.new.prompt.as_ref(), prompts::PROMPT_MISSING)?;
+        let prompt = prompts::parse("--prompt", &text)?;
+        let saved = request.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
+        let source_text = match &saved {
+            Some(saved) => saved.record.source_prompt.clone(),
+            None => {
+                required(request.source.path.as_ref(), prompts::SOURCE_MISSING)?;
+                required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?
+            }
         };
         let source_prompt = prompts::parse("--source-prompt", &source_text)?;
-        if !args.guidance.no_updates && args.guidance.guided_steps != Some(0) {
+        let guidance = &request.settings.guidance;
+        if guidance.updates != Some(false) && guidance.guided_steps != Some(0) {
             prompts::check_pair(&source_prompt, &prompt)?;
         }
-        let folder = RunFolder::claim(&args.output.output, args.output.force)?;
         let ffmpeg = find_ffmpeg()?;
-        let found = FoundModel::find(&args.model, progress)?;
+        let found = FoundModel::find(&request.model, &mut session.progress)?;
         let recommended = &found.recommended;
-        let flags = SettingFlags {
-            steps: saved.as_ref().map_or(args.steps.steps, |saved| Some(saved.record.steps)),
-            tau: saved.as_ref().map_or(args.tau.tau, |saved| Some(saved.record.tau)),
-            sampling: Some(&args.sampling),
-            guidance: Some(&args.guidance),
-        };
-        let settings = flags.resolve(&recommended.settings);
+        let mut asked = request.settings.clone();
+        if let Some(saved) = &saved {
+            asked.steps.steps = Some(saved.record.steps);
+        }
+        let settings = asked.resolve(&recommended.settings);
         resolve::check(&settings, &found.schedule()?)?;
         found.check_subjects(&[&source_prompt, &prompt])?;
-        let mut video = args.video.resolve(&recommended.video)?;
+        let mut video = request.video.resolve(&recommended.video)?;
         let (source, inversion) = if let Some(saved) = saved {
             let (source, inversion) = saved.load(&found.record()?)?;
             (video.width, video.height) = source.frames.first().map_or((0, 0), RgbImage::dimensions);
@@ -149,14 +172,15 @@ impl Job {
             (source, Some(inversion))
         } else {
             found.check_size(&video)?;
-            let path = args.source.source.as_deref().unwrap_or(Path::new(""));
-            (SourceClip::read(&ffmpeg, path, &args.source.cut, &video, progress)?, None)
+            let path = request.source.path.as_deref().unwrap_or(Path::new(""));
+            let cut = request.source.cut.resolve()?;
+            (SourceClip::read(&ffmpeg, path, cut, &video, &mut session.progress)?, None)
         };
-        video.fps = args.video.fps.unwrap_or(source.record.fps);
-        let negative_prompt =
-            args.prompts.negative_prompt.as_ref().unwrap_or(&recommended.negative_prompt).clone();
+        video.fps = request.video.fps.unwrap_or(source.record.fps);
+        let negative_prompt = request.prompts.new.negative_prompt.as_ref();
+        let negative_prompt = negative_prompt.unwrap_or(&recommended.negative_prompt).clone();
+        let metadata = request.output.metadata.unwrap_or(true);
         Ok(Self {
-            folder,
             ffmpeg,
             settings,
             video,
@@ -165,15 +189,16 @@ impl Job {
             source_text,
             inversion,
             prompt,
-            text: args.prompts.prompt.clone(),
+            text,
             negative_prompt,
+            metadata,
             found,
         })
     }
 
     fn record(&self) -> Result<RunRecord> {
         Ok(RunRecord {
-            program: ProgramRecord::new("transfer", &self.ffmpeg),
+            program: ProgramRecord::new(COMMAND, &self.ffmpeg),
             prompts: PromptRecord {
                 source_prompt: Some(self.source_text.clone()),
                 prompt: Some(self.text.clone()),
@@ -183,6 +208,7 @@ impl Job {
             video: VideoRecord::of(&self.video),
             model: self.found.record()?,
             settings: self.settings.clone(),
+            output: OutputRecord { metadata: self.metadata },
         })
     }
 

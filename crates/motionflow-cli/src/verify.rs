@@ -7,7 +7,6 @@ use tch::Device;
 use crate::args;
 use crate::failure::Misuse;
 use crate::progress::Progress;
-use crate::terminal;
 
 /// Runs the command: prints every tensor's error, and fails when one is off.
 pub(crate) fn run(args: &args::Verify, progress: &mut Progress) -> Result<()> {
@@ -22,9 +21,7 @@ pub(crate) fn run(args: &args::Verify, progress: &mut Progress) -> Result<()> {
     let stage = progress.stage("verify", 1);
     let comparisons = verify(case, Device::Cpu, args.tolerance)?;
     stage.finish();
-    if !progress.is_quiet() {
-        table(&comparisons);
-    }
+    table(&comparisons, progress);
     let off = comparisons.iter().filter(|comparison| !comparison.ok).count();
     if off > 0 {
         bail!(
@@ -37,9 +34,9 @@ pub(crate) fn run(args: &args::Verify, progress: &mut Progress) -> Result<()> {
     Ok(())
 }
 
-fn table(comparisons: &[Comparison]) {
+fn table(comparisons: &[Comparison], progress: &Progress) {
     let longest = comparisons.iter().map(|comparison| comparison.name.len()).max().unwrap_or(0);
-    terminal::result(&format!("{:longest$}  {:>14}", "tensor", "relative error"));
+    progress.result(&format!("{:longest$}  {:>14}", "tensor", "relative error"));
     for Comparison { name, difference, ok } in comparisons {
         let difference = match difference {
             Difference::Relative(error) => format!("{error:.1e}"),
@@ -47,6 +44,6 @@ fn table(comparisons: &[Comparison]) {
             Difference::Count { differing, of } => format!("{differing} of {of}"),
         };
         let verdict = if *ok { "ok" } else { "OFF" };
-        terminal::result(&format!("{name:longest$}  {difference:>14}  {verdict}"));
+        progress.result(&format!("{name:longest$}  {difference:>14}  {verdict}"));
     }
 }

@@ -77,6 +77,9 @@ pub enum Error {
         /// What to try.
         mend: &'static str,
     },
+    /// The one who watched the progress wanted no more of it.
+    #[error("stopped")]
+    Stopped,
     /// An inversion that does not fit the settings or the model that are to use it.
     #[error("this inversion does not fit: {0}")]
     Inversion(String),

@@ -1,5 +1,8 @@
 //! Noise latents and a prompt -> the latents of a new video, guided by motion masks.
 
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::error::Error;
@@ -13,7 +16,7 @@ use crate::schedule::Step;
 use crate::settings::Settings;
 
 /// One guided update: the loss before it, and how steep it was.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GuidedUpdate {
     /// Sampling step, counted from 1.
     pub step: usize,
@@ -46,7 +49,27 @@ pub enum GenerationEvent<'a> {
         steps: usize,
         /// The net's timestep.
         timestep: i64,
+        /// Latents after the step.
+        latents: &'a Latents,
     },
+}
+
+/// How far a generation is: where it begins, or goes on.
+#[derive(Debug)]
+pub struct Generating {
+    /// Sampling steps that are done.
+    pub done: usize,
+    /// Latents after those.
+    pub latents: Latents,
+    /// The guided updates of those.
+    pub updates: Vec<GuidedUpdate>,
+}
+
+impl Generating {
+    /// Before the first step, from noise latents.
+    pub fn new(start: Latents) -> Self {
+        Self { done: 0, latents: start, updates: Vec::new() }
+    }
 }
 
 /// The latents of the new video and how they came about.
@@ -63,39 +86,43 @@ pub struct Generation {
 ///
 /// # Errors
 /// [`Error::Inversion`] when the masks are of other timesteps, subjects or frames; [`Error::NotFinite`] names the step
-/// at which the latents stopped being numbers; [`Error::Settings`] a setting that is out of range.
+/// at which the latents stopped being numbers; [`Error::Settings`] a setting that is out of range; [`Error::Stopped`]
+/// when `progress` breaks off, after an update or after a step.
 pub fn generate(
     model: &dyn VideoModel,
-    start: &Latents,
+    from: Generating,
     masks: Option<&MotionMasks>,
     target: &EncodedPrompt,
     negative: &EncodedPrompt,
     settings: &Settings,
-    progress: &mut dyn FnMut(&GenerationEvent),
+    progress: &mut dyn FnMut(&GenerationEvent) -> ControlFlow<()>,
 ) -> Result<Generation, Error> {
     let schedule = model.schedule();
     settings.validate(schedule.max_steps())?;
-    let mut latents = start.tensor().shallow_clone();
-    let mut updates = Vec::new();
-    for (index, step) in schedule.descending(settings.steps).into_iter().enumerate() {
+    let Generating { done, mut latents, mut updates } = from;
+    let mut report = |event: &GenerationEvent| match progress(event) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Stopped),
+    };
+    for (index, step) in schedule.descending(settings.steps).into_iter().enumerate().skip(done) {
         if let Some(masks) = masks.filter(|_| settings.is_guided() && index < settings.guided_steps) {
-            let masks = masks_at(masks, step.timestep, target, start)?;
+            let masks = masks_at(masks, step.timestep, target, latents.frames())?;
             for update in 1..=settings.updates_per_step {
                 let position = (index, update);
                 let (moved, record) =
-                    guided_update(model, &latents, masks, target, settings, step, position)?;
-                latents = moved;
-                progress(&GenerationEvent::Updated(&record));
+                    guided_update(model, latents.tensor(), masks, target, settings, step, position)?;
+                latents = Latents::new(moved);
+                report(&GenerationEvent::Updated(&record))?;
                 updates.push(record);
             }
         }
-        latents = sampling_step(model, &latents, target, negative, settings, step);
-        let event =
-            GenerationEvent::Denoised { step: index + 1, steps: settings.steps, timestep: step.timestep };
-        finite(&latents, "sampling", index, settings, step)?;
-        progress(&event);
+        let denoised = sampling_step(model, latents.tensor(), target, negative, settings, step);
+        finite(&denoised, "sampling", index, settings, step)?;
+        latents = Latents::new(denoised);
+        let (steps, timestep) = (settings.steps, step.timestep);
+        report(&GenerationEvent::Denoised { step: index + 1, steps, timestep, latents: &latents })?;
     }
-    Ok(Generation { latents: Latents::new(latents), updates })
+    Ok(Generation { latents, updates })
 }
 
 /// The masks taken at a timestep, after a check that they belong to this run.
@@ -103,7 +130,7 @@ fn masks_at<'a>(
     masks: &'a MotionMasks,
     timestep: i64,
     target: &EncodedPrompt,
-    start: &Latents,
+    frames: i64,
 ) -> Result<&'a [LayerMasks], Error> {
     let Some(masks) = masks.at.get(&timestep) else {
         let found: Vec<i64> = masks.at.keys().copied().collect();
@@ -115,7 +142,6 @@ fn masks_at<'a>(
     if masks.len() != target.subjects.len() {
         return Err(Error::SubjectCount { source_count: masks.len(), target_count: target.subjects.len() });
     }
-    let frames = start.frames();
     match masks.iter().flat_map(|layers| layers.values()).find(|mask| mask.size()[0] != frames) {
         Some(mask) => Err(Error::Inversion(format!(
             "its masks have {} frames and the new video {frames}",

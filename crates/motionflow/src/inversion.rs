@@ -1,26 +1,49 @@
-//! Source video -> noise latents and motion masks.
+//! Source video -> noise latents and the attention maps of its subjects.
 
-use std::collections::BTreeMap;
-
-use tch::Tensor;
+use std::ops::ControlFlow;
 
 use crate::error::Error;
 use crate::latents::{Latents, is_finite};
-use crate::masks::{LayerMasks, MotionMasks, motion_mask, subject_map};
+use crate::masks::{LayerMaps, LayerMasks, MotionMasks, SubjectMaps, layer_masks, subject_map};
 use crate::model::{EncodedPrompt, VideoModel};
 use crate::observer::MapKeeper;
 use crate::settings::Settings;
 
-/// What an inversion leaves: the latents as noise, and where the subjects were at every timestep.
+/// What an inversion leaves: the latents as noise, and where the model saw the subjects at every timestep.
 #[derive(Debug)]
 pub struct Inversion {
     /// Latents at the highest noise level.
     pub latents: Latents,
-    /// A mask for every timestep, subject, guidance layer and frame.
-    pub masks: MotionMasks,
+    /// A map for every timestep, subject, guidance layer and frame.
+    pub maps: SubjectMaps,
 }
 
-/// One step of an inversion, as it is reported.
+impl Inversion {
+    /// The motion masks at threshold τ.
+    pub fn masks(&self, tau: f64) -> MotionMasks {
+        self.maps.masks(tau)
+    }
+}
+
+/// How far an inversion is: where it begins, or goes on.
+#[derive(Debug)]
+pub struct Inverting {
+    /// Steps that are done.
+    pub done: usize,
+    /// Latents after those.
+    pub latents: Latents,
+    /// The maps of those.
+    pub maps: SubjectMaps,
+}
+
+impl Inverting {
+    /// Before the first step, from clean latents.
+    pub fn new(clean: Latents) -> Self {
+        Self { done: 0, latents: clean, maps: SubjectMaps::default() }
+    }
+}
+
+/// One step of an inversion that is done, as it is reported.
 #[derive(Debug)]
 pub struct InversionStep<'a> {
     /// Counted from 1.
@@ -29,40 +52,41 @@ pub struct InversionStep<'a> {
     pub steps: usize,
     /// The net's timestep.
     pub timestep: i64,
-    /// One entry a subject: layer name -> the subject's attention map, [frames, places].
-    pub maps: &'a [BTreeMap<String, Tensor>],
+    /// Latents after the step.
+    pub latents: &'a Latents,
+    /// One entry a subject: its attention maps.
+    pub maps: &'a [LayerMaps],
     /// The masks made of them.
     pub masks: &'a [LayerMasks],
 }
 
 /// DDIM inversion under the source prompt, without classifier-free guidance. At every timestep each subject's
-/// cross-attention in the guidance layers is turned into a mask.
+/// cross-attention in the guidance layers is kept.
 ///
 /// # Errors
 /// [`Error::NotFinite`] names the step at which the latents stopped being numbers; [`Error::Settings`] a setting that
-/// is out of range.
+/// is out of range; [`Error::Stopped`] when `progress` breaks off after a step.
 pub fn invert(
     model: &dyn VideoModel,
-    clean: &Latents,
+    from: Inverting,
     source: &EncodedPrompt,
     settings: &Settings,
-    progress: &mut dyn FnMut(&InversionStep),
+    progress: &mut dyn FnMut(&InversionStep) -> ControlFlow<()>,
 ) -> Result<Inversion, Error> {
     let schedule = model.schedule();
     settings.validate(schedule.max_steps())?;
     let _no_gradients = tch::no_grad_guard();
-    let mut latents = clean.tensor().shallow_clone();
-    let mut masks = MotionMasks::default();
-    for (index, step) in schedule.ascending(settings.steps).into_iter().enumerate() {
+    let Inverting { done, mut latents, mut maps } = from;
+    let kind = latents.tensor().kind();
+    for (index, step) in schedule.ascending(settings.steps).into_iter().enumerate().skip(done) {
         let mut observer = MapKeeper::new(&model.guidance_layers().cross);
         let prediction =
-            model.predict_noise(&latents, step.timestep, &source.features, &mut observer).continue_value();
-        let Some(prediction) = prediction else { break };
-        let maps: Vec<BTreeMap<String, Tensor>> =
+            model.predict_noise(latents.tensor(), step.timestep, &source.features, &mut observer);
+        let Some(prediction) = prediction.continue_value() else { break };
+        let step_maps: Vec<LayerMaps> =
             source.subjects.iter().map(|tokens| subject_maps(&observer, tokens)).collect();
-        let step_masks: Vec<LayerMasks> = maps.iter().map(|maps| layer_masks(maps, settings.tau)).collect();
-        latents = schedule.add_noise_step(&latents, &prediction, step).to_kind(clean.tensor().kind());
-        if !is_finite(&latents) {
+        latents = Latents::new(schedule.add_noise_step(latents.tensor(), &prediction, step).to_kind(kind));
+        if !is_finite(latents.tensor()) {
             return Err(Error::NotFinite {
                 stage: "inversion",
                 step: index + 1,
@@ -71,22 +95,23 @@ pub fn invert(
                 mend: "the checkpoint or the source frames are broken",
             });
         }
-        progress(&InversionStep {
+        let masks: Vec<LayerMasks> = step_maps.iter().map(|maps| layer_masks(maps, settings.tau)).collect();
+        let after = progress(&InversionStep {
             step: index + 1,
             steps: settings.steps,
             timestep: step.timestep,
-            maps: &maps,
-            masks: &step_masks,
+            latents: &latents,
+            maps: &step_maps,
+            masks: &masks,
         });
-        masks.at.insert(step.timestep, step_masks);
+        maps.at.insert(step.timestep, step_maps);
+        if after.is_break() {
+            return Err(Error::Stopped);
+        }
     }
-    Ok(Inversion { latents: Latents::new(latents), masks })
+    Ok(Inversion { latents, maps })
 }
 
-fn subject_maps(observer: &MapKeeper, tokens: &[i64]) -> BTreeMap<String, Tensor> {
+fn subject_maps(observer: &MapKeeper, tokens: &[i64]) -> LayerMaps {
     observer.maps.iter().map(|(layer, map)| (layer.clone(), subject_map(map, tokens))).collect()
-}
-
-fn layer_masks(maps: &BTreeMap<String, Tensor>, tau: f64) -> LayerMasks {
-    maps.iter().map(|(layer, map)| (layer.clone(), motion_mask(map, tau))).collect()
 }

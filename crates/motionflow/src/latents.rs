@@ -17,6 +17,12 @@ impl Latents {
         &self.0
     }
 
+    /// The same latents once more; the memory is shared.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self(self.0.shallow_clone())
+    }
+
     /// Number of frames.
     pub fn frames(&self) -> i64 {
         self.0.size()[2]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::masks::{LayerMasks, subject_map, union};
@@ -21,7 +22,7 @@ pub struct LossWeights {
 }
 
 /// The losses of one guided update. A part that no map was taken for is absent.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct LossParts {
     /// Subject's attention that lies outside the mask.
     pub cross: Option<f64>,

@@ -26,8 +26,33 @@ pub fn union<'a>(masks: impl IntoIterator<Item = &'a Tensor>) -> Option<Tensor> 
     })
 }
 
+/// The attention maps of one subject at one timestep: layer name -> [frames, places].
+pub type LayerMaps = BTreeMap<String, Tensor>;
+
 /// The masks of one subject at one timestep: layer name -> [frames, places].
 pub type LayerMasks = BTreeMap<String, Tensor>;
+
+/// The attention maps of every subject at every timestep of an inversion.
+#[derive(Debug, Default)]
+pub struct SubjectMaps {
+    /// Timestep -> one entry a subject, in the prompt's order.
+    pub at: BTreeMap<i64, Vec<LayerMaps>>,
+}
+
+impl SubjectMaps {
+    /// The masks at threshold τ.
+    pub fn masks(&self, tau: f64) -> MotionMasks {
+        let at = self.at.iter().map(|(timestep, subjects)| {
+            (*timestep, subjects.iter().map(|maps| layer_masks(maps, tau)).collect())
+        });
+        MotionMasks { at: at.collect() }
+    }
+}
+
+/// One subject's masks at threshold τ.
+pub fn layer_masks(maps: &LayerMaps, tau: f64) -> LayerMasks {
+    maps.iter().map(|(layer, map)| (layer.clone(), motion_mask(map, tau))).collect()
+}
 
 /// The masks of every subject at every timestep of an inversion.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@
 //! `expected.safetensors`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -12,10 +13,11 @@ use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Weights};
 use crate::error::Error;
-use crate::generation::generate;
-use crate::inversion::{Inversion, invert};
+use crate::generation::{Generating, GenerationEvent, generate};
+use crate::inversion::{Inverting, invert};
 use crate::latents::Latents;
 use crate::losses::guidance_loss;
+use crate::masks::MotionMasks;
 use crate::model::{EncodedPrompt, GuidanceLayer, VideoModel};
 use crate::nets::attention::NoObserver;
 use crate::observer::MapKeeper;
@@ -154,17 +156,19 @@ fn recompute(
 
     nets(model, inputs, &target, &mut ours)?;
     let plain_attention = PlainAttention::new(model);
-    let clean = Latents::new(inputs.tensor("z0")?);
-    let inversion = invert(&plain_attention, &clean, &source, &settings, &mut |_| ())?;
-    first_update(&plain_attention, &inversion, &target, &settings, &mut ours);
-    for (timestep, subjects) in &inversion.masks.at {
+    let clean = Inverting::new(Latents::new(inputs.tensor("z0")?));
+    let inversion = invert(&plain_attention, clean, &source, &settings, &mut |_| ControlFlow::Continue(()))?;
+    let masks = inversion.masks(settings.tau);
+    first_update(&plain_attention, &inversion.latents, &masks, &target, &settings, &mut ours);
+    for (timestep, subjects) in &masks.at {
         for (layer, mask) in subjects.iter().flatten() {
             ours.insert(format!("mask/{timestep}/{layer}"), mask.to_kind(Kind::Uint8));
         }
     }
     let sample = |settings: &Settings| {
-        let masks = Some(&inversion.masks);
-        generate(&plain_attention, &inversion.latents, masks, &target, &negative, settings, &mut |_| ())
+        let from = Generating::new(inversion.latents.share());
+        let go_on = &mut |_: &GenerationEvent| ControlFlow::Continue(());
+        generate(&plain_attention, from, Some(&masks), &target, &negative, settings, go_on)
     };
     let plain = sample(&Settings { updates: false, ..settings.clone() })?;
     let guided = sample(&settings)?;
@@ -211,16 +215,17 @@ fn nets(
 /// The losses and the gradient of the first guided update, all three losses taken whatever their weights.
 fn first_update(
     model: &dyn VideoModel,
-    inversion: &Inversion,
+    start: &Latents,
+    masks: &MotionMasks,
     target: &EncodedPrompt,
     settings: &Settings,
     ours: &mut BTreeMap<String, Tensor>,
 ) {
-    let Some((timestep, masks)) = inversion.masks.at.last_key_value() else { return };
+    let Some((timestep, masks)) = masks.at.last_key_value() else { return };
     let layers = model.guidance_layers();
     let all = layers.cross.iter().chain(&layers.spatial).chain(&layers.temporal);
     let mut observer = MapKeeper::stopping(all);
-    let z = inversion.latents.tensor().detach().set_requires_grad(true);
+    let z = start.tensor().detach().set_requires_grad(true);
     let _ = model.predict_noise(&z, *timestep, &target.features, &mut observer);
     let (loss, parts) =
         guidance_loss(&observer.maps, masks, layers, &target.subjects, settings.loss_weights());

@@ -27,7 +27,6 @@ use self::trouble::Trouble;
 use crate::failure::Misuse;
 use crate::progress::Progress;
 use crate::recommended;
-use crate::terminal;
 
 /// The revision that is taken when none is said.
 pub(crate) const REVISION: &str = "main";
@@ -119,8 +118,8 @@ impl Hub {
         let missing: Vec<&RemoteFile> = files.iter().filter(|file| !place.has(file)).collect();
         let total: u64 = missing.iter().map(|file| place.left(file)).sum();
         self.check_space(id, total)?;
-        if !missing.is_empty() && !progress.is_quiet() {
-            terminal::note(&format!(
+        if !missing.is_empty() {
+            progress.note(&format!(
                 "fetching {id} ({revision}, commit {}): {} files, {} into {}",
                 listing.commit,
                 missing.len(),

@@ -130,7 +130,9 @@ fn flags_that_do_not_exist_or_contradict_each_other() {
     refused(&["--cfgscale", "3"], 2, &["--cfgscale", "--cfg-scale"]);
     refused(&["--step-size", "1", "--step-norm", "1"], 2, &["--step-size", "--step-norm"]);
     refused(&["--fit", "squeeze"], 2, &["squeeze", "crop, pad, stretch"]);
-    motionflow(&["transfer", "--prompt", "a [panda]"]).fails(2, &["--source", "--source-prompt"]);
+    motionflow(&["transfer", "--prompt", "a [panda]"]).fails(2, &["no source", "--source"]);
+    motionflow(&["transfer", "--prompt", "a [panda]", "--source", &car()]).fails(2, &["--source-prompt"]);
+    motionflow(&["transfer", "--source", &car()]).fails(2, &["--prompt"]);
     motionflow(&["transform"]).fails(2, &["transform", "transfer"]);
 }
 

@@ -82,6 +82,17 @@ pub(crate) fn text(path: &Path) -> String {
 pub(crate) const SMALL: [&str; 10] =
     ["--width", "24", "--height", "16", "--frames", "3", "--steps", "3", "--threads", "1"];
 
+/// Asserts that two run folders have the same results, byte for byte.
+#[track_caller]
+pub(crate) fn same_results(one: &Path, other: &Path) {
+    for name in
+        ["result.mp4", "result.gif", "compare.mp4", "masks.mp4", "contact-sheet.png", "loss.svg", "run.toml"]
+    {
+        let [one, other] = [one, other].map(|folder| fs::read(folder.join(name)).unwrap());
+        assert!(one == other, "{name} differs");
+    }
+}
+
 /// A place for a test's files, with short ways to name what is in it.
 pub(crate) struct Place(tempfile::TempDir);
 

@@ -219,6 +219,24 @@ fn a_revision_is_taken_and_recorded() {
 }
 
 #[test]
+fn a_run_is_done_again_with_the_commit_of_its_record() {
+    let (hub, place) = (Hub::serving(ID), Place::new());
+    let mut command = hub.program(&place, &["generate", "-p", "a panda", "-o", &place.text("out")]);
+    run(command.args(["--model", ID, "--revision", "v1"]).args(SMALL)).ok();
+    hub.requests();
+    let (record, again) = (place.text("out/run.toml"), place.text("again"));
+    let mut command = hub.program(&place, &["generate", "--config", &record, "-o", &again]);
+    run(&mut command).ok();
+    assert!(hub.requests().is_empty());
+    let runs = ["out/run.toml", "again/run.toml"].map(|run| read_toml(&place.path(run)));
+    assert_eq!(runs[0]["model"], runs[1]["model"]);
+
+    let mut command = hub.program(&place, &["generate", "--config", &record, "-o", &place.text("main")]);
+    run(command.args(["--revision", "main"])).ok();
+    assert_eq!(read_toml(&place.path("main/run.toml"))["model"]["revision"].as_str(), Some(MAIN));
+}
+
+#[test]
 fn without_a_network() {
     let place = Place::new();
     generate(&mut program_with_hub(NOWHERE, &place), &place, ID)

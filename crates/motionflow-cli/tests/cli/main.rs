@@ -7,6 +7,8 @@ mod commands;
 mod common;
 mod hub;
 mod hub_server;
+mod resume;
+mod settings_file;
 mod sources;
 mod terminal;
 mod transfer;

@@ -113,7 +113,7 @@ fn an_inversion_can_be_reused() {
     crate::common::run(invert.args(crate::common::SMALL).args(["--model", &model])).ok();
     assert_eq!(
         place.names("inv"),
-        ["contact-sheet.png", "inversion.safetensors", "inversion.toml", "masks.mp4", "run.json"]
+        ["contact-sheet.png", "inversion.safetensors", "inversion.toml", "masks.mp4", "run.json", "run.toml"]
     );
 
     let reuse = |flags: &[&str]| {
@@ -139,7 +139,7 @@ fn an_inversion_can_be_reused() {
     assert_eq!(record["source"]["inversion"].as_str(), Some(folder.as_str()));
 
     // What is baked into the inversion cannot be asked for anew.
-    reuse(&["--model", &model, "--force", "--tau", "0.3"]).fails(2, &["--tau", "--inversion"]);
+    reuse(&["--model", &model, "--force", "--steps", "4"]).fails(2, &["--steps", "--inversion"]);
     let other = place.copied_model();
     fs::write(
         other.join("vae/config.json"),
@@ -177,7 +177,7 @@ fn a_checkpoint_recommends_and_flags_decide() {
 
     fs::write(model.join("motionflow.toml"), "[settings]\nstep = 4").unwrap();
     crate::common::run(command.arg("--force"))
-        .fails(1, &["motionflow.toml", "unknown field `step`", "steps"]);
+        .fails(2, &["motionflow.toml, line 2", "\"step\" is not known in [settings]", "\"steps\""]);
 }
 
 #[test]

@@ -1,0 +1,103 @@
+//! From flags to what a run shall do: the settings file is read, or the stopped run is opened.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Error, Result};
+use motionflow::error::Error as Method;
+
+use crate::args;
+use crate::failure::{Misuse, Stopped};
+use crate::request::{Program, Request};
+use crate::run_folder::{self, RunFolder};
+use crate::session::Session;
+use crate::unfinished::Unfinished;
+
+/// Where a run goes that is not told where.
+const DEFAULT_FOLDER: &str = "out";
+
+/// A run to be made, or to be gone on with, and the folder that it may use.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) request: Request,
+    pub(crate) folder: RunFolder,
+}
+
+impl Asked {
+    /// What the flags of `command` ask for. `None` when it is a run that is finished already.
+    pub(crate) fn of(
+        command: &'static str,
+        flags: Request,
+        recall: &args::Recall,
+        session: &mut Session,
+    ) -> Result<Option<Self>> {
+        if let Some(folder) = &recall.resume {
+            if !flags.is_empty()? || session.flags().threads.is_some() {
+                let message =
+                    "--resume goes on with what the run was asked for; leave out the other settings";
+                return Err(Misuse(message.to_owned()).into());
+            }
+            return Self::resumed(command, folder, session);
+        }
+        let mut request =
+            Request { program: Program { cache: flags.program.cache, ..session.flags().clone() }, ..flags };
+        if let Some(path) = &recall.config {
+            request = request.over(Request::read(path)?)?;
+        }
+        session.behave(&request.program)?;
+        let folder = request.output.folder.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FOLDER));
+        let folder = RunFolder::claim(&folder, request.output.force.unwrap_or(false))?;
+        Ok(Some(Self { request, folder }))
+    }
+
+    /// The stopped run in a folder. `None` when the folder holds a finished run.
+    pub(crate) fn resumed(command: &str, path: &Path, session: &mut Session) -> Result<Option<Self>> {
+        if !Unfinished::is_recorded_in(path) && run_folder::holds_a_run(path) {
+            Unfinished::remove_from(path);
+            session.progress.note(&format!("{}: this run is finished already", path.display()));
+            return Ok(None);
+        }
+        let folder = RunFolder::resume(path)?;
+        let mut request = Request::read(&folder.record_path())?;
+        let began = request.program.command.as_deref().unwrap_or(command);
+        if began != command {
+            let path = path.display();
+            let message = format!(
+                "--resume {path}: this run is of another command; go on with `motionflow {began} --resume {path}`"
+            );
+            return Err(Misuse(message).into());
+        }
+        if request.program.version.as_deref() != Some(env!("CARGO_PKG_VERSION")) {
+            session.progress.warn(
+                "the run was begun by another version of the program: its end may not be what an unbroken run gives",
+            );
+        }
+        let Program { quiet, json, .. } = session.flags().clone();
+        request.program = Program { quiet, json, ..request.program };
+        session.behave(&request.program)?;
+        Ok(Some(Self { request, folder }))
+    }
+}
+
+/// What becomes of an error in a run: its state is kept if that can help, and the user is told how to go on.
+pub(crate) fn ended(command: &str, path: &Path, error: Error, session: &mut Session) -> Error {
+    let go_on = format!("motionflow {command} --resume {}", path.display());
+    let can_go_on = Unfinished::is_in(path);
+    match error.downcast_ref::<Method>() {
+        Some(Method::Stopped) if can_go_on => Stopped(format!("stopped; go on with\n  {go_on}")).into(),
+        Some(Method::Stopped) => {
+            Stopped("stopped before the first step was done; nothing is kept".to_owned()).into()
+        }
+        Some(Method::NotFinite { .. }) => {
+            Unfinished::remove_from(path);
+            error
+        }
+        _ => {
+            if can_go_on {
+                session
+                    .progress
+                    .note(&format!("what is done is kept; when the cause is mended, go on with\n  {go_on}"));
+            }
+            error
+        }
+    }
+}

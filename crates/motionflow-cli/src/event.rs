@@ -1,0 +1,50 @@
+//! What `--json` prints: one event a line on standard output. docs/machines.md is their documentation.
+
+use serde::Serialize;
+
+use crate::record::StepRecord;
+use crate::terminal;
+
+/// The version of the format: it changes when a field is renamed, removed or means something else, not when one is added.
+pub(crate) const FORMAT: u32 = 1;
+
+/// Something that happened.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Event<'a> {
+    /// The first event.
+    Started { format: u32, command: &'a str, version: &'a str },
+    /// A part of the run begins; `steps` is 1 where there is nothing to count.
+    Stage { stage: &'a str, steps: usize },
+    /// How far the part is.
+    Progress { stage: &'a str, done: usize, of: usize, detail: &'a str },
+    /// A step of the method, with its figures.
+    Step { step: &'a StepRecord },
+    /// A part of the run is done.
+    StageDone { stage: &'a str, seconds: f64 },
+    /// Something that is good to know.
+    Note { message: &'a str },
+    /// Something that is probably wrong.
+    Warning { message: &'a str },
+    /// A run is finished, and these are its files.
+    Finished { folder: &'a str, files: Vec<MadeFile<'a>>, seconds: f64, peak_memory_bytes: Option<u64> },
+    /// The program was asked to stop, and the run can go on later.
+    Stopped { message: &'a str },
+    /// The program ends, or a job of a batch does.
+    Error { message: &'a str, exit_code: u8 },
+}
+
+/// A file of a finished run.
+#[derive(Debug, Serialize)]
+pub(crate) struct MadeFile<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) shows: &'a str,
+}
+
+/// Prints an event.
+pub(crate) fn tell(event: &Event) {
+    // Nothing in an event can fail to become JSON.
+    if let Ok(line) = serde_json::to_string(event) {
+        terminal::result(&line);
+    }
+}

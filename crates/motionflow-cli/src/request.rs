@@ -1,0 +1,291 @@
+//! What a run is asked for: by flags, by a settings file, or by the record of an earlier run.
+//!
+//! `run.toml` is such a file: it has these keys, all of them filled in.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::args;
+use crate::failure::Misuse;
+use crate::terminal;
+use crate::toml_file;
+
+/// Settings of `motionflow`. Every key may be left out; flags go before the file, the file before what the checkpoint
+/// recommends. Paths are relative to the file's folder.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct Request {
+    /// What the videos show.
+    pub(crate) prompts: Prompts,
+    /// The video whose motion is taken.
+    pub(crate) source: Source,
+    /// The new video's size.
+    pub(crate) video: args::Video,
+    /// The checkpoint.
+    pub(crate) model: Model,
+    /// The method's settings.
+    pub(crate) settings: Settings,
+    /// Where the files go.
+    pub(crate) output: Output,
+    /// How the program behaves, and which it was.
+    pub(crate) program: Program,
+}
+
+/// `[prompts]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct Prompts {
+    /// What the source shows, its subject in brackets: "a [car] on a road"
+    pub(crate) source_prompt: Option<String>,
+    #[serde(flatten)]
+    pub(crate) new: args::Prompts,
+}
+
+/// `[source]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct Source {
+    /// Video whose motion is taken: anything ffmpeg reads, or a folder of images in natural order
+    pub(crate) path: Option<PathBuf>,
+    /// Folder that `motionflow invert` made, instead of a source and its prompt
+    pub(crate) inversion: Option<PathBuf>,
+    #[serde(flatten)]
+    pub(crate) cut: args::Cut,
+    /// Recorded: SHA-256 of the file
+    pub(crate) sha256: Option<String>,
+    /// Recorded: SHA-256 of the pixels that were used
+    pub(crate) frames_sha256: Option<String>,
+    /// Recorded: frames per second of the frames that were used
+    pub(crate) fps: Option<f64>,
+}
+
+/// `[model]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct Model {
+    #[serde(flatten)]
+    pub(crate) chosen: args::Model,
+    /// Recorded: where it was found
+    pub(crate) path: Option<PathBuf>,
+    /// Recorded: SHA-256 over the names and contents of its files
+    pub(crate) sha256: Option<String>,
+}
+
+/// `[settings]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct Settings {
+    #[serde(flatten)]
+    pub(crate) steps: args::Steps,
+    #[serde(flatten)]
+    pub(crate) sampling: args::Sampling,
+    #[serde(flatten)]
+    pub(crate) tau: args::Tau,
+    #[serde(flatten)]
+    pub(crate) guidance: args::Guidance,
+}
+
+/// `[output]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct Output {
+    /// Folder for the results
+    pub(crate) folder: Option<PathBuf>,
+    /// Whether a run that the folder holds is replaced
+    pub(crate) force: Option<bool>,
+    /// Whether prompts, settings and version go into the mp4 and GIF files
+    pub(crate) metadata: Option<bool>,
+}
+
+/// `[program]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct Program {
+    /// Threads to compute with, 1 to 1024
+    pub(crate) threads: Option<u16>,
+    /// Whether the cache of inversions is used
+    pub(crate) cache: Option<bool>,
+    /// Whether nothing but an error is printed
+    pub(crate) quiet: Option<bool>,
+    /// Whether one JSON object a line is printed
+    pub(crate) json: Option<bool>,
+    /// Recorded: which command it was
+    pub(crate) command: Option<String>,
+    /// Recorded: the program's version
+    pub(crate) version: Option<String>,
+    /// Recorded: libtorch's version
+    pub(crate) libtorch: Option<String>,
+    /// Recorded: ffmpeg's version
+    pub(crate) ffmpeg: Option<String>,
+}
+
+impl Request {
+    /// Reads a settings file.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let mut request: Self = toml_file::read(path)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        request.paths_from(folder);
+        Ok(request)
+    }
+
+    /// Lets relative paths start at `folder`.
+    pub(crate) fn paths_from(&mut self, folder: &Path) {
+        for path in [&mut self.source.path, &mut self.source.inversion, &mut self.output.folder] {
+            *path = path.take().map(|path| folder.join(path));
+        }
+        let model = &mut self.model.chosen.model;
+        let beside = model.as_ref().map(|name| folder.join(name)).filter(|folder| folder.is_dir());
+        if let Some(beside) = beside.and_then(|folder| Some(folder.to_str()?.to_owned())) {
+            *model = Some(beside);
+        }
+    }
+
+    /// What this request says, and `file` where it says nothing.
+    pub(crate) fn over(&self, mut file: Self) -> Result<Self> {
+        file.forget_what_contradicts(self);
+        let mut table = Table::try_from(file)?;
+        merge(&mut table, self.said()?);
+        Ok(table.try_into()?)
+    }
+
+    /// Whether nothing is asked.
+    pub(crate) fn is_empty(&self) -> Result<bool> {
+        Ok(self.said()?.is_empty())
+    }
+
+    /// The keys that have a value.
+    fn said(&self) -> Result<Table> {
+        let mut table = Table::try_from(self).context("a path or a number cannot be written as TOML")?;
+        table.retain(|_, value| value.as_table().is_none_or(|table| !table.is_empty()));
+        Ok(table)
+    }
+
+    fn forget_what_contradicts(&mut self, flags: &Self) {
+        let guidance = &flags.settings.guidance;
+        if guidance.step_size.is_some() || guidance.step_norm.is_some() {
+            self.settings.guidance.step_size = None;
+            self.settings.guidance.step_norm = None;
+        }
+        if flags.settings.steps.steps.is_some() {
+            self.settings.guidance.guided_steps = None;
+        }
+        if flags.source.inversion.is_some() {
+            self.source = Source::default();
+            self.prompts.source_prompt = None;
+            self.settings.steps = args::Steps::default();
+            self.video = args::Video { fps: self.video.fps, ..args::Video::default() };
+        } else if flags.source.path.is_some() {
+            self.source.inversion = None;
+        }
+        let cut = &flags.source.cut;
+        let video = &flags.video;
+        let other_cut = cut.start.is_some() || cut.every.is_some() || cut.fit.is_some();
+        let other_size = video.width.is_some() || video.height.is_some() || video.frames.is_some();
+        if flags.source.path.is_some() || other_cut || other_size {
+            self.source.frames_sha256 = None;
+        }
+        if flags.model.chosen.model.is_some() {
+            self.model = Model::default();
+        } else if flags.model.chosen.revision.is_some() {
+            (self.model.path, self.model.sha256) = (None, None);
+        }
+    }
+}
+
+fn merge(below: &mut Table, above: Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                below.insert(key, value);
+            }
+        }
+    }
+}
+
+/// `motionflow schema`
+pub(crate) fn print_schema() -> Result<()> {
+    terminal::result(&serde_json::to_string_pretty(&toml_file::schema::<Request>())?);
+    Ok(())
+}
+
+/// What is told of something that neither flags nor file say.
+pub(crate) fn required<T: Clone>(said: Option<&T>, missing: &str) -> Result<T> {
+    said.cloned().ok_or_else(|| Misuse(missing.to_owned()).into())
+}
+
+impl args::Output {
+    fn request(&self) -> Output {
+        Output {
+            folder: self.output.clone(),
+            force: self.force.then_some(true),
+            metadata: self.no_metadata.then_some(false),
+        }
+    }
+}
+
+impl args::Generate {
+    pub(crate) fn request(&self) -> Request {
+        Request {
+            prompts: Prompts { source_prompt: None, new: self.prompts.clone() },
+            video: self.video.clone(),
+            model: Model { chosen: self.model.clone(), ..Model::default() },
+            settings: Settings {
+                steps: self.steps.clone(),
+                sampling: self.sampling.clone(),
+                ..Settings::default()
+            },
+            output: self.output.request(),
+            ..Request::default()
+        }
+    }
+}
+
+impl args::Looking {
+    pub(crate) fn request(&self) -> Request {
+        Request {
+            prompts: Prompts { source_prompt: self.source.source_prompt.clone(), ..Prompts::default() },
+            source: self.source.request(None),
+            video: self.video.clone(),
+            model: Model { chosen: self.model.clone(), ..Model::default() },
+            settings: Settings { steps: self.steps.clone(), tau: self.tau.clone(), ..Settings::default() },
+            output: self.output.request(),
+            program: Program { cache: self.cache.no_cache.then_some(false), ..Program::default() },
+        }
+    }
+}
+
+impl args::Transfer {
+    pub(crate) fn request(&self) -> Request {
+        let updates = self.guidance.no_updates.then_some(false);
+        Request {
+            prompts: Prompts { source_prompt: self.source.source_prompt.clone(), new: self.prompts.clone() },
+            source: self.source.request(self.inversion.as_deref()),
+            video: self.video.clone(),
+            model: Model { chosen: self.model.clone(), ..Model::default() },
+            settings: Settings {
+                steps: self.steps.clone(),
+                sampling: self.sampling.clone(),
+                tau: self.tau.clone(),
+                guidance: args::Guidance { updates, ..self.guidance.clone() },
+            },
+            output: self.output.request(),
+            program: Program { cache: self.cache.no_cache.then_some(false), ..Program::default() },
+        }
+    }
+}
+
+impl args::Source {
+    fn request(&self, inversion: Option<&Path>) -> Source {
+        Source {
+            path: self.source.clone(),
+            inversion: inversion.map(Path::to_owned),
+            cut: self.cut.clone(),
+            ..Source::default()
+        }
+    }
+}

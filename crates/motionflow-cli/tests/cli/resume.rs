@@ -1,0 +1,131 @@
+//! Runs that are stopped or killed, and go on.
+
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::common::{Place, car, program, run, same_results, text, tiny_model};
+
+const KILLS: usize = 20;
+const RESULTS: [&str; 8] = [
+    "compare.mp4",
+    "contact-sheet.png",
+    "loss.svg",
+    "masks.mp4",
+    "result.gif",
+    "result.mp4",
+    "run.json",
+    "run.toml",
+];
+
+fn transfer(place: &Place, output: &str, steps: &str) -> Command {
+    let mut command = program();
+    command.args(["transfer", "--source", &car(), "--source-prompt", "a [car] on a road"]);
+    command.args(["--prompt", "a [panda] in the snow", "--output", &place.text(output)]);
+    command.args(["--model", &tiny_model(), "-W", "24", "-H", "16", "--frames", "3", "--threads", "1"]);
+    command.args([
+        "--steps",
+        steps,
+        "--guided-steps",
+        "3",
+        "--init",
+        "noise",
+        "--step-norm",
+        "0.03",
+        "--no-cache",
+    ]);
+    command
+}
+
+fn resume(folder: &Path) -> Command {
+    let mut command = program();
+    command.args(["transfer", "--resume", &text(folder)]);
+    command
+}
+
+fn start(command: &mut Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bytes() {
+    let place = Place::new();
+    let began = Instant::now();
+    run(&mut transfer(&place, "unbroken", "6")).ok();
+    let whole = began.elapsed();
+    let random = || RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
+    let (mut kills, mut after_a_step) = (0, 0);
+    let folder = place.path("killed");
+    while kills < KILLS {
+        let mut running = start(&mut transfer(&place, "killed", "6"));
+        loop {
+            // Later runs have less left to do, so that all parts of a run are hit.
+            std::thread::sleep(Duration::from_secs_f64(random() * whole.as_secs_f64()));
+            if running.try_wait().unwrap().is_some() {
+                break;
+            }
+            running.kill().unwrap();
+            running.wait().unwrap();
+            kills += 1;
+            let unfinished = folder.join(".unfinished");
+            after_a_step += usize::from(unfinished.join("inversion-0001.safetensors").exists());
+            let recorded = unfinished.join("run.toml").exists() || folder.join("run.toml").exists();
+            running = start(&mut if recorded { resume(&folder) } else { transfer(&place, "killed", "6") });
+        }
+        run(&mut resume(&folder)).ok();
+        assert_eq!(place.names("killed"), RESULTS);
+        same_results(&place.path("unbroken"), &folder);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    assert!(after_a_step > 0, "no run was killed after its first step");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_between_steps_and_says_how_to_go_on() {
+    let place = Place::new();
+    run(&mut transfer(&place, "unbroken", "40")).ok();
+    let folder = place.path("stopped");
+    let mut stops = 0;
+    let mut command = transfer(&place, "stopped", "40");
+    // Once in the inversion, once in the sampling.
+    for kept in ["inversion-0002.safetensors", "sampling-0002.safetensors"] {
+        let running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let kept = folder.join(".unfinished").join(kept);
+        let patience = Instant::now();
+        while !kept.exists() {
+            assert!(patience.elapsed() < Duration::from_secs(120), "{} never appears", kept.display());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let sent = Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let output = running.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        let how = format!("motionflow transfer --resume {}", folder.display());
+        assert!(said.contains("stopping after this step") && said.contains(&how), "{said}");
+        assert!(!said.contains("error"), "{said}");
+        assert_eq!(place.names("stopped"), [".unfinished"]);
+        stops += 1;
+        command = resume(&folder);
+    }
+    assert_eq!(stops, 2);
+    // Another run is not put over it, and its folder is not shared.
+    run(&mut transfer(&place, "stopped", "40")).fails(2, &["unfinished run", "--resume", "--force"]);
+    let outcome = run(&mut command).ok();
+    assert!(outcome.stderr.contains("generate: goes on after step"), "{}", outcome.stderr);
+    same_results(&place.path("unbroken"), &folder);
+    assert_eq!(place.names("stopped"), RESULTS);
+    let again = run(&mut resume(&folder)).ok();
+    assert!(again.stderr.contains("finished already"), "{}", again.stderr);
+}
+
+#[test]
+fn only_what_was_begun_goes_on() {
+    let place = Place::new();
+    run(&mut resume(&place.path("nothing"))).fails(2, &["holds no unfinished run"]);
+    run(resume(&place.path("nothing")).args(["--tau", "0.3"])).fails(2, &["--resume", "leave out the other"]);
+    assert!(place.names(".").is_empty());
+}
