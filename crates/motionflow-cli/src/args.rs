@@ -4,9 +4,10 @@
 //! is not said is `None`, and filled in by [`crate::resolve`].
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use motionflow::settings::Init;
 use motionflow_media::Fit;
 use schemars::JsonSchema;
@@ -56,6 +57,38 @@ const MODELS_EXAMPLE: &str = "\
 Example:
   motionflow models
   motionflow models fetch cerspense/zeroscope_v2_576w";
+
+const BATCH_EXAMPLE: &str = "\
+Example jobs.toml:
+  [defaults.source]
+  path = \"car.mp4\"
+  [defaults.prompts]
+  source_prompt = \"a [car] on a road\"
+
+  [[job]]
+  name = \"panda\"
+  prompts.prompt = \"a [panda] in the snow\"
+
+  [[job]]
+  name = \"boat\"
+  prompts.prompt = \"a [boat] over the sea\"
+  settings.seed = 7
+Then:
+  motionflow batch jobs.toml -o out/batch";
+
+const CACHE_HELP: &str = "\
+The folder is $MOTIONFLOW_CACHE, else motionflow/inversions in your cache folder.
+It holds no more than $MOTIONFLOW_CACHE_LIMIT: 10GiB (the default), 500MB, 0 to keep nothing.";
+
+const COMPLETIONS_EXAMPLE: &str = "\
+Example, for bash:
+  mkdir -p ~/.local/share/bash-completion/completions
+  motionflow completions bash > ~/.local/share/bash-completion/completions/motionflow";
+
+const MAN_EXAMPLE: &str = "\
+Example:
+  motionflow man ~/.local/share/man/man1
+  man motionflow-transfer";
 
 /// Move the motion of one video into another, without training.
 ///
@@ -113,8 +146,18 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// List the checkpoints that are known and those that are here, or fetch one
     Models(Models),
+    /// Make many transfers from one file of jobs
+    Batch(Batch),
     /// Recompute a parity case and print each tensor's relative error
     Verify(Verify),
+    /// Show or remove the inversions that are kept for later runs
+    Cache(CacheCommand),
+    /// Look whether all that a run needs is there, and say what to do where it is not
+    Doctor,
+    /// Print a script that completes commands and flags in a shell
+    Completions(Completions),
+    /// Print the manual page, or write one for every command
+    Man(Man),
     /// Print the JSON schema of settings files, for editors
     Schema,
 }
@@ -128,7 +171,12 @@ impl Command {
             Self::Invert(_) => "invert",
             Self::Inspect(_) => "inspect",
             Self::Models(_) => "models",
+            Self::Batch(_) => "batch",
             Self::Verify(_) => "verify",
+            Self::Cache(_) => "cache",
+            Self::Doctor => "doctor",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
             Self::Schema => "schema",
         }
     }
@@ -249,15 +297,112 @@ pub(crate) enum ModelsAction {
     },
 }
 
+/// `batch`
+#[derive(Debug, Args)]
+#[command(after_help = BATCH_EXAMPLE)]
+pub(crate) struct Batch {
+    /// File with [defaults] and a [[job]] for every transfer (docs/batch.md)
+    #[arg(value_name = "JOBS")]
+    pub(crate) jobs: PathBuf,
+    /// Folder for the jobs' folders
+    #[arg(long, short, value_name = "DIR", default_value = "out")]
+    pub(crate) output: PathBuf,
+    /// Do the jobs of one part alone: of N parts the I-th, counted from 1
+    #[arg(long, value_name = "I/N", default_value = "1/1")]
+    pub(crate) shard: Shard,
+    /// Do again what is done already
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// One of several parts of the jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shard {
+    number: usize,
+    of: usize,
+}
+
+impl Shard {
+    /// Whether the job at `index` is this part's.
+    pub(crate) fn has(self, index: usize) -> bool {
+        index % self.of + 1 == self.number
+    }
+
+    /// The file that its summary is written into.
+    pub(crate) fn summary_name(self) -> String {
+        match self {
+            Self { of: 1, .. } => "summary.json".to_owned(),
+            Self { number, of } => format!("summary-{number}-of-{of}.json"),
+        }
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts =
+            text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        match parts {
+            Some((number, of)) if 1 <= number && number <= of => Ok(Self { number, of }),
+            _ => Err("must be two numbers like 2/8, the first from 1 to the second".to_owned()),
+        }
+    }
+}
+
 /// `verify`
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// Folder with case.json, inputs.safetensors, expected.safetensors and model/
-    #[arg(value_name = "CASE_DIR")]
+    #[arg(value_name = "CASE_DIR", value_hint = ValueHint::DirPath)]
     pub(crate) case: PathBuf,
     /// Largest relative L2 error that passes, more than 0
     #[arg(long, value_name = "ERROR", default_value_t = 1e-4)]
     pub(crate) tolerance: f64,
+}
+
+/// `cache`
+#[derive(Debug, Args)]
+#[command(after_help = CACHE_HELP)]
+pub(crate) struct CacheCommand {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub(crate) action: CacheAction,
+}
+
+/// What can be done with the cache.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheAction {
+    /// Show what is cached, the last used first
+    List,
+    /// Remove what is cached, but for what a process is using
+    Clear(CacheClear),
+}
+
+/// `cache clear`
+#[derive(Debug, Args)]
+pub(crate) struct CacheClear {
+    /// Only what was not used for so many days
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) older_than: Option<u32>,
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS_EXAMPLE)]
+pub(crate) struct Completions {
+    /// The shell that the script is for
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Debug, Args)]
+#[command(after_help = MAN_EXAMPLE)]
+pub(crate) struct Man {
+    /// Folder for a page of every command; without it, the main page is printed
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 /// The video whose motion is taken.
@@ -308,9 +453,10 @@ pub(crate) struct Prompts {
 /// Where the files go.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
+#[expect(clippy::struct_field_names, reason = "fields have the names of their flags")]
 pub(crate) struct Output {
     /// Folder for the results; it is made, and must not hold another run [default: out]
-    #[arg(long, short, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) output: Option<PathBuf>,
     /// Replace the run that the folder holds
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::batch::Ending;
 use crate::record::StepRecord;
 use crate::terminal;
 
@@ -28,6 +29,10 @@ pub(crate) enum Event<'a> {
     Warning { message: &'a str },
     /// A run is finished, and these are its files.
     Finished { folder: &'a str, files: Vec<MadeFile<'a>>, seconds: f64, peak_memory_bytes: Option<u64> },
+    /// A row of what a command lists; `of` says what it is.
+    Row { of: &'a str, row: &'a serde_json::Value },
+    /// A job of a batch is over.
+    Job { name: &'a str, ending: Ending, seconds: f64 },
     /// The program was asked to stop, and the run can go on later.
     Stopped { message: &'a str },
     /// The program ends, or a job of a batch does.

@@ -1,12 +1,13 @@
 //! Whether an error is the user's (exit code 2) or a failure (1), and how it is told: one message.
 
+use std::any::Any;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
-use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 
 use crate::event::{self, Event};
+use crate::progress::Voice;
 use crate::terminal;
 
 /// Exit codes besides 0: see docs/machines.md.
@@ -39,14 +40,18 @@ impl fmt::Display for Stopped {
 impl std::error::Error for Stopped {}
 
 /// Runs `work`; a panic in it becomes an error. libtorch's errors come as panics, lack of memory among them.
-pub(crate) fn catch(work: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = panic::take_hook();
     panic::set_hook(Box::new(|_| ()));
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
-    let _ = panic::take_hook();
-    outcome.unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        Err(unexpected(text.or(payload.downcast_ref::<&str>().copied()).unwrap_or_default()))
-    })
+    panic::set_hook(before);
+    outcome.unwrap_or_else(|payload| Err(of_panic(payload.as_ref())))
+}
+
+/// The error that stands for a panic.
+pub(crate) fn of_panic(payload: &(dyn Any + Send)) -> anyhow::Error {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    unexpected(text.or(payload.downcast_ref::<&str>().copied()).unwrap_or_default())
 }
 
 /// An error for what no other error foresaw.
@@ -62,22 +67,21 @@ fn unexpected(panic: &str) -> anyhow::Error {
     anyhow!("this should not have happened, please report it: {first}")
 }
 
-/// Tells an error on standard error, and as an event where those are wanted, and gives its exit code.
-pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
+/// Tells an error on standard error, and as an event where those are wanted. Gives its exit code.
+pub(crate) fn tell(error: &anyhow::Error, voice: Voice) -> u8 {
     let message = message(error);
-    let code = exit_code(error);
-    if code == STOPPED {
+    let exit_code = exit_code(error);
+    let event = if exit_code == STOPPED {
         terminal::note(&message);
+        Event::Stopped { message: &message }
     } else {
         terminal::error(&message);
+        Event::Error { message: &message, exit_code }
+    };
+    if voice == Voice::Json {
+        event::tell(&event);
     }
-    if json {
-        event::tell(&match code {
-            STOPPED => Event::Stopped { message: &message },
-            exit_code => Event::Error { message: &message, exit_code },
-        });
-    }
-    ExitCode::from(code)
+    exit_code
 }
 
 /// How the program ends with an error.
@@ -146,7 +150,7 @@ mod tests {
         );
         let torch = "called `Result::unwrap()` on an `Err` value: Torch(\"The size of tensor a (3)\\nException raised";
         assert!(told(torch).ends_with("please report it: The size of tensor a (3)"), "{}", told(torch));
-        let caught = catch(|| panic!("{} and more", 7)).unwrap_err().to_string();
+        let caught = catch::<()>(|| panic!("{} and more", 7)).unwrap_err().to_string();
         assert!(caught.ends_with("7 and more"), "{caught}");
     }
 

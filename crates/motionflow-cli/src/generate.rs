@@ -91,7 +91,7 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
         picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)?;
         stage.finish();
         record.write(folder)?;
-        let history = RunHistory { steps, masks: Vec::new(), totals: Totals::of(progress) };
+        let history = RunHistory { inversion: None, steps, masks: Vec::new(), totals: Totals::of(progress) };
         write_json(&folder.join("run.json"), &history)
     })?;
     report::made(&path, &FILES, progress);

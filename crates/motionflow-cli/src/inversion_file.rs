@@ -61,6 +61,24 @@ pub(crate) fn check_fit(inversion: &Inversion, model: &dyn VideoModel, video: &V
     Ok(())
 }
 
+/// The tensors of an inversion, by name.
+pub(crate) fn inversion_tensors(inversion: &Inversion) -> Vec<(String, Tensor)> {
+    let latents = inversion.latents.tensor().to_kind(Kind::Float).contiguous();
+    let maps = inversion.maps.at.iter().flat_map(|(timestep, subjects)| map_tensors(*timestep, subjects));
+    std::iter::once(("latents".to_owned(), latents)).chain(maps).collect()
+}
+
+/// The inversion in a file of such tensors.
+pub(crate) fn inversion_in(weights: &Weights) -> Result<Inversion> {
+    let latents = tensor(weights, "latents", Kind::Float)?;
+    let shape = latents.size();
+    ensure!(
+        shape.len() == 5 && shape[0] == 1,
+        "latents: the shape is {shape:?}, expected [1, channels, frames, height, width]"
+    );
+    Ok(Inversion { latents: Latents::new(latents), maps: maps_at(weights)? })
+}
+
 /// Writes both files into `folder`.
 pub(crate) fn write(
     folder: &Path,
@@ -71,13 +89,8 @@ pub(crate) fn write(
     let size = [i64::from(record.video.height), i64::from(record.video.width), 3];
     let frames: Vec<Tensor> =
         frames.iter().map(|frame| Tensor::from_slice(frame.as_raw()).view(size)).collect();
-    let mut tensors = vec![
-        ("frames".to_owned(), Tensor::stack(&frames, 0)),
-        ("latents".to_owned(), inversion.latents.tensor().to_kind(Kind::Float).contiguous()),
-    ];
-    for (timestep, subjects) in &inversion.maps.at {
-        tensors.extend(map_tensors(*timestep, subjects));
-    }
+    let mut tensors = inversion_tensors(inversion);
+    tensors.push(("frames".to_owned(), Tensor::stack(&frames, 0)));
     let path = folder.join(TENSORS);
     map_tensors::write(&path, &tensors)?;
     record.sha256 = sha256_of_file(&path)?;
@@ -136,17 +149,14 @@ impl SavedInversion {
         let frames = tensor(weights, "frames", Kind::Uint8)?;
         let expected = [i64::from(count), i64::from(height), i64::from(width), 3];
         ensure!(frames.size() == expected, "frames: the shape is {:?}, expected {expected:?}", frames.size());
-        let latents = tensor(weights, "latents", Kind::Float)?;
-        let shape = latents.size();
-        ensure!(
-            shape.len() == 5 && shape[0] == 1 && shape[2] == i64::from(count),
-            "latents: the shape is {shape:?}, expected [1, channels, {count}, height, width]"
-        );
-        let maps = maps_at(weights)?;
+        let inversion = inversion_in(weights)?;
+        let in_latents = inversion.latents.frames();
+        ensure!(in_latents == i64::from(count), "latents: they have {in_latents} frames, expected {count}");
         let mut record = self.record.source.clone();
-        record.inversion = Some(self.folder.display().to_string());
+        let folder = std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
+        record.inversion = Some(folder.display().to_string());
         let source = SourceClip { frames: pictures(&frames, width, height)?, record };
-        Ok((source, Inversion { latents: Latents::new(latents), maps }))
+        Ok((source, inversion))
     }
 }
 
@@ -213,7 +223,8 @@ mod tests {
         assert_eq!(source.frames[0].get_pixel(15, 7).0, [1, 2, 3]);
         assert_eq!(inversion.latents.tensor().int64_value(&[0, 3, 1, 0, 1]), 15);
         assert_eq!(inversion.maps.at[&1].len(), 2);
-        assert_eq!(inversion.maps.at[&501][1]["mid.attn2"].double_value(&[1, 1]), f64::from(0.7f32));
+        let map = &inversion.maps.at[&501][1]["mid.attn2"];
+        assert_eq!(Vec::<f32>::try_from(map.flatten(0, 1)).unwrap(), [0.5, 0.1, 0.2, 0.7]);
     }
 
     #[test]

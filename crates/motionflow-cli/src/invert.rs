@@ -56,7 +56,12 @@ fn invert(asked: Asked, session: &mut Session) -> Result<()> {
         picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)?;
         stage.finish();
         job.record.write(folder)?;
-        let history = RunHistory { steps: look.steps, masks: look.figures, totals: Totals::of(progress) };
+        let history = RunHistory {
+            inversion: Some(look.origin),
+            steps: look.steps,
+            masks: look.figures,
+            totals: Totals::of(progress),
+        };
         write_json(&folder.join("run.json"), &history)
     })?;
     report::made(&path, &FILES, progress);

@@ -11,8 +11,10 @@ use motionflow::masks::MotionMasks;
 use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::settings::Settings;
 use motionflow_media::Mask;
+use serde::Serialize;
 
 use crate::event::Event;
+use crate::inversion_cache::InversionCache;
 use crate::pictures::masks_of;
 use crate::progress::Progress;
 use crate::record::{MaskRecord, StepRecord};
@@ -20,26 +22,48 @@ use crate::source::SourceClip;
 use crate::stop;
 use crate::unfinished::Unfinished;
 
-/// Encodes the source and inverts it, or goes on where `unfinished` says.
+/// An inversion, how it was come by, and the steps that were made for it.
+#[derive(Debug)]
+pub(crate) struct Inverted {
+    pub(crate) inversion: Inversion,
+    pub(crate) origin: Origin,
+    pub(crate) steps: Vec<StepRecord>,
+}
+
+/// How an inversion was come by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Origin {
+    /// This run made it.
+    Made,
+    /// It lay in the cache.
+    Cached,
+    /// The user gave it, by `--inversion`.
+    Given,
+}
+
+/// Encodes the source and inverts it, or goes on where `unfinished` says; or finds the inversion in the cache.
 pub(crate) fn invert_source(
     model: &dyn VideoModel,
     source: &SourceClip,
     prompt: &EncodedPrompt,
     settings: &Settings,
+    cache: &InversionCache,
     unfinished: &mut Unfinished,
     progress: &mut Progress,
-) -> Result<(Inversion, Vec<StepRecord>)> {
-    let (from, mut records) = match unfinished.inversion() {
-        Some((from, records)) => {
-            progress.note(&format!("invert: goes on after step {} of {}", from.done, settings.steps));
-            (from, records)
-        }
-        None => {
-            let stage = progress.stage("encode", 1);
-            let clean = model.encode_clip(&source.clip());
-            stage.finish();
-            (Inverting::new(clean), Vec::new())
-        }
+) -> Result<Inverted> {
+    let begun = unfinished.inversion();
+    if let Some(inversion) = if begun.is_none() { cache.get(progress) } else { None } {
+        return Ok(Inverted { inversion, origin: Origin::Cached, steps: Vec::new() });
+    }
+    let (from, mut records) = if let Some((from, records)) = begun {
+        progress.note(&format!("invert: goes on after step {} of {}", from.done, settings.steps));
+        (from, records)
+    } else {
+        let stage = progress.stage("encode", 1);
+        let clean = model.encode_clip(&source.clip());
+        stage.finish();
+        (Inverting::new(clean), Vec::new())
     };
     let mut stage = progress.stage("invert", settings.steps);
     let mut since = Instant::now();
@@ -61,7 +85,8 @@ pub(crate) fn invert_source(
     saved?;
     let inversion = inversion?;
     stage.finish();
-    Ok((inversion, records))
+    cache.put(&inversion, progress);
+    Ok(Inverted { inversion, origin: Origin::Made, steps: records })
 }
 
 /// The timesteps whose masks guide: those of the first sampling steps. All where none is guided.

@@ -12,7 +12,8 @@ use motionflow::text_to_video::TextToVideo;
 use motionflow_media::Ffmpeg;
 
 use crate::asked::Asked;
-use crate::inverting::{guided_timesteps, invert_source, judge_masks};
+use crate::inversion_cache::InversionCache;
+use crate::inverting::{Inverted, Origin, guided_timesteps, invert_source, judge_masks};
 use crate::model::FoundModel;
 use crate::progress::Progress;
 use crate::prompts;
@@ -38,12 +39,14 @@ pub(crate) struct LookingJob {
     pub(crate) prompt: Prompt,
     pub(crate) record: RunRecord,
     text: EncodedPrompt,
+    cache: InversionCache,
 }
 
 /// What was seen.
 #[derive(Debug)]
 pub(crate) struct Look {
     pub(crate) inversion: Inversion,
+    pub(crate) origin: Origin,
     pub(crate) masks: MotionMasks,
     /// Timesteps that a transfer would be guided at.
     pub(crate) timesteps: Vec<i64>,
@@ -79,19 +82,21 @@ impl LookingJob {
             output: OutputRecord { metadata: true },
         };
         record.compare(&request, folder.is_resumed(), &mut session.progress)?;
+        let cache = InversionCache::of(&record, request.program.cache.unwrap_or(true))?;
         let model = session.load(&found)?;
         let text = model.encode_prompt(&prompt)?;
         text.warnings.iter().for_each(|warning| session.progress.warn(warning));
-        Ok((folder, Self { ffmpeg, model, settings, video, source, prompt, record, text }))
+        Ok((folder, Self { ffmpeg, model, settings, video, source, prompt, record, text, cache }))
     }
 
     /// Inverts the source and judges its masks.
     pub(crate) fn look(&self, unfinished: &mut Unfinished, progress: &mut Progress) -> Result<Look> {
-        let (inversion, steps) =
-            invert_source(&*self.model, &self.source, &self.text, &self.settings, unfinished, progress)?;
+        let (model, source, text) = (&*self.model, &self.source, &self.text);
+        let Inverted { inversion, origin, steps } =
+            invert_source(model, source, text, &self.settings, &self.cache, unfinished, progress)?;
         let timesteps = guided_timesteps(&*self.model, &self.settings);
         let masks = inversion.masks(self.settings.tau);
         let figures = judge_masks(&masks, &timesteps, &prompts::subjects(&self.prompt), progress);
-        Ok(Look { inversion, masks, timesteps, figures, steps })
+        Ok(Look { inversion, origin, masks, timesteps, figures, steps })
     }
 }

@@ -2,17 +2,26 @@
 
 mod args;
 mod asked;
+mod batch;
+mod bytes;
+mod cache;
+mod cache_command;
+mod completions;
+mod doctor;
 mod event;
 mod failure;
 mod generate;
 mod generating;
 mod hub;
 mod inspect;
+mod inversion_cache;
 mod inversion_file;
 mod invert;
 mod inverting;
 mod known;
+mod libtorch_version;
 mod looking;
+mod man;
 mod map_tensors;
 mod model;
 mod models;
@@ -38,11 +47,11 @@ mod verify;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
 
 use crate::args::{Cli, Command};
 use crate::event::Event;
-use crate::progress::Voice;
 use crate::session::Session;
 
 fn main() -> ExitCode {
@@ -54,26 +63,26 @@ fn main() -> ExitCode {
         command: cli.command.name(),
         version: env!("CARGO_PKG_VERSION"),
     });
-    let outcome = failure::catch(|| {
-        match &cli.command {
-            // These take settings files, which may say how to behave.
-            Command::Transfer(args) => transfer::run(args, &mut session),
-            Command::Generate(args) => generate::run(args, &mut session),
-            Command::Invert(args) => invert::run(args, &mut session),
-            Command::Inspect(args) => inspect::run(args, &mut session),
-            Command::Models(args) => {
-                session.behave(&session.flags().clone())?;
-                models::run(args, &mut session.progress)
-            }
-            Command::Verify(args) => {
-                session.behave(&session.flags().clone())?;
-                verify::run(args, &mut session.progress)
-            }
-            Command::Schema => request::print_schema(),
-        }
-    });
+    let outcome = failure::catch(|| run(&cli.command, &mut session));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure::report(&error, session.progress.voice() == Voice::Json),
+        Err(error) => ExitCode::from(failure::tell(&error, session.progress.voice())),
+    }
+}
+
+fn run(command: &Command, session: &mut Session) -> Result<()> {
+    match command {
+        Command::Transfer(args) => transfer::run(args, session),
+        Command::Generate(args) => generate::run(args, session),
+        Command::Invert(args) => invert::run(args, session),
+        Command::Inspect(args) => inspect::run(args, session),
+        Command::Batch(args) => batch::run(args, session),
+        Command::Models(args) => models::run(args, session),
+        Command::Verify(args) => verify::run(args, session),
+        Command::Cache(args) => cache_command::run(args, &session.progress),
+        Command::Doctor => doctor::run(session),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args, &session.progress),
+        Command::Schema => request::print_schema(),
     }
 }

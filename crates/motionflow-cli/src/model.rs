@@ -25,7 +25,8 @@ pub(crate) const SHIPPED: &str = "demo";
 
 /// A folder of checkpoints, each in a folder of its name.
 const FOLDER: &str = "models";
-const FOLDER_VARIABLE: &str = "MOTIONFLOW_MODELS";
+/// Names a folder of checkpoints.
+pub(crate) const FOLDER_VARIABLE: &str = "MOTIONFLOW_MODELS";
 
 /// A checkpoint that was found whole; its weights are not loaded yet.
 #[derive(Debug)]

@@ -7,12 +7,14 @@ use anyhow::Result;
 use motionflow::checkpoint::Checkpoint;
 
 use crate::args;
+use crate::bytes::readable;
 use crate::failure::Misuse;
-use crate::hub::{self, Hub, readable};
+use crate::hub::{self, Hub};
 use crate::known::{KNOWN, Known};
 use crate::model::shelves;
 use crate::progress::Progress;
 use crate::recommended::Recommended;
+use crate::session::Session;
 
 const TITLES: [&str; 5] = ["NAME", "SIZE", "LICENCE", "MAKES", "WHERE"];
 
@@ -20,7 +22,9 @@ const TITLES: [&str; 5] = ["NAME", "SIZE", "LICENCE", "MAKES", "WHERE"];
 type Row = [String; 5];
 
 /// Runs the command.
-pub(crate) fn run(args: &args::Models, progress: &mut Progress) -> Result<()> {
+pub(crate) fn run(args: &args::Models, session: &mut Session) -> Result<()> {
+    session.behave_as_told()?;
+    let progress = &mut session.progress;
     match &args.action {
         None => list(progress),
         Some(args::ModelsAction::Fetch { name, revision }) => fetch(name, revision, progress),

@@ -64,11 +64,21 @@ impl Progress {
         *self = Self::new(self.voice);
     }
 
+    /// Whether nothing but errors, or nothing but events, may be told.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.voice != Voice::Plain
+    }
+
     /// Tells a program that listens.
     pub(crate) fn event(&self, event: &Event) {
         if self.voice == Voice::Json {
             event::tell(event);
         }
+    }
+
+    /// A row of a table, for a program.
+    pub(crate) fn row(&self, of: &str, row: &serde_json::Value) {
+        self.event(&Event::Row { of, row });
     }
 
     /// A line of results for a person.

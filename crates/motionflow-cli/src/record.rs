@@ -9,6 +9,7 @@ use motionflow_media::Ffmpeg;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Misuse;
+use crate::inverting::Origin;
 use crate::progress::{Progress, StageTime, peak_memory};
 use crate::recommended::Video;
 use crate::request::Request;
@@ -155,6 +156,8 @@ pub(crate) struct ModelRecord {
 /// `run.json`: what happened, step by step.
 #[derive(Debug, Serialize)]
 pub(crate) struct RunHistory {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) inversion: Option<Origin>,
     pub(crate) steps: Vec<StepRecord>,
     pub(crate) masks: Vec<MaskRecord>,
     #[serde(flatten)]

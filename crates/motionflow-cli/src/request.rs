@@ -157,6 +157,19 @@ impl Request {
         Ok(self.said()?.is_empty())
     }
 
+    /// Whether a recorded run has everything that this request says, apart from where it goes and how the program behaves.
+    pub(crate) fn is_met_by(&self, recorded: &Self) -> Result<bool> {
+        let plain = |request: &Self| {
+            let mut request =
+                Self { output: Output::default(), program: Program::default(), ..request.clone() };
+            for path in [&mut request.source.path, &mut request.source.inversion].into_iter().flatten() {
+                *path = std::path::absolute(&*path)?;
+            }
+            request.said()
+        };
+        Ok(is_within(&plain(self)?, &plain(recorded)?))
+    }
+
     /// The keys that have a value.
     fn said(&self) -> Result<Table> {
         let mut table = Table::try_from(self).context("a path or a number cannot be written as TOML")?;
@@ -194,6 +207,13 @@ impl Request {
             (self.model.path, self.model.sha256) = (None, None);
         }
     }
+}
+
+fn is_within(part: &Table, whole: &Table) -> bool {
+    part.iter().all(|(key, value)| match (value, whole.get(key)) {
+        (Value::Table(part), Some(Value::Table(whole))) => is_within(part, whole),
+        (value, found) => found == Some(value),
+    })
 }
 
 fn merge(below: &mut Table, above: Table) {

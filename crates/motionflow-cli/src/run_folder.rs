@@ -95,12 +95,11 @@ impl RunFolder {
     /// From now on the folder is in use, and what each step leaves is kept in it.
     pub(crate) fn begin(&mut self, record: &RunRecord) -> Result<&mut Unfinished> {
         stop::watch()?;
-        let begun = match self.unfinished.take() {
-            Some(unfinished) => unfinished,
-            None => {
-                self.made = self.make().with_context(|| self.cannot())?;
-                Unfinished::begin(&self.path, &record.to_toml()?)?
-            }
+        let begun = if let Some(unfinished) = self.unfinished.take() {
+            unfinished
+        } else {
+            self.made = self.make().with_context(|| self.cannot())?;
+            Unfinished::begin(&self.path, &record.to_toml()?)?
         };
         Ok(self.unfinished.insert(begun))
     }

@@ -38,6 +38,11 @@ impl Session {
         &self.flags
     }
 
+    /// Does what the flags say, where there is no settings file.
+    pub(crate) fn behave_as_told(&mut self) -> Result<()> {
+        self.behave(&self.flags.clone())
+    }
+
     /// Does what a request says of the program's behaviour. Threads are set once in a process.
     pub(crate) fn behave(&mut self, program: &Program) -> Result<()> {
         self.progress.set_voice(voice(program));

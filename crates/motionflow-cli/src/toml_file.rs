@@ -118,7 +118,8 @@ impl Checker<'_> {
                 }
             }
             (Some("number"), DeValue::Float(_) | DeValue::Integer(_))
-            | (Some("boolean"), DeValue::Boolean(_)) => {}
+            | (Some("boolean"), DeValue::Boolean(_))
+            | (None, _) => {}
             (Some("integer"), DeValue::Integer(number)) => {
                 let found = i64::from_str_radix(&number.as_str().replace('_', ""), number.radix());
                 let bound = |name: &str, other: i64| schema[name].as_i64().unwrap_or(other);
@@ -132,7 +133,6 @@ impl Checker<'_> {
                 let found = found.type_str();
                 self.tell(at, &format!("{place} is of the type {found}, but must be of the type {expected}"));
             }
-            (None, _) => {}
         }
     }
 

@@ -17,8 +17,9 @@ use motionflow_media::{Ffmpeg, gif, picture, plot, video};
 use crate::args;
 use crate::asked::{self, Asked};
 use crate::generating::{Start, make_video};
+use crate::inversion_cache::InversionCache;
 use crate::inversion_file::{SavedInversion, check_fit};
-use crate::inverting::{guided_timesteps, invert_source, judge_masks, shown_masks};
+use crate::inverting::{Inverted, Origin, guided_timesteps, invert_source, judge_masks, shown_masks};
 use crate::model::FoundModel;
 use crate::pictures::{legend, with_masks};
 use crate::prompts;
@@ -65,6 +66,7 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     let mut job = Job::check(&request, session)?;
     let record = job.record()?;
     record.compare(&request, folder.is_resumed(), &mut session.progress)?;
+    let cache = InversionCache::of(&record, request.program.cache.unwrap_or(true))?;
     let model = session.load(&job.found)?;
     let model = &*model;
     let progress = &mut session.progress;
@@ -77,12 +79,11 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     }
 
     let unfinished = folder.begin(&record)?;
-    let (inversion, mut steps) = match job.inversion.take() {
-        Some(inversion) => {
-            check_fit(&inversion, model, &job.video)?;
-            (inversion, Vec::new())
-        }
-        None => invert_source(model, &job.source, &source_text, &job.settings, unfinished, progress)?,
+    let Inverted { inversion, origin, mut steps } = if let Some(inversion) = job.inversion.take() {
+        check_fit(&inversion, model, &job.video)?;
+        Inverted { inversion, origin: Origin::Given, steps: Vec::new() }
+    } else {
+        invert_source(model, &job.source, &source_text, &job.settings, &cache, unfinished, progress)?
     };
     let timesteps = guided_timesteps(model, &job.settings);
     let masks = inversion.masks(job.settings.tau);
@@ -111,7 +112,8 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
         job.write_pictures(folder, &result, masked.as_deref(), &generation.updates)?;
         stage.finish();
         record.write(folder)?;
-        let history = RunHistory { steps, masks: figures, totals: Totals::of(progress) };
+        let history =
+            RunHistory { inversion: Some(origin), steps, masks: figures, totals: Totals::of(progress) };
         write_json(&folder.join("run.json"), &history)
     })?;
     let mut files = FILES.to_vec();
@@ -142,12 +144,11 @@ impl Job {
         let text = required(request.prompts.new.prompt.as_ref(), prompts::PROMPT_MISSING)?;
         let prompt = prompts::parse("--prompt", &text)?;
         let saved = request.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
-        let source_text = match &saved {
-            Some(saved) => saved.record.source_prompt.clone(),
-            None => {
-                required(request.source.path.as_ref(), prompts::SOURCE_MISSING)?;
-                required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?
-            }
+        let source_text = if let Some(saved) = &saved {
+            saved.record.source_prompt.clone()
+        } else {
+            required(request.source.path.as_ref(), prompts::SOURCE_MISSING)?;
+            required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?
         };
         let source_prompt = prompts::parse("--source-prompt", &source_text)?;
         let guidance = &request.settings.guidance;
@@ -182,6 +183,7 @@ impl Job {
         let metadata = request.output.metadata.unwrap_or(true);
         Ok(Self {
             ffmpeg,
+            found,
             settings,
             video,
             source,
@@ -192,7 +194,6 @@ impl Job {
             text,
             negative_prompt,
             metadata,
-            found,
         })
     }
 

@@ -7,9 +7,12 @@ use tch::Device;
 use crate::args;
 use crate::failure::Misuse;
 use crate::progress::Progress;
+use crate::session::Session;
 
 /// Runs the command: prints every tensor's error, and fails when one is off.
-pub(crate) fn run(args: &args::Verify, progress: &mut Progress) -> Result<()> {
+pub(crate) fn run(args: &args::Verify, session: &mut Session) -> Result<()> {
+    session.behave_as_told()?;
+    let progress = &mut session.progress;
     let case = &args.case;
     if !case.join("case.json").is_file() {
         let message = format!("{}: holds no case.json; give the folder of a parity case", case.display());

@@ -18,6 +18,7 @@ pub mod ffmpeg;
 pub mod fit;
 pub mod gif;
 pub mod overlay;
+mod parts;
 pub mod picture;
 pub mod plot;
 pub mod source;

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use super::client::{Client, RemoteFile, WAITS, header};
-use super::size::readable;
 use super::trouble::Trouble;
+use crate::bytes::readable;
 
 /// Why a try ended before the file was whole.
 enum Stop {

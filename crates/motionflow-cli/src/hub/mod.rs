@@ -8,7 +8,6 @@ mod client;
 mod download;
 mod environment;
 mod place;
-mod size;
 mod trouble;
 
 use std::fs;
@@ -21,9 +20,8 @@ use motionflow::checkpoint::{Checkpoint, CheckpointError, check_classes, needed_
 use self::client::{Client, Listing, RemoteFile};
 use self::environment::Environment;
 use self::place::Place;
-pub(crate) use self::size::readable;
-use self::size::{available, mebibytes};
 use self::trouble::Trouble;
+use crate::bytes::{free_space, readable};
 use crate::failure::Misuse;
 use crate::progress::Progress;
 use crate::recommended;
@@ -201,7 +199,8 @@ impl Hub {
 
     /// Checks that what is still to come has room.
     fn check_space(&self, id: &str, needed: u64) -> Result<()> {
-        match available(self.cache()) {
+        let existing = self.cache().ancestors().find(|folder| folder.exists());
+        match existing.and_then(free_space) {
             Some(available) if available < needed => Err(Misuse(format!(
                 "{id}: {} are still to be fetched, but the disk of {} has {} left; make room, or set HF_HOME to a \
                  folder on another disk",
@@ -230,6 +229,10 @@ fn needed(id: &str, listing: &Listing) -> Result<Vec<String>> {
 
 fn repo(id: &str, revision: &str) -> Repo {
     Repo::with_revision(id.to_owned(), RepoType::Model, revision.to_owned())
+}
+
+fn mebibytes(bytes: u64) -> usize {
+    (bytes >> 20) as usize
 }
 
 /// What lies in a folder, with its name, in order.

@@ -43,6 +43,9 @@ impl Outcome {
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_motionflow"));
     command.env("OMP_WAIT_POLICY", "PASSIVE").env_remove("NO_COLOR").env_remove("MOTIONFLOW_MODELS");
+    // Nothing is kept from one test for another.
+    command.env("MOTIONFLOW_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-cache"));
+    command.env("MOTIONFLOW_CACHE_LIMIT", "0");
     command
 }
 
@@ -132,9 +135,14 @@ impl Place {
 
     /// As [`Place::transfer`], not started yet.
     pub(crate) fn transfer_command(&self) -> Command {
+        self.transfer_to("out")
+    }
+
+    /// As [`Place::transfer_command`], into a folder of this name.
+    pub(crate) fn transfer_to(&self, output: &str) -> Command {
         let mut command = program();
         command.args(["transfer", "--source", &car(), "--source-prompt", "a [car] on a road"]);
-        command.args(["--prompt", "a [panda] in the snow", "--output", &self.text("out")]);
+        command.args(["--prompt", "a [panda] in the snow", "--output", &self.text(output)]);
         command.args(SMALL).args(["--guided-steps", "2", "--model", &tiny_model()]);
         command
     }

@@ -253,7 +253,7 @@ fn without_a_network() {
 fn a_disk_without_room() {
     let (hub, place) = (Hub::serving(ID), Place::new());
     hub.change(|hub| hub.announced = Some(1 << 60));
-    fetch(&hub, &place).fails(2, &[ID, "1152921504.", "still to be fetched", "left", "HF_HOME"]);
+    fetch(&hub, &place).fails(2, &[ID, "1.0 EiB", "still to be fetched", "left", "HF_HOME"]);
     assert!(!place.path("hf").exists());
 }
 
@@ -334,7 +334,7 @@ fn the_list_says_what_is_known_and_what_is_here() {
     };
     let before = list(&place);
     let zeroscope = line(&before, "cerspense/zeroscope_v2_576w");
-    for part in ["3.67 GB to fetch", "CC-BY-NC-4.0", "576x320, 24 frames", "not here"] {
+    for part in ["3.4 GiB to fetch", "CC-BY-NC-4.0", "576x320, 24 frames", "not here"] {
         assert!(zeroscope.contains(part), "{zeroscope}");
     }
     assert!(line(&before, "demo").contains("128x128, 16 frames"), "{before}");

@@ -3,12 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
 mod bad_input;
+mod batch;
+mod cache;
 mod commands;
 mod common;
+mod doctor;
 mod hub;
 mod hub_server;
+mod inversions_once;
 mod resume;
 mod settings_file;
+mod shell;
 mod sources;
 mod terminal;
 mod transfer;

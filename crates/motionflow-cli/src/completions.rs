@@ -1,0 +1,15 @@
+//! `motionflow completions`: scripts that let a shell complete commands and flags.
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use crate::args::{self, Cli};
+use crate::terminal;
+
+/// Runs the command. The script is the command's product, so `--quiet` does not silence it.
+pub(crate) fn run(args: &args::Completions) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "motionflow", &mut script);
+    terminal::result(String::from_utf8(script)?.trim_end());
+    Ok(())
+}

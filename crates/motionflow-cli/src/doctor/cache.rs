@@ -1,0 +1,58 @@
+//! The cache: where, how full, and whether it can be written.
+
+use std::path::Path;
+
+use super::Finding;
+use crate::bytes::free_space;
+use crate::bytes::readable;
+use crate::cache::{Cache, FOLDER_VARIABLE, LIMIT_VARIABLE};
+
+/// Less free space than this is told.
+const LITTLE: u64 = 1 << 30;
+
+pub(super) fn look() -> Vec<Finding> {
+    let cache = match Cache::open() {
+        Ok(cache) => cache,
+        Err(error) => return vec![Finding::error(&error)],
+    };
+    // What does not exist yet will be made in the nearest folder that does.
+    let there = cache.folder().ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let mut findings = vec![content(&cache), writable(&cache, there)];
+    findings.extend(free_space(there).map(space));
+    findings
+}
+
+fn content(cache: &Cache) -> Finding {
+    let folder = cache.folder().display();
+    match cache.entries() {
+        Ok(entries) => {
+            let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
+            let (bytes, limit) = (readable(bytes), readable(cache.limit()));
+            Finding::ok(format!("{} inversions, {bytes} of at most {limit}, in {folder}", entries.len()))
+        }
+        Err(error) => Finding::warning(crate::failure::message(&error), ""),
+    }
+}
+
+fn writable(cache: &Cache, there: &Path) -> Finding {
+    match tempfile::tempfile_in(there) {
+        Ok(_) => Finding::ok("it can be written to"),
+        Err(error) => {
+            let reason = error.raw_os_error().map_or(error, std::io::Error::from_raw_os_error);
+            Finding::warning(
+                format!("{}: cannot be written to: {reason}", cache.folder().display()),
+                format!(
+                    "set {FOLDER_VARIABLE} to a folder that you may write to; until then nothing is kept"
+                ),
+            )
+        }
+    }
+}
+
+fn space(free: u64) -> Finding {
+    let what = format!("{} free on its disk", readable(free));
+    if free >= LITTLE {
+        return Finding::ok(what);
+    }
+    Finding::warning(what, format!("run `motionflow cache clear`, or lower {LIMIT_VARIABLE}"))
+}

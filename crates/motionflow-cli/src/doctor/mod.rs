@@ -1,0 +1,137 @@
+//! `motionflow doctor`: whether all that a run needs is there, and the mend where it is not.
+
+mod cache;
+mod ffmpeg;
+mod libtorch;
+mod machine;
+mod models;
+mod trial;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::failure;
+use crate::session::Session;
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    verdict: Verdict,
+    /// What was found.
+    what: String,
+    /// What to do about it; empty where there is nothing to do, or where `what` says it.
+    mend: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Ok,
+    /// A transfer would work all the same.
+    Warning,
+    /// A transfer would not work.
+    Missing,
+}
+
+impl Finding {
+    fn ok(what: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Ok, what: what.into(), mend: String::new() }
+    }
+
+    fn warning(what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Warning, what: what.into(), mend: mend.into() }
+    }
+
+    fn missing(what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Missing, what: what.into(), mend: mend.into() }
+    }
+
+    /// An error whose message says what to do.
+    fn error(error: &anyhow::Error) -> Self {
+        Self::missing(failure::message(error), "")
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let verdict = match self.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Warning => "warning",
+            Verdict::Missing => "missing",
+        };
+        let mend = if self.mend.is_empty() { String::new() } else { format!("\n-> {}", self.mend) };
+        let text = self.what.clone() + &mend;
+        let labels = std::iter::once(verdict).chain(std::iter::repeat(""));
+        text.lines().zip(labels).map(|(line, label)| format!("  {label:7}  {line}")).collect()
+    }
+}
+
+/// Looks at one part.
+type Look = fn() -> Vec<Finding>;
+
+/// The parts in the order in which they are shown.
+const PARTS: [(&str, Look); 7] = [
+    ("program", program),
+    ("libtorch", libtorch::look),
+    ("memory", machine::memory),
+    ("ffmpeg", ffmpeg::look),
+    ("models", models::look),
+    ("cache", cache::look),
+    ("trial", trial::run),
+];
+
+/// Runs the command. It fails when a transfer would not work.
+pub(crate) fn run(session: &mut Session) -> Result<()> {
+    session.behave_as_told()?;
+    let progress = &session.progress;
+    let mut lacking = Vec::new();
+    for (part, look) in PARTS {
+        let findings = unshaken(look);
+        if findings.iter().any(|finding| finding.verdict == Verdict::Missing) {
+            lacking.push(part);
+        }
+        progress.result(part);
+        for finding in &findings {
+            progress.row("finding", &json!({ "part": part, "finding": finding }));
+            finding.lines().iter().for_each(|line| progress.result(line));
+        }
+    }
+    if !lacking.is_empty() {
+        bail!("a transfer would not work: see what `motionflow doctor` says of {}", lacking.join(", "));
+    }
+    progress.result("a transfer would work");
+    Ok(())
+}
+
+/// Looks at one part; a panic there hides none of the others.
+fn unshaken(look: Look) -> Vec<Finding> {
+    catch_unwind(AssertUnwindSafe(look))
+        .unwrap_or_else(|payload| vec![Finding::error(&failure::of_panic(payload.as_ref()))])
+}
+
+fn program() -> Vec<Finding> {
+    let version = env!("CARGO_PKG_VERSION");
+    let (os, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
+    let place = std::env::current_exe().map(|path| format!(", {}", path.display())).unwrap_or_default();
+    vec![Finding::ok(format!("motionflow {version} for {os} on {architecture}{place}"))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_one_part_is_a_finding() {
+        let findings = unshaken(|| panic!("no such luck"));
+        assert_eq!(findings[0].verdict, Verdict::Missing);
+        assert!(findings[0].what.contains("no such luck"), "{findings:?}");
+    }
+
+    #[test]
+    fn the_mend_stands_below() {
+        let finding = Finding::warning("it is loud", "be quiet");
+        assert_eq!(finding.lines(), ["  warning  it is loud", "           -> be quiet"]);
+        assert_eq!(Finding::ok("fine").lines(), ["  ok       fine"]);
+    }
+}

@@ -1,0 +1,45 @@
+//! Checkpoints: the shipped one, and the folder for others.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::Finding;
+use crate::model::{FOLDER_VARIABLE, FoundModel, SHIPPED};
+use crate::progress::{Progress, Voice};
+use crate::request;
+
+pub(super) fn look() -> Vec<Finding> {
+    let shipped = shipped().unwrap_or_else(|error| Finding::error(&error));
+    std::iter::once(shipped).chain(named_folder()).collect()
+}
+
+/// Loads all its weights, so that a part that is missing or damaged shows.
+fn shipped() -> Result<Finding> {
+    let progress = &mut Progress::new(Voice::Quiet);
+    let found = FoundModel::find(&request::Model::default(), progress)?;
+    found.load(progress)?;
+    Ok(Finding::ok(format!("{SHIPPED}: whole, {}", found.record()?.path)))
+}
+
+/// The folder that a variable names, where one is set.
+fn named_folder() -> Option<Finding> {
+    let folder = std::env::var_os(FOLDER_VARIABLE).filter(|value| !value.is_empty())?;
+    let folder = Path::new(&folder);
+    let count = std::fs::read_dir(folder).map(|entries| {
+        entries.flatten().filter(|entry| entry.path().join("model_index.json").is_file()).count()
+    });
+    let place = format!("{FOLDER_VARIABLE}: {}", folder.display());
+    Some(match count {
+        Ok(0) => Finding::warning(
+            format!("{place}: holds no checkpoints"),
+            "put them there, each in a folder of its name, or unset the variable",
+        ),
+        Ok(1) => Finding::ok(format!("{place}: 1 checkpoint")),
+        Ok(count) => Finding::ok(format!("{place}: {count} checkpoints")),
+        Err(error) => Finding::warning(
+            format!("{place}: cannot be read: {error}"),
+            "set the variable to a folder of checkpoints, or unset it",
+        ),
+    })
+}
