@@ -53,6 +53,11 @@ Example:
   motionflow inspect --source car.mp4 --source-prompt \"a [car] on a road\" -o look/car
 Then look at look/car/overview.png: the mask should cover the car, and little else.";
 
+const MODELS_EXAMPLE: &str = "\
+Example:
+  motionflow models
+  motionflow models fetch cerspense/zeroscope_v2_576w";
+
 const BATCH_EXAMPLE: &str = "\
 Example jobs.toml:
   [defaults.source]
@@ -120,10 +125,10 @@ pub(crate) struct Common {
 #[command(next_help_heading = "Settings from a file")]
 pub(crate) struct Recall {
     /// File with settings (TOML), or the run.toml of a run to do it again; flags go before it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
     /// Go on with the stopped run in this folder, from its last finished step; takes no other settings
-    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "config")]
     pub(crate) resume: Option<PathBuf>,
 }
 
@@ -139,6 +144,8 @@ pub(crate) enum Command {
     Invert(Invert),
     /// Show where the model sees the subject in a source video, per step and layer
     Inspect(Inspect),
+    /// List the checkpoints that are known and those that are here, or fetch one
+    Models(Models),
     /// Make many transfers from one file of jobs
     Batch(Batch),
     /// Print how a result was made
@@ -165,6 +172,7 @@ impl Command {
             Self::Generate(_) => "generate",
             Self::Invert(_) => "invert",
             Self::Inspect(_) => "inspect",
+            Self::Models(_) => "models",
             Self::Batch(_) => "batch",
             Self::Verify(_) => "verify",
             Self::Cache(_) => "cache",
@@ -273,15 +281,37 @@ pub(crate) struct Inspect {
     pub(crate) looking: Looking,
 }
 
+/// `models`
+#[derive(Debug, Args)]
+#[command(after_help = MODELS_EXAMPLE)]
+pub(crate) struct Models {
+    #[command(subcommand)]
+    pub(crate) action: Option<ModelsAction>,
+}
+
+/// What `models` does besides listing.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsAction {
+    /// Fetch a checkpoint from the hub, or bring what is here of it up to date
+    Fetch {
+        /// Its name on the hub
+        #[arg(value_name = "OWNER/NAME")]
+        name: String,
+        /// Branch, tag or commit
+        #[arg(long, value_name = "REV", default_value = crate::hub::REVISION)]
+        revision: String,
+    },
+}
+
 /// `batch`
 #[derive(Debug, Args)]
 #[command(after_help = BATCH_EXAMPLE)]
 pub(crate) struct Batch {
     /// File with [defaults] and a [[job]] for every transfer (docs/batch.md)
-    #[arg(value_name = "JOBS")]
+    #[arg(value_name = "JOBS", value_hint = ValueHint::FilePath)]
     pub(crate) jobs: PathBuf,
     /// Folder for the jobs' folders
-    #[arg(long, short, value_name = "DIR", default_value = "out")]
+    #[arg(long, short, value_name = "DIR", default_value = "out", value_hint = ValueHint::DirPath)]
     pub(crate) output: PathBuf,
     /// Do the jobs of one part alone: of N parts the I-th, counted from 1
     #[arg(long, value_name = "I/N", default_value = "1/1")]
@@ -467,10 +497,14 @@ pub(crate) struct Cache {
 #[serde(default)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct Model {
-    /// Name of a shipped checkpoint, or a folder in the diffusers text-to-video layout [default: demo]
-    #[arg(long, short, value_name = "NAME|DIR")]
+    /// Name of a shipped checkpoint, a folder in the diffusers text-to-video layout, or OWNER/NAME on the Hugging Face
+    /// hub; `motionflow models` lists some [default: demo]
+    #[arg(long, short, value_name = "NAME|DIR|OWNER/NAME", value_hint = ValueHint::DirPath)]
     #[serde(rename = "name")]
     pub(crate) model: Option<String>,
+    /// Branch, tag or commit of a checkpoint from the hub [default: main]
+    #[arg(long, value_name = "REV")]
+    pub(crate) revision: Option<String>,
 }
 
 /// The video's size.

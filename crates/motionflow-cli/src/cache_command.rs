@@ -23,7 +23,9 @@ pub(crate) fn run(args: &args::CacheCommand, progress: &Progress) -> Result<()> 
         CacheAction::List => list(&cache, progress)?,
         CacheAction::Clear(clear) => vec![cleared(&cache, clear.older_than.unwrap_or(0), progress)?],
     };
-    lines.iter().for_each(|line| progress.result(line));
+    for line in &lines {
+        progress.result(line);
+    }
     Ok(())
 }
 

@@ -325,9 +325,13 @@ fn runner(operation: &Operation) -> Box<dyn Fn() -> Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::FoundModel;
+    use crate::progress::{Progress, Voice};
+    use crate::request;
 
     fn demo() -> Configs {
-        crate::model::FoundModel::find(crate::model::SHIPPED).unwrap().configs().unwrap()
+        let mut progress = Progress::new(Voice::Quiet);
+        FoundModel::find(&request::Model::default(), &mut progress).unwrap().configs().unwrap()
     }
 
     #[test]

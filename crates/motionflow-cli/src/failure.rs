@@ -1,6 +1,5 @@
 //! Whether an error is the user's (exit code 2) or a failure (1), and how it is told: one message.
 
-use std::any::Any;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 
@@ -45,13 +44,10 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     panic::set_hook(Box::new(|_| ()));
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
     panic::set_hook(before);
-    outcome.unwrap_or_else(|payload| Err(of_panic(payload.as_ref())))
-}
-
-/// The error that stands for a panic.
-pub(crate) fn of_panic(payload: &(dyn Any + Send)) -> anyhow::Error {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    unexpected(text.or(payload.downcast_ref::<&str>().copied()).unwrap_or_default())
+    outcome.unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        Err(unexpected(text.or(payload.downcast_ref::<&str>().copied()).unwrap_or_default()))
+    })
 }
 
 /// An error for what no other error foresaw.

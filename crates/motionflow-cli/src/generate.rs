@@ -44,7 +44,7 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     let text = required(request.prompts.new.prompt.as_ref(), prompts::PROMPT_MISSING)?;
     let prompt = prompts::parse("--prompt", &text)?;
     let ffmpeg = find_ffmpeg()?;
-    let found = FoundModel::find(&request.model)?;
+    let found = FoundModel::find(&request.model, &mut session.progress)?;
     let settings = Settings {
         init: Init::Noise,
         updates: false,

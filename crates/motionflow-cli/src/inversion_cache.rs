@@ -8,7 +8,7 @@ use crate::cache::{Cache, Found, Key};
 use crate::inversion_file::{TENSORS, inversion_in, inversion_tensors};
 use crate::map_tensors;
 use crate::progress::Progress;
-use crate::record::RunRecord;
+use crate::record::{RunRecord, VideoRecord};
 
 /// The place of one run's inversion in the cache, if the run may use it.
 #[derive(Debug)]
@@ -20,8 +20,11 @@ impl InversionCache {
         let cache = if allowed { Some(Cache::open()?) } else { None };
         let key = record.source.as_ref().map(|source| {
             let (steps, threads) = (record.settings.steps.to_string(), record.program.threads.to_string());
+            let VideoRecord { width, height, frames, .. } = record.video;
+            let size = format!("{width}x{height}, {frames} frames");
             Key::of(&[
                 ("frames", &source.frames_sha256),
+                ("size", &size),
                 ("prompt", record.prompts.source_prompt.as_deref().unwrap_or_default()),
                 ("model", &record.model.sha256),
                 ("steps", &steps),

@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn model(sha256: &str) -> ModelRecord {
-        ModelRecord { name: "demo".into(), path: "models/demo".into(), sha256: sha256.into() }
+        ModelRecord { name: "demo".into(), path: "models/demo".into(), revision: None, sha256: sha256.into() }
     }
 
     fn saved() -> tempfile::TempDir {

@@ -25,7 +25,7 @@ use crate::request::required;
 use crate::resolve;
 use crate::run_folder::RunFolder;
 use crate::session::Session;
-use crate::source::{SourceClip, find_ffmpeg};
+use crate::source::{SourceClip, find_ffmpeg, source_path};
 use crate::unfinished::Unfinished;
 
 /// Everything that is needed to look.
@@ -59,11 +59,11 @@ impl LookingJob {
     pub(crate) fn prepare(command: &str, asked: Asked, session: &mut Session) -> Result<(RunFolder, Self)> {
         let Asked { request, folder } = asked;
         let source_prompt = required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?;
-        let path = required(request.source.path.as_ref(), prompts::SOURCE_MISSING)?;
+        let path = source_path(&request)?;
         let prompt = prompts::parse("--source-prompt", &source_prompt)?;
         prompts::with_subject("the source prompt", &prompt)?;
         let ffmpeg = find_ffmpeg()?;
-        let found = FoundModel::find(&request.model)?;
+        let found = FoundModel::find(&request.model, &mut session.progress)?;
         let settings = request.settings.resolve(&found.recommended.settings);
         resolve::check(&settings, &found.schedule()?)?;
         found.check_subjects(&[&prompt])?;

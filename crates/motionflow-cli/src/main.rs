@@ -14,17 +14,20 @@ mod event;
 mod failure;
 mod generate;
 mod generating;
+mod hub;
 mod inspect;
 mod inversion_cache;
 mod inversion_file;
 mod invert;
 mod inverting;
+mod known;
 mod libtorch_version;
 mod looking;
 mod man;
 mod map_tensors;
 mod metadata;
 mod model;
+mod models;
 mod named;
 mod pictures;
 mod progress;
@@ -79,6 +82,7 @@ fn run(command: &Command, session: &mut Session) -> Result<()> {
         Command::Invert(args) => invert::run(args, session),
         Command::Inspect(args) => inspect::run(args, session),
         Command::Batch(args) => batch::run(args, session),
+        Command::Models(args) => models::run(args, session),
         Command::Verify(args) => verify::run(args, session),
         Command::Cache(args) => cache_command::run(args, &session.progress),
         Command::Doctor => doctor::run(session),

@@ -94,39 +94,20 @@ fn file_name(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use motionflow::settings::Settings;
-
     use super::*;
-    use crate::record::{ModelRecord, ProgramRecord, PromptRecord, SourceRecord, VideoRecord};
+    use crate::record::{self, OutputRecord};
 
     fn record(prompt: &str) -> RunRecord {
-        RunRecord {
-            program: ProgramRecord {
-                command: "transfer".into(),
-                version: "1".into(),
-                libtorch: "2".into(),
-                ffmpeg: "7".into(),
-                threads: 2,
-            },
-            prompts: PromptRecord { prompt: Some(prompt.into()), ..PromptRecord::default() },
-            source: Some(SourceRecord {
-                path: "/home/me/clips/car.mp4".into(),
-                sha256: None,
-                frames_sha256: "0".into(),
-                start: 0.0,
-                every: 1,
-                fit: "crop".into(),
-                fps: 8.0,
-                inversion: Some("/home/me/inv".into()),
-            }),
-            video: VideoRecord { width: 8, height: 8, frames: 2, fps: 8.0 },
-            model: ModelRecord {
-                name: "/home/me/zs/".into(),
-                path: "/home/me/zs".into(),
-                sha256: "1".into(),
-            },
-            settings: Settings::default(),
+        let mut record = record::tests::record();
+        record.prompts.prompt = Some(prompt.to_owned());
+        record.output = OutputRecord { metadata: true };
+        record.model.name = "/home/me/zs/".to_owned();
+        record.model.path = "/home/me/zs".to_owned();
+        if let Some(source) = &mut record.source {
+            source.path = "/home/me/clips/car.mp4".to_owned();
+            source.inversion = Some("/home/me/inv".to_owned());
         }
+        record
     }
 
     #[test]

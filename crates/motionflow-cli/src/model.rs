@@ -15,6 +15,8 @@ use tch::{Device, Kind};
 
 use crate::estimate::Configs;
 use crate::failure::Misuse;
+use crate::hub::{self, Hub};
+use crate::known::Known;
 use crate::progress::Progress;
 use crate::recommended::{Recommended, Video};
 use crate::record::ModelRecord;
@@ -32,6 +34,8 @@ pub(crate) const FOLDER_VARIABLE: &str = "MOTIONFLOW_MODELS";
 #[derive(Debug)]
 pub(crate) struct FoundModel {
     name: String,
+    /// The commit, where it is from the hub.
+    revision: Option<String>,
     checkpoint: Checkpoint,
     /// Made at the first call of [`FoundModel::record`], which reads every file.
     record: OnceCell<ModelRecord>,
@@ -40,15 +44,29 @@ pub(crate) struct FoundModel {
 }
 
 impl FoundModel {
-    /// Finds what `--model` names.
-    pub(crate) fn find(asked: &request::Model) -> Result<Self> {
+    /// Finds what `--model` names, on disk or on the hub.
+    pub(crate) fn find(asked: &request::Model, progress: &mut Progress) -> Result<Self> {
         let name = asked.chosen.model.as_deref().unwrap_or(SHIPPED);
+        let is_on_hub = !Path::new(name).is_dir() && hub::is_id(name);
         // A run is done again with the checkpoint of its record, wherever it is done.
         let recorded = asked.path.clone().filter(|path| path.is_dir());
-        let folder = folder_of(name).or_else(|error| recorded.ok_or(error))?;
-        let recommended = Recommended::of(&folder)?;
+        let (folder, revision) = match (&asked.chosen.revision, recorded) {
+            (revision, Some(recorded)) if is_on_hub => (recorded, revision.clone()),
+            (revision, None) if is_on_hub => {
+                let revision = revision.as_deref().unwrap_or(hub::REVISION);
+                let snapshot = Hub::new()?.get(name, revision, progress)?;
+                (snapshot.folder, Some(snapshot.commit))
+            }
+            (Some(revision), _) => {
+                let only = "only a checkpoint from the hub has revisions";
+                return Err(Misuse(format!("--revision {revision}: {only}, not {name}")).into());
+            }
+            (None, recorded) => (folder_of(name).or_else(|error| recorded.ok_or(error))?, None),
+        };
+        let known = Known::find(name).filter(|_| is_on_hub).map(Known::recommended);
+        let recommended = Recommended::of(&folder)?.or(known).unwrap_or_default();
         let checkpoint = Checkpoint::open(&folder).map_err(Error::from)?;
-        Ok(Self { name: name.to_owned(), checkpoint, record: OnceCell::new(), recommended })
+        Ok(Self { name: name.to_owned(), revision, checkpoint, record: OnceCell::new(), recommended })
     }
 
     /// Its noise schedule, read from its config alone.
@@ -124,7 +142,8 @@ impl FoundModel {
         let folder = self.checkpoint.folder();
         let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let sha256 = self.checkpoint.identity().map_err(Error::from)?;
-        let record = ModelRecord { name: self.name.clone(), path: path.display().to_string(), sha256 };
+        let (name, revision) = (self.name.clone(), self.revision.clone());
+        let record = ModelRecord { name, path: path.display().to_string(), revision, sha256 };
         Ok(self.record.get_or_init(|| record).clone())
     }
 }
@@ -143,7 +162,8 @@ fn folder_of(name: &str) -> Result<PathBuf> {
         format!("there is no checkpoint \"{name}\"; looked for the folders")
     } else {
         format!(
-            "--model {name}: there is no such folder; give one in the diffusers text-to-video layout, or a name"
+            "--model {name}: there is no such folder; give one in the diffusers text-to-video layout, a name, or \
+             OWNER/NAME on the Hugging Face hub"
         )
     };
     if is_name {
@@ -156,7 +176,7 @@ fn folder_of(name: &str) -> Result<PathBuf> {
 }
 
 /// The folders that hold checkpoints by name, the first to be looked into first.
-fn shelves() -> Vec<PathBuf> {
+pub(crate) fn shelves() -> Vec<PathBuf> {
     let named = std::env::var_os(FOLDER_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
     let mut shelves: Vec<PathBuf> = named.into_iter().collect();
     shelves.extend(beside_program(FOLDER));

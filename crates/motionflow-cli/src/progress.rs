@@ -118,12 +118,17 @@ impl Progress {
 
     /// Begins a stage of so many steps; 1 for work that cannot be counted.
     pub(crate) fn stage(&mut self, name: &'static str, steps: usize) -> Stage<'_> {
+        self.stage_in("steps", name, steps)
+    }
+
+    /// As [`Progress::stage`], where it is not steps that are counted.
+    pub(crate) fn stage_in(&mut self, unit: &str, name: &'static str, steps: usize) -> Stage<'_> {
         let plain = self.voice == Voice::Plain;
         let bar = (plain && terminal::can_redraw()).then(|| bar(name, steps));
         let lines = plain && bar.is_none();
         self.event(&Event::Stage { stage: name, steps });
         if lines && steps > 1 {
-            terminal::note(&format!("{name}: {steps} steps"));
+            terminal::note(&format!("{name}: {steps} {unit}"));
         }
         Stage { progress: self, name, steps, bar, lines, started: Instant::now(), told: 0 }
     }

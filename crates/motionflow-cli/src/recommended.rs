@@ -52,15 +52,15 @@ struct File {
 }
 
 impl Recommended {
-    /// Reads the file of a checkpoint's folder; the general defaults where there is none.
-    pub(crate) fn of(folder: &Path) -> Result<Self> {
+    /// Reads the file of a checkpoint's folder, where there is one.
+    pub(crate) fn of(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);
         if !path.exists() {
-            return Ok(Self::default());
+            return Ok(None);
         }
         let File { negative_prompt, settings, video } = toml_file::read(&path)?;
         let video = video.resolve(&Video::default())?;
-        Ok(Self { settings: settings.resolve(&Settings::default()), video, negative_prompt })
+        Ok(Some(Self { settings: settings.resolve(&Settings::default()), video, negative_prompt }))
     }
 }
 
@@ -71,9 +71,9 @@ mod tests {
     #[test]
     fn what_is_left_out_is_the_general_default() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Recommended::of(folder.path()).unwrap(), Recommended::default());
+        assert_eq!(Recommended::of(folder.path()).unwrap(), None);
         std::fs::write(folder.path().join(FILE), "[video]\nwidth = 128\n[settings]\nsteps = 20").unwrap();
-        let recommended = Recommended::of(folder.path()).unwrap();
+        let recommended = Recommended::of(folder.path()).unwrap().unwrap();
         assert_eq!((recommended.video.width, recommended.video.height), (128, 320));
         assert_eq!((recommended.settings.steps, recommended.settings.tau), (20, 0.4));
     }

@@ -146,6 +146,9 @@ impl VideoRecord {
 pub(crate) struct ModelRecord {
     pub(crate) name: String,
     pub(crate) path: String,
+    /// The commit, of one from the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revision: Option<String>,
     /// Over the names and contents of its files.
     pub(crate) sha256: String,
 }
@@ -280,7 +283,12 @@ pub(crate) mod tests {
                 inversion: Some("inv".into()),
             }),
             video: VideoRecord { width: 16, height: 8, frames: 2, fps: 8.0 },
-            model: ModelRecord { name: "demo".into(), path: "models/demo".into(), sha256: "3".into() },
+            model: ModelRecord {
+                name: "demo".into(),
+                path: "models/demo".into(),
+                revision: None,
+                sha256: "3".into(),
+            },
             settings: Settings { step_norm: Some(0.03), ..Settings::default() },
             output: OutputRecord { metadata: false },
         }

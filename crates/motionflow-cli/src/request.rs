@@ -203,6 +203,8 @@ impl Request {
         }
         if flags.model.chosen.model.is_some() {
             self.model = Model::default();
+        } else if flags.model.chosen.revision.is_some() {
+            (self.model.path, self.model.sha256) = (None, None);
         }
     }
 }

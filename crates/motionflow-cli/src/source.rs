@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use motionflow::clip::Clip;
@@ -12,8 +12,10 @@ use sha2::{Digest, Sha256};
 
 use crate::model::beside_program;
 use crate::progress::Progress;
+use crate::prompts;
 use crate::recommended::Video;
 use crate::record::SourceRecord;
+use crate::request::{Request, required};
 use crate::resolve::Cut;
 
 /// Frames of a source at the video's size.
@@ -59,6 +61,15 @@ impl SourceClip {
     pub(crate) fn clip(&self) -> Clip {
         clip_of(&self.frames)
     }
+}
+
+/// The source that a request names. It must be there, before a checkpoint is fetched for it.
+pub(crate) fn source_path(request: &Request) -> Result<PathBuf> {
+    let path = required(request.source.path.as_ref(), prompts::SOURCE_MISSING)?;
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(motionflow_media::Error::SourceMissing { path }).context("--source")
 }
 
 /// The ffmpeg to use: the user's, else the one that `cargo xtask setup` brought.

@@ -34,7 +34,7 @@ use crate::report;
 use crate::request::{Request, required};
 use crate::resolve;
 use crate::session::Session;
-use crate::source::{SourceClip, find_ffmpeg};
+use crate::source::{SourceClip, find_ffmpeg, source_path};
 
 const COMMAND: &str = "transfer";
 
@@ -154,7 +154,7 @@ impl Job {
         let source_text = if let Some(saved) = &saved {
             saved.record.source_prompt.clone()
         } else {
-            required(request.source.path.as_ref(), prompts::SOURCE_MISSING)?;
+            source_path(request)?;
             required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?
         };
         let source_prompt = prompts::parse("--source-prompt", &source_text)?;
@@ -163,7 +163,7 @@ impl Job {
             prompts::check_pair(&source_prompt, &prompt)?;
         }
         let ffmpeg = find_ffmpeg()?;
-        let found = FoundModel::find(&request.model)?;
+        let found = FoundModel::find(&request.model, &mut session.progress)?;
         let recommended = &found.recommended;
         let mut asked = request.settings.clone();
         if let Some(saved) = &saved {
@@ -180,9 +180,8 @@ impl Job {
             (source, Some(inversion))
         } else {
             found.check_size(&video)?;
-            let path = request.source.path.as_deref().unwrap_or(Path::new(""));
             let cut = request.source.cut.resolve()?;
-            (SourceClip::read(&ffmpeg, path, cut, &video, &mut session.progress)?, None)
+            (SourceClip::read(&ffmpeg, &source_path(request)?, cut, &video, &mut session.progress)?, None)
         };
         video.fps = request.video.fps.unwrap_or(source.record.fps);
         let negative_prompt = request.prompts.new.negative_prompt.as_ref();

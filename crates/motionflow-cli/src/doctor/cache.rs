@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Finding;
-use super::machine::free_space;
+use crate::bytes::free_space;
 use crate::bytes::readable;
 use crate::cache::{Cache, FOLDER_VARIABLE, LIMIT_VARIABLE};
 

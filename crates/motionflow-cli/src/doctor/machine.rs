@@ -1,7 +1,5 @@
 //! Memory and disk.
 
-use std::path::Path;
-
 use super::Finding;
 use crate::bytes::readable;
 
@@ -30,18 +28,6 @@ fn kibibytes(info: &str, name: &str) -> Option<u64> {
     let line = info.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
-}
-
-/// Bytes that this user may still write below `folder`, where the system tells.
-#[cfg(unix)]
-pub(super) fn free_space(folder: &Path) -> Option<u64> {
-    let system = rustix::fs::statvfs(folder).ok()?;
-    Some(system.f_bavail.saturating_mul(system.f_frsize))
-}
-
-#[cfg(not(unix))]
-pub(super) fn free_space(_: &Path) -> Option<u64> {
-    None
 }
 
 #[cfg(test)]

@@ -7,8 +7,6 @@ mod machine;
 mod models;
 mod trial;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::json;
@@ -106,8 +104,7 @@ pub(crate) fn run(session: &mut Session) -> Result<()> {
 
 /// Looks at one part; a panic there hides none of the others.
 fn unshaken(look: Look) -> Vec<Finding> {
-    catch_unwind(AssertUnwindSafe(look))
-        .unwrap_or_else(|payload| vec![Finding::error(&failure::of_panic(payload.as_ref()))])
+    failure::catch(|| Ok(look())).unwrap_or_else(|error| vec![Finding::error(&error)])
 }
 
 fn program() -> Vec<Finding> {

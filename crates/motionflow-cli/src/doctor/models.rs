@@ -5,19 +5,36 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::Finding;
+use crate::bytes::{free_space, readable};
+use crate::hub::Hub;
 use crate::model::{FOLDER_VARIABLE, FoundModel, SHIPPED};
 use crate::progress::{Progress, Voice};
 use crate::request;
 
 pub(super) fn look() -> Vec<Finding> {
     let shipped = shipped().unwrap_or_else(|error| Finding::error(&error));
-    std::iter::once(shipped).chain(named_folder()).collect()
+    std::iter::once(shipped).chain(named_folder()).chain([hub()]).collect()
+}
+
+/// Where checkpoints from the hub go.
+fn hub() -> Finding {
+    let hub = match Hub::new() {
+        Ok(hub) => hub,
+        Err(error) => return Finding::error(&error),
+    };
+    let count = hub.snapshots().len();
+    let folder = hub.cache().display();
+    let there = hub.cache().ancestors().find(|folder| folder.exists());
+    let space =
+        there.and_then(free_space).map(|free| format!(", {} free", readable(free))).unwrap_or_default();
+    Finding::ok(format!("{count} from the Hugging Face hub, in {folder}{space}"))
 }
 
 /// Loads all its weights, so that a part that is missing or damaged shows.
 fn shipped() -> Result<Finding> {
-    let found = FoundModel::find(&request::Model::default())?;
-    found.load(&mut Progress::new(Voice::Quiet))?;
+    let progress = &mut Progress::new(Voice::Quiet);
+    let found = FoundModel::find(&request::Model::default(), progress)?;
+    found.load(progress)?;
     Ok(Finding::ok(format!("{SHIPPED}: whole, {}", found.record()?.path)))
 }
 

@@ -18,6 +18,7 @@ mod json;
 mod loader;
 mod names;
 mod pickle;
+mod published;
 mod safetensors;
 mod torch_file;
 mod weights;
@@ -30,6 +31,7 @@ use serde::de::DeserializeOwned;
 
 pub use error::{CheckpointError, TensorProblems};
 pub use loader::Loader;
+pub use published::needed_files;
 pub use weights::{StoredTensor, Weights};
 
 use crate::tokenizer::Tokenizer;
@@ -188,7 +190,11 @@ impl Checkpoint {
     }
 }
 
-fn check_classes(path: &Path) -> Result<(), CheckpointError> {
+/// Reads a `model_index.json` and checks that it is of a pipeline whose components we can run.
+///
+/// # Errors
+/// [`CheckpointError::Unsupported`], [`CheckpointError::Json`], [`CheckpointError::Read`].
+pub fn check_classes(path: &Path) -> Result<(), CheckpointError> {
     let index: ModelIndex = json::read(path)?;
     let unsupported = |what: &str, expected: &[&str], found: &str| CheckpointError::Unsupported {
         path: path.to_path_buf(),
@@ -210,12 +216,17 @@ fn check_classes(path: &Path) -> Result<(), CheckpointError> {
     Ok(())
 }
 
-/// The weights file of a component, or the index of its shards; or in words what was looked for.
-fn find_weights(folder: &Path, component: &str) -> Result<String, String> {
-    let (safetensors, bin) = match component {
+/// What a component's weights are called, without ending or variant, as safetensors and as `.bin`.
+fn weight_stems(component: &str) -> (&'static str, &'static str) {
+    match component {
         "text_encoder" => ("model", "pytorch_model"),
         _ => ("diffusion_pytorch_model", "diffusion_pytorch_model"),
-    };
+    }
+}
+
+/// The weights file of a component, or the index of its shards; or in words what was looked for.
+fn find_weights(folder: &Path, component: &str) -> Result<String, String> {
+    let (safetensors, bin) = weight_stems(component);
     let names = [
         format!("{safetensors}.safetensors"),
         format!("{safetensors}.safetensors.index.json"),

@@ -1,0 +1,126 @@
+//! `motionflow models`: which checkpoints are known, which are here, how large, under which licence.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::Result;
+use motionflow::checkpoint::Checkpoint;
+use serde_json::json;
+
+use crate::args;
+use crate::bytes::readable;
+use crate::failure::Misuse;
+use crate::hub::{self, Hub};
+use crate::known::{KNOWN, Known};
+use crate::model::shelves;
+use crate::progress::Progress;
+use crate::recommended::Recommended;
+use crate::session::Session;
+
+const TITLES: [&str; 5] = ["NAME", "SIZE", "LICENCE", "MAKES", "WHERE"];
+
+/// One line of the table.
+type Row = [String; 5];
+
+/// Runs the command.
+pub(crate) fn run(args: &args::Models, session: &mut Session) -> Result<()> {
+    session.behave_as_told()?;
+    let progress = &mut session.progress;
+    match &args.action {
+        None => list(progress),
+        Some(args::ModelsAction::Fetch { name, revision }) => fetch(name, revision, progress),
+    }
+}
+
+fn fetch(name: &str, revision: &str, progress: &mut Progress) -> Result<()> {
+    if !hub::is_id(name) {
+        return Err(Misuse(format!("{name} is no name on the hub; give OWNER/NAME")).into());
+    }
+    let snapshot = Hub::new()?.fetch(name, revision, progress)?;
+    let checkpoint = Checkpoint::open(&snapshot.folder)?;
+    let size = readable(checkpoint.size_bytes());
+    progress.result(&format!("{name}, {size}, is in {}", snapshot.folder.display()));
+    Ok(())
+}
+
+fn list(progress: &Progress) -> Result<()> {
+    let hub = Hub::new()?;
+    let mut rows = on_shelves();
+    rows.extend(in_cache(&hub));
+    let absent = |known: &&Known| !rows.iter().any(|row| row[0] == known.name);
+    let to_fetch: Vec<Row> = KNOWN.iter().filter(absent).map(not_here).collect();
+    rows.extend(to_fetch);
+    // Known ones come first, in their order; then the others as they were found.
+    rows.sort_by_key(|row| KNOWN.iter().position(|known| known.name == row[0]).unwrap_or(KNOWN.len()));
+    for [name, size, licence, makes, place] in &rows {
+        let row = json!({ "name": name, "size": size, "licence": licence, "makes": makes, "where": place });
+        progress.row("checkpoint", &row);
+    }
+    for line in table(&rows) {
+        progress.result(&line);
+    }
+    progress.note(&format!(
+        "\n`motionflow models fetch OWNER/NAME` fetches a checkpoint from the hub into {}; `--model OWNER/NAME` does so \
+         when it is needed.",
+        hub.cache().display()
+    ));
+    Ok(())
+}
+
+/// The checkpoints that lie in folders of checkpoints, under their folder's name.
+fn on_shelves() -> Vec<Row> {
+    let mut seen = BTreeSet::new();
+    let mut rows = Vec::new();
+    for shelf in shelves() {
+        for (folder, name) in hub::entries(&shelf) {
+            let Ok(checkpoint) = Checkpoint::open(&folder) else { continue };
+            if seen.insert(folder.canonicalize().unwrap_or_else(|_| folder.clone())) {
+                rows.push(row(&name, readable(checkpoint.size_bytes()), &folder));
+            }
+        }
+    }
+    rows
+}
+
+/// The checkpoints in the hub's cache, whole or not.
+fn in_cache(hub: &Hub) -> Vec<Row> {
+    let rows = hub.snapshots().into_iter().map(|snapshot| match Checkpoint::open(&snapshot.folder) {
+        Ok(checkpoint) => row(&snapshot.id, readable(checkpoint.size_bytes()), &snapshot.folder),
+        Err(_) => row(&snapshot.id, "not whole".into(), &snapshot.folder),
+    });
+    rows.collect()
+}
+
+fn not_here(known: &Known) -> Row {
+    let size =
+        known.fetched_bytes.map_or_else(|| "-".into(), |bytes| format!("{} to fetch", readable(bytes)));
+    let (licence, makes) = (known.licence.to_owned(), makes(&known.recommended()));
+    [known.name.to_owned(), size, licence, makes, "not here".into()]
+}
+
+fn row(name: &str, size: String, folder: &Path) -> Row {
+    let known = Known::find(name);
+    let recommended = Recommended::of(folder).ok().flatten().or_else(|| known.map(Known::recommended));
+    let licence = known.map_or("see its card", |known| known.licence).to_owned();
+    let makes = recommended.map_or_else(|| "not said".into(), |recommended| makes(&recommended));
+    [name.to_owned(), size, licence, makes, folder.display().to_string()]
+}
+
+/// The videos that suit it.
+fn makes(recommended: &Recommended) -> String {
+    let video = &recommended.video;
+    format!("{}x{}, {} frames", video.width, video.height, video.frames)
+}
+
+/// Rows under their titles, in columns.
+fn table(rows: &[Row]) -> Vec<String> {
+    let titles: Row = TITLES.map(str::to_owned);
+    let all: Vec<&Row> = std::iter::once(&titles).chain(rows).collect();
+    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..TITLES.len()).map(width).collect();
+    let line = |row: &&Row| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    all.iter().map(line).collect()
+}
