@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use motionflow::settings::Settings;
+use motionflow::small_file;
 use serde::Deserialize;
 
 /// The file's name.
@@ -45,7 +46,7 @@ impl Recommended {
     /// Reads the file of a checkpoint's folder; the general defaults where there is none.
     pub(crate) fn of(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match small_file::read_text(&path, small_file::CONFIG) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", path.display())),

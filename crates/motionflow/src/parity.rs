@@ -20,8 +20,10 @@ use crate::model::{EncodedPrompt, GuidanceLayer, VideoModel};
 use crate::nets::attention::NoObserver;
 use crate::observer::MapKeeper;
 use crate::plain_attention::PlainAttention;
+use crate::printable::printable;
 use crate::prompt::Prompt;
 use crate::settings::Settings;
+use crate::small_file;
 use crate::text_to_video::TextToVideo;
 
 /// A case that cannot be recomputed.
@@ -77,7 +79,7 @@ pub enum Difference {
 }
 
 #[derive(Debug, Deserialize)]
-struct Case {
+pub(crate) struct Case {
     source_prompt: String,
     prompt: String,
     negative_prompt: String,
@@ -277,9 +279,17 @@ fn compare(name: &str, ours: Option<&Tensor>, expected: &Tensor, tolerance: f64)
 }
 
 fn read_case(path: &Path) -> Result<Case, ParityError> {
-    let fail = |reason: String| ParityError::Case { path: path.to_owned(), reason };
-    let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-    serde_json::from_str(&text).map_err(|error| fail(error.to_string()))
+    let text = small_file::read(path, small_file::CONFIG);
+    parse_case(path, &text.map_err(|error| case_error(path, &error.to_string()))?)
+}
+
+/// Takes `text` as a `case.json`; `path` is for messages.
+pub(crate) fn parse_case(path: &Path, text: &[u8]) -> Result<Case, ParityError> {
+    serde_json::from_slice(text).map_err(|error| case_error(path, &error.to_string()))
+}
+
+fn case_error(path: &Path, reason: &str) -> ParityError {
+    ParityError::Case { path: path.to_owned(), reason: printable(reason) }
 }
 
 /// A tensor file of a case.

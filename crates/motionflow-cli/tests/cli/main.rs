@@ -5,6 +5,7 @@
 mod bad_input;
 mod commands;
 mod common;
+mod hostile;
 mod sources;
 mod terminal;
 mod transfer;
