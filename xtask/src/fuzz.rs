@@ -60,6 +60,8 @@ pub fn fuzz(workspace: &Workspace, mut arguments: Arguments) -> Result<ExitCode>
         }
         let mut fuzzer = Command::new(folder.join(&triple).join("release").join(target));
         fuzzer.current_dir(workspace.root()).args(LIMITS).args([&end, "-print_final_stats=1"]);
+        // A panic beyond the bound on memory could not print a backtrace, and would hang.
+        fuzzer.env("RUST_BACKTRACE", "0");
         fuzzer.arg(format!("-artifact_prefix={}/", found.display()));
         fuzzer.arg(format!("-dict=fuzz/dictionaries/{target}.dict"));
         run_ok(fuzzer.arg(corpus).arg(format!("fuzz/corpus/{target}")))

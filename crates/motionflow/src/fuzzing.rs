@@ -30,8 +30,8 @@ fn or_told<T, E: Display>(result: Result<T, E>) -> Option<T> {
     result.map_err(|error| told(&error)).ok()
 }
 
-/// A JSON file of a checkpoint or case; the first byte says which. The texts of a tokenizer's four files stand one after
-/// the other, with a byte 0 between.
+/// A JSON file of a checkpoint or case; the first byte says which. The texts of a tokenizer's four files stand one
+/// after the other, with a byte 0 between.
 pub fn configs(data: &[u8]) {
     let Some((kind, text)) = data.split_first() else { return };
     match kind {

@@ -126,8 +126,8 @@ impl Files {
 
 impl Tokenizer {
     /// Reads `vocab.json`, `merges.txt` and, where they exist, `tokenizer_config.json` and `special_tokens_map.json`.
-    /// Where they give no length, as transformers writes it for tokenizers that know none, it is `text_length`: how many
-    /// tokens the text encoder takes.
+    /// Where they give no length, as transformers writes it for tokenizers that know none, it is `text_length`: how
+    /// many tokens the text encoder takes.
     ///
     /// # Errors
     /// [`TokenizerError::File`] and [`TokenizerError::Inconsistent`].
@@ -189,8 +189,8 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Encode`].
     pub fn encode(&self, text: &str) -> Result<Tokens, TokenizerError> {
-        let encoding =
-            self.inner.encode(text, false).map_err(|error| TokenizerError::Encode(error.to_string()))?;
+        let library = |error: tokenizers::Error| TokenizerError::Encode(printable(&error.to_string()));
+        let encoding = self.inner.encode(text, false).map_err(library)?;
         let total = encoding.len() + 2;
         let kept = encoding.len().min(self.max_length - 2);
         let ranges: Vec<_> = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();

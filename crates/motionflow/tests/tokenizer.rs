@@ -111,6 +111,18 @@ fn words_in_small_pieces_are_told() {
     assert_eq!(words, ["zorblax", "猫"]);
 }
 
+/// Found by fuzzing: the library's message quotes the unknown token.
+#[test]
+fn an_unknown_token_that_is_not_in_the_vocabulary() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("vocab.json"), r#"{"a</w>": 0}"#).unwrap();
+    fs::write(folder.path().join("merges.txt"), "").unwrap();
+    let config = format!(r#"{{"unk_token": "\u001b[2J{}"}}"#, "x".repeat(9999));
+    fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+    let message = Tokenizer::from_folder(folder.path(), 77).unwrap().encode("b").unwrap_err().to_string();
+    assert!(message.contains(r"`\u{1b}[2Jx") && message.len() < 400, "{message}");
+}
+
 #[test]
 fn wrong_files_are_named() {
     let folder = tempfile::tempdir().unwrap();

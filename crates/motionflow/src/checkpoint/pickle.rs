@@ -3,8 +3,8 @@
 //! A pickle is a program for a stack machine (<https://docs.python.org/3/library/pickletools.html>). This machine knows
 //! only the opcodes that build numbers, strings, tuples, lists and dicts, and [`Global`] lists the only names that a
 //! program may mention; what they would do in Python is done here by hand. Values live in one list and refer to each
-//! other by index, so nothing recurses. Each opcode makes at most one value, and copies no more than its own bytes and what
-//! it takes off the stack: what a pickle costs is in proportion to its length.
+//! other by index, so nothing recurses. Each opcode makes at most one value, and copies no more than its own bytes and
+//! what it takes off the stack: what a pickle costs is in proportion to its length.
 
 use std::collections::HashMap;
 use std::rc::Rc;

@@ -11,7 +11,7 @@ use tch::Kind;
 use super::error::CheckpointError;
 use super::weights::{MappedFile, StoredTensor};
 
-/// The most bytes of a header. A tensor takes about 100, so this is for 100,000 of them; the format itself allows 100 MB.
+/// The most bytes of a header. A tensor takes about 100, so this is for 100,000 of them; the format allows 100 MB.
 const MAX_HEADER: u64 = 10_000_000;
 
 /// Names, types, shapes and places of all tensors; every one lies inside the file.
