@@ -155,8 +155,9 @@ fn recompute(
     comparisons.push(names("guidance_layers/temporal", &layers.temporal, &case.guidance_layers.temporal));
 
     nets(model, inputs, &target, &mut ours)?;
+    let channels = model.vae().config().latent_channels;
     let plain_attention = PlainAttention::new(model);
-    let clean = Latents::new(inputs.tensor("z0")?);
+    let clean = Latents::new(inputs.input("z0", &[1, channels, ANY, ANY, ANY])?);
     let inversion = invert(&plain_attention, &clean, &source, &settings, &mut |_| ())?;
     first_update(&plain_attention, &inversion, &target, &settings, &mut ours);
     for (timestep, subjects) in &inversion.masks.at {
@@ -200,9 +201,12 @@ fn nets(
     ours: &mut BTreeMap<String, Tensor>,
 ) -> Result<(), ParityError> {
     let _no_gradients = tch::no_grad_guard();
-    ours.insert("vae_mean".into(), model.vae().encode(&inputs.tensor("frames")?));
-    ours.insert("vae_decoded".into(), model.vae().decode(&inputs.tensor("latent")?));
-    let sample = inputs.tensor("sample")?;
+    let channels = model.vae().config().latent_channels;
+    let frames = inputs.input("frames", &[ANY, 3, ANY, ANY])?;
+    let latent = inputs.input("latent", &[ANY, channels, ANY, ANY])?;
+    ours.insert("vae_mean".into(), model.vae().encode(&frames));
+    ours.insert("vae_decoded".into(), model.vae().decode(&latent));
+    let sample = inputs.input("sample", &[1, channels, ANY, ANY, ANY])?;
     for timestep in [1, 501, 981] {
         let prediction = model.predict_noise(&sample, timestep, &target.features, &mut NoObserver);
         ours.extend(prediction.continue_value().map(|noise| (format!("unet_{timestep}"), noise)));
@@ -292,6 +296,9 @@ fn case_error(path: &Path, reason: &str) -> ParityError {
     ParityError::Case { path: path.to_owned(), reason: printable(reason) }
 }
 
+/// In a shape: any size.
+const ANY: i64 = -1;
+
 /// A tensor file of a case.
 struct CaseTensors {
     path: PathBuf,
@@ -302,6 +309,20 @@ struct CaseTensors {
 impl CaseTensors {
     fn open(path: PathBuf, device: Device) -> Result<Self, ParityError> {
         Ok(Self { weights: Weights::open(&path)?, path, device })
+    }
+
+    /// A tensor that goes into a net, which takes float32 of this shape alone.
+    fn input(&self, name: &str, shape: &[i64]) -> Result<Tensor, ParityError> {
+        let tensor = self.tensor(name)?;
+        let size = tensor.size();
+        let fits = |(found, wanted): (&i64, &i64)| found == wanted || (*wanted == ANY && *found > 0);
+        if tensor.kind() == Kind::Float && size.len() == shape.len() && size.iter().zip(shape).all(fits) {
+            return Ok(tensor);
+        }
+        let found = format!("found {:?} {size:?}", tensor.kind());
+        let reason =
+            format!("tensor '{name}': expected Float {shape:?} ({ANY}: any number, 1 or more), {found}");
+        Err(case_error(&self.path, &reason))
     }
 
     fn tensor(&self, name: &str) -> Result<Tensor, ParityError> {

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
-use crate::common::{Outcome, Place, SMALL, program, read_json, run, text};
+use crate::common::{Outcome, Place, SMALL, copy, motionflow, program, read_json, run, text, tree};
 
 /// Address space of the program in KiB. The tiny checkpoint does with 2,000,000, nearly all of it libtorch's libraries.
 const MEMORY: u32 = 3_000_000;
@@ -291,4 +291,25 @@ fn zips_of_absurd_sizes() {
     broken(&|entry| entry[20..24].copy_from_slice(&0xffff_fff0_u32.to_le_bytes()), "4294967280 bytes");
     broken(&|entry| entry[42..46].copy_from_slice(&0xffff_fff0_u32.to_le_bytes()), "4 bytes at 4294967280");
     broken(&|entry| entry[10] = 8, "compressed");
+}
+
+#[test]
+fn a_case_of_absurd_tensors() {
+    let place = Place::new();
+    let case = place.path("case");
+    copy(&tree().join("crates/motionflow/tests/cases/tiny-odd-words"), &case);
+    let verify = || motionflow(&["verify", &text(&case)]);
+    let inputs = fs::read(case.join("inputs.safetensors")).unwrap();
+    // The frames get another number of colours in as many bytes.
+    let (shape, other) = (&b"\"frames\":{\"dtype\":\"F32\",\"shape\":[3,3,10,14]"[..], &b"[3,10,3,14]"[..]);
+    let begin = inputs.windows(shape.len()).position(|window| window == shape).unwrap();
+    let end = begin + shape.len();
+    let mut broken = inputs.clone();
+    broken[end - other.len()..end].copy_from_slice(other);
+    fs::write(case.join("inputs.safetensors"), broken).unwrap();
+    verify().fails(1, &["inputs.safetensors", "tensor 'frames'", "expected Float [-1, 3, -1, -1]"]);
+
+    fs::write(case.join("inputs.safetensors"), inputs).unwrap();
+    File::create(case.join("case.json")).unwrap().set_len(1 << 30).unwrap();
+    verify().fails(1, &["case.json", "larger than"]);
 }
