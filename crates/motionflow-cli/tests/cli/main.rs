@@ -9,6 +9,7 @@ mod commands;
 mod common;
 mod doctor;
 mod dry_run;
+mod hostile;
 mod hub;
 mod hub_server;
 mod inversions_once;
