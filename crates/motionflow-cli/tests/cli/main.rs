@@ -13,6 +13,7 @@ mod hostile;
 mod hub;
 mod hub_server;
 mod inversions_once;
+mod machines;
 mod resume;
 mod settings_file;
 mod shell;
