@@ -106,6 +106,8 @@ fn lists_are_rows() {
         "--dry-run",
         "-m",
         &model,
+        "--frames",
+        "3",
         "-W",
         "24",
         "-H",
