@@ -96,7 +96,8 @@ fn cleared(cache: &Cache, days: u32, progress: &Progress) -> Result<String> {
     Ok(format!("{entries} removed from {}, {freed} freed{kept}", cache.folder().display()))
 }
 
-fn inversions(count: usize) -> String {
+/// So many inversions, in words.
+pub(crate) fn inversions(count: usize) -> String {
     if count == 1 { "1 inversion".to_owned() } else { format!("{count} inversions") }
 }
 

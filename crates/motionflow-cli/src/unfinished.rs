@@ -71,6 +71,8 @@ impl Unfinished {
         let cannot = || format!("{}: cannot be written", run_folder.display());
         fs::create_dir_all(&folder).with_context(cannot)?;
         let lock = lock(&folder, run_folder)?;
+        // The record goes first: without it what is left of a removal is no run.
+        let _ = fs::remove_file(folder.join(RECORD));
         for entry in fs::read_dir(&folder).with_context(cannot)?.flatten() {
             if entry.file_name() != "lock" {
                 remove(&entry.path()).with_context(cannot)?;

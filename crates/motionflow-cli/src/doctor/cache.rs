@@ -6,6 +6,7 @@ use super::Finding;
 use crate::bytes::free_space;
 use crate::bytes::readable;
 use crate::cache::{Cache, FOLDER_VARIABLE, LIMIT_VARIABLE};
+use crate::cache_command::inversions;
 
 /// Less free space than this is told.
 const LITTLE: u64 = 1 << 30;
@@ -28,7 +29,7 @@ fn content(cache: &Cache) -> Finding {
         Ok(entries) => {
             let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
             let (bytes, limit) = (readable(bytes), readable(cache.limit()));
-            Finding::ok(format!("{} inversions, {bytes} of at most {limit}, in {folder}", entries.len()))
+            Finding::ok(format!("{}, {bytes} of at most {limit}, in {folder}", inversions(entries.len())))
         }
         Err(error) => Finding::warning(crate::failure::message(&error), ""),
     }
