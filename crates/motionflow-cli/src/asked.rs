@@ -10,6 +10,7 @@ use crate::failure::{Misuse, Stopped};
 use crate::request::{Program, Request};
 use crate::run_folder::{self, RunFolder};
 use crate::session::Session;
+use crate::terminal::typed;
 use crate::unfinished::Unfinished;
 
 /// Where a run goes that is not told where.
@@ -41,7 +42,9 @@ impl Asked {
         let mut request =
             Request { program: Program { cache: flags.program.cache, ..session.flags().clone() }, ..flags };
         if let Some(path) = &recall.config {
-            request = request.over(Request::read(path)?)?;
+            let mut file = Request::read(path)?;
+            file.forget_generates_guidance();
+            request = request.over(file)?;
         }
         session.behave(&request.program)?;
         let folder = request.output.folder.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FOLDER));
@@ -60,7 +63,7 @@ impl Asked {
         let mut request = Request::read(&folder.record_path())?;
         let began = request.program.command.as_deref().unwrap_or(command);
         if began != command {
-            let path = path.display();
+            let path = typed(path);
             let message = format!(
                 "--resume {path}: this run is of another command; go on with `motionflow {began} --resume {path}`"
             );
@@ -80,7 +83,7 @@ impl Asked {
 
 /// What becomes of an error in a run: its state is kept if that can help, and the user is told how to go on.
 pub(crate) fn ended(command: &str, path: &Path, error: Error, session: &mut Session) -> Error {
-    let go_on = format!("motionflow {command} --resume {}", path.display());
+    let go_on = format!("motionflow {command} --resume {}", typed(path));
     let can_go_on = Unfinished::is_in(path);
     match error.downcast_ref::<Method>() {
         Some(Method::Stopped) if can_go_on => Stopped(format!("stopped; go on with\n  {go_on}")).into(),

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
+use motionflow_media::atomic;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,10 +13,10 @@ use crate::asked::Asked;
 use crate::event::Event;
 use crate::failure::{self, Misuse, STOPPED, Stopped};
 use crate::progress::brief;
-use crate::record::write_json;
 use crate::request::Request;
 use crate::run_folder::{self, RunFolder};
 use crate::session::Session;
+use crate::stop;
 use crate::toml_file;
 use crate::transfer;
 use crate::unfinished::Unfinished;
@@ -95,7 +96,7 @@ pub(crate) fn run(args: &args::Batch, session: &mut Session) -> Result<()> {
             folder: folder.display().to_string(),
             error: None,
         };
-        if summaries.last().is_none_or(|last| last.ending != Ending::NotDone) {
+        if !stop::requested() && summaries.last().is_none_or(|last| last.ending != Ending::NotDone) {
             session.progress.restart();
             session.progress.note(&format!("job {}: {name}", index + 1));
             request.output.folder = Some(folder.clone());
@@ -106,8 +107,10 @@ pub(crate) fn run(args: &args::Batch, session: &mut Session) -> Result<()> {
         session.progress.event(&Event::Job { name: &name, ending: summary.ending, seconds: summary.seconds });
         summaries.push(summary);
     }
-    std::fs::create_dir_all(&args.output)?;
-    write_json(&args.output.join(args.shard.summary_name()), &summaries)?;
+    let summary = args.output.join(args.shard.summary_name());
+    std::fs::create_dir_all(&args.output)
+        .with_context(|| format!("{}: cannot be written", summary.display()))?;
+    atomic::write_atomically(&summary, (serde_json::to_string_pretty(&summaries)? + "\n").as_bytes())?;
     tell(&summaries, of, session);
     verdict(&summaries, args)
 }
@@ -124,7 +127,9 @@ fn jobs(path: &Path) -> Result<Vec<(String, Request)>> {
     let mut names = BTreeSet::new();
     let mut named = Vec::new();
     for (index, Job { name, mut request }) in jobs.into_iter().enumerate() {
-        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
+        let is_summary = name.starts_with("summary")
+            && Path::new(&name).extension().is_some_and(|ending| ending == "json");
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) || is_summary {
             return misuse(format!(
                 "job {} is named \"{name}\", but its name must do for a folder",
                 index + 1
@@ -134,7 +139,18 @@ fn jobs(path: &Path) -> Result<Vec<(String, Request)>> {
             return misuse(format!("two jobs are named \"{name}\""));
         }
         request.paths_from(folder);
-        named.push((name, request.over(defaults.clone())?));
+        let request = request.over(defaults.clone())?;
+        let (output, program) = (&request.output, &request.program);
+        let batchs = [
+            ("output.folder", "--output", output.folder.is_some()),
+            ("output.force", "--force", output.force.is_some()),
+            ("program.quiet", "--quiet", program.quiet.is_some()),
+            ("program.json", "--json", program.json.is_some()),
+        ];
+        if let Some((key, flag, _)) = batchs.into_iter().find(|(_, _, said)| *said) {
+            return misuse(format!("{key} cannot be said in a job; it is the whole batch's: {flag}"));
+        }
+        named.push((name, request));
     }
     Ok(named)
 }
@@ -154,7 +170,10 @@ fn one(request: Request, folder: &Path, force: bool, session: &mut Session) -> R
         return Err(Misuse(message).into());
     }
     // What is left of an unfinished run of other settings may go.
-    let force = force || !run_folder::holds_a_run(folder);
+    let force = force || Unfinished::is_in(folder);
+    let flags = Request { program: session.flags().clone(), ..Request::default() };
+    let request = flags.over(request)?;
+    session.behave(&request.program)?;
     let asked = Asked { request, folder: RunFolder::claim(folder, force)? };
     transfer::transfer(asked, session).map(|()| true)
 }

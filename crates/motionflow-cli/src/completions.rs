@@ -4,12 +4,12 @@ use anyhow::Result;
 use clap::CommandFactory;
 
 use crate::args::{self, Cli};
-use crate::terminal;
+use crate::progress::Progress;
 
 /// Runs the command. The script is the command's product, so `--quiet` does not silence it.
-pub(crate) fn run(args: &args::Completions) -> Result<()> {
+pub(crate) fn run(args: &args::Completions, progress: &Progress) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "motionflow", &mut script);
-    terminal::result(String::from_utf8(script)?.trim_end());
+    progress.product("completions", String::from_utf8(script)?.trim_end());
     Ok(())
 }

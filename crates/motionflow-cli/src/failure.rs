@@ -52,7 +52,8 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 
 /// An error for what no other error foresaw.
 fn unexpected(panic: &str) -> anyhow::Error {
-    if panic.contains("not enough memory") || panic.contains("out of memory") {
+    if ["not enough memory", "out of memory", "can't allocate memory"].iter().any(|text| panic.contains(text))
+    {
         return anyhow!(
             "there is not enough memory for a video of this size: lower --frames, --width or --height"
         );
@@ -144,6 +145,7 @@ mod tests {
             told("[enforce fail] DefaultCPUAllocator: not enough memory: you tried")
                 .contains("lower --frames")
         );
+        assert!(told("DefaultCPUAllocator: can't allocate memory: you tried").contains("lower --frames"));
         let torch = "called `Result::unwrap()` on an `Err` value: Torch(\"The size of tensor a (3)\\nException raised";
         assert!(told(torch).ends_with("please report it: The size of tensor a (3)"), "{}", told(torch));
         let caught = catch::<()>(|| panic!("{} and more", 7)).unwrap_err().to_string();

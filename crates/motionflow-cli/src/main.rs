@@ -60,14 +60,17 @@ use crate::event::Event;
 use crate::session::Session;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    threads::wait_asleep();
-    let mut session = Session::new(&cli.common);
-    session.progress.event(&Event::Started {
-        format: event::FORMAT,
-        command: cli.command.name(),
-        version: env!("CARGO_PKG_VERSION"),
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        // Nothing was parsed, so the flag is looked for by itself.
+        if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+            let message = error.to_string();
+            let message = message.trim_start_matches("error: ").trim_end();
+            event::tell(&Event::Error { message, exit_code: failure::MISUSED });
+        }
+        error.exit()
     });
+    threads::wait_asleep();
+    let mut session = Session::new(cli.command.name(), &cli.common);
     let outcome = failure::catch(|| run(&cli.command, &mut session));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,9 +89,9 @@ fn run(command: &Command, session: &mut Session) -> Result<()> {
         Command::Verify(args) => verify::run(args, session),
         Command::Cache(args) => cache_command::run(args, &session.progress),
         Command::Doctor => doctor::run(session),
-        Command::Completions(args) => completions::run(args),
+        Command::Completions(args) => completions::run(args, &session.progress),
         Command::Man(args) => man::run(args, &session.progress),
         Command::Show(args) => show::run(args, &session.progress),
-        Command::Schema => request::print_schema(),
+        Command::Schema => request::print_schema(&session.progress),
     }
 }

@@ -9,7 +9,6 @@ use motionflow_media::atomic::write_atomically;
 
 use crate::args::{self, Cli};
 use crate::progress::Progress;
-use crate::terminal;
 
 /// Runs the command. A page on standard output is the command's product, so `--quiet` does not silence it.
 pub(crate) fn run(args: &args::Man, progress: &Progress) -> Result<()> {
@@ -17,7 +16,7 @@ pub(crate) fn run(args: &args::Man, progress: &Progress) -> Result<()> {
     command.build();
     let Some(folder) = &args.folder else {
         let (_, page) = page(command)?;
-        terminal::result(String::from_utf8(page)?.trim_end());
+        progress.product("man", String::from_utf8(page)?.trim_end());
         return Ok(());
     };
     let mut pages = Vec::new();
@@ -27,9 +26,7 @@ pub(crate) fn run(args: &args::Man, progress: &Progress) -> Result<()> {
     for (name, page) in &pages {
         write_atomically(&folder.join(name), page)?;
     }
-    if !progress.is_quiet() {
-        terminal::result(&format!("{} pages in {}", pages.len(), folder.display()));
-    }
+    progress.result(&format!("{} pages in {}", pages.len(), folder.display()));
     Ok(())
 }
 

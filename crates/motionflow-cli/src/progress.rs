@@ -64,11 +64,6 @@ impl Progress {
         *self = Self::new(self.voice);
     }
 
-    /// Whether nothing but errors, or nothing but events, may be told.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.voice != Voice::Plain
-    }
-
     /// Tells a program that listens.
     pub(crate) fn event(&self, event: &Event) {
         if self.voice == Voice::Json {
@@ -85,6 +80,14 @@ impl Progress {
     pub(crate) fn result(&self, line: &str) {
         if self.voice == Voice::Plain {
             terminal::result(line);
+        }
+    }
+
+    /// What a command is there to print, for whoever reads it; `of` says what it is.
+    pub(crate) fn product(&self, of: &str, text: &str) {
+        match self.voice {
+            Voice::Json => self.row(of, &text.into()),
+            _ => terminal::result(text),
         }
     }
 

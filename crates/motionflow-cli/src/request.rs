@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use crate::args;
 use crate::failure::Misuse;
-use crate::terminal;
+use crate::progress::Progress;
 use crate::toml_file;
 
 /// Settings of `motionflow`. Every key may be left out; flags go before the file, the file before what the checkpoint
@@ -146,6 +146,9 @@ impl Request {
 
     /// What this request says, and `file` where it says nothing.
     pub(crate) fn over(&self, mut file: Self) -> Result<Self> {
+        if let Some(inversion) = &file.source.inversion {
+            self.leaves_inversion_alone(inversion)?;
+        }
         file.forget_what_contradicts(self);
         let mut table = Table::try_from(file)?;
         merge(&mut table, self.said()?);
@@ -160,8 +163,8 @@ impl Request {
     /// Whether a recorded run has everything that this request says, apart from where it goes and how the program behaves.
     pub(crate) fn is_met_by(&self, recorded: &Self) -> Result<bool> {
         let plain = |request: &Self| {
-            let mut request =
-                Self { output: Output::default(), program: Program::default(), ..request.clone() };
+            let output = Output { metadata: request.output.metadata, ..Output::default() };
+            let mut request = Self { output, program: Program::default(), ..request.clone() };
             for path in [&mut request.source.path, &mut request.source.inversion].into_iter().flatten() {
                 *path = std::path::absolute(&*path)?;
             }
@@ -175,6 +178,39 @@ impl Request {
         let mut table = Table::try_from(self).context("a path or a number cannot be written as TOML")?;
         table.retain(|_, value| value.as_table().is_none_or(|table| !table.is_empty()));
         Ok(table)
+    }
+
+    /// Checks that nothing is said that only another inversion could follow.
+    fn leaves_inversion_alone(&self, inversion: &Path) -> Result<()> {
+        if self.source.path.is_some() || self.source.inversion.is_some() {
+            return Ok(());
+        }
+        let (cut, video) = (&self.source.cut, &self.video);
+        let said = [
+            ("source_prompt", self.prompts.source_prompt.is_some()),
+            ("start", cut.start.is_some()),
+            ("every", cut.every.is_some()),
+            ("fit", cut.fit.is_some()),
+            ("width", video.width.is_some()),
+            ("height", video.height.is_some()),
+            ("frames", video.frames.is_some()),
+            ("steps", self.settings.steps.steps.is_some()),
+        ];
+        let Some((name, _)) = said.into_iter().find(|(_, said)| *said) else { return Ok(()) };
+        let message = format!(
+            "{name} cannot be changed: the settings file names the inversion {}, which has its own; give a source too \
+             (--source) to invert anew",
+            inversion.display()
+        );
+        Err(Misuse(message).into())
+    }
+
+    /// Forgets what a run of `generate` has recorded of guidance: it has none, and nobody asked for that.
+    pub(crate) fn forget_generates_guidance(&mut self) {
+        if self.program.command.as_deref() == Some("generate") {
+            let guidance = &mut self.settings.guidance;
+            (guidance.init, guidance.updates, guidance.guided_steps) = (None, None, None);
+        }
     }
 
     fn forget_what_contradicts(&mut self, flags: &Self) {
@@ -200,6 +236,9 @@ impl Request {
         let other_size = video.width.is_some() || video.height.is_some() || video.frames.is_some();
         if flags.source.path.is_some() || other_cut || other_size {
             self.source.frames_sha256 = None;
+        }
+        if flags.source.path.is_some() || cut.every.is_some() {
+            (self.source.sha256, self.source.fps) = (None, None);
         }
         if flags.model.chosen.model.is_some() {
             self.model = Model::default();
@@ -228,8 +267,8 @@ fn merge(below: &mut Table, above: Table) {
 }
 
 /// `motionflow schema`
-pub(crate) fn print_schema() -> Result<()> {
-    terminal::result(&serde_json::to_string_pretty(&toml_file::schema::<Request>())?);
+pub(crate) fn print_schema(progress: &Progress) -> Result<()> {
+    progress.product("schema", &serde_json::to_string_pretty(&toml_file::schema::<Request>())?);
     Ok(())
 }
 

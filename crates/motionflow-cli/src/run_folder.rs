@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::failure::Misuse;
 use crate::record::RunRecord;
 use crate::stop;
+use crate::terminal::typed;
 use crate::unfinished::{self, Unfinished};
 
 /// Files by which a folder is known to hold a run, of whatever command.
@@ -57,8 +58,17 @@ impl RunFolder {
         }
         if !force && Unfinished::is_in(path) {
             let message = format!(
-                "{0}: holds an unfinished run; go on with it (--resume {0}), give another folder (--output), or --force \
+                "{}: holds an unfinished run; go on with it (--resume {}), give another folder (--output), or --force \
                  to drop it",
+                path.display(),
+                typed(path)
+            );
+            return Err(Misuse(message).into());
+        }
+        if let Some(name) = in_the_way(path).filter(|_| !force) {
+            let message = format!(
+                "{}: holds {name}, which is no run's but has the name of a run's file; give another folder (--output), \
+                 or --force to replace it",
                 path.display()
             );
             return Err(Misuse(message).into());
@@ -146,6 +156,16 @@ impl RunFolder {
             self.path.display()
         )
     }
+}
+
+/// A file that no run has left, but that one would replace or remove.
+fn in_the_way(folder: &Path) -> Option<String> {
+    // What was killed while it moved its files into place has left them.
+    if holds_a_run(folder) || Unfinished::is_recorded_in(folder) {
+        return None;
+    }
+    let names = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name());
+    names.map(|name| name.to_string_lossy().into_owned()).find(|name| is_of_a_run(name))
 }
 
 /// Whether a file of a run, of whatever command, may have this name.
@@ -247,6 +267,16 @@ mod tests {
         begun(place.path(), true).publish(write_run).unwrap();
         assert_eq!(names(place.path()), ["notes.txt", "result.mp4", "run.json"]);
         assert_eq!(fs::read(place.path().join("run.json")).unwrap(), b"{}");
+    }
+
+    #[test]
+    fn files_that_no_run_has_left_are_kept_unless_forced() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("overview.png"), "mine").unwrap();
+        let message = RunFolder::claim(place.path(), false).unwrap_err().to_string();
+        assert!(message.contains("holds overview.png"), "{message}");
+        RunFolder::claim(place.path(), true).unwrap();
+        assert_eq!(names(place.path()), ["overview.png"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use anyhow::Result;
 use motionflow::text_to_video::TextToVideo;
 
 use crate::args;
+use crate::event::{self, Event};
 use crate::failure::Misuse;
 use crate::model::FoundModel;
 use crate::progress::{Progress, Voice};
@@ -16,21 +17,41 @@ use crate::threads;
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) progress: Progress,
+    command: &'static str,
     flags: Program,
-    threads_set: bool,
+    /// The threads that libtorch takes by itself.
+    own_threads: i32,
     /// Identity and nets of the checkpoint that was loaded last.
     loaded: Option<(String, Rc<TextToVideo>)>,
 }
 
 impl Session {
-    pub(crate) fn new(common: &args::Common) -> Self {
+    pub(crate) fn new(command: &'static str, common: &args::Common) -> Self {
         let flags = Program {
             threads: common.threads,
             quiet: common.quiet.then_some(true),
             json: common.json.then_some(true),
             ..Program::default()
         };
-        Self { progress: Progress::new(voice(&flags)), flags, threads_set: false, loaded: None }
+        let own_threads = tch::get_num_threads();
+        let voice = voice(&flags);
+        let progress = Progress::new(Voice::Plain);
+        let mut session = Self { progress, command, flags, own_threads, loaded: None };
+        session.set_voice(voice);
+        session
+    }
+
+    /// A program that listens is told first of all what it listens to.
+    fn set_voice(&mut self, voice: Voice) {
+        let told = self.progress.voice() == Voice::Json;
+        self.progress.set_voice(voice);
+        if !told {
+            self.progress.event(&Event::Started {
+                format: event::FORMAT,
+                command: self.command,
+                version: env!("CARGO_PKG_VERSION"),
+            });
+        }
     }
 
     /// The flags of every command, as a request says them.
@@ -43,15 +64,15 @@ impl Session {
         self.behave(&self.flags.clone())
     }
 
-    /// Does what a request says of the program's behaviour. Threads are set once in a process.
+    /// Does what a request says of the program's behaviour.
     pub(crate) fn behave(&mut self, program: &Program) -> Result<()> {
-        self.progress.set_voice(voice(program));
-        if let Some(count) = program.threads.filter(|_| !self.threads_set) {
-            if !(1..=1024).contains(&count) {
-                return Err(Misuse(format!("--threads is {count}, but must be 1 to 1024")).into());
-            }
-            threads::limit(count);
-            self.threads_set = true;
+        self.set_voice(voice(program));
+        let threads = program.threads.map_or(self.own_threads, i32::from);
+        if !(1..=1024).contains(&threads) {
+            return Err(Misuse(format!("--threads is {threads}, but must be 1 to 1024")).into());
+        }
+        if threads != tch::get_num_threads() {
+            threads::limit(threads);
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ const HISTORIES: [&str; 2] = ["run.json", "inspect.json"];
 pub(crate) fn run(args: &args::Show, progress: &Progress) -> Result<()> {
     let found = Found::at(&args.path)?;
     if args.toml {
-        progress.result(found.toml.trim_end());
+        progress.product("toml", found.toml.trim_end());
         return Ok(());
     }
     let record: Table = found.toml.parse().with_context(|| found.place.display().to_string())?;

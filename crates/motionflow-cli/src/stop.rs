@@ -17,7 +17,8 @@ pub(crate) fn watch() -> Result<()> {
     }
     ctrlc::set_handler(|| {
         if REQUESTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(STOPPED.into());
+            // Without the end of what still computes: taken down below it, it would only complain.
+            signal_hook::low_level::exit(STOPPED.into());
         }
         terminal::note("\nstopping after this step; once more stops at once");
     })

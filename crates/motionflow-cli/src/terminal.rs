@@ -1,6 +1,8 @@
 //! The two streams: results go to standard output, all else to standard error; colour only for eyes that want it.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 /// A line of results. A reader that has gone away is no reason to fail.
 pub(crate) fn result(line: &str) {
@@ -30,6 +32,12 @@ pub(crate) fn can_redraw() -> bool {
 /// Whether standard error may have colours (<https://no-color.org>).
 pub(crate) fn has_colour() -> bool {
     can_redraw() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A path as it is typed in a shell.
+pub(crate) fn typed(path: &Path) -> String {
+    let plain = path.display().to_string();
+    shlex::try_quote(&plain).map_or_else(|_| plain.clone(), Cow::into_owned)
 }
 
 fn painted(text: &str, style: &str) -> String {

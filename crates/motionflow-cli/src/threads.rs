@@ -1,9 +1,13 @@
 //! How many threads compute, and how they wait for each other.
 
-/// Sets the number of threads, once in a process; without, libtorch takes one a core.
-pub(crate) fn limit(threads: u16) {
-    tch::set_num_threads(threads.into());
-    tch::set_num_interop_threads(threads.into());
+use std::sync::Once;
+
+/// Sets the number of threads; without, libtorch takes one a core.
+pub(crate) fn limit(threads: i32) {
+    // libtorch takes this one but once.
+    static INTEROP: Once = Once::new();
+    INTEROP.call_once(|| tch::set_num_interop_threads(threads));
+    tch::set_num_threads(threads);
 }
 
 /// Lets threads that wait for others sleep instead of spin.

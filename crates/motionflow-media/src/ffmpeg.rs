@@ -76,6 +76,9 @@ impl Ffmpeg {
         let mut command = Command::new(&self.program);
         command.args(["-hide_banner", "-nostdin", "-loglevel", "error"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // Ctrl-C is for the program that waits for it: it may want to let the file be finished.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{Place, car, motionflow, program, read_json, run, same_results, tiny_model};
+use crate::common::{Place, car, motionflow, program, read_json, read_toml, run, same_results, tiny_model};
 
 /// Four jobs: two on one source, one that cannot work, one on a source of its own.
 fn jobs(place: &Place) -> String {
@@ -98,4 +98,45 @@ fn jobs_that_make_no_sense() {
         motionflow(&["batch", &jobs, "-o", &place.text("out")]).fails(2, parts);
         assert_eq!(place.names("."), ["jobs.toml"], "{text}");
     }
+}
+
+#[test]
+fn a_job_behaves_as_its_file_says() {
+    let place = Place::new();
+    let (path, out) = (jobs(&place), place.text("out"));
+    let text =
+        fs::read_to_string(&path).unwrap().replace("[[job]]\nname = \"none\"", "[[job]]\nname = \"x\"");
+    let text = text.replace("nowhere.mp4", &car()).replace("[defaults]", "[defaults]\nprogram.threads = 3");
+    fs::write(&path, text.replace("name = \"boat\"", "name = \"boat\"\nprogram.threads = 2")).unwrap();
+    run(program().args(["batch", &path, "-o", &out])).ok();
+    let threads = |job: &str| {
+        let record = read_toml(&place.path(&format!("out/{job}/run.toml")));
+        record["program"]["threads"].as_integer().unwrap()
+    };
+    assert_eq!(["panda", "boat", "late"].map(threads), [3, 2, 3]);
+
+    // Whether there is metadata is a difference too.
+    fs::write(
+        &path,
+        text.replace("[[job]]\nname = \"panda\"", "[[job]]\nname = \"panda\"\noutput.metadata = false"),
+    )
+    .unwrap();
+    let changed = run(program().args(["batch", &path, "-o", &out]));
+    assert_eq!(changed.code, 1);
+    assert!(changed.stderr.contains("out/panda: holds a run of other settings"), "{}", changed.stderr);
+}
+
+#[test]
+fn what_is_the_batchs_is_no_jobs() {
+    let place = Place::new();
+    let path = jobs(&place);
+    let text = fs::read_to_string(&path).unwrap();
+    let refused = |from: &str, to: &str, parts: &[&str]| {
+        fs::write(&path, text.replace(from, to)).unwrap();
+        motionflow(&["batch", &path, "-o", &place.text("out")]).fails(2, parts);
+        assert_eq!(place.names("."), ["jobs.toml"]);
+    };
+    refused("[defaults]", "[defaults]\noutput.folder = \"x\"", &["output.folder", "--output"]);
+    refused("seed = 7", "seed = 7\nprogram.json = true", &["program.json", "--json"]);
+    refused("\"panda\"", "\"summary.json\"", &["\"summary.json\"", "must do for a folder"]);
 }

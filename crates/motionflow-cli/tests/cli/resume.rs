@@ -93,14 +93,8 @@ fn ctrl_c_stops_between_steps_and_says_how_to_go_on() {
     // Once in the inversion, once in the sampling.
     for kept in ["inversion-0002.safetensors", "sampling-0002.safetensors"] {
         let running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let kept = folder.join(".unfinished").join(kept);
-        let patience = Instant::now();
-        while !kept.exists() {
-            assert!(patience.elapsed() < Duration::from_secs(120), "{} never appears", kept.display());
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let sent = Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        wait_for(&folder.join(".unfinished").join(kept));
+        send_int(&running.id().to_string());
         let output = running.wait_with_output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(130), "{said}");
@@ -120,6 +114,57 @@ fn ctrl_c_stops_between_steps_and_says_how_to_go_on() {
     assert_eq!(place.names("stopped"), RESULTS);
     let again = run(&mut resume(&folder)).ok();
     assert!(again.stderr.contains("finished already"), "{}", again.stderr);
+}
+
+#[cfg(unix)]
+fn wait_for(path: &Path) {
+    let patience = Instant::now();
+    while !path.exists() {
+        assert!(patience.elapsed() < Duration::from_secs(120), "{} never appears", path.display());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[cfg(unix)]
+fn send_int(to: &str) {
+    assert!(Command::new("kill").args(["-INT", "--", to]).status().unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_ctrl_c_ends_the_program_at_once() {
+    let place = Place::new();
+    let folder = place.path("a folder");
+    let mut command = transfer(&place, "a folder", "40");
+    let running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&folder.join(".unfinished/inversion-0002.safetensors"));
+    send_int(&running.id().to_string());
+    // The first may have been enough.
+    let _ = Command::new("kill").args(["-INT", &running.id().to_string()]).stderr(Stdio::null()).status();
+    let output = running.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(!said.contains("error"), "{said}");
+    // How to go on is said as a shell takes it.
+    let again = run(&mut transfer(&place, "a folder", "40")).fails(2, &["--resume"]);
+    assert!(again.stderr.contains(&format!("--resume '{}'", folder.display())), "{}", again.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_in_a_terminal_does_not_spoil_files_that_are_being_written() {
+    use std::os::unix::process::CommandExt;
+    let place = Place::new();
+    let mut command = transfer(&place, "out", "3");
+    // A terminal signals the whole group, ffmpeg too if it were in it.
+    command.process_group(0);
+    let running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&place.path("out/.unfinished/files"));
+    send_int(&format!("-{}", running.id()));
+    let output = running.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(place.names("out"), RESULTS);
 }
 
 #[test]

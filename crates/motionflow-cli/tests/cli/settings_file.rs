@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::common::{Place, car, motionflow, program, read_toml, run, same_results, text, tiny_model, tree};
+use crate::common::{
+    Place, SMALL, car, motionflow, program, read_toml, run, same_results, text, tiny_model, tree,
+};
 
 /// A settings file for a short transfer, its paths relative to the file.
 fn settings(place: &Place) -> String {
@@ -55,6 +57,39 @@ fn a_run_is_done_again_to_the_same_bytes() {
     let changed = place.text("changed.toml");
     let outcome = run(program().args(["transfer", "--config", &changed, "-o", &place.text("other")])).ok();
     assert!(outcome.stderr.contains("the source is not the same as when"), "{}", outcome.stderr);
+}
+
+#[test]
+fn the_record_of_another_command_asks_for_what_was_asked_alone() {
+    let place = Place::new();
+    let [inversion, model, car] = [place.text("inv"), tiny_model(), car()];
+    let source = ["--source", &car, "--source-prompt", "a [car] on a road"];
+    motionflow(&[&["invert", "-o", &inversion, "-m", &model], &source[..], &SMALL[..]].concat()).ok();
+    let prompt = ["-p", "a [panda] in the snow"];
+    let flags = ["transfer", "--inversion", &inversion, "-m", &model, "-o", &place.text("of-it")];
+    motionflow(&[&flags[..], &prompt].concat()).ok();
+
+    // An inversion has its own steps, size and prompt; what cannot be followed is refused.
+    let config = ["transfer", "--config", &place.text("of-it/run.toml"), "-o", &place.text("again")];
+    for (flag, value) in
+        [("--steps", "2"), ("--width", "16"), ("--start", "1"), ("--source-prompt", "a [dog]")]
+    {
+        let name = flag.trim_start_matches('-').replace('-', "_");
+        let parts = [&*format!("{name} cannot be changed"), "/inv", "--source"];
+        motionflow(&[&config[..], &[flag, value]].concat()).fails(2, &parts);
+    }
+    motionflow(&[&config[..], &["--source", &car, "--steps", "2"]].concat()).ok();
+    assert_eq!(read_toml(&place.path("again/run.toml"))["settings"]["steps"].as_integer(), Some(2));
+
+    // `generate` has no guidance, but nobody has asked for a transfer without.
+    let generated = place.text("generated");
+    motionflow(&[&["generate", "-o", &generated, "-m", &model], &prompt[..], &SMALL[..]].concat()).ok();
+    let config = ["transfer", "--config", &place.text("generated/run.toml"), "-o", &place.text("moved")];
+    motionflow(&[&config[..], &source].concat()).ok();
+    let settings = &read_toml(&place.path("moved/run.toml"))["settings"];
+    assert_eq!(settings["updates"].as_bool(), Some(true));
+    assert_eq!(settings["init"].as_str(), Some("inverted"));
+    assert!(settings["guided_steps"].as_integer() > Some(0));
 }
 
 #[test]

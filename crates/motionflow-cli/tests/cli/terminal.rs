@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::common::{Place, run};
+use crate::common::{Place, motionflow, run};
 
 #[test]
 fn pipes_get_plain_lines() {
@@ -34,6 +34,37 @@ fn a_reader_that_goes_away_is_no_failure() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     assert!(command.stdout(writer).stderr(std::process::Stdio::null()).status().unwrap().success());
+}
+
+/// The events of a run; every line of standard output must be one, the first says what follows.
+#[track_caller]
+fn events(arguments: &[&str], code: i32) -> Vec<serde_json::Value> {
+    let outcome = motionflow(arguments);
+    assert_eq!(outcome.code, code, "{}", outcome.stderr);
+    outcome.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+#[test]
+fn for_a_program_every_line_is_an_event() {
+    let place = Place::new();
+    place.transfer(&[]).ok();
+    let out = place.text("out");
+    for command in [&["schema"][..], &["completions", "bash"], &["man"], &["show", &out, "--toml"]] {
+        let events = events(&[command, &["--json"]].concat(), 0);
+        assert_eq!((events.len(), events[0]["event"].as_str()), (2, Some("started")), "{events:?}");
+        let product = motionflow(command).ok().stdout;
+        assert_eq!(events[1]["row"].as_str(), Some(product.trim_end()));
+    }
+    for misuse in [&["transfer", "--json", "--bogus"][..], &["show", "nowhere", "--json"], &["--json"]] {
+        let events = events(misuse, 2);
+        let last = events.last().unwrap();
+        assert_eq!((last["event"].as_str(), last["exit_code"].as_i64()), (Some("error"), Some(2)));
+    }
+    // A settings file can ask for events too.
+    let settings = place.path("settings.toml");
+    std::fs::write(&settings, "program.json = true").unwrap();
+    let events = events(&["transfer", "--config", &place.text("settings.toml")], 2);
+    assert_eq!(events[0]["event"].as_str(), Some("started"), "{events:?}");
 }
 
 /// The program on a terminal that the tool `script` makes; None where that tool is missing.
