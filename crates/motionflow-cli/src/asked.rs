@@ -83,10 +83,7 @@ pub(crate) fn ended(command: &str, path: &Path, error: Error, session: &mut Sess
     let go_on = format!("motionflow {command} --resume {}", path.display());
     let can_go_on = Unfinished::is_in(path);
     match error.downcast_ref::<Method>() {
-        Some(Method::Stopped) if can_go_on => Stopped(format!("stopped; go on with\n  {go_on}")).into(),
-        Some(Method::Stopped) => {
-            Stopped("stopped before the first step was done; nothing is kept".to_owned()).into()
-        }
+        Some(Method::Stopped) => Stopped(format!("stopped; go on with\n  {go_on}")).into(),
         Some(Method::NotFinite { .. }) => {
             Unfinished::remove_from(path);
             error

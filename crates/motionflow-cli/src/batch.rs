@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +78,9 @@ struct Summary {
 pub(crate) fn run(args: &args::Batch, session: &mut Session) -> Result<()> {
     session.behave_as_told()?;
     let jobs = jobs(&args.jobs)?;
+    std::fs::create_dir_all(&args.output).with_context(|| {
+        format!("{}: cannot be made; give another folder (--output)", args.output.display())
+    })?;
     let of = jobs.len();
     let mine: Vec<(String, Request)> = jobs
         .into_iter()
@@ -106,7 +109,6 @@ pub(crate) fn run(args: &args::Batch, session: &mut Session) -> Result<()> {
         session.progress.event(&Event::Job { name: &name, ending: summary.ending, seconds: summary.seconds });
         summaries.push(summary);
     }
-    std::fs::create_dir_all(&args.output)?;
     write_json(&args.output.join(args.shard.summary_name()), &summaries)?;
     tell(&summaries, of, session);
     verdict(&summaries, args)
@@ -117,7 +119,10 @@ fn jobs(path: &Path) -> Result<Vec<(String, Request)>> {
     let Jobs { mut defaults, job: jobs } = toml_file::read(path)?;
     let misuse = |what: String| Err(Misuse(format!("{}: {what}", path.display())).into());
     if jobs.is_empty() {
-        return misuse("has no [[job]]".to_owned());
+        return misuse(
+            "has no [[job]]; give one for every transfer (`motionflow batch --help` shows an example)"
+                .to_owned(),
+        );
     }
     let folder = path.parent().unwrap_or(Path::new(""));
     defaults.paths_from(folder);
@@ -150,7 +155,10 @@ fn one(request: Request, folder: &Path, force: bool, session: &mut Session) -> R
         if request.is_met_by(&Request::read(&folder.join("run.toml"))?)? {
             return Ok(false);
         }
-        let message = format!("{}: holds a run of other settings; --force replaces it", folder.display());
+        let message = format!(
+            "{}: holds a run of other settings; give the job another name, or --force to replace it",
+            folder.display()
+        );
         return Err(Misuse(message).into());
     }
     // What is left of an unfinished run of other settings may go.

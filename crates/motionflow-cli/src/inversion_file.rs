@@ -119,7 +119,8 @@ impl SavedInversion {
             }
             Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", path.display())),
         };
-        let record = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        let unfit = || format!("{}: is not the record of an inversion; invert again", path.display());
+        let record = toml::from_str(&text).with_context(unfit)?;
         Ok(Self { folder: folder.to_owned(), record })
     }
 
@@ -137,11 +138,15 @@ impl SavedInversion {
             .into());
         }
         let path = self.folder.join(TENSORS);
-        if sha256_of_file(&path)? != record.sha256 {
-            bail!("{}: is not the file that {RECORD} tells of: it is damaged; invert again", path.display());
+        let damaged = || {
+            format!("{}: is not the file that {RECORD} tells of: it is damaged; invert again", path.display())
+        };
+        if sha256_of_file(&path).with_context(damaged)? != record.sha256 {
+            bail!(damaged());
         }
         let weights = Weights::open(&path).map_err(Error::from)?;
-        self.unpack(&weights).with_context(|| path.display().to_string())
+        self.unpack(&weights)
+            .with_context(|| format!("{}: does not hold an inversion; invert again", path.display()))
     }
 
     fn unpack(&self, weights: &Weights) -> Result<(SourceClip, Inversion)> {

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -172,7 +172,10 @@ impl Request {
 
     /// The keys that have a value.
     fn said(&self) -> Result<Table> {
-        let mut table = Table::try_from(self).context("a path or a number cannot be written as TOML")?;
+        let mut table = Table::try_from(self).map_err(|error| {
+            let what = "a path that is not UTF-8 cannot be taken here; give another";
+            Misuse(format!("{what}: {error}"))
+        })?;
         table.retain(|_, value| value.as_table().is_none_or(|table| !table.is_empty()));
         Ok(table)
     }

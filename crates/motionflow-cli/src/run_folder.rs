@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 
-use crate::failure::Misuse;
+use crate::failure::{FAULT, Misuse};
 use crate::record::RunRecord;
 use crate::stop;
 use crate::unfinished::{self, Unfinished};
@@ -108,7 +108,7 @@ impl RunFolder {
     /// folder is as it was.
     pub(crate) fn publish(mut self, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let Some(unfinished) = self.unfinished.take() else {
-            bail!("{}: was never begun", self.path.display())
+            bail!("{FAULT}: {} was never begun", self.path.display())
         };
         let files = unfinished.files()?;
         write(&files)?;
@@ -141,10 +141,7 @@ impl RunFolder {
     }
 
     fn cannot(&self) -> String {
-        format!(
-            "{}: cannot be written to; choose a folder that you may write to (--output)",
-            self.path.display()
-        )
+        unfinished::cannot_be_written(&self.path)
     }
 }
 

@@ -68,7 +68,7 @@ impl Unfinished {
     /// Begins a run in a folder that exists. What an earlier unfinished run left there is removed.
     pub(crate) fn begin(run_folder: &Path, record: &str) -> Result<Self> {
         let folder = run_folder.join(FOLDER);
-        let cannot = || format!("{}: cannot be written", run_folder.display());
+        let cannot = || cannot_be_written(run_folder);
         fs::create_dir_all(&folder).with_context(cannot)?;
         let lock = lock(&folder, run_folder)?;
         for entry in fs::read_dir(&folder).with_context(cannot)?.flatten() {
@@ -97,7 +97,7 @@ impl Unfinished {
     /// An empty folder for the results.
     pub(crate) fn files(&self) -> Result<PathBuf> {
         let files = self.folder.join(FILES);
-        let cannot = || format!("{}: cannot be written", files.display());
+        let cannot = || cannot_be_written(&files);
         if files.exists() {
             fs::remove_dir_all(&files).with_context(cannot)?;
         }
@@ -189,8 +189,13 @@ impl Drop for Unfinished {
     }
 }
 
+/// What is told of a folder of a run that cannot be written to.
+pub(crate) fn cannot_be_written(folder: &Path) -> String {
+    format!("{}: cannot be written to; choose a folder that you may write to (--output)", folder.display())
+}
+
 fn lock(folder: &Path, run_folder: &Path) -> Result<File> {
-    let cannot = || format!("{}: cannot be written", run_folder.display());
+    let cannot = || cannot_be_written(run_folder);
     let file = File::create(folder.join("lock")).with_context(cannot)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
