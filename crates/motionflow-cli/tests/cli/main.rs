@@ -9,6 +9,8 @@ mod commands;
 mod common;
 mod doctor;
 mod dry_run;
+mod error_table;
+mod errors;
 mod hub;
 mod hub_server;
 mod inversions_once;
