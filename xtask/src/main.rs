@@ -9,6 +9,7 @@ mod clip_vocabulary;
 mod demo;
 mod deny;
 mod ffmpeg;
+mod fuzz;
 mod libtorch;
 mod parity;
 mod parity_cases;
@@ -39,6 +40,7 @@ Usage: cargo xtask <COMMAND>
   parity [--full] [NAME]...  compare with diffusers on freshly made cases; --full: slower shapes too
   parity --committed         write the small cases under crates/motionflow/tests/cases/ anew
   bench [ARGS]               time a forward of the UNet against PyTorch's; ARGS go to benches/unet_forward.py
+  fuzz [TARGET] [--seconds N | --runs N]   run the fuzz targets, 60 seconds each; what they learn stays in target/fuzz/
   ci                         what must pass: fmt, clippy, cargo-deny, every test, the demo at few steps
 
 Environment:
@@ -76,6 +78,7 @@ fn chore() -> Result<ExitCode> {
         "test" => test::test(&workspace, arguments),
         "parity" => parity::parity(&workspace, arguments),
         "bench" => bench::bench(&workspace, arguments),
+        "fuzz" => fuzz::fuzz(&workspace, arguments),
         "ci" => {
             arguments.finish()?;
             ci::ci(&workspace)

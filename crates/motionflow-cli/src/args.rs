@@ -195,6 +195,7 @@ pub(crate) struct Transfer {
     #[arg(
         long,
         value_name = "DIR",
+        value_hint = ValueHint::DirPath,
         help_heading = "Source",
         conflicts_with_all = ["source", "source_prompt", "start", "every", "fit", "width", "height", "frames", "steps"]
     )]

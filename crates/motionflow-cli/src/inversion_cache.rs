@@ -21,7 +21,7 @@ impl InversionCache {
         let key = record.source.as_ref().map(|source| {
             let (steps, threads) = (record.settings.steps.to_string(), record.program.threads.to_string());
             let VideoRecord { width, height, frames, .. } = record.video;
-            let size = format!("{width}x{height}, {frames} frames");
+            let size = format!("{width}x{height}x{frames}");
             Key::of(&[
                 ("frames", &source.frames_sha256),
                 ("size", &size),

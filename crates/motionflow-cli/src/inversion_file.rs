@@ -12,6 +12,7 @@ use motionflow::error::Error;
 use motionflow::inversion::Inversion;
 use motionflow::latents::Latents;
 use motionflow::model::VideoModel;
+use motionflow::small_file;
 use motionflow_media::image::RgbImage;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -108,7 +109,7 @@ impl SavedInversion {
     /// Reads the record of the folder that `motionflow invert` made.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let path = folder.join(RECORD);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match small_file::read_text(&path, small_file::CONFIG) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let message = format!(

@@ -67,7 +67,7 @@ mod tests {
 
     fn shown(prompt: &str) -> ShownTokens {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/demo/tokenizer");
-        let tokenizer = Tokenizer::from_folder(folder.as_ref()).unwrap();
+        let tokenizer = Tokenizer::from_folder(folder.as_ref(), 77).unwrap();
         show(&tokenizer, &prompt.parse().unwrap()).unwrap()
     }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use motionflow::small_file;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
@@ -17,12 +18,13 @@ const MOST_TOLD: usize = 8;
 
 /// Reads a file. Its errors name file, line and key, and the known key that is nearest to one that is not known.
 pub(crate) fn read<T: DeserializeOwned + JsonSchema>(path: &Path) -> Result<T> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Misuse(match error.kind() {
-            std::io::ErrorKind::NotFound => format!("{}: there is no such file", path.display()),
-            _ => format!("{}: cannot be read: {error}", path.display()),
-        })
-    })?;
+    let text = match small_file::read_text(path, small_file::CONFIG) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Misuse(format!("{}: there is no such file", path.display())).into());
+        }
+        Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", path.display())),
+    };
     parse(&text, &path.display().to_string())
 }
 

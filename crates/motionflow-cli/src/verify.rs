@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use motionflow::parity::{Comparison, Difference, verify};
+use serde_json::json;
 use tch::Device;
 
 use crate::args;
@@ -41,6 +42,7 @@ fn table(comparisons: &[Comparison], progress: &Progress) {
     let longest = comparisons.iter().map(|comparison| comparison.name.len()).max().unwrap_or(0);
     progress.result(&format!("{:longest$}  {:>14}", "tensor", "relative error"));
     for Comparison { name, difference, ok } in comparisons {
+        progress.row("tensor", &json!({ "name": name, "difference": difference, "ok": ok }));
         let difference = match difference {
             Difference::Relative(error) => format!("{error:.1e}"),
             Difference::Count { differing: 0, .. } => "equal".to_owned(),

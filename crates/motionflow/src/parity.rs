@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use thiserror::Error;
 
@@ -22,8 +22,10 @@ use crate::model::{EncodedPrompt, GuidanceLayer, VideoModel};
 use crate::nets::attention::NoObserver;
 use crate::observer::MapKeeper;
 use crate::plain_attention::PlainAttention;
+use crate::printable::printable;
 use crate::prompt::Prompt;
 use crate::settings::Settings;
+use crate::small_file;
 use crate::text_to_video::TextToVideo;
 
 /// A case that cannot be recomputed.
@@ -65,7 +67,8 @@ pub struct Comparison {
 }
 
 /// How far a tensor is off.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Difference {
     /// ‖ours − expected‖₂ / ‖expected‖₂
     Relative(f64),
@@ -79,7 +82,7 @@ pub enum Difference {
 }
 
 #[derive(Debug, Deserialize)]
-struct Case {
+pub(crate) struct Case {
     source_prompt: String,
     prompt: String,
     negative_prompt: String,
@@ -155,8 +158,9 @@ fn recompute(
     comparisons.push(names("guidance_layers/temporal", &layers.temporal, &case.guidance_layers.temporal));
 
     nets(model, inputs, &target, &mut ours)?;
+    let channels = model.vae().config().latent_channels;
     let plain_attention = PlainAttention::new(model);
-    let clean = Inverting::new(Latents::new(inputs.tensor("z0")?));
+    let clean = Inverting::new(Latents::new(inputs.input("z0", &[1, channels, ANY, ANY, ANY])?));
     let inversion = invert(&plain_attention, clean, &source, &settings, &mut |_| ControlFlow::Continue(()))?;
     let masks = inversion.masks(settings.tau);
     first_update(&plain_attention, &inversion.latents, &masks, &target, &settings, &mut ours);
@@ -202,9 +206,12 @@ fn nets(
     ours: &mut BTreeMap<String, Tensor>,
 ) -> Result<(), ParityError> {
     let _no_gradients = tch::no_grad_guard();
-    ours.insert("vae_mean".into(), model.vae().encode(&inputs.tensor("frames")?));
-    ours.insert("vae_decoded".into(), model.vae().decode(&inputs.tensor("latent")?));
-    let sample = inputs.tensor("sample")?;
+    let channels = model.vae().config().latent_channels;
+    let frames = inputs.input("frames", &[ANY, 3, ANY, ANY])?;
+    let latent = inputs.input("latent", &[ANY, channels, ANY, ANY])?;
+    ours.insert("vae_mean".into(), model.vae().encode(&frames));
+    ours.insert("vae_decoded".into(), model.vae().decode(&latent));
+    let sample = inputs.input("sample", &[1, channels, ANY, ANY, ANY])?;
     for timestep in [1, 501, 981] {
         let prediction = model.predict_noise(&sample, timestep, &target.features, &mut NoObserver);
         ours.extend(prediction.continue_value().map(|noise| (format!("unet_{timestep}"), noise)));
@@ -282,10 +289,21 @@ fn compare(name: &str, ours: Option<&Tensor>, expected: &Tensor, tolerance: f64)
 }
 
 fn read_case(path: &Path) -> Result<Case, ParityError> {
-    let fail = |reason: String| ParityError::Case { path: path.to_owned(), reason };
-    let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-    serde_json::from_str(&text).map_err(|error| fail(error.to_string()))
+    let text = small_file::read(path, small_file::CONFIG);
+    parse_case(path, &text.map_err(|error| case_error(path, &error.to_string()))?)
 }
+
+/// Takes `text` as a `case.json`; `path` is for messages.
+pub(crate) fn parse_case(path: &Path, text: &[u8]) -> Result<Case, ParityError> {
+    serde_json::from_slice(text).map_err(|error| case_error(path, &error.to_string()))
+}
+
+fn case_error(path: &Path, reason: &str) -> ParityError {
+    ParityError::Case { path: path.to_owned(), reason: printable(reason) }
+}
+
+/// In a shape: any size.
+const ANY: i64 = -1;
 
 /// A tensor file of a case.
 struct CaseTensors {
@@ -297,6 +315,20 @@ struct CaseTensors {
 impl CaseTensors {
     fn open(path: PathBuf, device: Device) -> Result<Self, ParityError> {
         Ok(Self { weights: Weights::open(&path)?, path, device })
+    }
+
+    /// A tensor that goes into a net, which takes float32 of this shape alone.
+    fn input(&self, name: &str, shape: &[i64]) -> Result<Tensor, ParityError> {
+        let tensor = self.tensor(name)?;
+        let size = tensor.size();
+        let fits = |(found, wanted): (&i64, &i64)| found == wanted || (*wanted == ANY && *found > 0);
+        if tensor.kind() == Kind::Float && size.len() == shape.len() && size.iter().zip(shape).all(fits) {
+            return Ok(tensor);
+        }
+        let found = format!("found {:?} {size:?}", tensor.kind());
+        let reason =
+            format!("tensor '{name}': expected Float {shape:?} ({ANY}: any number, 1 or more), {found}");
+        Err(case_error(&self.path, &reason))
     }
 
     fn tensor(&self, name: &str) -> Result<Tensor, ParityError> {

@@ -90,42 +90,54 @@ pub struct Schedule {
     prediction_type: PredictionType,
 }
 
+impl ScheduleConfig {
+    /// Checks that the schedule can be computed.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first key whose value this program cannot run.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let wrong = |key: &str, found: &dyn std::fmt::Debug, expected: &str| {
+            Err(ConfigError::new("scheduler", key, found, expected))
+        };
+        if self.num_train_timesteps > 100_000 {
+            return wrong("num_train_timesteps", &self.num_train_timesteps, "at most 100000");
+        }
+        count("scheduler", "num_train_timesteps", self.num_train_timesteps)?;
+        if self.clip_sample {
+            return wrong("clip_sample", &true, "false");
+        }
+        if self.thresholding {
+            return wrong("thresholding", &true, "false");
+        }
+        if self.rescale_betas_zero_snr {
+            return wrong("rescale_betas_zero_snr", &true, "false");
+        }
+        if self.timestep_spacing != "leading" {
+            return wrong("timestep_spacing", &self.timestep_spacing, "leading");
+        }
+        if !(0..self.num_train_timesteps).contains(&self.steps_offset) {
+            return wrong("steps_offset", &self.steps_offset, "0 or more, below num_train_timesteps");
+        }
+        let betas = self.trained_betas.as_ref().map(Vec::len);
+        if betas.is_some_and(|betas| betas as i64 != self.num_train_timesteps) {
+            return wrong("trained_betas", &betas.unwrap_or(0), "one number a timestep");
+        }
+        Ok(())
+    }
+}
+
 impl Schedule {
     /// Computes ᾱ in float32, as diffusers does.
     ///
     /// # Errors
     /// [`ConfigError`] names the first key whose value this program cannot run.
     pub fn new(config: &ScheduleConfig) -> Result<Self, ConfigError> {
-        let wrong = |key: &str, found: &dyn std::fmt::Debug, expected: &str| {
-            Err(ConfigError::new("scheduler", key, found, expected))
-        };
-        if config.num_train_timesteps > 100_000 {
-            return wrong("num_train_timesteps", &config.num_train_timesteps, "at most 100000");
-        }
-        count("scheduler", "num_train_timesteps", config.num_train_timesteps)?;
-        if config.clip_sample {
-            return wrong("clip_sample", &true, "false");
-        }
-        if config.thresholding {
-            return wrong("thresholding", &true, "false");
-        }
-        if config.rescale_betas_zero_snr {
-            return wrong("rescale_betas_zero_snr", &true, "false");
-        }
-        if config.timestep_spacing != "leading" {
-            return wrong("timestep_spacing", &config.timestep_spacing, "leading");
-        }
-        if !(0..config.num_train_timesteps).contains(&config.steps_offset) {
-            return wrong("steps_offset", &config.steps_offset, "0 or more, below num_train_timesteps");
-        }
-        let betas = betas(config);
-        if betas.size() != [config.num_train_timesteps] {
-            return wrong("trained_betas", &betas.size(), "one number a timestep");
-        }
-        let alphas_cumprod = (-betas + 1.0).cumprod(0, Kind::Float);
+        config.validate()?;
+        let alphas_cumprod = (-betas(config) + 1.0).cumprod(0, Kind::Float);
         let alphas_cumprod = Vec::<f32>::try_from(&alphas_cumprod).unwrap_or_default();
         if alphas_cumprod.is_empty() || !alphas_cumprod.iter().all(|alpha| *alpha > 0.0 && *alpha <= 1.0) {
-            return wrong("beta_start, beta_end", &(config.beta_start, config.beta_end), "0 < beta < 1");
+            let found = (config.beta_start, config.beta_end);
+            return Err(ConfigError::new("scheduler", "beta_start, beta_end", found, "0 < beta < 1"));
         }
         let alphas_cumprod: Vec<f64> = alphas_cumprod.into_iter().map(f64::from).collect();
         let final_alpha_cumprod = if config.set_alpha_to_one { 1.0 } else { alphas_cumprod[0] };

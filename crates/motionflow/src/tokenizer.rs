@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::normalizers::{Lowercase, NFC, Replace, replace::ReplacePattern};
@@ -17,19 +18,30 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior, normalizers, pre_tokenizers};
 
+use crate::printable::printable;
+use crate::small_file;
+
+const VOCABULARY: &str = "vocab.json";
+const MERGES: &str = "merges.txt";
+const CONFIG: &str = "tokenizer_config.json";
+const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+
 /// What CLIP cuts a text into before any merging; what matches nothing here, space, is dropped.
 const WORDS: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
-/// The length to pad to where `tokenizer_config.json` gives none, or transformers' mark for none (10^30): CLIP's.
-const DEFAULT_LENGTH: usize = 77;
+/// `model_max_length` from here on means that there is none: transformers' `LARGE_INTEGER`. It writes 10^30 then.
+const NO_LENGTH: f64 = 1e20;
 
 /// Letters in the mean below which the pieces of a word say nothing of its meaning. This project's choice: CLIP's own
 /// vocabulary makes two or three longer pieces of rare but ordinary words (`hippo|potam|us`, `armad|illo`).
 const SMALL_PIECE: usize = 3;
 
-/// More than any CLIP's; larger numbers are no lengths.
-const MAX_LENGTH: f64 = 65_536.0;
+/// The most tokens of a text: far more than any CLIP takes. Attention grows with the square of it.
+const MAX_LENGTH: usize = 1024;
+
+/// The most tokens of an `added_tokens_decoder`: CLIP's has two. The tokenizers library compares each with all others.
+const MAX_ADDED: usize = 1000;
 
 /// Why a tokenizer could not be made, or a text not be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -91,19 +103,44 @@ pub struct Tokens {
     pub offsets: Vec<Range<usize>>,
 }
 
+/// The texts of a tokenizer's files; the last two may be missing.
+pub(crate) struct Files {
+    pub(crate) vocabulary: String,
+    pub(crate) merges: String,
+    pub(crate) config: Option<String>,
+    pub(crate) special_tokens: Option<String>,
+}
+
+impl Files {
+    fn read(folder: &Path) -> Result<Self, TokenizerError> {
+        let optional =
+            |name, limit| folder.join(name).exists().then(|| read(folder, name, limit)).transpose();
+        Ok(Self {
+            vocabulary: read(folder, VOCABULARY, small_file::LIST)?,
+            merges: read(folder, MERGES, small_file::LIST)?,
+            config: optional(CONFIG, small_file::CONFIG)?,
+            special_tokens: optional(SPECIAL_TOKENS, small_file::CONFIG)?,
+        })
+    }
+}
+
 impl Tokenizer {
     /// Reads `vocab.json`, `merges.txt` and, where they exist, `tokenizer_config.json` and `special_tokens_map.json`.
+    /// Where they give no length, as transformers writes it for tokenizers that know none, it is `text_length`: how
+    /// many tokens the text encoder takes.
     ///
     /// # Errors
     /// [`TokenizerError::File`] and [`TokenizerError::Inconsistent`].
-    pub fn from_folder(folder: &Path) -> Result<Self, TokenizerError> {
-        let inconsistent =
-            |message: String| TokenizerError::Inconsistent { folder: folder.to_path_buf(), message };
-        let library = |error: tokenizers::Error| inconsistent(error.to_string());
-        let vocabulary: BTreeMap<String, u32> =
-            parse(&folder.join("vocab.json"), &read(&folder.join("vocab.json"))?)?;
-        let merges = read_merges(&folder.join("merges.txt"))?;
-        let config = Config::read(folder)?;
+    pub fn from_folder(folder: &Path, text_length: usize) -> Result<Self, TokenizerError> {
+        Self::of_files(folder, &Files::read(folder)?, text_length)
+    }
+
+    /// As [`Tokenizer::from_folder`]; `folder` is for messages.
+    pub(crate) fn of_files(folder: &Path, files: &Files, text_length: usize) -> Result<Self, TokenizerError> {
+        let library = |error: tokenizers::Error| inconsistent(folder, &error.to_string());
+        let vocabulary: BTreeMap<String, u32> = parse(folder, VOCABULARY, &files.vocabulary)?;
+        let merges = parse_merges(folder, &files.merges)?;
+        let config = Config::of(folder, files, text_length)?;
         let bpe = BPE::builder()
             .vocab_and_merges(vocabulary.into_iter().collect::<Vocab>(), merges)
             .unk_token(config.unknown.content.clone())
@@ -129,7 +166,8 @@ impl Tokenizer {
 
         let id = |token: &AddedToken| {
             let id = inner.get_vocab(true).get(&token.content).copied().map(i64::from);
-            id.ok_or_else(|| inconsistent(format!("vocab.json lacks the special token `{}`", token.content)))
+            let lacks = || format!("vocab.json lacks the special token `{}`", token.content);
+            id.ok_or_else(|| inconsistent(folder, &lacks()))
         };
         let (begin, end, pad) = (id(&config.begin)?, id(&config.end)?, id(&config.pad)?);
         let unknown = (config.unknown.content.clone(), id(&config.unknown)?);
@@ -151,8 +189,8 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Encode`].
     pub fn encode(&self, text: &str) -> Result<Tokens, TokenizerError> {
-        let encoding =
-            self.inner.encode(text, false).map_err(|error| TokenizerError::Encode(error.to_string()))?;
+        let library = |error: tokenizers::Error| TokenizerError::Encode(printable(&error.to_string()));
+        let encoding = self.inner.encode(text, false).map_err(library)?;
         let total = encoding.len() + 2;
         let kept = encoding.len().min(self.max_length - 2);
         let ranges: Vec<_> = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
@@ -251,31 +289,36 @@ impl AddedTokenEntry {
 impl Config {
     /// In transformers' order: `special_tokens_map.json` goes before `tokenizer_config.json`, except where the latter
     /// has an `added_tokens_decoder`, which newer versions write instead of the former.
-    fn read(folder: &Path) -> Result<Self, TokenizerError> {
-        let path = folder.join("tokenizer_config.json");
-        let config: TokenizerConfig = read_if_there(&path)?;
-        let max_length = match config.model_max_length {
-            Some(length) if length <= MAX_LENGTH => length as usize,
-            _ => DEFAULT_LENGTH,
-        };
-        if max_length < 3 {
-            let message = format!("model_max_length is {max_length}; a text takes at least 3 tokens");
-            return Err(TokenizerError::File { path, message });
+    fn of(folder: &Path, files: &Files, text_length: usize) -> Result<Self, TokenizerError> {
+        let config: TokenizerConfig = parse_if_there(folder, CONFIG, files.config.as_ref())?;
+        let given = config.model_max_length.filter(|length| *length < NO_LENGTH);
+        let max_length = given.unwrap_or(text_length as f64);
+        if !(3.0..=MAX_LENGTH as f64).contains(&max_length) || max_length.fract() != 0.0 {
+            let whose = match given {
+                Some(_) => "model_max_length is",
+                None => "there is no model_max_length, and the text encoder's is",
+            };
+            let message = format!("{whose} {max_length}, but must be 3 to {MAX_LENGTH}");
+            return Err(file_error(folder, CONFIG, &message));
         }
         let mut special = config.rest;
         let mut added = Vec::new();
         if let Some(tokens) = &config.added_tokens_decoder {
+            if tokens.len() > MAX_ADDED {
+                let message =
+                    format!("added_tokens_decoder has {} tokens, more than {MAX_ADDED}", tokens.len());
+                return Err(file_error(folder, CONFIG, &message));
+            }
             added.extend(tokens.values().map(|entry| entry.token(entry.special)));
         } else {
-            let map: BTreeMap<String, Value> = read_if_there(&folder.join("special_tokens_map.json"))?;
+            let map: BTreeMap<String, Value> =
+                parse_if_there(folder, SPECIAL_TOKENS, files.special_tokens.as_ref())?;
             special.extend(map);
         }
         let named = |name: &str, default: &str| match special.get(name) {
             None | Some(Value::Null) => Ok(AddedToken::from(default, true)),
-            Some(value) => special_token(value).ok_or_else(|| TokenizerError::Inconsistent {
-                folder: folder.to_path_buf(),
-                message: format!("{name}: expected a token, found {value}"),
-            }),
+            Some(value) => special_token(value)
+                .ok_or_else(|| inconsistent(folder, &format!("{name}: expected a token, found {value}"))),
         };
         let begin = named("bos_token", "<|startoftext|>")?;
         let end = named("eos_token", "<|endoftext|>")?;
@@ -286,7 +329,7 @@ impl Config {
                 added.push(token.clone());
             }
         }
-        Ok(Self { max_length, begin, end, unknown, pad, added })
+        Ok(Self { max_length: max_length as usize, begin, end, unknown, pad, added })
     }
 }
 
@@ -301,30 +344,41 @@ fn special_token(value: &Value) -> Option<AddedToken> {
 }
 
 /// The pairs of `merges.txt`, after its line with the version.
-fn read_merges(path: &Path) -> Result<Merges, TokenizerError> {
-    let text = read(path)?;
+fn parse_merges(folder: &Path, text: &str) -> Result<Merges, TokenizerError> {
     let lines =
         text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with("#version"));
     let pairs = lines.map(|(index, line)| match line.split_once(' ') {
         Some((first, second)) if !second.contains(' ') => Ok((first.to_owned(), second.to_owned())),
-        _ => Err(TokenizerError::File {
-            path: path.to_path_buf(),
-            message: format!("line {}: expected two parts with a space between, found `{line}`", index + 1),
-        }),
+        _ => {
+            let message =
+                format!("line {}: expected two parts with a space between, found `{line}`", index + 1);
+            Err(file_error(folder, MERGES, &message))
+        }
     });
     pairs.collect()
 }
 
-fn read(path: &Path) -> Result<String, TokenizerError> {
-    std::fs::read_to_string(path)
-        .map_err(|error| TokenizerError::File { path: path.to_path_buf(), message: error.to_string() })
+fn read(folder: &Path, name: &str, limit: u64) -> Result<String, TokenizerError> {
+    small_file::read_text(&folder.join(name), limit)
+        .map_err(|error| file_error(folder, name, &format!("cannot be read: {error}")))
 }
 
-fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, TokenizerError> {
-    serde_json::from_str(text)
-        .map_err(|error| TokenizerError::File { path: path.to_path_buf(), message: error.to_string() })
+fn parse<T: DeserializeOwned>(folder: &Path, name: &str, text: &str) -> Result<T, TokenizerError> {
+    serde_json::from_str(text).map_err(|error| file_error(folder, name, &error.to_string()))
 }
 
-fn read_if_there<T: serde::de::DeserializeOwned + Default>(path: &Path) -> Result<T, TokenizerError> {
-    if path.exists() { parse(path, &read(path)?) } else { Ok(T::default()) }
+fn parse_if_there<T: DeserializeOwned + Default>(
+    folder: &Path,
+    name: &str,
+    text: Option<&String>,
+) -> Result<T, TokenizerError> {
+    text.map_or_else(|| Ok(T::default()), |text| parse(folder, name, text))
+}
+
+fn file_error(folder: &Path, name: &str, message: &str) -> TokenizerError {
+    TokenizerError::File { path: folder.join(name), message: printable(message) }
+}
+
+fn inconsistent(folder: &Path, message: &str) -> TokenizerError {
+    TokenizerError::Inconsistent { folder: folder.to_path_buf(), message: printable(message) }
 }

@@ -41,7 +41,7 @@ fn ids_and_subject_positions_equal_transformers() {
                 None => drop(fs::remove_file(path)),
             }
         }
-        let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+        let tokenizer = Tokenizer::from_folder(folder.path(), 77).unwrap();
         assert_eq!(tokenizer.vocabulary_size(), 49408, "{}", case.name);
         for (text, expected) in &case.texts {
             let tokens = tokenizer.encode(text).unwrap();
@@ -67,7 +67,7 @@ fn ids_and_subject_positions_equal_transformers() {
 fn a_subject_beyond_the_limit_is_an_error_that_says_the_limit() {
     let folder = tempfile::tempdir().unwrap();
     common::clip_vocabulary::write(folder.path());
-    let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+    let tokenizer = Tokenizer::from_folder(folder.path(), 77).unwrap();
     let prompt: Prompt = format!("{}[red dog] runs", "very ".repeat(73)).parse().unwrap();
     let tokens = tokenizer.encode(&prompt.text).unwrap();
     assert_eq!((tokens.ids.len(), tokens.length, tokens.truncated, tokens.total), (77, 77, true, 78));
@@ -93,8 +93,9 @@ fn words_that_a_small_vocabulary_lacks_are_unknown() {
         r#"{"model_max_length": 1000000000000000019884624838656, "unk_token": "?"}"#,
     )
     .unwrap();
-    let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
-    assert_eq!((tokenizer.max_length(), tokenizer.vocabulary_size()), (77, 7));
+    // The number is transformers' for a tokenizer without a length: then the text encoder's counts.
+    let tokenizer = Tokenizer::from_folder(folder.path(), 24).unwrap();
+    assert_eq!((tokenizer.max_length(), tokenizer.vocabulary_size()), (24, 7));
     let tokens = tokenizer.encode("a do q").unwrap();
     assert_eq!((&tokens.ids[..6], &tokens.unknown[..]), (&[4, 0, 3, 6, 5, 5][..], &[3][..]));
 }
@@ -103,19 +104,32 @@ fn words_that_a_small_vocabulary_lacks_are_unknown() {
 fn words_in_small_pieces_are_told() {
     let folder = tempfile::tempdir().unwrap();
     common::clip_vocabulary::write(folder.path());
-    let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+    let tokenizer = Tokenizer::from_folder(folder.path(), 77).unwrap();
     let text = "a zorblax!, 2024's hippopotamus, 🐼 and an armadillo<|endoftext|>wolf and 猫";
     let tokens = tokenizer.encode(text).unwrap();
     let words: Vec<&str> = tokens.spelt_out.iter().map(|word| &text[word.clone()]).collect();
     assert_eq!(words, ["zorblax", "猫"]);
 }
 
+/// Found by fuzzing: the library's message quotes the unknown token.
+#[test]
+fn an_unknown_token_that_is_not_in_the_vocabulary() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("vocab.json"), r#"{"a</w>": 0}"#).unwrap();
+    fs::write(folder.path().join("merges.txt"), "").unwrap();
+    let config = format!(r#"{{"unk_token": "\u001b[2J{}"}}"#, "x".repeat(9999));
+    fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+    let message = Tokenizer::from_folder(folder.path(), 77).unwrap().encode("b").unwrap_err().to_string();
+    assert!(message.contains(r"`\u{1b}[2Jx") && message.len() < 400, "{message}");
+}
+
 #[test]
 fn wrong_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    let message = || Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
+    let message = || Tokenizer::from_folder(folder.path(), 77).unwrap_err().to_string();
     let write = |file: &str, content: &str| fs::write(folder.path().join(file), content).unwrap();
     assert!(message().contains("vocab.json"), "{}", message());
+    write("merges.txt", "");
     write("vocab.json", r#"{"a": 0, "<|endoftext|>": 1, "b": "two"}"#);
     assert!(message().contains("at line 1 column"), "{}", message());
     write("vocab.json", r#"{"a": 0, "b": 2, "<|endoftext|>": 1}"#);
@@ -126,6 +140,11 @@ fn wrong_files_are_named() {
     write("merges.txt", "");
     write("tokenizer_config.json", r#"{"model_max_length": 2}"#);
     assert!(message().contains("model_max_length is 2"), "{}", message());
+    write("tokenizer_config.json", r#"{"model_max_length": 1025}"#);
+    assert!(message().contains("model_max_length is 1025, but must be 3 to 1024"), "{}", message());
+    let many: Vec<_> = (0..1001).map(|i| format!(r#""{i}": {{"content": "{i}"}}"#)).collect();
+    write("tokenizer_config.json", &format!(r#"{{"added_tokens_decoder": {{{}}}}}"#, many.join(",")));
+    assert!(message().contains("added_tokens_decoder has 1001 tokens"), "{}", message());
     write("tokenizer_config.json", r#"{"pad_token": 3}"#);
     assert!(message().contains("pad_token: expected a token, found 3"), "{}", message());
 }

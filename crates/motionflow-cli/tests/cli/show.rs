@@ -68,7 +68,10 @@ fn an_inversion_and_a_generated_video_are_told() {
     let mut invert = program();
     invert.args(["invert", "--source", &car(), "--source-prompt", "a [car] on a road", "-o", &inversion]);
     run(invert.args(SMALL).args(["--model", &model])).ok();
-    tells(&show(&inversion).ok(), &["motionflow invert", "a [car] on a road", "guided_steps 1, steps 3; others"]);
+    tells(
+        &show(&inversion).ok(),
+        &["motionflow invert", "a [car] on a road", "guided_steps 1, steps 3; others"],
+    );
     let mut generate = program();
     generate.args(["generate", "--prompt", "a panda \"in\" the snow = 🐼", "-o", &generated]);
     run(generate.args(SMALL).args(["--model", &model])).ok();

@@ -1,8 +1,9 @@
 //! What can be wrong with a checkpoint, in words that name the file.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::printable::printable;
 use crate::tokenizer::TokenizerError;
 
 /// Why a checkpoint, or a part of it, could not be read.
@@ -78,6 +79,23 @@ pub enum CheckpointError {
     /// The tokenizer's files are wrong.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+}
+
+impl CheckpointError {
+    /// A [`CheckpointError::Malformed`]; the parts may quote the file.
+    pub(super) fn malformed(
+        path: &Path,
+        what: impl AsRef<str>,
+        expected: impl AsRef<str>,
+        found: impl AsRef<str>,
+    ) -> Self {
+        Self::Malformed {
+            path: path.to_path_buf(),
+            what: printable(what.as_ref()),
+            expected: printable(expected.as_ref()),
+            found: printable(found.as_ref()),
+        }
+    }
 }
 
 /// All that is wrong with the tensors of one component, gathered before anything is said.

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::rc::Rc;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::error::{CheckpointError, TensorProblems};
 use super::weights::Weights;
+use crate::printable::printable;
 
 /// A place in the tree of a component's tensor names, as `down_blocks.0.resnets`. Clones and [`Loader::sub`]s share
 /// one account of the names that were asked for and of everything that was wrong with them, so that a net is built
@@ -96,7 +97,9 @@ impl<'a> Loader<'a> {
         }
         let tensor =
             stored.to_tensor().and_then(|t| t.f_to_kind(self.kind)).and_then(|t| t.f_to_device(self.device));
-        tensor.map_err(|error| Problem::Wrong(error.to_string()))
+        // libtorch's messages go on with addresses of its own code.
+        let told = |error: TchError| printable(error.to_string().lines().next().unwrap_or_default());
+        tensor.map_err(|error| Problem::Wrong(told(error)))
     }
 
     /// Ends the loading: what was missing, of a wrong shape, or never asked for is one error.

@@ -13,6 +13,7 @@
 //! Where a folder holds several of them, the full variant goes before `fp16`, and then safetensors before `.bin`.
 
 mod error;
+pub(crate) mod fuzzing;
 mod identity;
 mod json;
 mod loader;
@@ -34,6 +35,9 @@ pub use loader::Loader;
 pub use published::needed_files;
 pub use weights::{StoredTensor, Weights};
 
+use crate::nets::clip_text::ClipTextConfig;
+use crate::printable::printable;
+use crate::small_file;
 use crate::tokenizer::Tokenizer;
 
 /// The pipelines whose components are those of [`COMPONENTS`].
@@ -147,7 +151,7 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::Json`] with line and column, [`CheckpointError::Read`].
     pub fn config<T: DeserializeOwned>(&self, component: &str) -> Result<T, CheckpointError> {
-        json::read(&self.config_path(component))
+        json::read(&self.config_path(component), small_file::CONFIG)
     }
 
     /// Where that config file is, for messages about what it says.
@@ -172,12 +176,14 @@ impl Checkpoint {
         Ok(weights)
     }
 
-    /// The tokenizer.
+    /// The tokenizer. Where its files give no length, that is how many tokens the text encoder takes.
     ///
     /// # Errors
-    /// As [`Tokenizer::from_folder`].
+    /// As [`Tokenizer::from_folder`] and, for the text encoder, [`Checkpoint::config`].
     pub fn tokenizer(&self) -> Result<Tokenizer, CheckpointError> {
-        Ok(Tokenizer::from_folder(&self.folder.join("tokenizer"))?)
+        let text_encoder: ClipTextConfig = self.config("text_encoder")?;
+        let positions = usize::try_from(text_encoder.max_position_embeddings).unwrap_or(0);
+        Ok(Tokenizer::from_folder(&self.folder.join("tokenizer"), positions)?)
     }
 
     /// A name that follows from the content: SHA-256, in hex, over the names and contents of [`Checkpoint::files`].
@@ -195,12 +201,15 @@ impl Checkpoint {
 /// # Errors
 /// [`CheckpointError::Unsupported`], [`CheckpointError::Json`], [`CheckpointError::Read`].
 pub fn check_classes(path: &Path) -> Result<(), CheckpointError> {
-    let index: ModelIndex = json::read(path)?;
+    check_index(path, &json::read(path, small_file::CONFIG)?)
+}
+
+fn check_index(path: &Path, index: &ModelIndex) -> Result<(), CheckpointError> {
     let unsupported = |what: &str, expected: &[&str], found: &str| CheckpointError::Unsupported {
         path: path.to_path_buf(),
         what: what.to_owned(),
         expected: expected.join(" or "),
-        found: found.to_owned(),
+        found: printable(found),
     };
     if !PIPELINES.contains(&index.pipeline.as_str()) {
         return Err(unsupported("_class_name", &PIPELINES, &index.pipeline));

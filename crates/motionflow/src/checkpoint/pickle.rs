@@ -3,14 +3,19 @@
 //! A pickle is a program for a stack machine (<https://docs.python.org/3/library/pickletools.html>). This machine knows
 //! only the opcodes that build numbers, strings, tuples, lists and dicts, and [`Global`] lists the only names that a
 //! program may mention; what they would do in Python is done here by hand. Values live in one list and refer to each
-//! other by index, so nothing recurses, and each opcode makes at most one value.
+//! other by index, so nothing recurses. Each opcode makes at most one value, and copies no more than its own bytes and
+//! what it takes off the stack: what a pickle costs is in proportion to its length.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use tch::Kind;
 
+use super::weights::MAX_DIMENSIONS;
+use crate::printable::printable;
+
 /// How many values a pickle may make: a state dict of 10,000 tensors makes about 200,000.
-const MAX_VALUES: usize = 4_000_000;
+const MAX_VALUES: usize = 1_000_000;
 
 /// Why a pickle was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +29,7 @@ pub(super) enum PickleError {
 /// A tensor as a state dict describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PickledTensor<'a> {
-    pub(super) storage: PickledStorage<'a>,
+    pub(super) storage: Rc<PickledStorage<'a>>,
     pub(super) kind: Kind,
     /// Of the first element in the storage, in elements.
     pub(super) offset: i64,
@@ -44,7 +49,7 @@ pub(super) struct PickledStorage<'a> {
 }
 
 /// Reads a pickled state dict: the names and tensors of a dict.
-pub(super) fn read_state_dict(bytes: &[u8]) -> Result<Vec<(&str, PickledTensor<'_>)>, PickleError> {
+pub(super) fn read_state_dict(bytes: &[u8]) -> Result<Vec<(&str, Rc<PickledTensor<'_>>)>, PickleError> {
     Machine {
         bytes,
         at: 0,
@@ -113,12 +118,12 @@ enum Value<'a> {
     Float,
     Int(i64),
     Str(&'a str),
-    Tuple(Vec<Id>),
+    Tuple(Rc<[Id]>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Global(Global),
-    Storage(PickledStorage<'a>),
-    Tensor(PickledTensor<'a>),
+    Storage(Rc<PickledStorage<'a>>),
+    Tensor(Rc<PickledTensor<'a>>),
 }
 
 impl Value<'_> {
@@ -155,7 +160,7 @@ struct Machine<'a> {
 type Step<T = ()> = Result<T, PickleError>;
 
 impl<'a> Machine<'a> {
-    fn run(mut self) -> Step<Vec<(&'a str, PickledTensor<'a>)>> {
+    fn run(mut self) -> Step<Vec<(&'a str, Rc<PickledTensor<'a>>)>> {
         loop {
             self.op_at = self.at;
             let opcode = self.byte()?;
@@ -210,14 +215,14 @@ impl<'a> Machine<'a> {
                 self.string(length)
             }
             // EMPTY_TUPLE, TUPLE1, TUPLE2, TUPLE3, TUPLE
-            b')' => self.push(Value::Tuple(Vec::new())),
+            b')' => self.push(Value::Tuple(Rc::new([]))),
             0x85..=0x87 => {
                 let items = self.pop_many(usize::from(opcode) - 0x84)?;
-                self.push(Value::Tuple(items))
+                self.push(Value::Tuple(items.into()))
             }
             b't' => {
                 let items = self.pop_to_mark()?;
-                self.push(Value::Tuple(items))
+                self.push(Value::Tuple(items.into()))
             }
             // EMPTY_LIST, APPEND, APPENDS
             b']' => self.push(Value::List(Vec::new())),
@@ -420,7 +425,7 @@ impl<'a> Machine<'a> {
             return Err(self.bad("a size of a storage", format!("{elements} elements")));
         };
         let key = self.str(key)?;
-        self.push(Value::Storage(PickledStorage { key, kind, bytes }))
+        self.push(Value::Storage(Rc::new(PickledStorage { key, kind, bytes })))
     }
 
     /// Calls a function; those of [`Global`] only.
@@ -429,15 +434,15 @@ impl<'a> Machine<'a> {
         let Value::Global(function) = self.values[call[0]] else {
             return Err(self.bad("a function to call", self.values[call[0]].name()));
         };
-        let arguments = self.tuple(call[1])?.to_vec();
+        let arguments = Rc::clone(self.tuple(call[1])?);
         match (function, &arguments[..]) {
             (Global::OrderedDict, []) => self.push(Value::Dict(Vec::new())),
             (Global::Size, &[sizes]) => {
-                let sizes = self.tuple(sizes)?.to_vec();
+                let sizes = Rc::clone(self.tuple(sizes)?);
                 self.push(Value::Tuple(sizes))
             }
-            (Global::RebuildParameter, &[tensor, ..]) => match self.values[tensor].clone() {
-                tensor @ Value::Tensor(_) => self.push(tensor),
+            (Global::RebuildParameter, &[tensor, ..]) => match &self.values[tensor] {
+                Value::Tensor(tensor) => self.push(Value::Tensor(Rc::clone(tensor))),
                 other => Err(self.bad("a tensor", other.name())),
             },
             (Global::RebuildTensorV2, &[storage, offset, shape, strides, ..]) => {
@@ -464,14 +469,15 @@ impl<'a> Machine<'a> {
         strides: Id,
         kind: Option<Kind>,
     ) -> Step {
-        let Value::Storage(storage) = self.values[storage].clone() else {
-            return Err(self.bad("a storage", self.values[storage].name()));
+        let storage = match &self.values[storage] {
+            Value::Storage(storage) => Rc::clone(storage),
+            other => return Err(self.bad("a storage", other.name())),
         };
         let Some(kind) = kind.or(storage.kind) else {
             return Err(self.bad("a storage with a type", "one without"));
         };
         let (offset, shape, strides) = (self.int(offset)?, self.ints(shape)?, self.ints(strides)?);
-        self.push(Value::Tensor(PickledTensor { storage, kind, offset, shape, strides }))
+        self.push(Value::Tensor(Rc::new(PickledTensor { storage, kind, offset, shape, strides })))
     }
 
     /// Sets an object's attributes; only dicts get some (`_metadata` of a state dict), which we do not need.
@@ -484,7 +490,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn state_dict(&self, id: Id) -> Step<Vec<(&'a str, PickledTensor<'a>)>> {
+    fn state_dict(&self, id: Id) -> Step<Vec<(&'a str, Rc<PickledTensor<'a>>)>> {
         let Value::Dict(entries) = &self.values[id] else {
             return Err(self.bad("a dict of tensors", self.values[id].name()));
         };
@@ -492,7 +498,7 @@ impl<'a> Machine<'a> {
         for &(name, value) in entries {
             let name = self.str(name)?;
             match &self.values[value] {
-                Value::Tensor(tensor) => tensors.push((name, tensor.clone())),
+                Value::Tensor(tensor) => tensors.push((name, Rc::clone(tensor))),
                 other => return Err(self.bad(format!("a tensor as `{}`", printable(name)), other.name())),
             }
         }
@@ -513,11 +519,16 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// A shape or strides.
     fn ints(&self, id: Id) -> Step<Vec<i64>> {
-        self.tuple(id)?.iter().map(|&id| self.int(id)).collect()
+        let ids = self.tuple(id)?;
+        if ids.len() > MAX_DIMENSIONS {
+            return Err(self.bad(format!("at most {MAX_DIMENSIONS} dimensions"), ids.len().to_string()));
+        }
+        ids.iter().map(|&id| self.int(id)).collect()
     }
 
-    fn tuple(&self, id: Id) -> Step<&[Id]> {
+    fn tuple(&self, id: Id) -> Step<&Rc<[Id]>> {
         match &self.values[id] {
             Value::Tuple(items) => Ok(items),
             other => Err(self.bad("a tuple", other.name())),
@@ -531,11 +542,6 @@ impl<'a> Machine<'a> {
     fn bad_at(at: usize, expected: impl Into<String>, found: impl Into<String>) -> PickleError {
         PickleError::Bad { at, expected: expected.into(), found: found.into() }
     }
-}
-
-/// Text from a file that is not to be trusted, made fit for a terminal: short, and without control characters.
-fn printable(text: &str) -> String {
-    text.chars().take(120).flat_map(char::escape_debug).collect()
 }
 
 #[cfg(test)]
@@ -620,6 +626,13 @@ mod tests {
         deep.extend(vec![b'a'; 999_999]);
         deep.push(b'.');
         assert!(matches!(read_state_dict(&deep), Err(PickleError::Bad { .. })));
+        // One large tuple, named again and again by calls that Python would copy it for.
+        let mut named = b"(".to_vec();
+        named.extend(vec![b'N'; 900_000]);
+        named.extend_from_slice(b"tq\x00ctorch\nSize\nq\x01");
+        named.extend(b"h\x01h\x00\x85R".repeat(40_000));
+        named.push(b'.');
+        assert!(matches!(read_state_dict(&named), Err(PickleError::Bad { .. })));
         let endless = vec![b'N'; MAX_VALUES + 1];
         assert!(matches!(read_state_dict(&endless), Err(PickleError::Bad { at: MAX_VALUES, .. })));
     }

@@ -11,8 +11,8 @@ use tch::Kind;
 use super::error::CheckpointError;
 use super::weights::{MappedFile, StoredTensor};
 
-/// The format's own limit on the header, in bytes.
-const MAX_HEADER: u64 = 100_000_000;
+/// The most bytes of a header. A tensor takes about 100, so this is for 100,000 of them; the format allows 100 MB.
+const MAX_HEADER: u64 = 10_000_000;
 
 /// Names, types, shapes and places of all tensors; every one lies inside the file.
 pub(super) fn read(file: &Arc<MappedFile>) -> Result<BTreeMap<String, StoredTensor>, CheckpointError> {
@@ -26,7 +26,10 @@ pub(super) fn read(file: &Arc<MappedFile>) -> Result<BTreeMap<String, StoredTens
     };
     let length = u64::from_le_bytes(*length);
     if length > MAX_HEADER || length > rest.len() as u64 {
-        let expected = format!("at most {} bytes, the rest of the file", MAX_HEADER.min(rest.len() as u64));
+        let expected = match rest.len() as u64 {
+            rest @ ..MAX_HEADER => format!("at most {rest} bytes, the rest of the file"),
+            _ => format!("at most {MAX_HEADER} bytes"),
+        };
         return Err(file.malformed("length of the safetensors header", expected, format!("{length} bytes")));
     }
     let (header, data) = rest.split_at(length as usize);

@@ -10,6 +10,10 @@ use super::pickle::{self, PickleError, PickledTensor};
 use super::weights::{MappedFile, StoredTensor};
 use super::zip;
 
+/// How often the bytes of a file may be used on average: tensors may share elements, as tied weights do, but a small
+/// file must not stand for much memory.
+const MAX_SHARING: u64 = 4;
+
 /// Names, types, shapes and places of all tensors; every one lies inside the file.
 pub(super) fn read(file: &Arc<MappedFile>) -> Result<BTreeMap<String, StoredTensor>, CheckpointError> {
     let entries = zip::entries(file.bytes())
@@ -22,9 +26,19 @@ pub(super) fn read(file: &Arc<MappedFile>) -> Result<BTreeMap<String, StoredTens
     if let Some(order) = entries.get(&format!("{folder}byteorder")) {
         let order = &file.bytes()[order.clone()];
         if order != b"little" {
-            return Err(file.malformed("the order of bytes", "little", String::from_utf8_lossy(order)));
+            let found = String::from_utf8_lossy(&order[..order.len().min(16)]);
+            return Err(file.malformed("the order of bytes", "little", found));
         }
     }
+    state_dict(file, folder, &entries)
+}
+
+/// The tensors of the pickle `data.pkl` in a zip with those `entries`.
+pub(super) fn state_dict(
+    file: &Arc<MappedFile>,
+    folder: &str,
+    entries: &BTreeMap<String, Range<usize>>,
+) -> Result<BTreeMap<String, StoredTensor>, CheckpointError> {
     let pickle = &file.bytes()[entries[&format!("{folder}data.pkl")].clone()];
     let state_dict = pickle::read_state_dict(pickle).map_err(|error| match error {
         PickleError::Forbidden(callable) => {
@@ -40,9 +54,15 @@ pub(super) fn read(file: &Arc<MappedFile>) -> Result<BTreeMap<String, StoredTens
         let Some(storage) = entries.get(&entry) else {
             return Err(file.malformed(format!("tensor `{name}`"), format!("zip entry `{entry}`"), "none"));
         };
-        if tensors.insert(name.to_owned(), place(file, name, pickled, storage.clone())?).is_some() {
+        if tensors.insert(name.to_owned(), place(file, name, &pickled, storage.clone())?).is_some() {
             return Err(file.malformed(format!("tensor `{name}`"), "one of that name", "two"));
         }
+    }
+    let in_all = tensors.values().fold(0_u64, |sum, tensor| sum.saturating_add(tensor.size_bytes()));
+    let most = MAX_SHARING.saturating_mul(file.bytes().len() as u64);
+    if in_all > most {
+        let expected = format!("at most {most} bytes, {MAX_SHARING} times the file");
+        return Err(file.malformed("tensors that share elements", expected, format!("{in_all} bytes")));
     }
     Ok(tensors)
 }
@@ -51,7 +71,7 @@ pub(super) fn read(file: &Arc<MappedFile>) -> Result<BTreeMap<String, StoredTens
 fn place(
     file: &Arc<MappedFile>,
     name: &str,
-    pickled: PickledTensor<'_>,
+    pickled: &PickledTensor<'_>,
     storage: Range<usize>,
 ) -> Result<StoredTensor, CheckpointError> {
     let space = storage.len() as u64;
@@ -70,5 +90,6 @@ fn place(
         return Err(file.malformed(format!("start of tensor `{name}`"), "a place in its storage", found));
     };
     let within = storage.start + skip..storage.end;
-    StoredTensor::new(file, name, pickled.kind, pickled.shape, Some(pickled.strides), within)
+    let (shape, strides) = (pickled.shape.clone(), pickled.strides.clone());
+    StoredTensor::new(file, name, pickled.kind, shape, Some(strides), within)
 }

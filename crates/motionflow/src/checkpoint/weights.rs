@@ -1,7 +1,8 @@
 //! Tensors by name, as they lie in memory-mapped files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,42 +12,60 @@ use tch::{Kind, Tensor};
 
 use super::error::CheckpointError;
 use super::{json, safetensors, torch_file};
+use crate::printable::is_printable;
+use crate::small_file::{LIST, require_file};
 
-/// A file in memory, by mapping: pages come from disk when they are touched.
+/// The most dimensions that a tensor may have; those of the nets have up to 5.
+pub(super) const MAX_DIMENSIONS: usize = 8;
+
+/// The most files that weights may be split over.
+const MAX_SHARDS: usize = 1000;
+
+/// A file in memory, mostly by mapping: pages come from disk when they are touched.
 #[derive(Debug)]
 pub(super) struct MappedFile {
     pub(super) path: PathBuf,
-    bytes: Mmap,
+    bytes: Bytes,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Mapped(Mmap),
+    Read(Vec<u8>),
 }
 
 impl MappedFile {
     pub(super) fn open(path: &Path) -> Result<Self, CheckpointError> {
         let read_error = |source| CheckpointError::Read { path: path.to_path_buf(), source };
+        require_file(path).map_err(read_error)?;
         let file = File::open(path).map_err(read_error)?;
         // SAFETY: the map is read-only and private to us. As with every memory-mapped file, another program that
         // shortens it while we read ends this process by a signal; bytes that change under us change numbers, but no
         // length or offset, since those are copied out and checked before use.
         #[allow(unsafe_code)]
         let bytes = unsafe { Mmap::map(&file) }.map_err(read_error)?;
-        Ok(Self { path: path.to_path_buf(), bytes })
+        Ok(Self { path: path.to_path_buf(), bytes: Bytes::Mapped(bytes) })
+    }
+
+    /// A file that was read already; `path` is for messages.
+    pub(super) fn of_bytes(path: &Path, bytes: Vec<u8>) -> Self {
+        Self { path: path.to_path_buf(), bytes: Bytes::Read(bytes) }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        match &self.bytes {
+            Bytes::Mapped(bytes) => bytes,
+            Bytes::Read(bytes) => bytes,
+        }
     }
 
     pub(super) fn malformed(
         &self,
-        what: impl Into<String>,
-        expected: impl Into<String>,
-        found: impl Into<String>,
+        what: impl AsRef<str>,
+        expected: impl AsRef<str>,
+        found: impl AsRef<str>,
     ) -> CheckpointError {
-        CheckpointError::Malformed {
-            path: self.path.clone(),
-            what: what.into(),
-            expected: expected.into(),
-            found: found.into(),
-        }
+        CheckpointError::malformed(&self.path, what, expected, found)
     }
 }
 
@@ -73,10 +92,16 @@ impl StoredTensor {
         kind: Kind,
         shape: Vec<i64>,
         strides: Option<Vec<i64>>,
-        within: std::ops::Range<usize>,
+        within: Range<usize>,
     ) -> Result<Self, CheckpointError> {
         let wrong =
             |expected: &str, found: String| file.malformed(format!("tensor `{name}`"), expected, found);
+        if !is_printable(name) {
+            return Err(wrong("a short name of plain characters", format!("one of {} bytes", name.len())));
+        }
+        if shape.len() > MAX_DIMENSIONS {
+            return Err(wrong(&format!("at most {MAX_DIMENSIONS} dimensions"), shape.len().to_string()));
+        }
         let strides = strides.filter(|strides| *strides != dense_strides(&shape));
         let elements = element_count(&shape)
             .ok_or_else(|| wrong("a shape that can exist", format!("shape {shape:?}")))?;
@@ -111,6 +136,16 @@ impl StoredTensor {
         &self.shape
     }
 
+    /// How many bytes a dense copy takes.
+    pub(super) fn size_bytes(&self) -> u64 {
+        element_count(&self.shape).unwrap_or(0) * self.kind.elt_size_in_bytes() as u64
+    }
+
+    /// The bytes of the file that the elements lie in.
+    pub(super) fn place(&self) -> Range<usize> {
+        self.start..self.start + self.length
+    }
+
     /// The file that holds it.
     pub fn file(&self) -> &Path {
         &self.file.path
@@ -121,7 +156,7 @@ impl StoredTensor {
     /// # Errors
     /// When libtorch cannot make the tensor, out of memory for one.
     pub fn to_tensor(&self) -> Result<Tensor, tch::TchError> {
-        let bytes = &self.file.bytes()[self.start..self.start + self.length];
+        let bytes = &self.file.bytes()[self.place()];
         let Some(strides) = &self.strides else {
             return Tensor::f_from_data_size(bytes, &self.shape, self.kind);
         };
@@ -180,7 +215,7 @@ pub struct Weights {
 
 /// `*.index.json` of sharded weights.
 #[derive(Deserialize)]
-struct ShardIndex {
+pub(super) struct ShardIndex {
     weight_map: BTreeMap<String, String>,
 }
 
@@ -198,7 +233,12 @@ impl Weights {
                 return Err(file.malformed("the file", "safetensors, or PyTorch weights in a zip", found));
             }
         };
-        Ok(Self { tensors, files: vec![path.to_path_buf()] })
+        Ok(Self::of_tensors(path, tensors))
+    }
+
+    /// Those `tensors` of one file.
+    pub(super) fn of_tensors(path: &Path, tensors: BTreeMap<String, StoredTensor>) -> Self {
+        Self { tensors, files: vec![path.to_path_buf()] }
     }
 
     /// Reads weights that are split over several files, by their `*.index.json`.
@@ -208,11 +248,8 @@ impl Weights {
     /// index and files disagree.
     pub fn open_sharded(index: &Path) -> Result<Self, CheckpointError> {
         let map = shard_map(index)?;
-        let disagree = |what: String, expected: String, found: &str| CheckpointError::Malformed {
-            path: index.to_path_buf(),
-            what,
-            expected,
-            found: found.to_owned(),
+        let disagree = |what: String, expected: String, found: &str| {
+            CheckpointError::malformed(index, what, expected, found)
         };
         let mut all = Self { tensors: BTreeMap::new(), files: Vec::new() };
         for path in shard_files(index, &map) {
@@ -289,23 +326,31 @@ impl Weights {
     }
 }
 
-/// Reads an index and checks that it names plain files beside itself.
+/// Reads an index: the file of each tensor.
 fn shard_map(index: &Path) -> Result<BTreeMap<String, String>, CheckpointError> {
-    let map = json::read::<ShardIndex>(index)?.weight_map;
-    let plain = |file: &String| Path::new(file).file_name() == Some(file.as_ref());
-    match map.values().find(|file| !plain(file)) {
-        None => Ok(map),
-        Some(file) => Err(CheckpointError::Malformed {
-            path: index.to_path_buf(),
-            what: "weight_map".into(),
-            expected: "names of files in the same folder".into(),
-            found: format!("`{file}`"),
-        }),
+    check_shard_map(index, json::read(index, LIST)?)
+}
+
+/// Checks that an index names plain files beside itself, and not too many.
+pub(super) fn check_shard_map(
+    path: &Path,
+    index: ShardIndex,
+) -> Result<BTreeMap<String, String>, CheckpointError> {
+    let map = index.weight_map;
+    let wrong = |expected: &str, found| Err(CheckpointError::malformed(path, "weight_map", expected, found));
+    let plain = |file: &String| Path::new(file).file_name() == Some(file.as_ref()) && is_printable(file);
+    if let Some(file) = map.values().find(|file| !plain(file)) {
+        return wrong("names of files in the same folder", format!("`{file}`"));
     }
+    let files = map.values().collect::<BTreeSet<_>>().len();
+    if files > MAX_SHARDS {
+        return wrong(&format!("at most {MAX_SHARDS} files"), files.to_string());
+    }
+    Ok(map)
 }
 
 fn shard_files(index: &Path, map: &BTreeMap<String, String>) -> Vec<PathBuf> {
-    let names: std::collections::BTreeSet<_> = map.values().collect();
+    let names: BTreeSet<_> = map.values().collect();
     names.into_iter().map(|name| index.with_file_name(name)).collect()
 }
 

@@ -30,7 +30,7 @@ pub(super) fn entries(archive: &[u8]) -> Result<BTreeMap<String, Range<usize>>, 
         let (entry, rest) = Entry::split_from(directory)
             .ok_or_else(|| wrong("the zip's directory", "whole entries", "a cut or foreign one"))?;
         directory = rest;
-        let what = format!("zip entry `{}`", entry.name.escape_debug());
+        let what = format!("zip entry `{}`", entry.name);
         if entry.method != 0 || entry.flags & 1 != 0 {
             return Err(wrong(
                 &what,

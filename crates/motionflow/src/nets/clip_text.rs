@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 
-use super::config::{ConfigError, count, divides};
+use super::config::{ConfigError, count, divides, epsilon};
 use super::layers::{Activation, LayerNorm, Linear};
 use crate::checkpoint::Loader;
 
@@ -62,6 +62,7 @@ impl ClipTextConfig {
         ] {
             count("text_encoder", key, value)?;
         }
+        epsilon("text_encoder", "layer_norm_eps", self.layer_norm_eps)?;
         if self.num_hidden_layers > 256 {
             return Err(ConfigError::new(
                 "text_encoder",

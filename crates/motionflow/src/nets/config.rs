@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::printable::printable;
+
 /// A checkpoint's `config.json` asks for something that this program does not compute.
 #[derive(Debug, Error)]
 #[error("{component}/{file}: {key} is {found}, but this program runs {expected}", file = file_of(component))]
@@ -27,7 +29,12 @@ impl ConfigError {
         found: impl std::fmt::Debug,
         expected: impl Into<String>,
     ) -> Self {
-        Self { component, key: key.into(), found: format!("{found:?}"), expected: expected.into() }
+        Self {
+            component,
+            key: key.into(),
+            found: printable(&format!("{found:?}")),
+            expected: expected.into(),
+        }
     }
 }
 
@@ -41,6 +48,14 @@ pub(crate) fn count(component: &'static str, key: &str, value: i64) -> Result<()
         return Ok(());
     }
     Err(ConfigError::new(component, key, value, format!("1 to {LARGEST}")))
+}
+
+/// Checks that `value` is a small positive number, as what keeps a norm from dividing by zero.
+pub(crate) fn epsilon(component: &'static str, key: &str, value: f64) -> Result<(), ConfigError> {
+    if value > 0.0 && value < 1.0 {
+        return Ok(());
+    }
+    Err(ConfigError::new(component, key, value, "more than 0 and less than 1"))
 }
 
 /// Checks that `channels` split evenly into `parts` (groups of a norm, heads of an attention).

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::nets::config::{ConfigError, count, divides};
+use crate::nets::config::{ConfigError, count, divides, epsilon};
 use crate::nets::layers::Activation;
 
 /// The kind of a block on the way down.
@@ -140,6 +140,10 @@ impl UNetConfig {
             ("time_cond_proj_dim", self.time_cond_proj_dim.unwrap_or(1)),
         ] {
             count("unet", key, value)?;
+        }
+        epsilon("unet", "norm_eps", self.norm_eps)?;
+        if !(self.mid_block_scale_factor.is_finite() && self.mid_block_scale_factor > 0.0) {
+            return Err(wrong("mid_block_scale_factor", &self.mid_block_scale_factor, "a positive number"));
         }
         if self.layers_per_block > 64 {
             return Err(wrong("layers_per_block", &self.layers_per_block, "1 to 64"));

@@ -1,0 +1,181 @@
+//! Entry points for fuzzing. Each takes any bytes and reads them as the program reads such a file; it panics when
+//! something does not hold that must hold for all bytes. `fuzz/` drives them, and a test replays `fuzz/corpus`.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+
+pub use crate::checkpoint::fuzzing::{pickle, safetensors, torch_file};
+
+use crate::checkpoint::fuzzing::{config, model_index, shard_index};
+use crate::nets::clip_text::ClipTextConfig;
+use crate::nets::unet::UNetConfig;
+use crate::nets::vae::VaeConfig;
+use crate::parity::parse_case;
+use crate::prompt::{Prompt, subject_positions};
+use crate::schedule::{Schedule, ScheduleConfig};
+use crate::text_to_video::check_size;
+use crate::tokenizer::{Files, Tokenizer, Tokens};
+
+/// An error's message is fit for a terminal: not long, and without control characters.
+pub(crate) fn told(error: &dyn Display) {
+    let message = error.to_string();
+    assert!(message.len() < 6000, "{} bytes: {}", message.len(), &message[..100]);
+    assert!(message.chars().all(|c| c == '\n' || !c.is_control()), "{message:?}");
+}
+
+fn or_told<T, E: Display>(result: Result<T, E>) -> Option<T> {
+    result.map_err(|error| told(&error)).ok()
+}
+
+/// A JSON file of a checkpoint or case; the first byte says which. The texts of a tokenizer's four files stand one
+/// after the other, with a byte 0 between.
+pub fn configs(data: &[u8]) {
+    let Some((kind, text)) = data.split_first() else { return };
+    match kind {
+        b'u' => check_unet(text),
+        b'v' => check_vae(text),
+        b't' => check_text_encoder(text),
+        b's' => check_schedule(text),
+        b'm' => model_index(text),
+        b'i' => shard_index(text),
+        b'c' => drop(or_told(parse_case(Path::new("case.json"), text))),
+        _ => check_tokenizer(text),
+    }
+}
+
+fn check_unet(text: &[u8]) {
+    let Some(unet) = config::<UNetConfig>(text) else { return };
+    if or_told(unet.validate()).is_some() {
+        assert!(unet.block_out_channels.len() <= 16 && unet.layers_per_block <= 64);
+        assert!(unet.attention_head_dim > 0 && unet.norm_num_groups > 0);
+        or_told(check_size(&unet, &VaeConfig::default(), 1, 8, 8));
+    }
+}
+
+fn check_vae(text: &[u8]) {
+    let Some(vae) = config::<VaeConfig>(text) else { return };
+    if or_told(vae.validate()).is_some() {
+        assert!(vae.block_out_channels.len() <= 16 && vae.layers_per_block <= 64 && vae.norm_num_groups > 0);
+        or_told(check_size(&UNetConfig::default(), &vae, 1, 8, 8));
+    }
+}
+
+fn check_text_encoder(text: &[u8]) {
+    let Some(encoder) = config::<ClipTextConfig>(text) else { return };
+    if or_told(encoder.validate()).is_some() {
+        assert!(encoder.num_hidden_layers <= 256 && encoder.hidden_size >= encoder.num_attention_heads);
+    }
+}
+
+fn check_schedule(text: &[u8]) {
+    let Some(schedule) = config::<ScheduleConfig>(text) else { return };
+    // More timesteps are the same, only slower.
+    if or_told(schedule.validate()).is_none() || schedule.num_train_timesteps > 100 {
+        return;
+    }
+    let Some(computed) = or_told(Schedule::new(&schedule)) else { return };
+    for step in computed.ascending(computed.max_steps()) {
+        assert!((0..schedule.num_train_timesteps).contains(&step.timestep), "{step:?}");
+    }
+}
+
+fn check_tokenizer(text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    let mut parts = text.split('\0').map(str::to_owned);
+    let mut next = || parts.next().filter(|part| !part.is_empty());
+    let files = Files {
+        vocabulary: next().unwrap_or_default(),
+        merges: next().unwrap_or_default(),
+        config: next(),
+        special_tokens: next(),
+    };
+    let Some(tokenizer) = or_told(Tokenizer::of_files(Path::new("tokenizer"), &files, 77)) else { return };
+    for text in ["a red car, on a road!", "<|endoftext|>  e\u{301}猫"] {
+        if let Some(tokens) = or_told(tokenizer.encode(text)) {
+            check_tokens(&tokenizer, &tokens, text);
+        }
+    }
+}
+
+fn check_tokens(tokenizer: &Tokenizer, tokens: &Tokens, text: &str) {
+    assert_eq!(tokens.ids.len(), tokenizer.max_length());
+    let vocabulary = 0..tokenizer.vocabulary_size() as i64;
+    assert!(tokens.ids.iter().all(|id| vocabulary.contains(id)), "{tokens:?}");
+    assert!(tokens.length <= tokens.ids.len() && tokens.length <= tokens.total, "{tokens:?}");
+    assert_eq!(tokens.truncated, tokens.length < tokens.total, "{tokens:?}");
+    assert_eq!(tokens.offsets.len(), tokens.length, "{tokens:?}");
+    assert!(tokens.offsets.iter().all(|range| text.get(range.clone()).is_some()), "{tokens:?} of {text:?}");
+    assert!(tokens.unknown.iter().all(|&position| position < tokens.length), "{tokens:?}");
+    assert!(text.is_char_boundary(tokens.text_used) && (tokens.truncated || tokens.text_used == text.len()));
+    assert!(tokens.spelt_out.iter().all(|range| text.get(range.clone()).is_some()), "{tokens:?} of {text:?}");
+}
+
+/// A prompt with its subjects, and the tokens that stand for them.
+pub fn prompt(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let prompt: Prompt = match text.parse() {
+        Ok(prompt) => prompt,
+        Err(error) => {
+            told(&error);
+            let message = error.to_string();
+            let mut lines = message.lines().skip(1);
+            let (shown, caret) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+            let pointed_at = shown.chars().nth(caret.chars().count() - 1);
+            assert!(matches!(pointed_at, Some('[' | ']')), "{message}");
+            return;
+        }
+    };
+    let mut end = 0;
+    for subject in &prompt.subjects {
+        assert!(subject.range.start >= end, "{prompt:?}");
+        end = subject.range.end;
+        assert_eq!(prompt.text.get(subject.range.clone()), Some(&subject.text[..]));
+        assert!(!subject.text.is_empty() && subject.text.trim() == subject.text, "{prompt:?}");
+    }
+    if !prompt.text.contains('\\') {
+        assert_eq!(marked(&prompt).parse().as_ref(), Ok(&prompt));
+    }
+    let Some(tokens) = or_told(BYTES.encode(&prompt.text)) else { return };
+    check_tokens(&BYTES, &tokens, &prompt.text);
+    for subject in &prompt.subjects {
+        if let Ok(positions) = subject_positions(&tokens, subject) {
+            assert!(!positions.is_empty() && positions.is_sorted(), "{positions:?}");
+            assert!(
+                positions.iter().all(|position| (1..tokens.length - 1).contains(position)),
+                "{positions:?}"
+            );
+        }
+    }
+}
+
+/// The text with brackets around its subjects.
+fn marked(prompt: &Prompt) -> String {
+    let escaped = |text: &str| text.replace('[', r"\[").replace(']', r"\]");
+    let mut marked = String::new();
+    let mut end = 0;
+    for subject in &prompt.subjects {
+        marked += &escaped(&prompt.text[end..subject.range.start]);
+        marked.extend(["[", &escaped(&subject.text), "]"]);
+        end = subject.range.end;
+    }
+    marked + &escaped(&prompt.text[end..])
+}
+
+/// A tokenizer that knows every byte, a few words, and short texts only.
+static BYTES: LazyLock<Tokenizer> = LazyLock::new(|| {
+    let mut alphabet: Vec<char> = ByteLevel::alphabet().into_iter().collect();
+    alphabet.sort_unstable();
+    let letters = alphabet.iter().map(char::to_string).chain(alphabet.iter().map(|c| format!("{c}</w>")));
+    let tokens = letters.chain(["do", "dog</w>", "<|startoftext|>", "<|endoftext|>"].map(str::to_owned));
+    let vocabulary: serde_json::Map<_, _> = tokens.zip(0..).map(|(token, id)| (token, id.into())).collect();
+    let files = Files {
+        vocabulary: serde_json::Value::from(vocabulary).to_string(),
+        merges: "d o\ndo g</w>\n".to_owned(),
+        config: None,
+        special_tokens: None,
+    };
+    Tokenizer::of_files(Path::new("bytes"), &files, 24).unwrap_or_else(|error| panic!("{error}"))
+});

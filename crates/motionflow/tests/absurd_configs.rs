@@ -1,0 +1,80 @@
+//! Configs of absurd numbers are refused by name, before anything is made of them.
+
+use motionflow::nets::clip_text::ClipTextConfig;
+use motionflow::nets::config::ConfigError;
+use motionflow::nets::unet::UNetConfig;
+use motionflow::nets::vae::VaeConfig;
+use motionflow::schedule::ScheduleConfig;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// A config of this one key is refused, in a short message that has the key and what could stand there.
+#[track_caller]
+fn refused<T: DeserializeOwned>(
+    validate: impl FnOnce(&T) -> Result<(), ConfigError>,
+    key: &str,
+    value: &Value,
+    expected: &str,
+) {
+    let config = serde_json::from_value(json!({ key: value })).expect("a config");
+    let message = validate(&config).expect_err(key).to_string();
+    assert!(message.contains(&format!("json: {key}")) && message.contains(expected), "{message}");
+    assert!(message.len() < 1000, "{} bytes", message.len());
+}
+
+#[test]
+fn of_the_unet() {
+    let refused = |key, value: &Value, expected| refused(UNetConfig::validate, key, value, expected);
+    refused("block_out_channels", &json!([1_000_000_000, 8, 8, 8]), "1 to 1048576");
+    refused("block_out_channels", &json!([0, 8, 8, 8]), "1 to 1048576");
+    refused("block_out_channels", &json!(vec![8; 1_000_000]), "1 to 16 levels");
+    refused("block_out_channels", &json!([]), "1 to 16 levels");
+    refused("down_block_types", &json!(vec!["DownBlock3D"; 1_000_000]), "one block a level");
+    refused("up_block_types", &json!(vec!["UpBlock3D"; 1_000_000]), "one block a level");
+    refused("layers_per_block", &json!(1_000_000_000), "1 to 1048576");
+    refused("layers_per_block", &json!(65), "1 to 64");
+    refused("attention_head_dim", &json!(0), "1 to 1048576");
+    refused("attention_head_dim", &json!(i64::MIN), "1 to 1048576");
+    refused("attention_head_dim", &json!(1 << 20), "at most the 320 channels");
+    refused("norm_num_groups", &json!(0), "1 to 1048576");
+    refused("norm_num_groups", &json!(33), "a divisor of 320 channels");
+    refused("cross_attention_dim", &json!(i64::MAX), "1 to 1048576");
+    refused("time_cond_proj_dim", &json!(i64::MAX), "1 to 1048576");
+    refused("downsample_padding", &json!(1_000_000), "0 or 1");
+    refused("norm_eps", &json!(-1), "more than 0");
+    refused("mid_block_scale_factor", &json!(0), "a positive number");
+    refused("_class_name", &json!("\u{1b}[2J".repeat(100_000)), "UNet3DConditionModel");
+}
+
+#[test]
+fn of_the_vae() {
+    let refused = |key, value: &Value, expected| refused(VaeConfig::validate, key, value, expected);
+    refused("block_out_channels", &json!([1_000_000_000]), "1 to 1048576");
+    refused("latent_channels", &json!(1_000_000_000_000_i64), "1 to 1048576");
+    refused("layers_per_block", &json!(1_000_000_000), "1 to 1048576");
+    refused("layers_per_block", &json!(1 << 20), "1 to 64");
+    refused("norm_num_groups", &json!(0), "1 to 1048576");
+    refused("scaling_factor", &json!(0), "a positive number");
+    refused("down_block_types", &json!(vec!["DownEncoderBlock2D"; 1_000_000]), "a level");
+}
+
+#[test]
+fn of_the_text_encoder() {
+    let refused = |key, value: &Value, expected| refused(ClipTextConfig::validate, key, value, expected);
+    refused("vocab_size", &json!(1_000_000_000), "1 to 1048576");
+    refused("hidden_size", &json!(i64::MAX), "1 to 1048576");
+    refused("num_hidden_layers", &json!(1_000_000), "1 to 256");
+    refused("num_attention_heads", &json!(0), "1 to 1048576");
+    refused("num_attention_heads", &json!(7), "a divisor of 512");
+    refused("max_position_embeddings", &json!(1_000_000_000_000_i64), "1 to 1048576");
+    refused("layer_norm_eps", &json!(0), "more than 0");
+}
+
+#[test]
+fn of_the_schedule() {
+    let refused = |key, value: &Value, expected| refused(ScheduleConfig::validate, key, value, expected);
+    refused("num_train_timesteps", &json!(1_000_000_000_000_i64), "at most 100000");
+    refused("num_train_timesteps", &json!(0), "1 to 1048576");
+    refused("trained_betas", &json!(vec![0.5; 100_000]), "one number a timestep");
+    refused("steps_offset", &json!(i64::MAX), "below num_train_timesteps");
+}

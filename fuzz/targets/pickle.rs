@@ -1,0 +1,2 @@
+#![no_main]
+motionflow_fuzz::target!(pickle);
