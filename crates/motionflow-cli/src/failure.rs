@@ -148,6 +148,10 @@ mod tests {
             told("[enforce fail] DefaultCPUAllocator: not enough memory: you tried")
                 .contains("lower --frames")
         );
+        assert!(
+            told("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
+                .contains("lower --frames")
+        );
         let torch = "called `Result::unwrap()` on an `Err` value: Torch(\"The size of tensor a (3)\\nException raised";
         assert!(told(torch).ends_with("please report it: The size of tensor a (3)"), "{}", told(torch));
         let caught = catch::<()>(|| panic!("{} and more", 7)).unwrap_err().to_string();
