@@ -24,7 +24,10 @@ use crate::hub_server::{Cut, Hub, program_with_hub, sha256};
 const UNPROVOKED: [(&str, &str); 11] = [
     ("this should not have happened", "a fault in the program; failure.rs tests how it is told"),
     ("the run's record cannot", "every setting that passes the checks can be written"),
-    ("the text cannot be encoded", "the tokenizers library takes every text"),
+    (
+        "the text cannot be encoded",
+        "takes a tokenizer of odd files; motionflow's tests/tokenizer.rs makes one",
+    ),
     ("the program cannot listen", "the system would have to refuse a signal handler"),
     ("the tokenizer makes no token", "CLIP's tokenizer makes one of every sign; prompt.rs tests it"),
     ("there is no home folder to keep", "the system knows a home even where HOME is not set"),
