@@ -494,7 +494,7 @@ pub(crate) struct Cache {
 }
 
 /// Which checkpoint.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct Model {
@@ -546,7 +546,7 @@ pub(crate) struct Sampling {
     #[arg(long, visible_alias = "cfg-scale", value_name = "SCALE")]
     pub(crate) guidance_scale: Option<f64>,
     /// Seed of the noise, where there is any; 0 to 2^63 - 1 [default: 0]
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=i64::MAX as u64))]
     pub(crate) seed: Option<u64>,
 }
 

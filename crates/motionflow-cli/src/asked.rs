@@ -6,7 +6,7 @@ use anyhow::{Error, Result};
 use motionflow::error::Error as Method;
 
 use crate::args;
-use crate::failure::{Misuse, Stopped};
+use crate::failure::{self, Misuse, Stopped};
 use crate::request::{Program, Request};
 use crate::run_folder::{self, RunFolder};
 use crate::session::Session;
@@ -32,12 +32,18 @@ impl Asked {
         session: &mut Session,
     ) -> Result<Option<Self>> {
         if let Some(folder) = &recall.resume {
+            let mut flags = flags;
+            let cache = flags.program.cache.take();
             if !flags.is_empty()? || session.flags().threads.is_some() {
                 let message =
                     "--resume goes on with what the run was asked for; leave out the other settings";
                 return Err(Misuse(message.to_owned()).into());
             }
-            return Self::resumed(command, folder, session);
+            let mut resumed = Self::resumed(command, folder, session)?;
+            if let Some(asked) = &mut resumed {
+                asked.request.program.cache = cache;
+            }
+            return Ok(resumed);
         }
         let mut request =
             Request { program: Program { cache: flags.program.cache, ..session.flags().clone() }, ..flags };
@@ -81,15 +87,23 @@ impl Asked {
     }
 }
 
+/// Does a run. Whatever ends it, what can be gone on with is kept, and the user is told how.
+pub(crate) fn attempt(
+    command: &str,
+    asked: Asked,
+    session: &mut Session,
+    work: impl FnOnce(Asked, &mut Session) -> Result<()>,
+) -> Result<()> {
+    let path = asked.folder.path().to_owned();
+    failure::catch(|| work(asked, session)).map_err(|error| ended(command, &path, error, session))
+}
+
 /// What becomes of an error in a run: its state is kept if that can help, and the user is told how to go on.
-pub(crate) fn ended(command: &str, path: &Path, error: Error, session: &mut Session) -> Error {
+fn ended(command: &str, path: &Path, error: Error, session: &mut Session) -> Error {
     let go_on = format!("motionflow {command} --resume {}", typed(path));
     let can_go_on = Unfinished::is_in(path);
     match error.downcast_ref::<Method>() {
-        Some(Method::Stopped) if can_go_on => Stopped(format!("stopped; go on with\n  {go_on}")).into(),
-        Some(Method::Stopped) => {
-            Stopped("stopped before the first step was done; nothing is kept".to_owned()).into()
-        }
+        Some(Method::Stopped) => Stopped(format!("stopped; go on with\n  {go_on}")).into(),
         Some(Method::NotFinite { .. }) => {
             Unfinished::remove_from(path);
             error

@@ -19,7 +19,7 @@ use crate::session::Session;
 use crate::stop;
 use crate::toml_file;
 use crate::transfer;
-use crate::unfinished::Unfinished;
+use crate::unfinished::{self, ASKED, Unfinished};
 
 /// The file of jobs.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -79,6 +79,9 @@ struct Summary {
 pub(crate) fn run(args: &args::Batch, session: &mut Session) -> Result<()> {
     session.behave_as_told()?;
     let jobs = jobs(&args.jobs)?;
+    std::fs::create_dir_all(&args.output).with_context(|| {
+        format!("{}: cannot be made; give another folder (--output)", args.output.display())
+    })?;
     let of = jobs.len();
     let mine: Vec<(String, Request)> = jobs
         .into_iter()
@@ -108,8 +111,6 @@ pub(crate) fn run(args: &args::Batch, session: &mut Session) -> Result<()> {
         summaries.push(summary);
     }
     let summary = args.output.join(args.shard.summary_name());
-    std::fs::create_dir_all(&args.output)
-        .with_context(|| format!("{}: cannot be written", summary.display()))?;
     atomic::write_atomically(&summary, (serde_json::to_string_pretty(&summaries)? + "\n").as_bytes())?;
     tell(&summaries, of, session);
     verdict(&summaries, args)
@@ -120,7 +121,10 @@ fn jobs(path: &Path) -> Result<Vec<(String, Request)>> {
     let Jobs { mut defaults, job: jobs } = toml_file::read(path)?;
     let misuse = |what: String| Err(Misuse(format!("{}: {what}", path.display())).into());
     if jobs.is_empty() {
-        return misuse("has no [[job]]".to_owned());
+        return misuse(
+            "has no [[job]]; give one for every transfer (`motionflow batch --help` shows an example)"
+                .to_owned(),
+        );
     }
     let folder = path.parent().unwrap_or(Path::new(""));
     defaults.paths_from(folder);
@@ -157,16 +161,21 @@ fn jobs(path: &Path) -> Result<Vec<(String, Request)>> {
 
 /// Does a job, goes on with it, or sees that it is done. Returns whether there was anything to do.
 fn one(request: Request, folder: &Path, force: bool, session: &mut Session) -> Result<bool> {
-    let begun = folder.join(crate::unfinished::FOLDER).join("run.toml");
-    if Unfinished::is_recorded_in(folder) && !force && request.is_met_by(&Request::read(&begun)?)? {
+    let text = request.to_text()?;
+    let asked_in =
+        |folder: &Path| std::fs::read_to_string(folder.join(ASKED)).is_ok_and(|asked| asked == text);
+    if Unfinished::is_recorded_in(folder) && !force && asked_in(&folder.join(unfinished::FOLDER)) {
         let Some(asked) = Asked::resumed("transfer", folder, session)? else { return Ok(false) };
         return transfer::transfer(asked, session).map(|()| true);
     }
     if run_folder::holds_a_run(folder) && !force {
-        if request.is_met_by(&Request::read(&folder.join("run.toml"))?)? {
+        if asked_in(folder) {
             return Ok(false);
         }
-        let message = format!("{}: holds a run of other settings; --force replaces it", folder.display());
+        let message = format!(
+            "{}: holds a run of other settings; give the job another name, or --force to replace it",
+            folder.display()
+        );
         return Err(Misuse(message).into());
     }
     // What is left of an unfinished run of other settings may go.
@@ -174,7 +183,9 @@ fn one(request: Request, folder: &Path, force: bool, session: &mut Session) -> R
     let flags = Request { program: session.flags().clone(), ..Request::default() };
     let request = flags.over(request)?;
     session.behave(&request.program)?;
-    let asked = Asked { request, folder: RunFolder::claim(folder, force)? };
+    let mut folder = RunFolder::claim(folder, force)?;
+    folder.keep_asked(text);
+    let asked = Asked { request, folder };
     transfer::transfer(asked, session).map(|()| true)
 }
 

@@ -14,6 +14,9 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const MISUSED: u8 = 2;
 pub(crate) const STOPPED: u8 = 130;
 
+/// How a message begins that no user can bring about.
+pub(crate) const FAULT: &str = "this should not have happened, please report it";
+
 /// The user asked for something that cannot be.
 #[derive(Debug)]
 pub(crate) struct Misuse(pub(crate) String);
@@ -52,8 +55,8 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 
 /// An error for what no other error foresaw.
 fn unexpected(panic: &str) -> anyhow::Error {
-    if ["not enough memory", "out of memory", "can't allocate memory"].iter().any(|text| panic.contains(text))
-    {
+    let lack = ["not enough memory", "can't allocate memory", "out of memory"];
+    if lack.iter().any(|lack| panic.contains(lack)) {
         return anyhow!(
             "there is not enough memory for a video of this size: lower --frames, --width or --height"
         );
@@ -61,7 +64,7 @@ fn unexpected(panic: &str) -> anyhow::Error {
     // libtorch's messages go on with addresses of its own code; the first line says what it is.
     let inner = panic.split_once("Torch(\"").map_or(panic, |(_, inner)| inner);
     let first = inner.split("\\n").next().unwrap_or(inner).lines().next().unwrap_or_default();
-    anyhow!("this should not have happened, please report it: {first}")
+    anyhow!("{FAULT}: {first}")
 }
 
 /// Tells an error on standard error, and as an event where those are wanted. Gives its exit code.
@@ -145,7 +148,10 @@ mod tests {
             told("[enforce fail] DefaultCPUAllocator: not enough memory: you tried")
                 .contains("lower --frames")
         );
-        assert!(told("DefaultCPUAllocator: can't allocate memory: you tried").contains("lower --frames"));
+        assert!(
+            told("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
+                .contains("lower --frames")
+        );
         let torch = "called `Result::unwrap()` on an `Err` value: Torch(\"The size of tensor a (3)\\nException raised";
         assert!(told(torch).ends_with("please report it: The size of tensor a (3)"), "{}", told(torch));
         let caught = catch::<()>(|| panic!("{} and more", 7)).unwrap_err().to_string();

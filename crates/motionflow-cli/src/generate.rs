@@ -11,7 +11,6 @@ use crate::args;
 use crate::asked::{self, Asked};
 use crate::generating::{Start, make_video};
 use crate::metadata::Notes;
-use crate::model::FoundModel;
 use crate::prompts;
 use crate::record::{
     OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, write_json,
@@ -35,8 +34,7 @@ const FILES: [(&str, &str); 5] = [
 /// Runs the command.
 pub(crate) fn run(args: &args::Generate, session: &mut Session) -> Result<()> {
     let Some(asked) = Asked::of(COMMAND, args.request(), &args.recall, session)? else { return Ok(()) };
-    let path = asked.folder.path().to_owned();
-    make(asked, session).map_err(|error| asked::ended(COMMAND, &path, error, session))
+    asked::attempt(COMMAND, asked, session, make)
 }
 
 fn make(asked: Asked, session: &mut Session) -> Result<()> {
@@ -44,7 +42,7 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     let text = required(request.prompts.new.prompt.as_ref(), prompts::PROMPT_MISSING)?;
     let prompt = prompts::parse("--prompt", &text)?;
     let ffmpeg = find_ffmpeg()?;
-    let found = FoundModel::find(&request.model, &mut session.progress)?;
+    let found = session.find(&request.model)?;
     let settings = Settings {
         init: Init::Noise,
         updates: false,

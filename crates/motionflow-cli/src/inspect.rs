@@ -58,8 +58,7 @@ pub(crate) fn run(args: &args::Inspect, session: &mut Session) -> Result<()> {
     let Some(asked) = Asked::of(COMMAND, args.looking.request(), &args.looking.recall, session)? else {
         return Ok(());
     };
-    let path = asked.folder.path().to_owned();
-    inspect(asked, session).map_err(|error| asked::ended(COMMAND, &path, error, session))
+    asked::attempt(COMMAND, asked, session, inspect)
 }
 
 fn inspect(asked: Asked, session: &mut Session) -> Result<()> {

@@ -120,7 +120,8 @@ impl SavedInversion {
             }
             Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", path.display())),
         };
-        let record = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        let unfit = || format!("{}: is not the record of an inversion; invert again", path.display());
+        let record = toml::from_str(&text).with_context(unfit)?;
         Ok(Self { folder: folder.to_owned(), record })
     }
 
@@ -138,11 +139,15 @@ impl SavedInversion {
             .into());
         }
         let path = self.folder.join(TENSORS);
-        if sha256_of_file(&path)? != record.sha256 {
-            bail!("{}: is not the file that {RECORD} tells of: it is damaged; invert again", path.display());
+        let damaged = || {
+            format!("{}: is not the file that {RECORD} tells of: it is damaged; invert again", path.display())
+        };
+        if sha256_of_file(&path).with_context(damaged)? != record.sha256 {
+            bail!(damaged());
         }
         let weights = Weights::open(&path).map_err(Error::from)?;
-        self.unpack(&weights).with_context(|| path.display().to_string())
+        self.unpack(&weights)
+            .with_context(|| format!("{}: does not hold an inversion; invert again", path.display()))
     }
 
     fn unpack(&self, weights: &Weights) -> Result<(SourceClip, Inversion)> {
@@ -156,6 +161,7 @@ impl SavedInversion {
         let mut record = self.record.source.clone();
         let folder = std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
         record.inversion = Some(folder.display().to_string());
+        record.inversion_sha256 = Some(self.record.sha256.clone());
         let source = SourceClip { frames: pictures(&frames, width, height)?, record };
         Ok((source, inversion))
     }
@@ -195,6 +201,7 @@ mod tests {
                 fit: "crop".into(),
                 fps: 8.0,
                 inversion: None,
+                inversion_sha256: None,
             },
             video: VideoRecord { width: 16, height: 8, frames: 2, fps: 8.0 },
             model: model("1"),

@@ -31,8 +31,7 @@ pub(crate) fn run(args: &args::Invert, session: &mut Session) -> Result<()> {
     let Some(asked) = Asked::of(COMMAND, args.looking.request(), &args.looking.recall, session)? else {
         return Ok(());
     };
-    let path = asked.folder.path().to_owned();
-    invert(asked, session).map_err(|error| asked::ended(COMMAND, &path, error, session))
+    asked::attempt(COMMAND, asked, session, invert)
 }
 
 fn invert(asked: Asked, session: &mut Session) -> Result<()> {

@@ -14,7 +14,6 @@ use motionflow_media::Ffmpeg;
 use crate::asked::Asked;
 use crate::inversion_cache::InversionCache;
 use crate::inverting::{Inverted, Origin, guided_timesteps, invert_source, judge_masks};
-use crate::model::FoundModel;
 use crate::progress::Progress;
 use crate::prompts;
 use crate::recommended::Video;
@@ -63,7 +62,7 @@ impl LookingJob {
         let prompt = prompts::parse("--source-prompt", &source_prompt)?;
         prompts::with_subject("the source prompt", &prompt)?;
         let ffmpeg = find_ffmpeg()?;
-        let found = FoundModel::find(&request.model, &mut session.progress)?;
+        let found = session.find(&request.model)?;
         let settings = request.settings.resolve(&found.recommended.settings);
         resolve::check(&settings, &found.schedule()?)?;
         found.check_subjects(&[&prompt])?;

@@ -57,7 +57,7 @@ fn comment(record: &RunRecord) -> Result<String> {
             *path = file_name(path).to_owned();
         }
     }
-    for (name, key) in [("source", "inversion"), ("model", "path")] {
+    for (name, key) in [("source", "inversion"), ("source", "inversion_sha256"), ("model", "path")] {
         if let Some(Value::Table(table)) = table.get_mut(name) {
             table.remove(key);
         }

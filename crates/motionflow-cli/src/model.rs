@@ -72,8 +72,7 @@ impl FoundModel {
     /// Its noise schedule, read from its config alone.
     pub(crate) fn schedule(&self) -> Result<Schedule> {
         let config = self.checkpoint.config("scheduler").map_err(Error::from)?;
-        let schedule = Schedule::new(&config);
-        schedule.with_context(|| self.checkpoint.config_path("scheduler").display().to_string())
+        Schedule::new(&config).with_context(|| self.cannot_load())
     }
 
     /// Checks, without the weights, that the nets can take a video of this size.

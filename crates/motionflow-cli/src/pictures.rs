@@ -8,6 +8,8 @@ use motionflow_media::overlay::{COLORS, overlay};
 use motionflow_media::picture::enlarge;
 use tch::{Device, Kind, Tensor};
 
+use crate::failure::FAULT;
+
 /// What the colours of [`COLORS`] are called.
 const COLOUR_NAMES: [&str; COLORS.len()] = ["cyan", "pink", "yellow", "green"];
 
@@ -40,7 +42,7 @@ fn cells(
     mask: impl Fn(u32, u32, Vec<f32>) -> motionflow_media::Result<Mask>,
 ) -> Result<Vec<Mask>> {
     let size = map.size();
-    ensure!(size.len() == 2, "an attention map has the shape {size:?}, expected frames and places");
+    ensure!(size.len() == 2, "{FAULT}: an attention map has the shape {size:?}, expected frames and places");
     let (height, width) = latents.map_size(size[1]).unwrap_or((1, size[1]));
     let map = map.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
     let values = Vec::<f32>::try_from(map.view([-1]))?;

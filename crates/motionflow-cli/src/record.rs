@@ -51,6 +51,14 @@ impl RunRecord {
         let frames = self.source.as_ref().map(|source| &source.frames_sha256);
         let checks = [
             ("source", asked.source.frames_sha256.as_ref().zip(frames)),
+            (
+                "inversion",
+                asked
+                    .source
+                    .inversion_sha256
+                    .as_ref()
+                    .zip(self.source.as_ref().and_then(|source| source.inversion_sha256.as_ref())),
+            ),
             ("checkpoint", asked.model.sha256.as_ref().zip(Some(&self.model.sha256))),
         ];
         for (what, _) in checks.iter().filter(|(_, pair)| pair.is_some_and(|(then, now)| then != now)) {
@@ -124,6 +132,9 @@ pub(crate) struct SourceRecord {
     /// The folder of the inversion that was reused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) inversion: Option<String>,
+    /// Of its tensors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) inversion_sha256: Option<String>,
 }
 
 /// The size of the video.
@@ -281,6 +292,7 @@ pub(crate) mod tests {
                 fit: "pad".into(),
                 fps: 8.0,
                 inversion: Some("inv".into()),
+                inversion_sha256: Some("4".into()),
             }),
             video: VideoRecord { width: 16, height: 8, frames: 2, fps: 8.0 },
             model: ModelRecord {

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -59,12 +59,14 @@ pub(crate) struct Source {
     pub(crate) sha256: Option<String>,
     /// Recorded: SHA-256 of the pixels that were used
     pub(crate) frames_sha256: Option<String>,
+    /// Recorded: SHA-256 of the inversion's tensors
+    pub(crate) inversion_sha256: Option<String>,
     /// Recorded: frames per second of the frames that were used
     pub(crate) fps: Option<f64>,
 }
 
 /// `[model]`
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct Model {
     #[serde(flatten)]
@@ -160,22 +162,29 @@ impl Request {
         Ok(self.said()?.is_empty())
     }
 
-    /// Whether a recorded run has everything that this request says, apart from where it goes and how the program behaves.
-    pub(crate) fn is_met_by(&self, recorded: &Self) -> Result<bool> {
-        let plain = |request: &Self| {
-            let output = Output { metadata: request.output.metadata, ..Output::default() };
-            let mut request = Self { output, program: Program::default(), ..request.clone() };
-            for path in [&mut request.source.path, &mut request.source.inversion].into_iter().flatten() {
-                *path = std::path::absolute(&*path)?;
-            }
-            request.said()
-        };
-        Ok(is_within(&plain(self)?, &plain(recorded)?))
+    /// What is asked, as text that is the same wherever it is asked from. Where the files go and how the program behaves
+    /// are no part of it, as far as no byte depends on them.
+    pub(crate) fn to_text(&self) -> Result<String> {
+        let mut request = self.clone();
+        request.output = Output { metadata: self.output.metadata, ..Output::default() };
+        request.program = Program { threads: self.program.threads, ..Program::default() };
+        let whole = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+        for path in [&mut request.source.path, &mut request.source.inversion].into_iter().flatten() {
+            *path = whole(path)?;
+        }
+        let model = &mut request.model.chosen.model;
+        if let Some(name) = model.as_mut().filter(|name| Path::new(name).is_dir()) {
+            *name = whole(Path::new(name))?.display().to_string();
+        }
+        Ok(toml::to_string(&request.said()?)?)
     }
 
     /// The keys that have a value.
     fn said(&self) -> Result<Table> {
-        let mut table = Table::try_from(self).context("a path or a number cannot be written as TOML")?;
+        let mut table = Table::try_from(self).map_err(|error| {
+            let what = "a path that is not UTF-8 cannot be taken here; give another";
+            Misuse(format!("{what}: {error}"))
+        })?;
         table.retain(|_, value| value.as_table().is_none_or(|table| !table.is_empty()));
         Ok(table)
     }
@@ -246,13 +255,6 @@ impl Request {
             (self.model.path, self.model.sha256) = (None, None);
         }
     }
-}
-
-fn is_within(part: &Table, whole: &Table) -> bool {
-    part.iter().all(|(key, value)| match (value, whole.get(key)) {
-        (Value::Table(part), Some(Value::Table(whole))) => is_within(part, whole),
-        (value, found) => found == Some(value),
-    })
 }
 
 fn merge(below: &mut Table, above: Table) {

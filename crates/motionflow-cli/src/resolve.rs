@@ -39,8 +39,12 @@ pub(crate) struct Cut {
 impl args::Cut {
     /// Fills in what was not said.
     pub(crate) fn resolve(&self) -> Result<Cut> {
+        let start = self.start.unwrap_or(0.0);
+        if !(start >= 0.0 && start.is_finite()) {
+            return Err(Misuse(format!("--start is {start}, but must be 0 or more")).into());
+        }
         Ok(Cut {
-            start: self.start.unwrap_or(0.0),
+            start,
             every: within("--every", self.every.unwrap_or(1), 1..=100_000)?,
             fit: self.fit.unwrap_or_default(),
         })

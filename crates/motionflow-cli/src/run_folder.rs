@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 
-use crate::failure::Misuse;
+use crate::failure::{FAULT, Misuse};
 use crate::record::RunRecord;
 use crate::stop;
 use crate::terminal::typed;
@@ -15,7 +15,7 @@ use crate::unfinished::{self, Unfinished};
 const MARKERS: [&str; 4] = ["run.toml", "run.json", "inversion.toml", "inspect.json"];
 
 /// Other files of a run, of whatever command.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "result.mp4",
     "result.gif",
     "compare.mp4",
@@ -25,6 +25,7 @@ const FILES: [&str; 9] = [
     "overview.png",
     "maps.safetensors",
     "inversion.safetensors",
+    unfinished::ASKED,
 ];
 
 /// A folder that may be written to and holds no run that must be kept.
@@ -34,6 +35,7 @@ pub(crate) struct RunFolder {
     /// The run that is at work in it. Dropped before `made`, so that the folders are empty by then if nothing is kept.
     unfinished: Option<Unfinished>,
     made: MadeFolders,
+    asked: Option<String>,
 }
 
 /// Whether a folder holds a finished run, of whatever command.
@@ -73,7 +75,8 @@ impl RunFolder {
             );
             return Err(Misuse(message).into());
         }
-        let folder = Self { path: path.to_owned(), unfinished: None, made: MadeFolders::default() };
+        let folder =
+            Self { path: path.to_owned(), unfinished: None, made: MadeFolders::default(), asked: None };
         let made = folder.make().with_context(|| folder.cannot())?;
         let trial = tempfile::tempdir_in(path).map_err(plain).with_context(|| folder.cannot());
         drop(trial?);
@@ -84,7 +87,7 @@ impl RunFolder {
     /// Opens a folder to go on with the run in it.
     pub(crate) fn resume(path: &Path) -> Result<Self> {
         let unfinished = Some(Unfinished::open(path)?);
-        Ok(Self { path: path.to_owned(), unfinished, made: MadeFolders::default() })
+        Ok(Self { path: path.to_owned(), unfinished, made: MadeFolders::default(), asked: None })
     }
 
     /// Where the files will be.
@@ -95,6 +98,11 @@ impl RunFolder {
     /// Where the record of a resumed run lies.
     pub(crate) fn record_path(&self) -> PathBuf {
         self.path.join(unfinished::FOLDER).join("run.toml")
+    }
+
+    /// Keeps what was asked for, as text, beside what the run leaves.
+    pub(crate) fn keep_asked(&mut self, text: String) {
+        self.asked = Some(text);
     }
 
     /// Whether this is a run that was begun earlier.
@@ -109,7 +117,7 @@ impl RunFolder {
             unfinished
         } else {
             self.made = self.make().with_context(|| self.cannot())?;
-            Unfinished::begin(&self.path, &record.to_toml()?)?
+            Unfinished::begin(&self.path, &record.to_toml()?, self.asked.as_deref())?
         };
         Ok(self.unfinished.insert(begun))
     }
@@ -118,7 +126,7 @@ impl RunFolder {
     /// folder is as it was.
     pub(crate) fn publish(mut self, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let Some(unfinished) = self.unfinished.take() else {
-            bail!("{}: was never begun", self.path.display())
+            bail!("{FAULT}: {} was never begun", self.path.display())
         };
         let files = unfinished.files()?;
         write(&files)?;
@@ -151,10 +159,7 @@ impl RunFolder {
     }
 
     fn cannot(&self) -> String {
-        format!(
-            "{}: cannot be written to; choose a folder that you may write to (--output)",
-            self.path.display()
-        )
+        unfinished::cannot_be_written(&self.path)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::event::{self, Event};
 use crate::failure::Misuse;
 use crate::model::FoundModel;
 use crate::progress::{Progress, Voice};
-use crate::request::Program;
+use crate::request::{self, Program};
 use crate::threads;
 
 /// One process.
@@ -21,6 +21,8 @@ pub(crate) struct Session {
     flags: Program,
     /// The threads that libtorch takes by itself.
     own_threads: i32,
+    /// The checkpoint that was found last, and as what.
+    found: Option<(request::Model, Rc<FoundModel>)>,
     /// Identity and nets of the checkpoint that was loaded last.
     loaded: Option<(String, Rc<TextToVideo>)>,
 }
@@ -36,7 +38,7 @@ impl Session {
         let own_threads = tch::get_num_threads();
         let voice = voice(&flags);
         let progress = Progress::new(Voice::Plain);
-        let mut session = Self { progress, command, flags, own_threads, loaded: None };
+        let mut session = Self { progress, command, flags, own_threads, found: None, loaded: None };
         session.set_voice(voice);
         session
     }
@@ -75,6 +77,16 @@ impl Session {
             threads::limit(threads);
         }
         Ok(())
+    }
+
+    /// Finds the checkpoint that a request names, and fetches it if need be; once for runs in a row.
+    pub(crate) fn find(&mut self, asked: &request::Model) -> Result<Rc<FoundModel>> {
+        if let Some((_, found)) = self.found.as_ref().filter(|(before, _)| before == asked) {
+            return Ok(Rc::clone(found));
+        }
+        let found = Rc::new(FoundModel::find(asked, &mut self.progress)?);
+        self.found = Some((asked.clone(), Rc::clone(&found)));
+        Ok(found)
     }
 
     /// The nets of a checkpoint, loaded once for runs in a row.

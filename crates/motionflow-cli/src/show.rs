@@ -29,10 +29,15 @@ pub(crate) fn run(args: &args::Show, progress: &Progress) -> Result<()> {
         progress.product("toml", found.toml.trim_end());
         return Ok(());
     }
-    let record: Table = found.toml.parse().with_context(|| found.place.display().to_string())?;
+    let damaged = || format!("{}: is no TOML, so it is damaged", found.place.display());
+    let record: Table = found.toml.parse().with_context(damaged)?;
     progress.row("record", &serde_json::to_value(&record)?);
     let Some(maker) = maker(&record) else {
-        return Err(Misuse(format!("{}: is no record of motionflow", found.place.display())).into());
+        return Err(Misuse(format!(
+            "{}: is no record of motionflow; give a folder that it made, or a result",
+            found.place.display()
+        ))
+        .into());
     };
     let mut lines = summary(&record);
     if let Some(folder) = &found.folder {
@@ -179,7 +184,8 @@ fn outcome(folder: &Path) -> Result<Vec<(&'static str, String)>> {
         return Ok(Vec::new());
     };
     let history = fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    let history: Json = serde_json::from_slice(&history).with_context(|| path.display().to_string())?;
+    let damaged = || format!("{}: is no JSON, so it is damaged", path.display());
+    let history: Json = serde_json::from_slice(&history).with_context(damaged)?;
     let mut lines = Vec::new();
     if let Some(seconds) = history["seconds"].as_f64() {
         let memory =

@@ -52,6 +52,7 @@ impl SourceClip {
             fit: cut.fit.to_string(),
             fps: clip.fps,
             inversion: None,
+            inversion_sha256: None,
         };
         stage.finish();
         Ok(Self { frames: clip.frames, record })

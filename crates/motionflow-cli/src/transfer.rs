@@ -1,6 +1,7 @@
 //! `motionflow transfer`: the motion of a source video in a new video.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::Result;
 use motionflow::diagnostics::loss_warning;
@@ -63,8 +64,7 @@ pub(crate) fn run(args: &args::Transfer, session: &mut Session) -> Result<()> {
 
 /// Runs a transfer.
 pub(crate) fn transfer(asked: Asked, session: &mut Session) -> Result<()> {
-    let path = asked.folder.path().to_owned();
-    make(asked, session).map_err(|error| asked::ended(COMMAND, &path, error, session))
+    asked::attempt(COMMAND, asked, session, make)
 }
 
 fn make(asked: Asked, session: &mut Session) -> Result<()> {
@@ -132,7 +132,7 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
 /// A transfer of which all that can be checked without the weights is checked.
 struct Job {
     ffmpeg: Ffmpeg,
-    found: FoundModel,
+    found: Rc<FoundModel>,
     settings: Settings,
     video: Video,
     source: SourceClip,
@@ -163,7 +163,7 @@ impl Job {
             prompts::check_pair(&source_prompt, &prompt)?;
         }
         let ffmpeg = find_ffmpeg()?;
-        let found = FoundModel::find(&request.model, &mut session.progress)?;
+        let found = session.find(&request.model)?;
         let recommended = &found.recommended;
         let mut asked = request.settings.clone();
         if let Some(saved) = &saved {

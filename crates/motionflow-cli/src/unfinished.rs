@@ -26,6 +26,8 @@ use crate::record::StepRecord;
 /// The folder's name.
 pub(crate) const FOLDER: &str = ".unfinished";
 const RECORD: &str = "run.toml";
+/// What a batch asked for, word for word; it stays with the results, so that a changed job is not taken for done.
+pub(crate) const ASKED: &str = "asked.toml";
 const FILES: &str = "files";
 const INVERSION: &str = "inversion";
 const SAMPLING: &str = "sampling";
@@ -66,9 +68,9 @@ impl Unfinished {
     }
 
     /// Begins a run in a folder that exists. What an earlier unfinished run left there is removed.
-    pub(crate) fn begin(run_folder: &Path, record: &str) -> Result<Self> {
+    pub(crate) fn begin(run_folder: &Path, record: &str, asked: Option<&str>) -> Result<Self> {
         let folder = run_folder.join(FOLDER);
-        let cannot = || format!("{}: cannot be written", run_folder.display());
+        let cannot = || cannot_be_written(run_folder);
         fs::create_dir_all(&folder).with_context(cannot)?;
         let lock = lock(&folder, run_folder)?;
         // The record goes first: without it what is left of a removal is no run.
@@ -77,6 +79,9 @@ impl Unfinished {
             if entry.file_name() != "lock" {
                 remove(&entry.path()).with_context(cannot)?;
             }
+        }
+        if let Some(asked) = asked {
+            atomic::write_atomically(&folder.join(ASKED), asked.as_bytes()).with_context(cannot)?;
         }
         atomic::write_atomically(&folder.join(RECORD), record.as_bytes()).with_context(cannot)?;
         Ok(Self { folder, kept: false, _lock: lock })
@@ -99,11 +104,15 @@ impl Unfinished {
     /// An empty folder for the results.
     pub(crate) fn files(&self) -> Result<PathBuf> {
         let files = self.folder.join(FILES);
-        let cannot = || format!("{}: cannot be written", files.display());
+        let cannot = || cannot_be_written(&files);
         if files.exists() {
             fs::remove_dir_all(&files).with_context(cannot)?;
         }
         fs::create_dir(&files).with_context(cannot)?;
+        let asked = self.folder.join(ASKED);
+        if asked.exists() {
+            fs::copy(&asked, files.join(ASKED)).with_context(cannot)?;
+        }
         Ok(files)
     }
 
@@ -191,8 +200,13 @@ impl Drop for Unfinished {
     }
 }
 
+/// What is told of a folder of a run that cannot be written to.
+pub(crate) fn cannot_be_written(folder: &Path) -> String {
+    format!("{}: cannot be written to; choose a folder that you may write to (--output)", folder.display())
+}
+
 fn lock(folder: &Path, run_folder: &Path) -> Result<File> {
-    let cannot = || format!("{}: cannot be written", run_folder.display());
+    let cannot = || cannot_be_written(run_folder);
     let file = File::create(folder.join("lock")).with_context(cannot)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -111,7 +111,7 @@ pub enum Error {
     TooFewFrames(Box<Shortage>),
 
     /// A file's own notes cannot be read.
-    #[error("{path}: has no metadata to read: {reason}", path = .path.display())]
+    #[error("{path}: has no metadata that can be read, so it is damaged: {reason}", path = .path.display())]
     NoMetadata {
         /// The file.
         path: PathBuf,

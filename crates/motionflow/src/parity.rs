@@ -38,7 +38,7 @@ pub enum ParityError {
     #[error(transparent)]
     Tensors(#[from] CheckpointError),
     /// `case.json` cannot be read.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: is not a parity case's: {reason}", path.display())]
     Case {
         /// The file.
         path: PathBuf,

@@ -70,7 +70,7 @@ pub enum SubjectError {
         total: usize,
     },
     /// The tokenizer makes nothing of the subject.
-    #[error("the tokenizer makes no token of the subject \"{subject}\"")]
+    #[error("the tokenizer makes no token of the subject \"{subject}\": use another word for it")]
     NoTokens {
         /// The subject.
         subject: String,

@@ -48,7 +48,7 @@ const MAX_ADDED: usize = 1000;
 #[non_exhaustive]
 pub enum TokenizerError {
     /// A file is missing or cannot be used.
-    #[error("{}: {message}", path.display())]
+    #[error("{}: the tokenizer cannot use this file: {message}", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum TokenizerError {
         message: String,
     },
     /// The vocabulary, the merges or the special tokens contradict each other.
-    #[error("{}: {message}", folder.display())]
+    #[error("{}: the tokenizer's files contradict each other: {message}", folder.display())]
     Inconsistent {
         /// The tokenizer's folder.
         folder: PathBuf,

@@ -134,7 +134,11 @@ fn wrong_files_are_named() {
     assert!(message().contains("at line 1 column"), "{}", message());
     write("vocab.json", r#"{"a": 0, "b": 2, "<|endoftext|>": 1}"#);
     write("merges.txt", "#version: 0.2\na b\na\n");
-    assert!(message().contains("merges.txt: line 3: expected two parts"), "{}", message());
+    assert!(
+        message().contains("merges.txt: the tokenizer cannot use this file: line 3: expected two parts"),
+        "{}",
+        message()
+    );
     write("merges.txt", "#version: 0.2\na b\n");
     assert!(message().contains("`ab`"), "{}", message());
     write("merges.txt", "");

@@ -63,12 +63,23 @@ fn a_batch_goes_on_after_a_failed_job_and_does_nothing_twice() {
     let expected = ["panda already_done", "none done", "boat already_done", "late done"];
     assert_eq!(endings(&place, "out/summary.json"), expected, "{}", second.stderr);
 
-    // A job that says something else now is not taken for done.
-    let changed = fs::read_to_string(&jobs).unwrap().replace("seed = 7", "seed = 8");
-    fs::write(&jobs, changed).unwrap();
-    let third = batch();
-    assert_eq!(third.code, 1);
-    assert!(third.stderr.contains("out/boat: holds a run of other settings"), "{}", third.stderr);
+    // The same jobs from another folder are the same jobs.
+    let elsewhere = place.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let mut command = program();
+    command.args(["batch", "../jobs.toml", "-o", "../out", "--threads", "1"]).current_dir(&elsewhere);
+    run(&mut command).ok();
+    assert!(endings(&place, "out/summary.json").iter().all(|ending| ending.ends_with("already_done")));
+
+    // A job that says something else now, or nothing any more, is not taken for done.
+    let original = fs::read_to_string(&jobs).unwrap();
+    for changed in [original.replace("seed = 7", "seed = 8"), original.replace("settings.seed = 7\n", "")] {
+        assert_ne!(changed, original);
+        fs::write(&jobs, changed).unwrap();
+        let third = batch();
+        assert_eq!(third.code, 1);
+        assert!(third.stderr.contains("out/boat: holds a run of other settings"), "{}", third.stderr);
+    }
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use motionflow_media::{Clip, Ffmpeg, ReadOptions, source};
 
+use crate::error_table::assert_told_in_docs;
+
 /// What the program did.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -19,16 +21,18 @@ impl Outcome {
     #[track_caller]
     pub(crate) fn ok(self) -> Self {
         assert_eq!(self.code, 0, "{}\n{}", self.stdout, self.stderr);
+        assert_told_in_docs(self.code, &self.stderr);
         self
     }
 
     /// The run must have ended with this code, one message that has all of `parts`, and nothing that only a programmer
-    /// understands.
+    /// understands. The message must be in docs/errors.md.
     #[track_caller]
     pub(crate) fn fails(self, code: i32, parts: &[&str]) -> Self {
         assert_eq!(self.code, code, "{}\n{}", self.stdout, self.stderr);
         assert!(self.stdout.is_empty(), "{}", self.stdout);
         assert_eq!(self.stderr.matches("error:").count(), 1, "{}", self.stderr);
+        assert_told_in_docs(code, &self.stderr);
         for part in parts {
             assert!(self.stderr.contains(part), "\"{part}\" is not in:\n{}", self.stderr);
         }

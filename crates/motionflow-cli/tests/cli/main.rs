@@ -9,6 +9,8 @@ mod commands;
 mod common;
 mod doctor;
 mod dry_run;
+mod error_table;
+mod errors;
 mod hostile;
 mod hub;
 mod hub_server;

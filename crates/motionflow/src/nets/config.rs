@@ -6,7 +6,7 @@ use crate::printable::printable;
 
 /// A checkpoint's `config.json` asks for something that this program does not compute.
 #[derive(Debug, Error)]
-#[error("{component}/config.json: {key} is {found}, but this program runs {expected}")]
+#[error("{component}/{file}: {key} is {found}, but this program runs {expected}", file = file_of(component))]
 pub struct ConfigError {
     /// The component's folder: `unet`, `vae`, `text_encoder` or `scheduler`.
     pub component: &'static str,
@@ -16,6 +16,10 @@ pub struct ConfigError {
     pub found: String,
     /// What could stand there.
     pub expected: String,
+}
+
+fn file_of(component: &str) -> &'static str {
+    if component == "scheduler" { "scheduler_config.json" } else { "config.json" }
 }
 
 impl ConfigError {
