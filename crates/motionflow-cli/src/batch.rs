@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use motionflow_media::atomic;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +12,7 @@ use crate::asked::Asked;
 use crate::event::Event;
 use crate::failure::{self, Misuse, STOPPED, Stopped};
 use crate::progress::brief;
+use crate::record::write_json;
 use crate::request::Request;
 use crate::run_folder::{self, RunFolder};
 use crate::session::Session;
@@ -110,8 +110,7 @@ pub(crate) fn run(args: &args::Batch, session: &mut Session) -> Result<()> {
         session.progress.event(&Event::Job { name: &name, ending: summary.ending, seconds: summary.seconds });
         summaries.push(summary);
     }
-    let summary = args.output.join(args.shard.summary_name());
-    atomic::write_atomically(&summary, (serde_json::to_string_pretty(&summaries)? + "\n").as_bytes())?;
+    write_json(&args.output.join(args.shard.summary_name()), &summaries)?;
     tell(&summaries, of, session);
     verdict(&summaries, args)
 }

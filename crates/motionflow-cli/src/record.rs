@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use motionflow::generation::GuidedUpdate;
 use motionflow::settings::Settings;
 use motionflow_media::Ffmpeg;
+use motionflow_media::atomic::write_atomically;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Misuse;
@@ -42,8 +43,7 @@ impl RunRecord {
     /// Writes `run.toml`.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join("run.toml");
-        std::fs::write(&path, self.to_toml()?)
-            .with_context(|| format!("{}: cannot be written", path.display()))
+        Ok(write_atomically(&path, self.to_toml()?.as_bytes())?)
     }
 
     /// Holds the source and the checkpoint against those that a request was recorded with, if it was.
@@ -250,17 +250,14 @@ pub(crate) struct MaskRecord {
 
 /// Writes a record as TOML under a line that says what it is.
 pub(crate) fn write_toml(path: &Path, about: &str, record: &impl Serialize) -> Result<()> {
-    let cannot = || format!("{}: cannot be written", path.display());
-    let text = toml::to_string(record).with_context(cannot)?;
-    std::fs::write(path, format!("# {about}\n\n{text}")).with_context(cannot)
+    let text = toml::to_string(record).context("the run's record cannot be written as TOML")?;
+    Ok(write_atomically(path, format!("# {about}\n\n{text}").as_bytes())?)
 }
 
 /// Writes a record as JSON.
 pub(crate) fn write_json(path: &Path, record: &impl Serialize) -> Result<()> {
-    let cannot = || format!("{}: cannot be written", path.display());
-    let mut text = serde_json::to_string_pretty(record).with_context(cannot)?;
-    text.push('\n');
-    std::fs::write(path, text).with_context(cannot)
+    let text = serde_json::to_string_pretty(record)? + "\n";
+    Ok(write_atomically(path, text.as_bytes())?)
 }
 
 #[cfg(test)]

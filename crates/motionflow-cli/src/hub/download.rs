@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use super::client::{Client, RemoteFile, WAITS, header};
+use super::place::cannot_be_written;
 use super::trouble::Trouble;
 use crate::bytes::readable;
 
@@ -52,7 +53,7 @@ pub(super) fn download(
             file.url
         );
     }
-    fs::rename(partial, blob).with_context(|| format!("{}: cannot be written", blob.display()))
+    fs::rename(partial, blob).with_context(|| cannot_be_written(blob))
 }
 
 /// Tries until `partial` has the announced length.
@@ -70,7 +71,7 @@ fn complete(
             Ok(()) => return Ok(()),
             Err(Stop::Trouble(trouble)) => trouble,
             Err(Stop::Disk(error)) => {
-                return Err(error).with_context(|| format!("{}: cannot be written", partial.display()));
+                return Err(error).with_context(|| cannot_be_written(partial));
             }
         };
         let here = length(partial);

@@ -85,7 +85,7 @@ impl Place {
 
     /// Lets the revision stand for this commit.
     pub(super) fn name(&self, commit: &str) -> Result<()> {
-        self.repo.create_ref(commit).with_context(|| format!("{}: cannot be written", self.root.display()))
+        self.repo.create_ref(commit).with_context(|| cannot_be_written(&self.root))
     }
 
     /// Makes the snapshot's name for the content.
@@ -101,8 +101,12 @@ impl Place {
         let above = file.name.split('/').count() + 1;
         let made = link(&self.blob(file), Path::new(&passing), above);
         let made = made.and_then(|()| fs::rename(&passing, &pointer));
-        made.with_context(|| format!("{}: cannot be written", pointer.display()))
+        made.with_context(|| cannot_be_written(&pointer))
     }
+}
+
+pub(super) fn cannot_be_written(path: &Path) -> String {
+    format!("{}: cannot be written; set HF_HOME to a folder that you may write to", path.display())
 }
 
 /// Links `pointer` to `blob`, which lies in `blobs` so many folders above the pointer's.

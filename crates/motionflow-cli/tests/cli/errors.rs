@@ -21,7 +21,8 @@ use crate::error_table::{Row, errors_in, row_of, rows, warnings_in};
 use crate::hub_server::{Cut, Hub, program_with_hub, sha256};
 
 /// Rows that nothing from outside brings about, by the beginning of their messages.
-const UNPROVOKED: [(&str, &str); 11] = [
+const UNPROVOKED: [(&str, &str); 12] = [
+    ("…: cannot be written; set HF_HOME", "takes a disk that fills up in a download"),
     ("this should not have happened", "a fault in the program; failure.rs tests how it is told"),
     ("the run's record cannot", "every setting that passes the checks can be written"),
     (
@@ -193,6 +194,7 @@ fn settings_files(place: &Place) -> Vec<Outcome> {
         motionflow(&["transfer", "--config", &file])
     };
     let empty = file(place, "empty.toml", "");
+    let given = file(place, "given.toml", "source.inversion = \"inv\"\nprompts.prompt = \"a [panda]\"");
     let mut not_utf8 = program();
     not_utf8.args(["transfer", "--config", &empty, "--source"]).arg(OsStr::from_bytes(b"\xff.mp4"));
     vec![
@@ -203,6 +205,7 @@ fn settings_files(place: &Place) -> Vec<Outcome> {
         config("name.toml", "source.fit = \"squeeze\""),
         config("range.toml", "settings.steps = -1"),
         config("type.toml", "settings.tau = \"high\""),
+        motionflow(&["transfer", "--config", &given, "--steps", "4"]),
         run(&mut not_utf8),
     ]
 }
@@ -374,6 +377,7 @@ fn hub_disk(place: &Place) -> Vec<Outcome> {
 fn output_folders(place: &Place) -> Vec<Outcome> {
     let mine = file(place, "file", "mine");
     file(place, "made/run.toml", "");
+    file(place, "mine/result.mp4", "mine");
     file(place, "stopped/.unfinished/run.toml", "");
     file(place, "stopped/.unfinished/inversion-0001.safetensors", "");
     file(place, "busy/.unfinished/run.toml", "");
@@ -392,6 +396,7 @@ fn output_folders(place: &Place) -> Vec<Outcome> {
     vec![
         with(place, &[("--output", &mine)]),
         with(place, &[("--output", &place.text("made"))]),
+        with(place, &[("--output", &place.text("mine"))]),
         with(place, &[("--output", &place.text("stopped"))]),
         motionflow(&["transfer", "--resume", &place.text("busy")]),
         with(place, &[("--output", "/proc/motionflow")]),
@@ -551,6 +556,7 @@ fn batch(place: &Place) -> Vec<Outcome> {
         batch("twice.toml", &job.repeat(2), "out"),
         batch("other.toml", &format!("{job}settings.seed = 2"), "out"),
         batch("file.toml", job, "file"),
+        batch("whole.toml", &format!("{job}output.folder = \"there\""), "out"),
         batch("full.toml", job, "full"),
     ]
 }
