@@ -570,7 +570,7 @@ pub(crate) struct Guidance {
     /// the steps, else 20 of 50]
     #[arg(long, value_name = "N")]
     pub(crate) guided_steps: Option<usize>,
-    /// Updates in each guided step, 1 or more [default: the checkpoint's recommendation, else 1]
+    /// Updates in each guided step, 1 to 1000 [default: the checkpoint's recommendation, else 1]
     #[arg(long, value_name = "N")]
     pub(crate) updates_per_step: Option<usize>,
     /// An update moves the latents by ALPHA times the loss's gradient; 0 or more [default: the checkpoint's

@@ -50,7 +50,7 @@ pub struct Settings {
     pub step_norm: Option<f64>,
     /// Whether the step falls linearly to zero over the guided steps.
     pub step_decay: bool,
-    /// Updates in each guided step, 1 or more.
+    /// Updates in each guided step, 1 to 1000.
     pub updates_per_step: usize,
     /// `λ_cross`: weight of the loss on cross-attention, 0 or more.
     pub lambda_cross: f64,
@@ -103,8 +103,8 @@ impl Settings {
             let expected = format!("at most the {} steps", self.steps);
             return fail("guided_steps", self.guided_steps.to_string(), &expected);
         }
-        if self.updates_per_step == 0 {
-            return fail("updates_per_step", "0".into(), "1 or more");
+        if !(1..=1000).contains(&self.updates_per_step) {
+            return fail("updates_per_step", self.updates_per_step.to_string(), "1 to 1000");
         }
         if !(0.0..1.0).contains(&self.tau) {
             return fail("tau", self.tau.to_string(), "0 or more and less than 1");

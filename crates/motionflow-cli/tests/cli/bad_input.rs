@@ -116,7 +116,8 @@ fn settings_out_of_range() {
     refused(&["--cfg-scale", "NaN"], 2, &["--guidance-scale is NaN", "0 or more"]);
     refused(&["--fps", "0"], 2, &["--fps is 0", "over 0"]);
     refused(&["--start=-1"], 2, &["--start is -1", "0 or more"]);
-    refused(&["--updates-per-step", "0"], 2, &["--updates-per-step is 0", "1 or more"]);
+    refused(&["--updates-per-step", "0"], 2, &["--updates-per-step is 0", "1 to 1000"]);
+    refused(&["--updates-per-step", "18446744073709551615"], 2, &["--updates-per-step", "1 to 1000"]);
     let place = Place::new();
     let (car, model) = (car(), tiny_model());
     let invert = ["invert", "--source", &car, "--source-prompt", "a [car]", "--model", &model];
