@@ -87,6 +87,20 @@ impl Asked {
     }
 }
 
+/// Does what the flags of `command` ask for, unless that is done already.
+pub(crate) fn run(
+    command: &'static str,
+    flags: Request,
+    recall: &args::Recall,
+    session: &mut Session,
+    work: impl FnOnce(Asked, &mut Session) -> Result<()>,
+) -> Result<()> {
+    match Asked::of(command, flags, recall, session)? {
+        Some(asked) => attempt(command, asked, session, work),
+        None => Ok(()),
+    }
+}
+
 /// Does a run. Whatever ends it, what can be gone on with is kept, and the user is told how.
 pub(crate) fn attempt(
     command: &str,

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::args::{self, CacheAction};
 use crate::bytes::readable;
 use crate::cache::{Cache, Listed};
+use crate::columns::columns;
 use crate::progress::Progress;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -40,7 +41,7 @@ fn list(cache: &Cache, progress: &Progress) -> Result<Vec<String>> {
     }
     let mut rows = vec![["key", "size", "last used", "prompt", "made from"].map(str::to_owned)];
     rows.extend(entries.iter().map(row));
-    let mut lines = table(&rows);
+    let mut lines = columns(&rows);
     let bytes = entries.iter().map(|entry| entry.bytes).sum();
     lines.push(format!("{} in {folder}, {} of at most {limit}", inversions(entries.len()), readable(bytes)));
     Ok(lines)
@@ -70,18 +71,6 @@ fn quoted(prompt: &str) -> String {
     }
     let start: String = prompt.chars().take(LONGEST - 1).collect();
     format!("{:?}", start + "…")
-}
-
-/// Columns side by side, two blanks between them.
-fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
-    let line = |row: &[String; COLUMNS]| {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
 }
 
 fn cleared(cache: &Cache, days: u32, progress: &Progress) -> Result<String> {

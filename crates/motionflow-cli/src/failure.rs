@@ -1,6 +1,7 @@
 //! Whether an error is the user's (exit code 2) or a failure (1), and how it is told: one message.
 
 use std::fmt;
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
 
 use anyhow::{Result, anyhow};
@@ -82,6 +83,11 @@ pub(crate) fn tell(error: &anyhow::Error, voice: Voice) -> u8 {
         event::tell(&event);
     }
     exit_code
+}
+
+/// The system's reason, without the name of a passing file or folder, which tells the user nothing.
+pub(crate) fn without_name(error: io::Error) -> io::Error {
+    error.raw_os_error().map_or(error, io::Error::from_raw_os_error)
 }
 
 /// How the program ends with an error.

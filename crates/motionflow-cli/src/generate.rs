@@ -33,8 +33,7 @@ const FILES: [(&str, &str); 5] = [
 
 /// Runs the command.
 pub(crate) fn run(args: &args::Generate, session: &mut Session) -> Result<()> {
-    let Some(asked) = Asked::of(COMMAND, args.request(), &args.recall, session)? else { return Ok(()) };
-    asked::attempt(COMMAND, asked, session, make)
+    asked::run(COMMAND, args.request(), &args.recall, session, make)
 }
 
 fn make(asked: Asked, session: &mut Session) -> Result<()> {

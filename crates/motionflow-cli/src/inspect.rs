@@ -55,10 +55,7 @@ struct StepFigures {
 
 /// Runs the command.
 pub(crate) fn run(args: &args::Inspect, session: &mut Session) -> Result<()> {
-    let Some(asked) = Asked::of(COMMAND, args.looking.request(), &args.looking.recall, session)? else {
-        return Ok(());
-    };
-    asked::attempt(COMMAND, asked, session, inspect)
+    asked::run(COMMAND, args.looking.request(), &args.looking.recall, session, inspect)
 }
 
 fn inspect(asked: Asked, session: &mut Session) -> Result<()> {

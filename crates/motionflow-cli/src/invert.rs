@@ -28,10 +28,7 @@ const FILES: [(&str, &str); 6] = [
 
 /// Runs the command.
 pub(crate) fn run(args: &args::Invert, session: &mut Session) -> Result<()> {
-    let Some(asked) = Asked::of(COMMAND, args.looking.request(), &args.looking.recall, session)? else {
-        return Ok(());
-    };
-    asked::attempt(COMMAND, asked, session, invert)
+    asked::run(COMMAND, args.looking.request(), &args.looking.recall, session, invert)
 }
 
 fn invert(asked: Asked, session: &mut Session) -> Result<()> {

@@ -6,6 +6,7 @@ mod batch;
 mod bytes;
 mod cache;
 mod cache_command;
+mod columns;
 mod completions;
 mod doctor;
 mod dry_run;

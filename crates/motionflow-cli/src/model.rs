@@ -114,7 +114,7 @@ impl FoundModel {
 
     /// Checks, without the weights, that the tokenizer reaches every subject of the prompts.
     pub(crate) fn check_subjects(&self, prompts: &[&Prompt]) -> Result<()> {
-        let tokenizer = self.checkpoint.tokenizer().map_err(Error::from)?;
+        let tokenizer = self.tokenizer()?;
         for prompt in prompts {
             let tokens = tokenizer.encode(&prompt.text).map_err(Error::from)?;
             for subject in &prompt.subjects {

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::args;
 use crate::bytes::readable;
+use crate::columns::columns;
 use crate::failure::Misuse;
 use crate::hub::{self, Hub};
 use crate::known::{KNOWN, Known};
@@ -56,7 +57,8 @@ fn list(progress: &Progress) -> Result<()> {
         let row = json!({ "name": name, "size": size, "licence": licence, "makes": makes, "where": place });
         progress.row("checkpoint", &row);
     }
-    for line in table(&rows) {
+    rows.insert(0, TITLES.map(str::to_owned));
+    for line in columns(&rows) {
         progress.result(&line);
     }
     progress.note(&format!(
@@ -110,17 +112,4 @@ fn row(name: &str, size: String, folder: &Path) -> Row {
 fn makes(recommended: &Recommended) -> String {
     let video = &recommended.video;
     format!("{}x{}, {} frames", video.width, video.height, video.frames)
-}
-
-/// Rows under their titles, in columns.
-fn table(rows: &[Row]) -> Vec<String> {
-    let titles: Row = TITLES.map(str::to_owned);
-    let all: Vec<&Row> = std::iter::once(&titles).chain(rows).collect();
-    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..TITLES.len()).map(width).collect();
-    let line = |row: &&Row| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    all.iter().map(line).collect()
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use serde::Serialize;
 
+use crate::bytes::kibibytes;
 use crate::event::{self, Event};
 use crate::terminal;
 
@@ -227,9 +228,7 @@ pub(crate) fn brief(seconds: f64) -> String {
 /// The most memory that this process has held at once, in bytes, where the system tells.
 pub(crate) fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
+    kibibytes(&status, "VmHWM:")
 }
 
 #[cfg(test)]

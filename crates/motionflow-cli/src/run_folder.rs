@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 
-use crate::failure::{FAULT, Misuse};
+use crate::failure::{FAULT, Misuse, without_name};
 use crate::record::RunRecord;
 use crate::stop;
 use crate::terminal::typed;
@@ -78,7 +78,7 @@ impl RunFolder {
         let folder =
             Self { path: path.to_owned(), unfinished: None, made: MadeFolders::default(), asked: None };
         let made = folder.make().with_context(|| folder.cannot())?;
-        let trial = tempfile::tempdir_in(path).map_err(plain).with_context(|| folder.cannot());
+        let trial = tempfile::tempdir_in(path).map_err(without_name).with_context(|| folder.cannot());
         drop(trial?);
         drop(made);
         Ok(folder)
@@ -155,7 +155,7 @@ impl RunFolder {
     }
 
     fn make(&self) -> io::Result<MadeFolders> {
-        MadeFolders::make(&std::path::absolute(&self.path)?).map_err(plain)
+        MadeFolders::make(&std::path::absolute(&self.path)?).map_err(without_name)
     }
 
     fn cannot(&self) -> String {
@@ -179,11 +179,6 @@ pub(crate) fn is_of_a_run(name: &str) -> bool {
     let is_layer =
         layer.is_some_and(|(of, layer)| ["attention", "masks"].contains(&of) && layer.contains("block"));
     is_layer || FILES.contains(&name) || MARKERS.contains(&name)
-}
-
-/// The system's reason, without the passing folder's name, which tells the user nothing.
-fn plain(error: io::Error) -> io::Error {
-    error.raw_os_error().map_or(error, io::Error::from_raw_os_error)
 }
 
 /// Folders that did not exist before, the deepest first; removed again where they stay empty.

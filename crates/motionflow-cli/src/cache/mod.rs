@@ -24,6 +24,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
+use crate::failure::without_name;
+
 pub(crate) use key::Key;
 use lock::{Alone, Lock};
 use manifest::Manifest;
@@ -340,11 +342,6 @@ fn bytes_in(folder: &Path) -> u64 {
 /// Whether a folder could not be renamed because there is one of that name.
 fn is_taken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty)
-}
-
-/// The system's reason, without the name of a passing folder.
-fn without_name(error: io::Error) -> io::Error {
-    error.raw_os_error().map_or(error, io::Error::from_raw_os_error)
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::Finding;
-use crate::bytes::free_space;
-use crate::bytes::readable;
+use crate::bytes::{free_space, readable};
 use crate::cache::{Cache, FOLDER_VARIABLE, LIMIT_VARIABLE};
 use crate::cache_command::inversions;
+use crate::failure::without_name;
 
 /// Less free space than this is told.
 const LITTLE: u64 = 1 << 30;
@@ -39,7 +39,7 @@ fn writable(cache: &Cache, there: &Path) -> Finding {
     match tempfile::tempfile_in(there) {
         Ok(_) => Finding::ok("it can be written to"),
         Err(error) => {
-            let reason = error.raw_os_error().map_or(error, std::io::Error::from_raw_os_error);
+            let reason = without_name(error);
             Finding::warning(
                 format!("{}: cannot be written to: {reason}", cache.folder().display()),
                 format!(

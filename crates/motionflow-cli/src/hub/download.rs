@@ -1,17 +1,17 @@
 //! One file from the hub into the cache, in as many tries as it takes, checked.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
 
 use super::client::{Client, RemoteFile, WAITS, header};
 use super::place::cannot_be_written;
 use super::trouble::Trouble;
 use crate::bytes::readable;
+use crate::source::sha256_of_file;
 
 /// Why a try ended before the file was whole.
 enum Stop {
@@ -135,14 +135,7 @@ fn attempt(
 /// Whether a file has the announced length and, where the hub tells it, SHA-256.
 fn is_right(file: &RemoteFile, path: &Path) -> Result<bool> {
     let is_sha256 = file.etag.len() == 64 && file.etag.chars().all(|digit| digit.is_ascii_hexdigit());
-    Ok(length(path) == file.bytes && (!is_sha256 || sha256(path)? == file.etag.to_lowercase()))
-}
-
-fn sha256(path: &Path) -> Result<String> {
-    let cannot_read = || format!("{}: cannot be read", path.display());
-    let mut hash = Sha256::new();
-    io::copy(&mut File::open(path).with_context(cannot_read)?, &mut hash).with_context(cannot_read)?;
-    Ok(format!("{:x}", hash.finalize()))
+    Ok(length(path) == file.bytes && (!is_sha256 || sha256_of_file(path)? == file.etag.to_lowercase()))
 }
 
 /// Of a file that may not be there.
