@@ -148,6 +148,10 @@ pub(crate) enum Command {
     Models(Models),
     /// Make many transfers from one file of jobs
     Batch(Batch),
+    /// Measure how well the motion of a source arrived in a result, or in the many results of a suite
+    Eval(Eval),
+    /// Make a transfer with every combination of some settings, and lay the results side by side
+    Sweep(Sweep),
     /// Print how a result was made
     Show(Show),
     /// Recompute a parity case and print each tensor's relative error
@@ -174,6 +178,8 @@ impl Command {
             Self::Inspect(_) => "inspect",
             Self::Models(_) => "models",
             Self::Batch(_) => "batch",
+            Self::Eval(_) => "eval",
+            Self::Sweep(_) => "sweep",
             Self::Verify(_) => "verify",
             Self::Cache(_) => "cache",
             Self::Doctor => "doctor",
@@ -355,6 +361,69 @@ impl FromStr for Shard {
             _ => Err("must be two numbers like 2/8, the first from 1 to the second".to_owned()),
         }
     }
+}
+
+/// `eval`
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    #[command(flatten)]
+    pub(crate) pair: Pair,
+    #[command(flatten)]
+    pub(crate) judges: Judges,
+    #[command(flatten)]
+    pub(crate) suite: Suite,
+}
+
+/// The two videos that `eval` compares.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "One result")]
+pub(crate) struct Pair {
+    /// Video whose motion was taken: anything ffmpeg reads, or a folder of images
+    #[arg(long, value_name = "PATH")]
+    pub(crate) source: Option<PathBuf>,
+    /// Video that was made of it
+    #[arg(long, value_name = "PATH")]
+    pub(crate) result: Option<PathBuf>,
+    /// What the result shows, its subjects in brackets where they are to be looked for
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+}
+
+/// What measures.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[command(next_help_heading = "Measured with")]
+pub(crate) struct Judges {
+    /// CLIP model for text similarity and temporal consistency: name of a shipped one, folder, or OWNER/NAME on the hub
+    /// [default: openai/clip-vit-base-patch32]
+    #[arg(long, value_name = "NAME|DIR|OWNER/NAME")]
+    pub(crate) clip: Option<String>,
+}
+
+/// Many results.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Many results")]
+pub(crate) struct Suite {
+    /// File with the clips, prompts and variants of an experiment (docs/eval.md)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["source", "result", "prompt"])]
+    pub(crate) suite: Option<PathBuf>,
+    /// Folder for the report [default: report]
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "suite")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// `sweep`
+#[derive(Debug, Args)]
+pub(crate) struct Sweep {
+    /// File with the settings of a transfer, as for `transfer --config`
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: PathBuf,
+    /// A setting and its values: tau=0.2,0.4; give it again for each setting
+    #[arg(long, value_name = "KEY=VALUE,...", required = true)]
+    pub(crate) set: Vec<String>,
+    /// Folder for the grid
+    #[arg(long, short, value_name = "DIR", default_value = "out", value_hint = ValueHint::DirPath)]
+    pub(crate) output: PathBuf,
 }
 
 /// `show`

@@ -11,6 +11,7 @@ mod completions;
 mod doctor;
 mod dry_run;
 mod estimate;
+mod eval;
 mod event;
 mod failure;
 mod generate;
@@ -43,6 +44,7 @@ mod session;
 mod show;
 mod source;
 mod stop;
+mod sweep;
 mod terminal;
 mod threads;
 mod tokens;
@@ -86,6 +88,8 @@ fn run(command: &Command, session: &mut Session) -> Result<()> {
         Command::Invert(args) => invert::run(args, session),
         Command::Inspect(args) => inspect::run(args, session),
         Command::Batch(args) => batch::run(args, session),
+        Command::Eval(args) => eval::run(args, session),
+        Command::Sweep(args) => sweep::run(args, session),
         Command::Models(args) => models::run(args, session),
         Command::Verify(args) => verify::run(args, session),
         Command::Cache(args) => cache_command::run(args, &session.progress),

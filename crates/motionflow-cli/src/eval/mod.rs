@@ -1,0 +1,18 @@
+//! `motionflow eval`: how well did the motion arrive?
+
+mod judging;
+mod pair;
+mod suite;
+
+use anyhow::Result;
+
+use crate::args;
+use crate::session::Session;
+
+/// Runs the command.
+pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
+    match &args.suite.suite {
+        Some(file) => suite::run(file, args, session),
+        None => pair::run(args, session),
+    }
+}

@@ -1,0 +1,3 @@
+//! Figures about videos: does the motion arrive, does the picture show what the prompt says?
+
+pub mod figure;
