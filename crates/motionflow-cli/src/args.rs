@@ -400,9 +400,9 @@ pub(crate) struct Pair {
 #[serde(default)]
 #[command(next_help_heading = "Measured with")]
 pub(crate) struct Judges {
-    /// CLIP model for text similarity and temporal consistency: name of a shipped one, folder, or OWNER/NAME on the hub
-    /// [default: openai/clip-vit-base-patch32]
-    #[arg(long, value_name = "NAME|DIR|OWNER/NAME")]
+    /// CLIP model for text similarity and temporal consistency: name of a shipped one, folder, or OWNER/NAME on the hub;
+    /// none to do without [default: openai/clip-vit-base-patch32]
+    #[arg(long, value_name = "NAME|DIR|OWNER/NAME|none")]
     pub(crate) clip: Option<String>,
 }
 

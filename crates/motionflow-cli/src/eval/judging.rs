@@ -9,7 +9,9 @@ use motionflow_eval::lucas_kanade;
 use motionflow_eval::motion_fidelity::{motion_fidelity, symmetric_motion_fidelity};
 use motionflow_eval::tracks::Tracks;
 use motionflow_media::image::RgbImage;
+use tch::Device;
 
+use super::clip::Clip;
 use crate::args;
 use crate::session::Session;
 
@@ -23,20 +25,29 @@ pub(crate) struct Measured<'a> {
     pub(crate) truth: Option<&'a Path>,
 }
 
-/// The models and the tracker.
+/// The models.
 #[derive(Debug)]
-pub(crate) struct Judging {}
+pub(crate) struct Judging {
+    clip: Option<Clip>,
+}
 
 impl Judging {
-    pub(crate) fn load(_judges: &args::Judges, _session: &mut Session) -> Result<Self> {
-        Ok(Self {})
+    /// Finds and loads what measures.
+    pub(crate) fn load(judges: &args::Judges, session: &mut Session) -> Result<Self> {
+        Ok(Self { clip: Clip::load(judges.clip.as_deref(), Device::Cpu, &mut session.progress)? })
     }
 
+    /// Every figure that there is of a result. What cannot be measured, such as fidelity without a point that can be
+    /// followed, is left out.
     pub(crate) fn measure(&self, measured: &Measured) -> Result<Vec<Figure>> {
         let frames = measured.source.len().min(measured.result.len());
         let (source, result) = (&measured.source[..frames], &measured.result[..frames]);
-        let tracks = [source, result].map(lucas_kanade::track);
-        Ok(fidelity("motion_fidelity_lk", lucas_kanade::NAME, &tracks[0], &tracks[1]))
+        let [source, tracked] = [source, result].map(lucas_kanade::track);
+        let mut figures = fidelity("motion_fidelity_lk", lucas_kanade::NAME, &source, &tracked);
+        if let Some(clip) = &self.clip {
+            figures.extend(clip.measure(result, &measured.prompt.text)?);
+        }
+        Ok(figures)
     }
 }
 
