@@ -26,7 +26,7 @@ pub const RESTING: f32 = 1.0;
 /// tracklet to compare: of no frames in common, or never visible.
 pub fn motion_fidelity(source: &Tracks, result: &Tracks) -> Option<f64> {
     let frames = source.frames().min(result.frames());
-    one_way(&Motion::of(&result.cut(frames))?, &Motion::of(&source.cut(frames))?)
+    Some(one_way(&Motion::of(&result.cut(frames))?, &Motion::of(&source.cut(frames))?))
 }
 
 /// The mean of both directions: it also falls when a motion of the source has no like in the result. As
@@ -75,16 +75,16 @@ impl Motion {
 }
 
 /// The mean over the moving tracklets of `averaged` of the best likeness in `other`.
-fn one_way(averaged: &Motion, other: &Motion) -> Option<f64> {
+fn one_way(averaged: &Motion, other: &Motion) -> f64 {
     if !averaged.any_moves() {
-        return Some(if other.any_moves() { 0.0 } else { 1.0 });
+        return if other.any_moves() { 0.0 } else { 1.0 };
     }
     let likeness = averaged.steps.matmul(&other.steps.transpose(0, 1)) / averaged.visible.unsqueeze(1);
     let (best, _) = likeness.max_dim(1, false);
     let weights = &averaged.visible * &averaged.moves;
     let mean = (best * &weights).sum(tch::Kind::Double) / weights.sum(tch::Kind::Double);
     // Rounding leads a little over 1.
-    Some(mean.double_value(&[]).clamp(-1.0, 1.0))
+    mean.double_value(&[]).clamp(-1.0, 1.0)
 }
 
 /// Unit vector and 0 of a step that moves, zero and 1 of one that stands.
