@@ -3,12 +3,12 @@
 //! The program is linked with libtorch's CPU half alone. Its CUDA half is a library of its own that registers itself
 //! when it is opened, so one build serves machines with a GPU and machines without.
 
+use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
 use tch::{Cuda, Device};
-use thiserror::Error;
 
 #[cfg(target_os = "macos")]
 const CUDA_LIBRARY: &str = "libtorch_cuda.dylib";
@@ -30,7 +30,7 @@ pub enum DeviceChoice {
 }
 
 /// A device that was asked for and is not there.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// CUDA cannot be used at all.
     #[error("there is no CUDA here: {0}")]
@@ -124,7 +124,10 @@ fn open_cuda_library() -> Result<(), String> {
             std::mem::forget(library);
             Ok(())
         }
-        Err(error) => Err(format!("the libtorch that is loaded is for the CPU alone ({error})")),
+        Err(error) => {
+            let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            Err(format!("the CUDA half of libtorch cannot be opened ({why})"))
+        }
     }
 }
 
