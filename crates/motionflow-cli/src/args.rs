@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
+use motionflow::device::DeviceChoice;
 use motionflow::settings::Init;
 use motionflow_media::Fit;
 use schemars::JsonSchema;
@@ -119,6 +120,9 @@ pub(crate) struct Common {
     /// Threads to compute with, 1 or more [default: one a core]
     #[arg(long, global = true, value_name = "N")]
     pub(crate) threads: Option<u16>,
+    /// What computes: auto, cpu, cuda, or cuda:1 and so on; auto takes CUDA where it is [default: auto]
+    #[arg(long, global = true, value_name = "DEVICE")]
+    pub(crate) device: Option<DeviceChoice>,
 }
 
 /// Where the settings come from, besides the flags.

@@ -74,7 +74,7 @@ impl InversionCache {
                 ("steps", &steps),
                 ("precision", "float32"),
                 // The last bits depend on these, and a run must give the same bytes with the cache and without.
-                ("device", "cpu"),
+                ("device", record.program.device.as_deref().unwrap_or_default()),
                 ("threads", &threads),
                 ("libtorch", &record.program.libtorch),
                 ("version", &record.program.version),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use motionflow::device::DeviceChoice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -110,6 +111,10 @@ pub(crate) struct Output {
 pub(crate) struct Program {
     /// Threads to compute with, 1 to 1024
     pub(crate) threads: Option<u16>,
+    /// What computes: auto, cpu, cuda, or cuda:1 and so on
+    #[serde(with = "crate::named", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(crate) device: Option<DeviceChoice>,
     /// Whether the cache of inversions is used
     pub(crate) cache: Option<bool>,
     /// Whether nothing but an error is printed
@@ -168,7 +173,8 @@ impl Request {
     pub(crate) fn to_text(&self) -> Result<String> {
         let mut request = self.clone();
         request.output = Output { metadata: self.output.metadata, ..Output::default() };
-        request.program = Program { threads: self.program.threads, ..Program::default() };
+        request.program =
+            Program { threads: self.program.threads, device: self.program.device, ..Program::default() };
         let whole = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
         for path in [&mut request.source.path, &mut request.source.inversion].into_iter().flatten() {
             *path = whole(path)?;

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Context, Result, anyhow};
+use motionflow::device::DeviceChoice;
 use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::prompt::Prompt;
 use motionflow::text_to_video::TextToVideo;
 use motionflow_media::Ffmpeg;
+use tch::Device;
 
 use crate::args;
 use crate::event::{self, Event};
@@ -22,6 +24,8 @@ use crate::resolve::Cut;
 use crate::source::{SourceClip, find_ffmpeg};
 use crate::threads;
 
+const WITHOUT_CUDA: &str = "leave out --device to compute on the CPU, or see docs/devices.md";
+
 /// One process.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -30,10 +34,11 @@ pub(crate) struct Session {
     flags: Program,
     /// The threads that libtorch takes by itself.
     own_threads: i32,
+    device: DeviceChoice,
     /// The checkpoint that was found last, and as what.
     found: Option<(request::Model, Rc<FoundModel>)>,
-    /// Identity and nets of the checkpoint that was loaded last.
-    loaded: Option<(String, Rc<TextToVideo>)>,
+    /// Identity, device and nets of the checkpoint that was loaded last.
+    loaded: Option<((String, Device), Rc<TextToVideo>)>,
     /// What it has made of prompts.
     encoded: HashMap<Prompt, Rc<EncodedPrompt>>,
     ffmpeg: Option<Ffmpeg>,
@@ -45,6 +50,7 @@ impl Session {
     pub(crate) fn new(command: &'static str, common: &args::Common) -> Self {
         let flags = Program {
             threads: common.threads,
+            device: common.device,
             quiet: common.quiet.then_some(true),
             json: common.json.then_some(true),
             ..Program::default()
@@ -57,6 +63,7 @@ impl Session {
             command,
             flags,
             own_threads,
+            device: DeviceChoice::Auto,
             found: None,
             loaded: None,
             encoded: HashMap::new(),
@@ -105,7 +112,15 @@ impl Session {
         if threads != tch::get_num_threads() {
             threads::limit(threads);
         }
+        self.device = program.device.unwrap_or_default();
         Ok(())
+    }
+
+    /// What computes.
+    pub(crate) fn device(&self) -> Result<Device> {
+        self.device
+            .open()
+            .map_err(|error| Misuse(format!("--device {}: {error}; {WITHOUT_CUDA}", self.device)).into())
     }
 
     /// Finds the checkpoint that a request names, and fetches it if need be; once for runs in a row.
@@ -120,14 +135,15 @@ impl Session {
 
     /// The nets of a checkpoint, loaded once for runs in a row.
     pub(crate) fn load(&mut self, found: &FoundModel) -> Result<Rc<TextToVideo>> {
-        let identity = found.record()?.sha256;
+        let device = self.device()?;
+        let identity = (found.record()?.sha256, device);
         if let Some((_, model)) = self.loaded.as_ref().filter(|(loaded, _)| *loaded == identity) {
             return Ok(Rc::clone(model));
         }
         // The one before goes first: there may not be memory for both.
         self.loaded = None;
         self.encoded.clear();
-        let model = Rc::new(found.load(&mut self.progress)?);
+        let model = Rc::new(found.load(device, &mut self.progress)?);
         self.loaded = Some((identity, Rc::clone(&model)));
         Ok(model)
     }

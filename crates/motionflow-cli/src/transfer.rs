@@ -14,6 +14,7 @@ use motionflow_media::compare::{Pane, side_by_side};
 use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
 use motionflow_media::image::RgbImage;
 use motionflow_media::{Ffmpeg, gif, picture, plot, video};
+use tch::Device;
 
 use crate::args;
 use crate::asked::{self, Asked};
@@ -152,6 +153,7 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
 /// A transfer of which all that can be checked without the weights is checked.
 struct Job {
     ffmpeg: Ffmpeg,
+    device: Device,
     found: Rc<FoundModel>,
     settings: Settings,
     video: Video,
@@ -183,6 +185,7 @@ impl Job {
             prompts::check_pair(&source_prompt, &prompt)?;
         }
         let ffmpeg = session.ffmpeg()?;
+        let device = session.device()?;
         let found = session.find(&request.model)?;
         let recommended = &found.recommended;
         let mut asked = request.settings.clone();
@@ -209,6 +212,7 @@ impl Job {
         let metadata = request.output.metadata.unwrap_or(true);
         Ok(Self {
             ffmpeg,
+            device,
             found,
             settings,
             video,
@@ -253,7 +257,7 @@ impl Job {
 
     fn record(&self) -> Result<RunRecord> {
         Ok(RunRecord {
-            program: ProgramRecord::new(COMMAND, &self.ffmpeg),
+            program: ProgramRecord::new(COMMAND, &self.ffmpeg, self.device),
             prompts: self.prompts(),
             source: Some(self.source.record.clone()),
             video: VideoRecord::of(&self.video),

@@ -100,12 +100,15 @@ pub fn generate(
     let schedule = model.schedule();
     settings.validate(schedule.max_steps())?;
     let Generating { done, mut latents, mut updates } = from;
+    latents = latents.on(model.device());
+    let masks = masks.map(|masks| masks.on(model.device()));
     let mut report = |event: &GenerationEvent| match progress(event) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Error::Stopped),
     };
     for (index, step) in schedule.descending(settings.steps).into_iter().enumerate().skip(done) {
-        if let Some(masks) = masks.filter(|_| settings.is_guided() && index < settings.guided_steps) {
+        if let Some(masks) = masks.as_ref().filter(|_| settings.is_guided() && index < settings.guided_steps)
+        {
             let masks = masks_at(masks, step.timestep, target, latents.frames())?;
             for update in 1..=settings.updates_per_step {
                 let position = (index, update);

@@ -77,6 +77,7 @@ pub fn invert(
     settings.validate(schedule.max_steps())?;
     let _no_gradients = tch::no_grad_guard();
     let Inverting { done, mut latents, mut maps } = from;
+    latents = latents.on(model.device());
     let kind = latents.tensor().kind();
     for (index, step) in schedule.ascending(settings.steps).into_iter().enumerate().skip(done) {
         let mut observer = MapKeeper::new(&model.guidance_layers().cross);
