@@ -42,6 +42,14 @@ impl RunRecord {
 }
 
 impl RunRecord {
+    /// Reads `run.toml` of a finished run.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("run.toml");
+        let damaged = || format!("{}: is damaged; remove the folder, to make it anew", path.display());
+        let text = std::fs::read_to_string(&path).with_context(damaged)?;
+        toml::from_str(&text).with_context(damaged)
+    }
+
     /// Writes `run.toml`.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join("run.toml");

@@ -2,6 +2,7 @@
 //!
 //! `run.toml` is such a file: it has these keys, all of them filled in.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -183,6 +184,22 @@ impl Request {
             *name = whole(Path::new(name))?.display().to_string();
         }
         Ok(toml::to_string(&request.said()?)?)
+    }
+
+    /// The keys that have a value, each with its table: `settings.tau`.
+    pub(crate) fn keys(&self) -> Result<BTreeMap<String, Value>> {
+        let mut keys = BTreeMap::new();
+        for (place, value) in self.said()? {
+            match value {
+                Value::Table(table) => {
+                    keys.extend(table.into_iter().map(|(key, value)| (format!("{place}.{key}"), value)));
+                }
+                value => {
+                    keys.insert(place, value);
+                }
+            }
+        }
+        Ok(keys)
     }
 
     /// The keys that have a value.
