@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use motionflow::checkpoint::Checkpoint;
 use motionflow::error::Error;
+use motionflow::nets::unet::UNetConfig;
 use motionflow::prompt::{Prompt, subject_positions};
 use motionflow::schedule::Schedule;
 use motionflow::text_to_video::{TextToVideo, check_size};
@@ -121,6 +122,13 @@ impl FoundModel {
                 subject_positions(&tokens, subject).map_err(Error::from)?;
             }
         }
+        Ok(())
+    }
+
+    /// Checks, without the weights, that the nets have the guidance blocks of these names.
+    pub(crate) fn check_blocks(&self, names: &[String]) -> Result<()> {
+        let unet: UNetConfig = self.checkpoint.config("unet").map_err(Error::from)?;
+        unet.named_blocks(names)?;
         Ok(())
     }
 
