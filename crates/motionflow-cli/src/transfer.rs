@@ -58,8 +58,9 @@ const FEW_FILES: [&str; 4] = ["contact-sheet.png", "result.mp4", "run.toml", "ru
 /// How a transfer is made, as far as its result does not depend on it.
 #[derive(Debug, Default)]
 pub(crate) struct Manner {
-    /// Whether it leaves [`FEW_FILES`] alone: the other videos can take longer than the transfer.
-    pub(crate) few_files: bool,
+    /// Whether it leaves [`FEW_FILES`] alone, and does not wait for the disk after a step: where there are many, both
+    /// can take longer than the transfers.
+    pub(crate) quick: bool,
     /// Where the inversions are kept; in the user's cache where nothing is said.
     pub(crate) inversions: Option<PathBuf>,
 }
@@ -101,6 +102,7 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
     }
 
     let unfinished = folder.begin(&record)?;
+    unfinished.keep_quickly(manner.quick);
     let Inverted { inversion, origin, mut steps } = if let Some(inversion) = job.inversion.take() {
         check_fit(&inversion, model, &job.video)?;
         Inverted { inversion, origin: Origin::Given, steps: Vec::new() }
@@ -134,7 +136,7 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
         let stage = progress.stage("write", 1);
         job.write_sheet(folder, &result, masked.as_deref())?;
         job.write_result(folder, &result, &notes)?;
-        if !manner.few_files {
+        if !manner.quick {
             job.write_more(folder, &result, masked.as_deref(), &generation.updates, &notes)?;
         }
         stage.finish();
@@ -145,7 +147,7 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
     })?;
     let mut files = FILES.to_vec();
     files.extend(masked.map(|_| MASKS_FILE));
-    files.retain(|(name, _)| !manner.few_files || FEW_FILES.contains(name));
+    files.retain(|(name, _)| !manner.quick || FEW_FILES.contains(name));
     report::made(&path, &files, progress);
     Ok(())
 }

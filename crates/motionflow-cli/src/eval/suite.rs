@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use motionflow_media::atomic::write_atomically;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -15,6 +16,8 @@ use crate::jobs::{self, Job};
 use crate::request::Request;
 use crate::session::Session;
 use crate::toml_file;
+
+const OVERVIEW: &str = "overview.png";
 
 /// The file of a suite.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -78,8 +81,16 @@ struct Named {
 pub(crate) fn run(file: &Path, args: &args::Eval, session: &mut Session) -> Result<()> {
     let output = args.suite.output.clone().unwrap_or_else(|| PathBuf::from("report"));
     let experiment = read(file, output, &args.judges)?;
-    experiment::run(&experiment, args.suite.shard, session)?;
-    Ok(())
+    experiment::run(&experiment, args.suite.shard, session, |results, session| {
+        let folder = &experiment.output;
+        let has_overview =
+            experiment::pictures::overview(&folder.join(OVERVIEW), &experiment, results, session)?;
+        let page = experiment::page(results, has_overview.then_some(OVERVIEW));
+        let path = folder.join("report.html");
+        write_atomically(&path, page.as_bytes())?;
+        session.progress.result(&format!("{}: all of it, with plots", path.display()));
+        Ok(())
+    })
 }
 
 /// The experiment that a file asks for. `judges` go before those of the file.

@@ -8,6 +8,9 @@
 //! ```
 
 mod cell;
+mod html;
+pub(crate) mod pictures;
+mod plots;
 mod results;
 mod table;
 
@@ -28,6 +31,8 @@ use crate::stop;
 use crate::transfer::Manner;
 
 pub(crate) use cell::Cell;
+pub(crate) use html::page;
+pub(crate) use plots::told;
 pub(crate) use results::Results;
 
 /// Transfers and what they are compared by.
@@ -53,12 +58,14 @@ pub(crate) struct Variant {
     pub(crate) settings: BTreeMap<String, Value>,
 }
 
-/// Makes and measures what is not done yet. Gives the results of all cells, unless others are still at work on theirs.
+/// Makes and measures what is not done yet, and writes what came out, unless others are still at work on their shards.
+/// `more` adds to the report.
 pub(crate) fn run(
     experiment: &Experiment,
     shard: Option<Shard>,
     session: &mut Session,
-) -> Result<Option<Results>> {
+    more: impl FnOnce(&Results, &mut Session) -> Result<()>,
+) -> Result<()> {
     session.behave_as_told()?;
     let Experiment { cells, output, file, .. } = experiment;
     std::fs::create_dir_all(cells_folder(output))
@@ -78,13 +85,12 @@ pub(crate) fn run(
         jobs::verdict(&outcomes, mine.len(), file)?;
     }
     let results = Results::of(experiment, judged.as_ref(), &outcomes)?;
-    let is_whole = !shard.is_some_and(Shard::is_part) || results.is_whole();
-    if is_whole {
+    if !shard.is_some_and(Shard::is_part) || results.is_whole() {
         results.write(output)?;
         results.tell(session);
+        more(&results, session)?;
     }
-    jobs::verdict(&outcomes, mine.len(), file)?;
-    Ok(is_whole.then_some(results))
+    jobs::verdict(&outcomes, mine.len(), file)
 }
 
 fn make(
@@ -97,7 +103,7 @@ fn make(
         Some(judges) if !left.is_empty() => Some(Judging::load(judges, session)?),
         _ => None,
     };
-    let manner = Manner { few_files: true, inversions: Some(experiment.output.join("inversions")) };
+    let manner = Manner { quick: true, inversions: Some(experiment.output.join("inversions")) };
     let jobs: Vec<&Job> = left.iter().map(|cell| &cell.job).collect();
     let make = Jobs { force: false, brief: true, manner };
     Ok(make.run(&jobs, session, |index, session| left[index].measure(judging.as_ref().zip(judged), session)))

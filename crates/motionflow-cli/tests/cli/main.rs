@@ -21,5 +21,7 @@ mod settings_file;
 mod shell;
 mod show;
 mod sources;
+mod suite;
+mod sweep;
 mod terminal;
 mod transfer;
