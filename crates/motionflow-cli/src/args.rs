@@ -3,11 +3,13 @@
 //! Groups of flags that a settings file has too are read from it into the same structs (see [`crate::request`]). What
 //! is not said is `None`, and filled in by [`crate::resolve`].
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
+use motionflow::device::DeviceChoice;
 use motionflow::settings::{self, Init, KeepStatistics, MaskLayers, MaskTime, SubjectMap};
 use motionflow_media::Fit;
 use schemars::JsonSchema;
@@ -119,6 +121,9 @@ pub(crate) struct Common {
     /// Threads to compute with, 1 or more [default: one a core]
     #[arg(long, global = true, value_name = "N")]
     pub(crate) threads: Option<u16>,
+    /// What computes: auto, cpu, cuda, or cuda:1 and so on; auto takes CUDA where it is [default: auto]
+    #[arg(long, global = true, value_name = "DEVICE")]
+    pub(crate) device: Option<DeviceChoice>,
 }
 
 /// Where the settings come from, besides the flags.
@@ -343,6 +348,16 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
+    /// Of so many jobs in a row those of this part, one after the other.
+    pub(crate) fn range(self, jobs: usize) -> Range<usize> {
+        (self.number - 1) * jobs / self.of..self.number * jobs / self.of
+    }
+
+    /// Whether there are other parts.
+    pub(crate) fn is_part(self) -> bool {
+        self.of > 1
+    }
+
     /// Whether the job at `index` is this part's.
     pub(crate) fn has(self, index: usize) -> bool {
         index % self.of + 1 == self.number
@@ -417,6 +432,9 @@ pub(crate) struct Suite {
     /// Folder for the report [default: report]
     #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "suite")]
     pub(crate) output: Option<PathBuf>,
+    /// Do the transfers of one part alone: of N parts the I-th, counted from 1 [default: 1/1]
+    #[arg(long, value_name = "I/N", requires = "suite")]
+    pub(crate) shard: Option<Shard>,
 }
 
 /// `sweep`
@@ -425,7 +443,8 @@ pub(crate) struct Sweep {
     /// File with the settings of a transfer, as for `transfer --config`
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: PathBuf,
-    /// A setting and its values: tau=0.2,0.4; give it again for each setting
+    /// A setting and its values: tau=0.2,0.4; give it again for each setting. Texts with commas go into a TOML list:
+    /// 'prompt=["a [cat], asleep", "a [dog]"]'
     #[arg(long, value_name = "KEY=VALUE,...", required = true)]
     pub(crate) set: Vec<String>,
     /// Folder for the grid

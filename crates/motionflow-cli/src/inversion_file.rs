@@ -219,6 +219,7 @@ mod tests {
                 libtorch: "0".into(),
                 ffmpeg: "0".into(),
                 threads: 1,
+                device: None,
             },
             source: SourceRecord {
                 path: "clip.mp4".into(),

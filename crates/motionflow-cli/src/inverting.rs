@@ -52,11 +52,16 @@ pub(crate) fn invert_source(
     unfinished: &mut Unfinished,
     progress: &mut Progress,
 ) -> Result<Inverted> {
-    let (from, mut records) = if let Some((from, records)) = unfinished.inversion() {
+    let _turn = cache.turn()?;
+    let begun = unfinished.inversion();
+    if (begun.is_none() || cache.is_store())
+        && let Some(inversion) = cache.get(progress)
+    {
+        return Ok(Inverted { inversion, origin: Origin::Cached, steps: Vec::new() });
+    }
+    let (from, mut records) = if let Some((from, records)) = begun {
         progress.note(&format!("invert: goes on after step {} of {}", from.done, settings.steps));
         (from, records)
-    } else if let Some(inversion) = cache.get(progress) {
-        return Ok(Inverted { inversion, origin: Origin::Cached, steps: Vec::new() });
     } else {
         let stage = progress.stage("encode", 1);
         let clean = model.encode_clip(&source.clip());

@@ -133,10 +133,10 @@ impl FoundModel {
     }
 
     /// Loads the weights.
-    pub(crate) fn load(&self, progress: &mut Progress) -> Result<TextToVideo> {
+    pub(crate) fn load(&self, device: Device, progress: &mut Progress) -> Result<TextToVideo> {
         let stage = progress.stage("load", 1);
-        let model = TextToVideo::load(&self.checkpoint, Device::Cpu, Kind::Float)
-            .with_context(|| self.cannot_load())?;
+        let model =
+            TextToVideo::load(&self.checkpoint, device, Kind::Float).with_context(|| self.cannot_load())?;
         stage.finish();
         Ok(model)
     }

@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use motionflow::device;
 use motionflow::generation::GuidedUpdate;
 use motionflow::losses::LossParts;
 use motionflow::settings::Settings;
 use motionflow_media::Ffmpeg;
 use motionflow_media::atomic::write_atomically;
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
 use crate::failure::Misuse;
 use crate::inverting::Origin;
@@ -41,6 +43,14 @@ impl RunRecord {
 }
 
 impl RunRecord {
+    /// Reads `run.toml` of a finished run.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("run.toml");
+        let damaged = || format!("{}: is damaged; remove the folder, to make it anew", path.display());
+        let text = std::fs::read_to_string(&path).with_context(damaged)?;
+        toml::from_str(&text).with_context(damaged)
+    }
+
     /// Writes `run.toml`.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join("run.toml");
@@ -90,16 +100,20 @@ pub(crate) struct ProgramRecord {
     pub(crate) libtorch: String,
     pub(crate) ffmpeg: String,
     pub(crate) threads: i32,
+    /// Runs from before there was a choice have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) device: Option<String>,
 }
 
 impl ProgramRecord {
-    pub(crate) fn new(command: &str, ffmpeg: &Ffmpeg) -> Self {
+    pub(crate) fn new(command: &str, ffmpeg: &Ffmpeg, device: Device) -> Self {
         Self {
             command: command.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             libtorch: env!("MOTIONFLOW_LIBTORCH_VERSION").to_owned(),
             ffmpeg: ffmpeg.version().to_owned(),
             threads: tch::get_num_threads(),
+            device: Some(device::name_of(device)),
         }
     }
 }
@@ -280,6 +294,7 @@ pub(crate) mod tests {
                 libtorch: "0".into(),
                 ffmpeg: "0".into(),
                 threads: 1,
+                device: Some("cpu".into()),
             },
             prompts: PromptRecord {
                 source_prompt: Some("a [car]".into()),

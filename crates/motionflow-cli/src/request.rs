@@ -2,9 +2,11 @@
 //!
 //! `run.toml` is such a file: it has these keys, all of them filled in.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use motionflow::device::DeviceChoice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -111,6 +113,10 @@ pub(crate) struct Output {
 pub(crate) struct Program {
     /// Threads to compute with, 1 to 1024
     pub(crate) threads: Option<u16>,
+    /// What computes: auto, cpu, cuda, or cuda:1 and so on
+    #[serde(with = "crate::named", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(crate) device: Option<DeviceChoice>,
     /// Whether the cache of inversions is used
     pub(crate) cache: Option<bool>,
     /// Whether nothing but an error is printed
@@ -169,7 +175,8 @@ impl Request {
     pub(crate) fn to_text(&self) -> Result<String> {
         let mut request = self.clone();
         request.output = Output { metadata: self.output.metadata, ..Output::default() };
-        request.program = Program { threads: self.program.threads, ..Program::default() };
+        request.program =
+            Program { threads: self.program.threads, device: self.program.device, ..Program::default() };
         let whole = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
         for path in [&mut request.source.path, &mut request.source.inversion].into_iter().flatten() {
             *path = whole(path)?;
@@ -179,6 +186,22 @@ impl Request {
             *name = whole(Path::new(name))?.display().to_string();
         }
         Ok(toml::to_string(&request.said()?)?)
+    }
+
+    /// The keys that have a value, each with its table: `settings.tau`.
+    pub(crate) fn keys(&self) -> Result<BTreeMap<String, Value>> {
+        let mut keys = BTreeMap::new();
+        for (place, value) in self.said()? {
+            match value {
+                Value::Table(table) => {
+                    keys.extend(table.into_iter().map(|(key, value)| (format!("{place}.{key}"), value)));
+                }
+                value => {
+                    keys.insert(place, value);
+                }
+            }
+        }
+        Ok(keys)
     }
 
     /// The keys that have a value.

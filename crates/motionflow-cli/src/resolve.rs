@@ -28,7 +28,7 @@ impl args::Video {
 }
 
 /// Which part of the source is used.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Cut {
     /// Seconds.
     pub(crate) start: f64,

@@ -101,10 +101,11 @@ pub fn generate(
     let schedule = model.schedule();
     settings.validate(schedule.max_steps())?;
     let guide = match masks.filter(|_| settings.is_guided()) {
-        Some(masks) => Some((Guide::new(model, target, settings)?, masks)),
+        Some(masks) => Some((Guide::new(model, target, settings)?, masks.on(model.device()))),
         None => None,
     };
     let Generating { done, mut latents, mut updates } = from;
+    latents = latents.on(model.device());
     let mut report = |event: &GenerationEvent| match progress(event) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Error::Stopped),

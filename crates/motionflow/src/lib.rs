@@ -8,6 +8,7 @@
 pub mod checkpoint;
 pub mod clip;
 pub mod cost;
+pub mod device;
 pub mod diagnostics;
 pub mod error;
 #[doc(hidden)]

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::clip::Clip;
 use crate::error::Error;
@@ -113,6 +113,9 @@ pub trait VideoModel {
         features: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor>;
+
+    /// What computes. Latents and maps may lie elsewhere: the method brings them here.
+    fn device(&self) -> Device;
 
     /// The attentions that the method reads, in the order in which they run.
     fn guidance_layers(&self) -> &GuidanceLayers;

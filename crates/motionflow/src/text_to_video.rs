@@ -206,6 +206,10 @@ impl VideoModel for TextToVideo {
         self.unet.forward(latents, timestep, features, observer)
     }
 
+    fn device(&self) -> Device {
+        self.device
+    }
+
     fn guidance_layers(&self) -> &GuidanceLayers {
         &self.guidance_layers
     }

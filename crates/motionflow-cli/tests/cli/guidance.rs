@@ -24,7 +24,7 @@ fn transfer_two(place: &Place, output: &str, flags: &[&str]) -> crate::common::O
     for (flag, prompt) in [("--source-prompt", "a [car] and a [dog]"), ("--prompt", "a [panda] and a [ball]")]
     {
         let place = arguments.iter().position(|argument| argument == flag).unwrap();
-        arguments[place + 1] = prompt.to_owned();
+        prompt.clone_into(&mut arguments[place + 1]);
     }
     run(program().args(arguments))
 }
