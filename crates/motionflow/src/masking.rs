@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::error::Error;
 use crate::latents::Latents;
@@ -35,7 +35,7 @@ pub fn motion_masks(
     let at: Result<BTreeMap<i64, Vec<LayerMasks>>, Error> = match settings.mask_time {
         MaskTime::Step => maps.at.iter().map(|(t, subjects)| Ok((*t, masks_of(subjects)?))).collect(),
         MaskTime::Average => {
-            let masks = masks_of(&average(maps, guided))?;
+            let masks = masks_of(&average(maps, guided, latents.tensor().device()))?;
             Ok(maps.at.keys().map(|t| (*t, masks.iter().map(share).collect())).collect())
         }
     };
@@ -52,14 +52,15 @@ pub(crate) fn normalised(map: &Tensor) -> Tensor {
     map / map.amax([-1], true).clamp_min(f64::from(f32::MIN_POSITIVE))
 }
 
-/// For every subject and layer the mean of the normalised maps of the timesteps `guided`.
-fn average(maps: &SubjectMaps, guided: &[i64]) -> Vec<LayerMaps> {
+/// For every subject and layer the mean of the normalised maps of the timesteps `guided`, on `device`: those of an
+/// inversion that was gone on with may lie on two.
+fn average(maps: &SubjectMaps, guided: &[i64], device: Device) -> Vec<LayerMaps> {
     let mut all: Vec<BTreeMap<&String, Vec<Tensor>>> = Vec::new();
     for (_, subjects) in maps.at.iter().filter(|(timestep, _)| guided.contains(timestep)) {
         all.resize_with(subjects.len(), BTreeMap::new);
         for (all, layers) in all.iter_mut().zip(subjects) {
             for (layer, map) in layers {
-                all.entry(layer).or_default().push(normalised(map));
+                all.entry(layer).or_default().push(normalised(map).to_device(device));
             }
         }
     }
@@ -130,7 +131,7 @@ mod tests {
 
     /// Latents of 3×5: maps of 15 places and of 2×3.
     fn latents() -> Latents {
-        Latents::new(Tensor::zeros([1, 4, 1, 3, 5], (Kind::Float, tch::Device::Cpu)))
+        Latents::new(Tensor::zeros([1, 4, 1, 3, 5], (Kind::Float, Device::Cpu)))
     }
 
     fn masks(maps: &SubjectMaps, guided: &[i64], settings: &Settings) -> MotionMasks {

@@ -183,6 +183,15 @@ fn command_line(place: &Place) -> Vec<Outcome> {
         with(place, &[("--start", "-1")]),
         with(place, &[("--fps", "0")]),
         with(place, &[("--threads", "0")]),
+        with(place, &[("--guidance-layers", "up_blocks.9")]),
+        with(
+            place,
+            &[
+                ("--subject-map", "end"),
+                ("--source-prompt", "a [car] and a [dog]"),
+                ("--prompt", "a [panda] and a [cat]"),
+            ],
+        ),
         with(place, &[("--device", "cuda:99")]),
         with(place, &[("--prompt", "")]),
         with(place, &[("--source", "")]),
