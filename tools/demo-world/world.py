@@ -186,14 +186,16 @@ class Renderer:
             self.banks[at] = scenes.bank(range(at, at + held_out_seeds)).to(device)
 
     def background(self, plan: Plan) -> torch.Tensor:  # [B, 3, SIZE, SIZE] in 0..1
+        base = scenes.HELD_OUT_SEED if plan.scene_seed.min() >= scenes.HELD_OUT_SEED else 0
+        if base in self.banks and plan.scene_seed.max() - base < self.banks[base].shape[1]:
+            at = lambda v: torch.from_numpy(np.asarray(v)).to(self.device)
+            panorama = self.banks[base][at(plan.scene), at(plan.scene_seed - base)]
+            places = np.where(plan.mirror[:, None], np.arange(SIZE)[::-1], np.arange(SIZE)) + plan.window[:, None]
+            view = panorama.gather(-1, at(places)[:, None, None].expand(-1, 3, SIZE, -1))
+            return view.float() / 255
         out = []
         for kind, seed, left, mirror in zip(plan.scene, plan.scene_seed, plan.window, plan.mirror):
-            base = scenes.HELD_OUT_SEED if seed >= scenes.HELD_OUT_SEED else 0
-            if base in self.banks and seed - base < self.banks[base].shape[1]:
-                panorama = self.banks[base][int(kind), int(seed - base)]
-            else:
-                panorama = torch.from_numpy(scenes.paint(SCENES[kind], int(seed))).to(self.device)
-            view = panorama[..., left : left + SIZE]
+            view = torch.from_numpy(scenes.paint(SCENES[kind], int(seed))).to(self.device)[..., left : left + SIZE]
             out.append(view.flip(-1) if mirror else view)
         return torch.stack(out).float() / 255
 
