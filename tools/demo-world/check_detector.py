@@ -18,16 +18,6 @@ import parallel
 import world
 
 
-def truth(cover):
-    """cover [F, 128, 128] of a subject -> centres [F, 2] in fractions of the width (NaN: fewer than 64 picture
-    elements of it are seen), masks [F, 64, 64] bool (a cell counts where over half of it shows the subject)."""
-    at = (torch.arange(world.SIZE, device=cover.device) + 0.5) / world.SIZE
-    total = cover.sum((1, 2))
-    centre = torch.stack([(cover.sum(1) * at).sum(1), (cover.sum(2) * at).sum(1)], 1) / total.clamp(min=1e-9)[:, None]
-    centre[total < 64] = float("nan")
-    return centre, world.coverage(cover, frames.CELLS) > 0.5
-
-
 def judged(net, video, cover, sprites):
     """One clip [F, 3, 128, 128]: per subject a dict of errors [F'], IoUs, right frames, right."""
     p = detector.look(net, video)
@@ -35,7 +25,7 @@ def judged(net, video, cover, sprites):
     by_cell = (p[:, 1:].sum((2, 3)).argmax(1) + 1).tolist()
     out = []
     for k, (centre, mask, _, own), good in zip(range(len(wanted)), detector.read(p, wanted), detector.right(p, wanted)):
-        place, shape = truth(cover[k])
+        place, shape = world.truth(cover[k])
         there = ~place[:, 0].isnan()
         out.append({"error": (centre - place).norm(dim=1)[there].tolist(), "iou": detector.iou(mask, shape)[there].tolist(),
                     "right": good, "frames": (own if len(wanted) > 1 else torch.tensor([k == wanted[0] for k in by_cell])).tolist()})

@@ -16,8 +16,6 @@ import models
 import world
 from tokenizer import Encoder
 
-CELLS = 64  # the grid on which subjects are found
-
 
 class _Plans(IterableDataset):
     def __init__(self, batch, frames, tokenizer, seed, scene_seeds, every_pair, two, empty):
@@ -48,10 +46,10 @@ def plans(batch, frames, tokenizer, seed, scene_seeds, every_pair=False, two=0.3
 
 
 def painted(render, plan, pick):
-    """Frames [N, 3, 128, 128], each frame's cover [N, 2, CELLS, CELLS], sprites [N, 2], count [N] and scene [N]."""
+    """Frames [N, 3, 128, 128], each frame's cover [N, 2, 64, 64], sprites [N, 2], count [N] and scene [N]."""
     video, cover = render(plan, pick)
     each = lambda v: torch.from_numpy(v).to(video.device).repeat_interleave(pick.shape[1], 0)
-    cover = world.coverage(cover, CELLS).transpose(1, 2).flatten(0, 1)
+    cover = world.coverage(cover, world.CELLS).transpose(1, 2).flatten(0, 1)
     return video.flatten(0, 1), cover, each(plan.sprite), each(plan.count), each(plan.scene)
 
 

@@ -19,6 +19,7 @@ from scenes import SCENES
 from sprites import NAMES, SPRITES
 
 FRAMES, SIZE = 16, 128
+CELLS = 64  # the grid of the masks that judges compare
 MOTIONS = ["right", "left", "up", "down", "bounce", "circle", "zigzag", "still", "free", "near"]
 MOTION_WORDS = {
     "right": ["moving to the right", "going right"], "left": ["moving to the left", "going left"],
@@ -230,6 +231,16 @@ def coverage(cover: torch.Tensor, cells: int) -> torch.Tensor:
     """The share of every cell that shows the subject: [..., SIZE, SIZE] -> [..., cells, cells]."""
     flat = F.avg_pool2d(cover.reshape(-1, 1, SIZE, SIZE), SIZE // cells)
     return flat.reshape(*cover.shape[:-2], cells, cells)
+
+
+def truth(cover: torch.Tensor):
+    """cover [F, SIZE, SIZE] of a subject -> centres [F, 2] of what is seen of it, x right and y down in fractions of the
+    width (NaN where fewer than 64 picture elements are seen), and masks [F, CELLS, CELLS] bool: at least half covered."""
+    at = (torch.arange(SIZE, device=cover.device) + 0.5) / SIZE
+    total = cover.sum((1, 2))
+    centre = torch.stack([(cover.sum(1) * at).sum(1), (cover.sum(2) * at).sum(1)], 1) / total.clamp(min=1e-9)[:, None]
+    centre[total < 64] = float("nan")
+    return centre, coverage(cover, CELLS) >= 0.5
 
 
 def save_sheet(video: torch.Tensor, path, columns=8):
