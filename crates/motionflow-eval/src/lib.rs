@@ -1,3 +1,5 @@
 //! Figures about videos: does the motion arrive, does the picture show what the prompt says?
 
 pub mod figure;
+pub mod file_error;
+pub mod npz;
