@@ -401,14 +401,20 @@ pub(crate) struct Eval {
 #[command(next_help_heading = "One result")]
 pub(crate) struct Pair {
     /// Video whose motion was taken: anything ffmpeg reads, or a folder of images
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", required_unless_present = "suite")]
     pub(crate) source: Option<PathBuf>,
     /// Video that was made of it
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", required_unless_present = "suite")]
     pub(crate) result: Option<PathBuf>,
     /// What the result shows, its subjects in brackets where they are to be looked for
-    #[arg(long, short, value_name = "TEXT")]
+    #[arg(long, short, value_name = "TEXT", required_unless_present = "suite")]
     pub(crate) prompt: Option<String>,
+    /// Tracks in the source that another program has made, npz or safetensors (docs/eval.md)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "result_tracks", conflicts_with = "suite")]
+    pub(crate) source_tracks: Option<PathBuf>,
+    /// Tracks in the result, made in the same way
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "source_tracks", conflicts_with = "suite")]
+    pub(crate) result_tracks: Option<PathBuf>,
 }
 
 /// What measures.
@@ -416,9 +422,9 @@ pub(crate) struct Pair {
 #[serde(default)]
 #[command(next_help_heading = "Measured with")]
 pub(crate) struct Judges {
-    /// CLIP model for text similarity and temporal consistency: name of a shipped one, folder, or OWNER/NAME on the hub
-    /// [default: openai/clip-vit-base-patch32]
-    #[arg(long, value_name = "NAME|DIR|OWNER/NAME")]
+    /// CLIP model for text similarity and temporal consistency: name of a shipped one, folder, or OWNER/NAME on the hub;
+    /// none to do without [default: openai/clip-vit-base-patch32]
+    #[arg(long, value_name = "NAME|DIR|OWNER/NAME|none")]
     pub(crate) clip: Option<String>,
 }
 

@@ -2,4 +2,8 @@
 
 pub mod figure;
 pub mod file_error;
+pub mod lucas_kanade;
+pub mod motion_fidelity;
 pub mod npz;
+pub mod track_file;
+pub mod tracks;

@@ -7,6 +7,9 @@
 
 pub mod checkpoint;
 pub mod clip;
+pub mod clip_model;
+mod clip_parity;
+pub mod clip_pictures;
 pub mod cost;
 pub mod device;
 pub mod diagnostics;
