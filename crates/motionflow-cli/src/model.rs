@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use motionflow::checkpoint::Checkpoint;
 use motionflow::error::Error;
+use motionflow::nets::unet::UNetConfig;
 use motionflow::prompt::{Prompt, subject_positions};
 use motionflow::schedule::Schedule;
 use motionflow::text_to_video::{TextToVideo, check_size};
@@ -124,11 +125,18 @@ impl FoundModel {
         Ok(())
     }
 
+    /// Checks, without the weights, that the nets have the guidance blocks of these names.
+    pub(crate) fn check_blocks(&self, names: &[String]) -> Result<()> {
+        let unet: UNetConfig = self.checkpoint.config("unet").map_err(Error::from)?;
+        unet.named_blocks(names)?;
+        Ok(())
+    }
+
     /// Loads the weights.
-    pub(crate) fn load(&self, progress: &mut Progress) -> Result<TextToVideo> {
+    pub(crate) fn load(&self, device: Device, progress: &mut Progress) -> Result<TextToVideo> {
         let stage = progress.stage("load", 1);
-        let model = TextToVideo::load(&self.checkpoint, Device::Cpu, Kind::Float)
-            .with_context(|| self.cannot_load())?;
+        let model =
+            TextToVideo::load(&self.checkpoint, device, Kind::Float).with_context(|| self.cannot_load())?;
         stage.finish();
         Ok(model)
     }

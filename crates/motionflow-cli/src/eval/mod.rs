@@ -10,6 +10,8 @@ use anyhow::Result;
 use crate::args;
 use crate::session::Session;
 
+pub(crate) use judging::{Judging, Measured};
+
 /// Runs the command.
 pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
     match &args.suite.suite {
