@@ -9,7 +9,6 @@ use motionflow_eval::lucas_kanade;
 use motionflow_eval::motion_fidelity::{motion_fidelity, symmetric_motion_fidelity};
 use motionflow_eval::tracks::Tracks;
 use motionflow_media::image::RgbImage;
-use tch::Device;
 
 use super::clip::Clip;
 use crate::args;
@@ -34,7 +33,8 @@ pub(crate) struct Judging {
 impl Judging {
     /// Finds and loads what measures.
     pub(crate) fn load(judges: &args::Judges, session: &mut Session) -> Result<Self> {
-        Ok(Self { clip: Clip::load(judges.clip.as_deref(), Device::Cpu, &mut session.progress)? })
+        let device = session.device()?;
+        Ok(Self { clip: Clip::load(judges.clip.as_deref(), device, &mut session.progress)? })
     }
 
     /// Every figure that there is of a result. What cannot be measured, such as fidelity without a point that can be
