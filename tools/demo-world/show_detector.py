@@ -3,7 +3,7 @@
     python show_detector.py --detector ../../models/demo-detector --sheet seen.png out/dog/result.mp4:dog \\
         out/pair/result.mp4:robot,bee
 
-A subject with no mask of its own class in most frames is printed as not right.
+Where the truth lies beside a video, as with experiments/clips/*.mp4, the mean error and IoU are printed too.
 """
 
 import argparse
@@ -40,7 +40,14 @@ def main():
         p = detector.look(net, video)
         read = detector.read(p, wanted)
         rows.append(torch.cat([video, overlay(video, [mask for _, mask, _, _ in read])], 2))
-        for name, right, (centre, _, seen, own) in zip(names, detector.right(p, wanted), read):
+        beside = Path(path).with_suffix(".npz")
+        truth = np.load(beside) if beside.exists() else None
+        for k, (name, right, (centre, mask, seen, own)) in enumerate(zip(names, detector.right(p, wanted), read)):
+            if truth is not None:
+                place, shape = torch.from_numpy(truth["centres"][:, k]), torch.from_numpy(truth["masks"][:, k]) > 0
+                there = ~place[:, 0].isnan()
+                print(f"{path}: {name} error {(centre - place).norm(dim=1)[there].mean():.4f} "
+                      f"IoU {detector.iou(mask, shape)[there].mean():.3f}")
             print(f"{path}: {name} {'right' if right else 'not right'}; by its own class in {int(own.sum())} of {len(video)} "
                   f"frames, not seen in {int((~seen).sum())}; from {centre[0].tolist()} to {centre[-1].tolist()}")
     world.save_sheet(torch.stack(rows), args.sheet)

@@ -1,5 +1,9 @@
 //! Figures about videos: does the motion arrive, does the picture show what the prompt says?
 
+pub mod detector;
 pub mod figure;
 pub mod file_error;
 pub mod npz;
+pub mod seen;
+pub mod trajectory;
+pub mod truth;

@@ -23,8 +23,9 @@ fn detector() -> Detector {
 
 fn clip(name: &str) -> (Vec<RgbImage>, Truth) {
     let clips = repository().join("experiments/clips");
-    let frames =
-        source::read(&clips.join(format!("{name}.mp4")), &source::Options::default()).unwrap().frames;
+    let ffmpeg = Ffmpeg::find(Some(&repository().join(".native/ffmpeg"))).unwrap();
+    let options = ReadOptions::new(16, 128, 128);
+    let frames = source::read(&ffmpeg, &clips.join(format!("{name}.mp4")), &options).unwrap().frames;
     (frames, Truth::load(&clips.join(format!("{name}.npz"))).unwrap())
 }
 
