@@ -161,25 +161,26 @@ mod tests {
         Seen { frames: frames.len(), classes: 3, grid: GRID, probabilities }
     }
 
-    fn centre(seen: &Seen, wanted: &[usize], at: usize) -> [f64; 2] {
-        seen.follow(wanted, at)[0].centre
+    /// In cells.
+    fn centre(seen: &Seen, wanted: &[usize], at: usize) -> [u32; 2] {
+        seen.follow(wanted, at)[0].centre.map(|side| (side * GRID as f64).round() as u32)
     }
 
     #[test]
     fn a_subject_is_where_its_class_is() {
         let both = seen(&[&[(1, 0, 0, 0.9), (2, 4, 4, 0.9)]]);
-        assert_eq!(centre(&both, &[1, 2], 0), [0.25, 0.25]);
-        assert_eq!(centre(&both, &[1, 2], 1), [0.75, 0.75]);
+        assert_eq!(centre(&both, &[1, 2], 0), [2, 2]);
+        assert_eq!(centre(&both, &[1, 2], 1), [6, 6]);
         assert_eq!(both.follow(&[1], 0)[0].mask.iter().filter(|&&cell| cell).count(), 16);
     }
 
     #[test]
     fn a_wrong_subject_still_has_a_place_but_not_that_of_another() {
         let wrong = seen(&[&[(2, 4, 0, 0.9)]]);
-        assert_eq!(centre(&wrong, &[1], 0), [0.75, 0.25]);
-        assert_eq!(centre(&wrong, &[1, 2], 0), [0.5, 0.5], "the only thing there is the other subject");
+        assert_eq!(centre(&wrong, &[1], 0), [6, 2]);
+        assert_eq!(centre(&wrong, &[1, 2], 0), [4, 4], "the only thing there is the other subject");
         let faint = seen(&[&[(1, 4, 0, 0.2)]]);
-        assert_eq!(centre(&faint, &[1], 0), [0.75, 0.25]);
+        assert_eq!(centre(&faint, &[1], 0), [6, 2]);
         let nothing = seen(&[&[(1, 4, 0, 0.05)]]);
         assert_eq!(nothing.follow(&[1], 0)[0], Place { centre: [0.5, 0.5], mask: vec![false; GRID * GRID] });
     }

@@ -109,7 +109,7 @@ mod tests {
             place([0.5, 0.5], [true; 4]),
         ];
         assert!((trajectory_error(&truth, &result).unwrap() - 0.25).abs() < 1e-12);
-        assert!((mask_iou(&truth, &result).unwrap() - (1.0 / 3.0 + 1.0) / 2.0).abs() < 1e-12);
+        assert!((mask_iou(&truth, &result).unwrap() - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!(trajectory_error(&truth[1..2], &result[1..2]), None);
     }
 }

@@ -54,13 +54,13 @@ impl Truth {
         if centres.values.iter().any(|place| place.abs() > 10.0) {
             return Err("`centres` must be in fractions of the picture's width".to_owned());
         }
-        if masks.values.iter().any(|&cell| cell != 0.0 && cell != 1.0) {
+        if masks.values.iter().any(|cell| ![0.0, 1.0].contains(cell)) {
             return Err("`masks` must be of 0 and 1".to_owned());
         }
         let shown = |(centre, mask): (&[f32], &[f32])| Shown {
             centre: (!centre[0].is_nan() && !centre[1].is_nan())
                 .then(|| [centre[0].into(), centre[1].into()]),
-            mask: mask.iter().map(|&cell| cell == 1.0).collect(),
+            mask: mask.iter().map(|&cell| cell > 0.5).collect(),
         };
         let all: Vec<Shown> =
             centres.values.chunks(2).zip(masks.values.chunks(grid * grid)).map(shown).collect();
