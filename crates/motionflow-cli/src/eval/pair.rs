@@ -44,7 +44,12 @@ pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
     }
     let judging = Judging::load(&args.judges, session)?;
     let stage = session.progress.stage("measure", 1);
-    let measured = Measured { source: &source_frames, result: &result_frames, prompt: &prompt, truth: None };
+    let measured = Measured {
+        source: &source_frames,
+        result: &result_frames,
+        prompt: &prompt,
+        truth: pair.truth.as_deref(),
+    };
     let mut figures = judging.measure(&measured)?;
     figures.extend(given);
     stage.finish();
