@@ -34,7 +34,7 @@ impl Asked {
         if let Some(folder) = &recall.resume {
             let mut flags = flags;
             let cache = flags.program.cache.take();
-            if !flags.is_empty()? || session.flags().threads.is_some() {
+            if !flags.is_empty()? || session.flags().threads.is_some() || session.flags().device.is_some() {
                 let message =
                     "--resume goes on with what the run was asked for; leave out the other settings";
                 return Err(Misuse(message.to_owned()).into());

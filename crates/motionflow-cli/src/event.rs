@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::batch::Ending;
+use crate::jobs::Ending;
 use crate::record::StepRecord;
 use crate::terminal;
 

@@ -1,24 +1,68 @@
-//! Inversions in the user's cache, by all that they depend on.
+//! Inversions in the user's cache, or in the store of an experiment, by all that they depend on.
 
-use anyhow::Result;
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
 use motionflow::checkpoint::Weights;
+use motionflow::error::Error;
 use motionflow::inversion::Inversion;
 
 use crate::cache::{Cache, Found, Key};
-use crate::inversion_file::{TENSORS, inversion_in, inversion_tensors};
+use crate::inversion_file::{TENSORS, inversion_in, inversion_tensors, named};
 use crate::map_tensors;
 use crate::progress::Progress;
 use crate::record::{RunRecord, VideoRecord};
+use crate::stop;
+use crate::unfinished;
+
+/// How often it is looked whether another process has made the inversion.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The place of one run's inversion in the cache, if the run may use it.
 #[derive(Debug)]
-pub(crate) struct InversionCache(Option<(Cache, Key)>);
+pub(crate) struct InversionCache {
+    place: Option<(Cache, Key)>,
+    /// Whether all who look here must get the same inversion, so that one makes it and the others wait.
+    is_store: bool,
+}
 
 impl InversionCache {
     /// For the source of a run.
     pub(crate) fn of(record: &RunRecord, allowed: bool) -> Result<Self> {
         let cache = if allowed { Some(Cache::open()?) } else { None };
-        let key = record.source.as_ref().map(|source| {
+        Ok(Self { place: cache.zip(Self::key(record)), is_store: false })
+    }
+
+    /// In a folder where every run of one source and source prompt finds the same inversion.
+    pub(crate) fn store(record: &RunRecord, folder: &Path) -> Self {
+        Self { place: Some(Cache::at(folder.to_owned())).zip(Self::key(record)), is_store: true }
+    }
+
+    /// Whether what lies here goes before what this run has begun itself.
+    pub(crate) fn is_store(&self) -> bool {
+        self.is_store
+    }
+
+    /// Waits while another process makes this inversion for the store. Others wait until the turn is dropped.
+    pub(crate) fn turn(&self) -> Result<Option<File>> {
+        let Some((cache, key)) = self.place.as_ref().filter(|_| self.is_store) else { return Ok(None) };
+        let cannot = || unfinished::cannot_be_written(cache.folder());
+        std::fs::create_dir_all(cache.folder()).with_context(cannot)?;
+        let lock = cache.folder().join(format!("{}.lock", key.name()));
+        let file = File::create(lock).with_context(cannot)?;
+        while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            if stop::requested() {
+                return Err(Error::Stopped.into());
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(Some(file))
+    }
+
+    fn key(record: &RunRecord) -> Option<Key> {
+        record.source.as_ref().map(|source| {
             let (steps, threads) = (record.settings.steps.to_string(), record.program.threads.to_string());
             let VideoRecord { width, height, frames, .. } = record.video;
             let size = format!("{width}x{height}x{frames}");
@@ -28,20 +72,20 @@ impl InversionCache {
                 ("prompt", record.prompts.source_prompt.as_deref().unwrap_or_default()),
                 ("model", &record.model.sha256),
                 ("steps", &steps),
+                ("subject_map", named(record.settings.subject_map)),
                 ("precision", "float32"),
                 // The last bits depend on these, and a run must give the same bytes with the cache and without.
-                ("device", "cpu"),
+                ("device", record.program.device.as_deref().unwrap_or_default()),
                 ("threads", &threads),
                 ("libtorch", &record.program.libtorch),
                 ("version", &record.program.version),
             ])
-        });
-        Ok(Self(cache.zip(key)))
+        })
     }
 
     /// The inversion, if it was made before. A damaged one is told and removed.
     pub(crate) fn get(&self, progress: &mut Progress) -> Option<Inversion> {
-        let (cache, key) = self.0.as_ref()?;
+        let (cache, key) = self.place.as_ref()?;
         let damaged = |why: &str| format!("the cached inversion was damaged ({why}) and is made again");
         match cache.get(key) {
             Found::Nothing => None,
@@ -69,7 +113,7 @@ impl InversionCache {
 
     /// Keeps an inversion. A cache that cannot be written to is told, and no reason to fail.
     pub(crate) fn put(&self, inversion: &Inversion, progress: &mut Progress) {
-        let Some((cache, key)) = &self.0 else { return };
+        let Some((cache, key)) = &self.place else { return };
         let kept =
             cache.put(key, |folder| map_tensors::write(&folder.join(TENSORS), &inversion_tensors(inversion)));
         if let Err(error) = kept {

@@ -52,11 +52,16 @@ pub(crate) fn invert_source(
     unfinished: &mut Unfinished,
     progress: &mut Progress,
 ) -> Result<Inverted> {
-    let (from, mut records) = if let Some((from, records)) = unfinished.inversion() {
+    let _turn = cache.turn()?;
+    let begun = unfinished.inversion();
+    if (begun.is_none() || cache.is_store())
+        && let Some(inversion) = cache.get(progress)
+    {
+        return Ok(Inverted { inversion, origin: Origin::Cached, steps: Vec::new() });
+    }
+    let (from, mut records) = if let Some((from, records)) = begun {
         progress.note(&format!("invert: goes on after step {} of {}", from.done, settings.steps));
         (from, records)
-    } else if let Some(inversion) = cache.get(progress) {
-        return Ok(Inverted { inversion, origin: Origin::Cached, steps: Vec::new() });
     } else {
         let stage = progress.stage("encode", 1);
         let clean = model.encode_clip(&source.clip());
@@ -85,12 +90,6 @@ pub(crate) fn invert_source(
     stage.finish();
     cache.put(&inversion, progress);
     Ok(Inverted { inversion, origin: Origin::Made, steps: records })
-}
-
-/// The timesteps whose masks guide: those of the first sampling steps. All where none is guided.
-pub(crate) fn guided_timesteps(model: &dyn VideoModel, settings: &Settings) -> Vec<i64> {
-    let count = if settings.guided_steps == 0 { settings.steps } else { settings.guided_steps };
-    model.schedule().descending(settings.steps).into_iter().take(count).map(|step| step.timestep).collect()
 }
 
 /// Figures of every subject's masks; warns where they look wrong.

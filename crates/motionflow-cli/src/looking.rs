@@ -13,7 +13,7 @@ use motionflow_media::Ffmpeg;
 
 use crate::asked::Asked;
 use crate::inversion_cache::InversionCache;
-use crate::inverting::{Inverted, Origin, guided_timesteps, invert_source, judge_masks};
+use crate::inverting::{Inverted, Origin, invert_source, judge_masks};
 use crate::progress::Progress;
 use crate::prompts;
 use crate::recommended::Video;
@@ -66,13 +66,14 @@ impl LookingJob {
         let settings = request.settings.resolve(&found.recommended.settings);
         resolve::check(&settings, &found.schedule()?)?;
         found.check_subjects(&[&prompt])?;
+        prompts::check_subject_map(settings.subject_map, &prompt)?;
         let mut video = request.video.resolve(&found.recommended.video)?;
         found.check_size(&video)?;
         let cut = request.source.cut.resolve()?;
         let source = SourceClip::read(&ffmpeg, &path, cut, &video, &mut session.progress)?;
         video.fps = request.video.fps.unwrap_or(source.record.fps);
         let record = RunRecord {
-            program: ProgramRecord::new(command, &ffmpeg),
+            program: ProgramRecord::new(command, &ffmpeg, session.device()?),
             prompts: PromptRecord { source_prompt: Some(source_prompt), ..PromptRecord::default() },
             source: Some(source.record.clone()),
             video: VideoRecord::of(&video),
@@ -93,8 +94,8 @@ impl LookingJob {
         let (model, source, text) = (&*self.model, &self.source, &self.text);
         let Inverted { inversion, origin, steps } =
             invert_source(model, source, text, &self.settings, &self.cache, unfinished, progress)?;
-        let timesteps = guided_timesteps(&*self.model, &self.settings);
-        let masks = inversion.masks(self.settings.tau);
+        let timesteps = self.settings.guided_timesteps(model.schedule());
+        let masks = inversion.masks(&timesteps, &self.settings)?;
         let figures = judge_masks(&masks, &timesteps, &prompts::subjects(&self.prompt), progress);
         Ok(Look { inversion, origin, masks, timesteps, figures, steps })
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use motionflow::checkpoint::Weights;
 use motionflow::masks::{LayerMaps, SubjectMaps};
 use motionflow_media::atomic;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// The maps of one timestep by name.
 pub(crate) fn map_tensors(timestep: i64, subjects: &[LayerMaps]) -> impl Iterator<Item = (String, Tensor)> {
@@ -45,11 +45,19 @@ pub(crate) fn tensor(weights: &Weights, name: &str, kind: Kind) -> Result<Tensor
 
 /// Writes tensors into a file that appears whole or not at all.
 pub(crate) fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
-    let written = atomic::write_with(path, |passing| {
-        Tensor::write_safetensors(tensors, passing).map_err(|error| motionflow_media::Error::Unwritable {
-            path: path.to_owned(),
-            source: std::io::Error::other(error),
-        })
-    });
-    Ok(written?)
+    Ok(atomic::write_with(path, |passing| fill(path, passing, tensors))?)
+}
+
+/// As [`write`], without waiting for the disk.
+pub(crate) fn write_unsynced(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
+    Ok(atomic::write_unsynced(path, |passing| fill(path, passing, tensors))?)
+}
+
+fn fill(path: &Path, passing: &Path, tensors: &[(String, Tensor)]) -> motionflow_media::Result<()> {
+    let tensors: Vec<(&str, Tensor)> =
+        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.to_device(Device::Cpu))).collect();
+    Tensor::write_safetensors(&tensors, passing).map_err(|error| motionflow_media::Error::Unwritable {
+        path: path.to_owned(),
+        source: std::io::Error::other(error),
+    })
 }

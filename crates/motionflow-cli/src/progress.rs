@@ -60,8 +60,9 @@ impl Progress {
         self.voice = voice;
     }
 
-    /// Forgets times and warnings: another run begins.
+    /// Forgets times, warnings and the memory's peak: another run begins.
     pub(crate) fn restart(&mut self) {
+        forget_peak_memory();
         *self = Self::new(self.voice);
     }
 
@@ -231,6 +232,11 @@ pub(crate) fn peak_memory() -> Option<u64> {
     kibibytes(&status, "VmHWM:")
 }
 
+/// From now on the peak is looked for anew, where the system can do that (Linux, proc(5): `clear_refs`).
+fn forget_peak_memory() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,5 +262,15 @@ mod tests {
     #[test]
     fn memory_is_known() {
         assert!(peak_memory().is_some_and(|bytes| bytes > 1 << 20));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_new_run_has_a_peak_of_its_own() {
+        let large = std::hint::black_box(vec![1_u8; 256 << 20]);
+        let before = peak_memory().unwrap();
+        drop(large);
+        forget_peak_memory();
+        assert!(peak_memory().unwrap() < before - (128 << 20));
     }
 }

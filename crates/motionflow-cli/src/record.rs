@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use motionflow::device;
 use motionflow::generation::GuidedUpdate;
+use motionflow::losses::LossParts;
 use motionflow::settings::Settings;
 use motionflow_media::Ffmpeg;
 use motionflow_media::atomic::write_atomically;
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
 use crate::failure::Misuse;
 use crate::inverting::Origin;
@@ -40,6 +43,14 @@ impl RunRecord {
 }
 
 impl RunRecord {
+    /// Reads `run.toml` of a finished run.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("run.toml");
+        let damaged = || format!("{}: is damaged; remove the folder, to make it anew", path.display());
+        let text = std::fs::read_to_string(&path).with_context(damaged)?;
+        toml::from_str(&text).with_context(damaged)
+    }
+
     /// Writes `run.toml`.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join("run.toml");
@@ -89,16 +100,20 @@ pub(crate) struct ProgramRecord {
     pub(crate) libtorch: String,
     pub(crate) ffmpeg: String,
     pub(crate) threads: i32,
+    /// Runs from before there was a choice have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) device: Option<String>,
 }
 
 impl ProgramRecord {
-    pub(crate) fn new(command: &str, ffmpeg: &Ffmpeg) -> Self {
+    pub(crate) fn new(command: &str, ffmpeg: &Ffmpeg, device: Device) -> Self {
         Self {
             command: command.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             libtorch: env!("MOTIONFLOW_LIBTORCH_VERSION").to_owned(),
             ffmpeg: ffmpeg.version().to_owned(),
             threads: tch::get_num_threads(),
+            device: Some(device::name_of(device)),
         }
     }
 }
@@ -221,7 +236,8 @@ pub(crate) enum StepRecord {
     Sampling { step: usize, timestep: i64, seconds: f64 },
 }
 
-/// The weighted sum and its parts before weighting; a part without a map is absent.
+/// The weighted sum and its parts before weighting; null is a part without a map. The last two are absent where they are
+/// off.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct LossRecord {
     total: f64,
@@ -229,12 +245,16 @@ pub(crate) struct LossRecord {
     #[serde(rename = "self")]
     spatial: Option<f64>,
     temporal: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outside: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    other: Option<f64>,
 }
 
 impl LossRecord {
     pub(crate) fn of(update: &GuidedUpdate) -> Self {
-        let parts = update.parts;
-        Self { total: update.loss, cross: parts.cross, spatial: parts.spatial, temporal: parts.temporal }
+        let LossParts { cross, spatial, temporal, outside, other } = update.parts;
+        Self { total: update.loss, cross, spatial, temporal, outside, other }
     }
 }
 
@@ -274,6 +294,7 @@ pub(crate) mod tests {
                 libtorch: "0".into(),
                 ffmpeg: "0".into(),
                 threads: 1,
+                device: Some("cpu".into()),
             },
             prompts: PromptRecord {
                 source_prompt: Some("a [car]".into()),
@@ -298,7 +319,11 @@ pub(crate) mod tests {
                 revision: None,
                 sha256: "3".into(),
             },
-            settings: Settings { step_norm: Some(0.03), ..Settings::default() },
+            settings: Settings {
+                step_norm: Some(0.03),
+                guidance_layers: vec!["mid_block".into()],
+                ..Settings::default()
+            },
             output: OutputRecord { metadata: false },
         }
     }

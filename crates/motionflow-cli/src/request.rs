@@ -2,9 +2,11 @@
 //!
 //! `run.toml` is such a file: it has these keys, all of them filled in.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use motionflow::device::DeviceChoice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -82,11 +84,13 @@ pub(crate) struct Model {
 #[serde(default)]
 pub(crate) struct Settings {
     #[serde(flatten)]
+    pub(crate) preset: args::Preset,
+    #[serde(flatten)]
     pub(crate) steps: args::Steps,
     #[serde(flatten)]
     pub(crate) sampling: args::Sampling,
     #[serde(flatten)]
-    pub(crate) tau: args::Tau,
+    pub(crate) masks: args::Masks,
     #[serde(flatten)]
     pub(crate) guidance: args::Guidance,
 }
@@ -109,6 +113,10 @@ pub(crate) struct Output {
 pub(crate) struct Program {
     /// Threads to compute with, 1 to 1024
     pub(crate) threads: Option<u16>,
+    /// What computes: auto, cpu, cuda, or cuda:1 and so on
+    #[serde(with = "crate::named", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(crate) device: Option<DeviceChoice>,
     /// Whether the cache of inversions is used
     pub(crate) cache: Option<bool>,
     /// Whether nothing but an error is printed
@@ -167,7 +175,8 @@ impl Request {
     pub(crate) fn to_text(&self) -> Result<String> {
         let mut request = self.clone();
         request.output = Output { metadata: self.output.metadata, ..Output::default() };
-        request.program = Program { threads: self.program.threads, ..Program::default() };
+        request.program =
+            Program { threads: self.program.threads, device: self.program.device, ..Program::default() };
         let whole = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
         for path in [&mut request.source.path, &mut request.source.inversion].into_iter().flatten() {
             *path = whole(path)?;
@@ -177,6 +186,22 @@ impl Request {
             *name = whole(Path::new(name))?.display().to_string();
         }
         Ok(toml::to_string(&request.said()?)?)
+    }
+
+    /// The keys that have a value, each with its table: `settings.tau`.
+    pub(crate) fn keys(&self) -> Result<BTreeMap<String, Value>> {
+        let mut keys = BTreeMap::new();
+        for (place, value) in self.said()? {
+            match value {
+                Value::Table(table) => {
+                    keys.extend(table.into_iter().map(|(key, value)| (format!("{place}.{key}"), value)));
+                }
+                value => {
+                    keys.insert(place, value);
+                }
+            }
+        }
+        Ok(keys)
     }
 
     /// The keys that have a value.
@@ -235,6 +260,7 @@ impl Request {
             self.source = Source::default();
             self.prompts.source_prompt = None;
             self.settings.steps = args::Steps::default();
+            self.settings.masks.subject_map = None;
             self.video = args::Video { fps: self.video.fps, ..args::Video::default() };
         } else if flags.source.path.is_some() {
             self.source.inversion = None;
@@ -296,6 +322,7 @@ impl args::Generate {
             video: self.video.clone(),
             model: Model { chosen: self.model.clone(), ..Model::default() },
             settings: Settings {
+                preset: self.preset,
                 steps: self.steps.clone(),
                 sampling: self.sampling.clone(),
                 ..Settings::default()
@@ -313,7 +340,12 @@ impl args::Looking {
             source: self.source.request(None),
             video: self.video.clone(),
             model: Model { chosen: self.model.clone(), ..Model::default() },
-            settings: Settings { steps: self.steps.clone(), tau: self.tau.clone(), ..Settings::default() },
+            settings: Settings {
+                preset: self.preset,
+                steps: self.steps.clone(),
+                masks: self.masks.clone(),
+                ..Settings::default()
+            },
             output: self.output.request(),
             program: Program { cache: self.cache.no_cache.then_some(false), ..Program::default() },
         }
@@ -329,9 +361,10 @@ impl args::Transfer {
             video: self.video.clone(),
             model: Model { chosen: self.model.clone(), ..Model::default() },
             settings: Settings {
+                preset: self.preset,
                 steps: self.steps.clone(),
                 sampling: self.sampling.clone(),
-                tau: self.tau.clone(),
+                masks: self.masks.clone(),
                 guidance: args::Guidance { updates, ..self.guidance.clone() },
             },
             output: self.output.request(),

@@ -1,17 +1,30 @@
 //! What runs of one process share: how the program talks, its threads, and the checkpoint that was loaded last.
 
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
+use motionflow::device::DeviceChoice;
+use motionflow::model::{EncodedPrompt, VideoModel};
+use motionflow::prompt::Prompt;
 use motionflow::text_to_video::TextToVideo;
+use motionflow_media::Ffmpeg;
+use tch::Device;
 
 use crate::args;
 use crate::event::{self, Event};
-use crate::failure::Misuse;
+use crate::failure::{FAULT, Misuse};
 use crate::model::FoundModel;
 use crate::progress::{Progress, Voice};
+use crate::recommended::Video;
+use crate::record::{RunRecord, VideoRecord};
 use crate::request::{self, Program};
+use crate::resolve::Cut;
+use crate::source::{SourceClip, find_ffmpeg};
 use crate::threads;
+
+const WITHOUT_CUDA: &str = "leave out --device to compute on the CPU, or see docs/devices.md";
 
 /// One process.
 #[derive(Debug)]
@@ -21,16 +34,23 @@ pub(crate) struct Session {
     flags: Program,
     /// The threads that libtorch takes by itself.
     own_threads: i32,
+    device: DeviceChoice,
     /// The checkpoint that was found last, and as what.
     found: Option<(request::Model, Rc<FoundModel>)>,
-    /// Identity and nets of the checkpoint that was loaded last.
-    loaded: Option<(String, Rc<TextToVideo>)>,
+    /// Identity, device and nets of the checkpoint that was loaded last.
+    loaded: Option<((String, Device), Rc<TextToVideo>)>,
+    /// What it has made of prompts.
+    encoded: HashMap<Prompt, Rc<EncodedPrompt>>,
+    ffmpeg: Option<Ffmpeg>,
+    /// The source that was read last, and what of it.
+    source: Option<((PathBuf, Cut, Video), Rc<SourceClip>)>,
 }
 
 impl Session {
     pub(crate) fn new(command: &'static str, common: &args::Common) -> Self {
         let flags = Program {
             threads: common.threads,
+            device: common.device,
             quiet: common.quiet.then_some(true),
             json: common.json.then_some(true),
             ..Program::default()
@@ -38,7 +58,18 @@ impl Session {
         let own_threads = tch::get_num_threads();
         let voice = voice(&flags);
         let progress = Progress::new(Voice::Plain);
-        let mut session = Self { progress, command, flags, own_threads, found: None, loaded: None };
+        let mut session = Self {
+            progress,
+            command,
+            flags,
+            own_threads,
+            device: DeviceChoice::Auto,
+            found: None,
+            loaded: None,
+            encoded: HashMap::new(),
+            ffmpeg: None,
+            source: None,
+        };
         session.set_voice(voice);
         session
     }
@@ -61,6 +92,11 @@ impl Session {
         &self.flags
     }
 
+    /// Talks as the flags say again.
+    pub(crate) fn speak_as_told(&mut self) {
+        self.set_voice(voice(&self.flags.clone()));
+    }
+
     /// Does what the flags say, where there is no settings file.
     pub(crate) fn behave_as_told(&mut self) -> Result<()> {
         self.behave(&self.flags.clone())
@@ -76,7 +112,15 @@ impl Session {
         if threads != tch::get_num_threads() {
             threads::limit(threads);
         }
+        self.device = program.device.unwrap_or_default();
         Ok(())
+    }
+
+    /// What computes.
+    pub(crate) fn device(&self) -> Result<Device> {
+        self.device
+            .open()
+            .map_err(|error| Misuse(format!("--device {}: {error}; {WITHOUT_CUDA}", self.device)).into())
     }
 
     /// Finds the checkpoint that a request names, and fetches it if need be; once for runs in a row.
@@ -91,15 +135,61 @@ impl Session {
 
     /// The nets of a checkpoint, loaded once for runs in a row.
     pub(crate) fn load(&mut self, found: &FoundModel) -> Result<Rc<TextToVideo>> {
-        let identity = found.record()?.sha256;
+        let device = self.device()?;
+        let identity = (found.record()?.sha256, device);
         if let Some((_, model)) = self.loaded.as_ref().filter(|(loaded, _)| *loaded == identity) {
             return Ok(Rc::clone(model));
         }
         // The one before goes first: there may not be memory for both.
         self.loaded = None;
-        let model = Rc::new(found.load(&mut self.progress)?);
+        self.encoded.clear();
+        let model = Rc::new(found.load(device, &mut self.progress)?);
         self.loaded = Some((identity, Rc::clone(&model)));
         Ok(model)
+    }
+
+    /// What the checkpoint that was loaded last makes of a prompt, once for runs in a row.
+    pub(crate) fn encode(&mut self, model: &TextToVideo, prompt: &Prompt) -> Result<Rc<EncodedPrompt>> {
+        if let Some(encoded) = self.encoded.get(prompt) {
+            return Ok(Rc::clone(encoded));
+        }
+        let encoded = Rc::new(model.encode_prompt(prompt)?);
+        self.encoded.insert(prompt.clone(), Rc::clone(&encoded));
+        Ok(encoded)
+    }
+
+    /// The ffmpeg to use, found once.
+    pub(crate) fn ffmpeg(&mut self) -> Result<Ffmpeg> {
+        if self.ffmpeg.is_none() {
+            self.ffmpeg = Some(find_ffmpeg()?);
+        }
+        self.ffmpeg.clone().map_or_else(find_ffmpeg, Ok)
+    }
+
+    /// Frames of a source, read once for runs in a row.
+    pub(crate) fn read(&mut self, path: &Path, cut: Cut, video: &Video) -> Result<Rc<SourceClip>> {
+        let asked = (path.to_owned(), cut, video.clone());
+        if let Some((_, source)) = self.source.as_ref().filter(|(before, _)| *before == asked) {
+            return Ok(Rc::clone(source));
+        }
+        let ffmpeg = self.ffmpeg()?;
+        let source = Rc::new(SourceClip::read(&ffmpeg, path, cut, video, &mut self.progress)?);
+        self.source = Some((asked, Rc::clone(&source)));
+        Ok(source)
+    }
+
+    /// The frames that a run was made of.
+    pub(crate) fn read_recorded(&mut self, record: &RunRecord) -> Result<Rc<SourceClip>> {
+        let source = record.source.as_ref().context("the run has no source")?;
+        if let Some((_, last)) = &self.source
+            && last.record.frames_sha256 == source.frames_sha256
+        {
+            return Ok(Rc::clone(last));
+        }
+        let VideoRecord { width, height, frames, fps } = record.video;
+        let fit = source.fit.parse().map_err(|error| anyhow!("{FAULT}: {error}"))?;
+        let cut = Cut { start: source.start, every: source.every, fit };
+        self.read(Path::new(&source.path), cut, &Video { width, height, frames, fps })
     }
 }
 

@@ -1,11 +1,244 @@
 //! `motionflow sweep`: every combination of some settings, side by side.
 
-use anyhow::{Result, bail};
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use toml::Value;
 
 use crate::args;
+use crate::experiment::{self, Cell, Experiment, Variant, slug, told};
+use crate::failure::Misuse;
+use crate::jobs::Job;
+use crate::prompts;
+use crate::request::{Output, Program, Request, required};
 use crate::session::Session;
+use crate::toml_file::{self, nearest};
+
+/// A setting and the values that it shall have.
+#[derive(Debug)]
+struct Swept {
+    /// With its table.
+    key: String,
+    /// As the user called it.
+    name: String,
+    values: Vec<Value>,
+}
 
 /// Runs the command.
-pub(crate) fn run(_args: &args::Sweep, _session: &mut Session) -> Result<()> {
-    bail!("not built yet")
+pub(crate) fn run(args: &args::Sweep, session: &mut Session) -> Result<()> {
+    let keys = keys();
+    let mut swept: Vec<Swept> = Vec::new();
+    for set in &args.set {
+        let one = Swept::read(set, &keys)?;
+        if swept.iter().any(|other| other.key == one.key) {
+            return Err(misuse(set, &format!("{} is set twice", one.key)));
+        }
+        swept.push(one);
+    }
+    let experiment = read(args, &swept)?;
+    // The last setting goes from left to right, the others from above to below.
+    let (across, down) = match swept.as_slice() {
+        [one] => (vec![String::new()], labels(std::slice::from_ref(one))),
+        [down @ .., across] => (labels(std::slice::from_ref(across)), labels(down)),
+        [] => (vec![String::new()], vec![String::new()]),
+    };
+    let path = args.output.join("grid.png");
+    experiment::run(&experiment, None, session, |results, session| {
+        if experiment::pictures::sheets(&path, &experiment, results, &across, &down)? {
+            session.progress.result(&format!("{}: all contact sheets", path.display()));
+        }
+        Ok(())
+    })
+}
+
+/// A transfer for every combination.
+fn read(args: &args::Sweep, swept: &[Swept]) -> Result<Experiment> {
+    let mut base = Request::read(&args.config)?;
+    base.output = Output { metadata: base.output.metadata, ..Output::default() };
+    base.program = Program { threads: base.program.threads, cache: base.program.cache, ..Program::default() };
+    let (mut variants, mut cells) = (Vec::new(), Vec::new());
+    for combination in combinations(swept) {
+        let said =
+            combination.iter().map(|(of, value)| format!("{} = {value}\n", of.key)).collect::<String>();
+        let request = toml_file::parse::<Request>(&said, "--set")?.over(base.clone())?;
+        let parts = combination.iter().map(|(of, value)| format!("{} {}", of.name, told(value)));
+        let name = parts.clone().map(|part| slug(&part)).collect::<Vec<_>>().join("--");
+        let variant = Variant {
+            name: parts.collect::<Vec<_>>().join(", "),
+            settings: combination.iter().map(|(of, value)| (of.key.clone(), (*value).clone())).collect(),
+        };
+        let prompt = required(request.prompts.new.prompt.as_ref(), prompts::PROMPT_MISSING)?;
+        let source = request.source.path.as_ref().or(request.source.inversion.as_ref());
+        let clip = source.and_then(|source| source.file_stem()).unwrap_or_default();
+        cells.push(Cell {
+            clip: clip.to_string_lossy().into_owned(),
+            motion: None,
+            prompt,
+            variant: variants.len(),
+            seed: request.settings.sampling.seed,
+            truth: None,
+            job: Job { folder: experiment::cells_folder(&args.output).join(&name), name, request },
+        });
+        variants.push(variant);
+    }
+    let title: Vec<&str> = swept.iter().map(|one| one.name.as_str()).collect();
+    Ok(Experiment {
+        title: format!("Sweep over {}", title.join(", ")),
+        file: args.config.clone(),
+        output: args.output.clone(),
+        variants,
+        cells,
+        judges: None,
+    })
+}
+
+impl Swept {
+    /// `tau=0.2,0.4`, held against the schema of settings files.
+    fn read(set: &str, keys: &BTreeMap<String, String>) -> Result<Self> {
+        let Some((name, values)) = set.split_once('=') else {
+            return Err(misuse(set, "give a setting and its values, like tau=0.2,0.4"));
+        };
+        let name = name.trim();
+        let key = full_key(name, keys).map_err(|what| misuse(set, &what))?;
+        let kind = keys.get(key).map_or("", String::as_str);
+        let list: Option<Vec<Value>> = values
+            .trim_start()
+            .starts_with('[')
+            .then(|| {
+                format!("list = {values}").parse::<toml::Table>().ok()?.remove("list")?.as_array().cloned()
+            })
+            .flatten();
+        let values = list.unwrap_or_else(|| values.split(',').map(|text| value(text.trim(), kind)).collect());
+        let mut slugs = BTreeSet::new();
+        for value in &values {
+            toml_file::parse::<Request>(&format!("{key} = {value}"), &format!("--set {name}"))?;
+            if !slugs.insert(slug(&told(value))) {
+                return Err(misuse(set, &format!("the value {value} is there twice, or nearly so")));
+            }
+        }
+        Ok(Self { key: key.to_owned(), name: name.to_owned(), values })
+    }
+}
+
+fn misuse(set: &str, what: &str) -> anyhow::Error {
+    Misuse(format!("--set {set}: {what}")).into()
+}
+
+/// A value as its key wants it. What cannot be read so is taken as a text, and the schema says what is wrong with it.
+fn value(text: &str, kind: &str) -> Value {
+    let read = || format!("value = {text}").parse::<toml::Table>().ok()?.remove("value");
+    let value = if kind == "string" { None } else { read() };
+    value.unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+/// Every setting that a transfer may be asked for, with the type of its value.
+fn keys() -> BTreeMap<String, String> {
+    let schema = toml_file::schema::<Request>();
+    let members = |schema: &serde_json::Value| schema["properties"].as_object().cloned().unwrap_or_default();
+    let mut keys = BTreeMap::new();
+    for (table, schema) in members(&schema) {
+        for (key, schema) in members(&schema) {
+            let is_recorded = schema["description"].as_str().is_some_and(|text| text.starts_with("Recorded"));
+            let is_for_all = match table.as_str() {
+                "output" => key != "metadata",
+                "program" => key != "threads",
+                _ => false,
+            };
+            if !is_recorded && !is_for_all {
+                keys.insert(format!("{table}.{key}"), schema["type"].as_str().unwrap_or_default().to_owned());
+            }
+        }
+    }
+    keys
+}
+
+/// `settings.tau` of `tau`; else what to say.
+fn full_key<'k>(name: &str, keys: &'k BTreeMap<String, String>) -> Result<&'k str, String> {
+    if let Some((key, _)) = keys.get_key_value(name) {
+        return Ok(key);
+    }
+    let short = |key: &'k str| key.rsplit('.').next().unwrap_or(key);
+    let full: Vec<&str> = keys.keys().map(String::as_str).collect();
+    let same: Vec<&str> = full.iter().copied().filter(|key| short(key) == name).collect();
+    match same.as_slice() {
+        [one] => Ok(one),
+        [] => {
+            let known: Vec<&str> =
+                if name.contains('.') { full } else { full.into_iter().map(short).collect() };
+            Err(match nearest(name, &known) {
+                Some(nearest) => format!("\"{name}\" is no setting; did you mean \"{nearest}\"?"),
+                None => format!("\"{name}\" is no setting; known are {}", known.join(", ")),
+            })
+        }
+        several => Err(format!("\"{name}\" may be {}; say which", several.join(" or "))),
+    }
+}
+
+/// Every combination of the values, the last setting changing first.
+fn combinations(swept: &[Swept]) -> Vec<Vec<(&Swept, &Value)>> {
+    let mut all = vec![Vec::new()];
+    for one in swept {
+        all = all
+            .into_iter()
+            .flat_map(|before: Vec<(&Swept, &Value)>| {
+                one.values.iter().map(move |value| {
+                    let mut combination = before.clone();
+                    combination.push((one, value));
+                    combination
+                })
+            })
+            .collect();
+    }
+    all
+}
+
+/// What the rows or columns are called.
+fn labels(swept: &[Swept]) -> Vec<String> {
+    let told = |(of, value): &(&Swept, &Value)| format!("{} {}", of.name, told(value));
+    let label =
+        |combination: Vec<(&Swept, &Value)>| combination.iter().map(told).collect::<Vec<_>>().join(", ");
+    combinations(swept).into_iter().map(label).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn swept(set: &str) -> Swept {
+        Swept::read(set, &keys()).unwrap()
+    }
+
+    fn wrong(set: &str) -> String {
+        Swept::read(set, &keys()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn values_have_the_types_of_their_keys() {
+        let tau = swept("tau=0.2,1");
+        assert_eq!((tau.key.as_str(), tau.name.as_str()), ("settings.tau", "tau"));
+        assert_eq!(tau.values, [Value::Float(0.2), Value::Integer(1)]);
+        assert_eq!(swept("init=noise, inverted").values[1], Value::String("inverted".into()));
+        assert_eq!(swept("video.frames=8").values, [Value::Integer(8)]);
+        assert_eq!(swept("prompt=[panda] on ice").values, [Value::String("[panda] on ice".into())]);
+        assert_eq!(swept("prompt=[\"a, b\", \"c\"]").values.len(), 2);
+    }
+
+    #[test]
+    fn mistakes_are_told_with_what_is_meant() {
+        assert!(wrong("tau").contains("tau=0.2,0.4"));
+        assert!(wrong("taw=1").contains("did you mean \"tau\"?"), "{}", wrong("taw=1"));
+        assert!(wrong("video.frame=1").contains("did you mean \"video.frames\"?"));
+        assert!(wrong("frames=many").contains("must be of the type integer"), "{}", wrong("frames=many"));
+        assert!(wrong("init=nois").contains("must be one of inverted, noise"), "{}", wrong("init=nois"));
+        assert!(wrong("tau=0.2,0.20,0.2").contains("twice"));
+        assert!(wrong("folder=x").contains("is no setting"), "{}", wrong("folder=x"));
+    }
+
+    #[test]
+    fn combinations_go_through_the_last_setting_first() {
+        let swept = [swept("tau=0.2,0.4"), swept("seed=1,2")];
+        let expected = ["tau 0.2, seed 1", "tau 0.2, seed 2", "tau 0.4, seed 1", "tau 0.4, seed 2"];
+        assert_eq!(labels(&swept), expected);
+        assert_eq!(combinations(&[]).len(), 1);
+    }
 }

@@ -145,7 +145,7 @@ impl Checker<'_> {
 }
 
 /// The known name that a misspelt one most likely means, if any is near.
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let likeness = |known: &str| strsim::jaro_winkler(name, known);
     let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(best) > 0.8).then_some(best)

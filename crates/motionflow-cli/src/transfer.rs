@@ -1,6 +1,6 @@
 //! `motionflow transfer`: the motion of a source video in a new video.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::Result;
@@ -14,6 +14,7 @@ use motionflow_media::compare::{Pane, side_by_side};
 use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
 use motionflow_media::image::RgbImage;
 use motionflow_media::{Ffmpeg, gif, picture, plot, video};
+use tch::Device;
 
 use crate::args;
 use crate::asked::{self, Asked};
@@ -21,7 +22,7 @@ use crate::dry_run::{self, Plan};
 use crate::generating::{Start, make_video};
 use crate::inversion_cache::InversionCache;
 use crate::inversion_file::{SavedInversion, check_fit};
-use crate::inverting::{Inverted, Origin, guided_timesteps, invert_source, judge_masks, shown_masks};
+use crate::inverting::{Inverted, Origin, invert_source, judge_masks, shown_masks};
 use crate::metadata::Notes;
 use crate::model::FoundModel;
 use crate::pictures::{legend, with_masks};
@@ -35,7 +36,7 @@ use crate::report;
 use crate::request::{Request, required};
 use crate::resolve;
 use crate::session::Session;
-use crate::source::{SourceClip, find_ffmpeg, source_path};
+use crate::source::{SourceClip, source_path};
 
 const COMMAND: &str = "transfer";
 
@@ -51,48 +52,65 @@ const FILES: [(&str, &str); 7] = [
 ];
 const MASKS_FILE: (&str, &str) = ("masks.mp4", "where the model saw the subject in the source");
 
+/// What a transfer among many leaves.
+const FEW_FILES: [&str; 4] = ["contact-sheet.png", "result.mp4", "run.toml", "run.json"];
+
+/// How a transfer is made, as far as its result does not depend on it.
+#[derive(Debug, Default)]
+pub(crate) struct Manner {
+    /// Whether it leaves [`FEW_FILES`] alone, and does not wait for the disk after a step: where there are many, both
+    /// can take longer than the transfers.
+    pub(crate) quick: bool,
+    /// Where the inversions are kept; in the user's cache where nothing is said.
+    pub(crate) inversions: Option<PathBuf>,
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &args::Transfer, session: &mut Session) -> Result<()> {
     match Asked::of(COMMAND, args.request(), &args.recall, session)? {
         Some(asked) if args.dry_run => {
             Job::check(&asked.request, session)?.show(asked.folder.path(), &mut session.progress)
         }
-        Some(asked) => transfer(asked, session),
+        Some(asked) => transfer(asked, &Manner::default(), session),
         None => Ok(()),
     }
 }
 
 /// Runs a transfer.
-pub(crate) fn transfer(asked: Asked, session: &mut Session) -> Result<()> {
-    asked::attempt(COMMAND, asked, session, make)
+pub(crate) fn transfer(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
+    asked::attempt(COMMAND, asked, session, |asked, session| make(asked, manner, session))
 }
 
-fn make(asked: Asked, session: &mut Session) -> Result<()> {
+fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
     let Asked { request, mut folder } = asked;
     let mut job = Job::check(&request, session)?;
     let record = job.record()?;
     record.compare(&request, folder.is_resumed(), &mut session.progress)?;
-    let cache = InversionCache::of(&record, request.program.cache.unwrap_or(true))?;
+    let cache = match &manner.inversions {
+        Some(folder) => InversionCache::store(&record, folder),
+        None => InversionCache::of(&record, request.program.cache.unwrap_or(true))?,
+    };
     let model = session.load(&job.found)?;
+    let source_text = session.encode(&model, &job.source_prompt)?;
+    let target_text = session.encode(&model, &job.prompt)?;
+    let negative_text = session.encode(&model, &Prompt::literal(&job.negative_prompt))?;
     let model = &*model;
     let progress = &mut session.progress;
     let [frames, height, width] = [job.video.frames, job.video.height, job.video.width].map(i64::from);
-    let source_text = model.encode_prompt(&job.source_prompt)?;
-    let target_text = model.encode_prompt(&job.prompt)?;
-    let negative_text = model.encode_prompt(&Prompt::literal(&job.negative_prompt))?;
     for text in [&source_text, &target_text, &negative_text] {
         text.warnings.iter().for_each(|warning| progress.warn(warning));
     }
 
     let unfinished = folder.begin(&record)?;
+    unfinished.keep_quickly(manner.quick);
     let Inverted { inversion, origin, mut steps } = if let Some(inversion) = job.inversion.take() {
         check_fit(&inversion, model, &job.video)?;
         Inverted { inversion, origin: Origin::Given, steps: Vec::new() }
     } else {
         invert_source(model, &job.source, &source_text, &job.settings, &cache, unfinished, progress)?
     };
-    let timesteps = guided_timesteps(model, &job.settings);
-    let masks = inversion.masks(job.settings.tau);
+    let timesteps = job.settings.guided_timesteps(model.schedule());
+    let masks = inversion.masks(&timesteps, &job.settings)?;
     let figures = judge_masks(&masks, &timesteps, &prompts::subjects(&job.source_prompt), progress);
 
     let start = Start {
@@ -116,7 +134,11 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     let notes = Notes::of(&record)?;
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
-        job.write_pictures(folder, &result, masked.as_deref(), &generation.updates, &notes)?;
+        job.write_sheet(folder, &result, masked.as_deref())?;
+        job.write_result(folder, &result, &notes)?;
+        if !manner.quick {
+            job.write_more(folder, &result, masked.as_deref(), &generation.updates, &notes)?;
+        }
         stage.finish();
         record.write(folder)?;
         let history =
@@ -125,6 +147,7 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     })?;
     let mut files = FILES.to_vec();
     files.extend(masked.map(|_| MASKS_FILE));
+    files.retain(|(name, _)| !manner.quick || FEW_FILES.contains(name));
     report::made(&path, &files, progress);
     Ok(())
 }
@@ -132,10 +155,11 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
 /// A transfer of which all that can be checked without the weights is checked.
 struct Job {
     ffmpeg: Ffmpeg,
+    device: Device,
     found: Rc<FoundModel>,
     settings: Settings,
     video: Video,
-    source: SourceClip,
+    source: Rc<SourceClip>,
     source_prompt: Prompt,
     source_text: String,
     inversion: Option<Inversion>,
@@ -162,26 +186,32 @@ impl Job {
         if guidance.updates != Some(false) && guidance.guided_steps != Some(0) {
             prompts::check_pair(&source_prompt, &prompt)?;
         }
-        let ffmpeg = find_ffmpeg()?;
+        let ffmpeg = session.ffmpeg()?;
+        let device = session.device()?;
         let found = session.find(&request.model)?;
         let recommended = &found.recommended;
         let mut asked = request.settings.clone();
         if let Some(saved) = &saved {
             asked.steps.steps = Some(saved.record.steps);
         }
-        let settings = asked.resolve(&recommended.settings);
+        let mut settings = asked.resolve(&recommended.settings);
+        if let Some(saved) = &saved {
+            saved.fix_subject_map(&mut settings, asked.masks.subject_map)?;
+        }
         resolve::check(&settings, &found.schedule()?)?;
         found.check_subjects(&[&source_prompt, &prompt])?;
+        found.check_blocks(&settings.guidance_layers)?;
+        prompts::check_subject_map(settings.subject_map, &source_prompt)?;
         let mut video = request.video.resolve(&recommended.video)?;
         let (source, inversion) = if let Some(saved) = saved {
             let (source, inversion) = saved.load(&found.record()?)?;
             (video.width, video.height) = source.frames.first().map_or((0, 0), RgbImage::dimensions);
             video.frames = source.frames.len() as u32;
-            (source, Some(inversion))
+            (Rc::new(source), Some(inversion))
         } else {
             found.check_size(&video)?;
             let cut = request.source.cut.resolve()?;
-            (SourceClip::read(&ffmpeg, &source_path(request)?, cut, &video, &mut session.progress)?, None)
+            (session.read(&source_path(request)?, cut, &video)?, None)
         };
         video.fps = request.video.fps.unwrap_or(source.record.fps);
         let negative_prompt = request.prompts.new.negative_prompt.as_ref();
@@ -189,6 +219,7 @@ impl Job {
         let metadata = request.output.metadata.unwrap_or(true);
         Ok(Self {
             ffmpeg,
+            device,
             found,
             settings,
             video,
@@ -233,7 +264,7 @@ impl Job {
 
     fn record(&self) -> Result<RunRecord> {
         Ok(RunRecord {
-            program: ProgramRecord::new(COMMAND, &self.ffmpeg),
+            program: ProgramRecord::new(COMMAND, &self.ffmpeg, self.device),
             prompts: self.prompts(),
             source: Some(self.source.record.clone()),
             video: VideoRecord::of(&self.video),
@@ -243,7 +274,27 @@ impl Job {
         })
     }
 
-    fn write_pictures(
+    fn write_result(&self, folder: &Path, result: &[RgbImage], notes: &Notes) -> Result<()> {
+        Ok(video::write_mp4(
+            &self.ffmpeg,
+            &folder.join("result.mp4"),
+            result,
+            self.video.fps,
+            &notes.pairs(),
+        )?)
+    }
+
+    fn write_sheet(&self, folder: &Path, result: &[RgbImage], masked: Option<&[RgbImage]>) -> Result<()> {
+        let source_label = format!("source: {}", self.source_prompt.text);
+        let mask_label = format!("motion mask: {}", legend(&prompts::subjects(&self.source_prompt)));
+        let result_label = format!("result: {}", self.prompt.text);
+        let mut rows = vec![Row { label: &source_label, frames: &self.source.frames }];
+        rows.extend(masked.map(|frames| Row { label: &mask_label, frames }));
+        rows.push(Row { label: &result_label, frames: result });
+        Ok(picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)?)
+    }
+
+    fn write_more(
         &self,
         folder: &Path,
         result: &[RgbImage],
@@ -252,20 +303,12 @@ impl Job {
         notes: &Notes,
     ) -> Result<()> {
         let (ffmpeg, fps, source) = (&self.ffmpeg, self.video.fps, &self.source.frames);
-        video::write_mp4(ffmpeg, &folder.join("result.mp4"), result, fps, &notes.pairs())?;
         gif::write_gif(ffmpeg, &folder.join("result.gif"), result, fps, notes.comment())?;
         let panes = [Pane { label: "source", frames: source }, Pane { label: "result", frames: result }];
         video::write_mp4(ffmpeg, &folder.join("compare.mp4"), &side_by_side(&panes)?, fps, &[])?;
-        let source_label = format!("source: {}", self.source_prompt.text);
-        let mask_label = format!("motion mask: {}", legend(&prompts::subjects(&self.source_prompt)));
-        let result_label = format!("result: {}", self.prompt.text);
-        let mut rows = vec![Row { label: &source_label, frames: source }];
         if let Some(masked) = masked {
             video::write_mp4(ffmpeg, &folder.join("masks.mp4"), masked, fps, &[])?;
-            rows.push(Row { label: &mask_label, frames: masked });
         }
-        rows.push(Row { label: &result_label, frames: result });
-        picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)?;
         let updates: Vec<plot::Update> = updates.iter().map(plotted).collect();
         plot::write_loss_svg(&folder.join("loss.svg"), &updates)?;
         Ok(())
@@ -279,6 +322,8 @@ fn plotted(update: &GuidedUpdate) -> plot::Update {
         cross: part(update.parts.cross),
         self_attention: part(update.parts.spatial),
         temporal: part(update.parts.temporal),
+        outside: part(update.parts.outside),
+        other: part(update.parts.other),
         gradient_norm: Some(update.gradient_norm),
     }
 }

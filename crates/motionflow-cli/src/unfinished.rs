@@ -38,6 +38,8 @@ pub(crate) struct Unfinished {
     folder: PathBuf,
     /// Whether anything is worth keeping.
     kept: bool,
+    /// Whether a step is not waited for until it is on the disk.
+    quick: bool,
     _lock: File,
 }
 
@@ -84,7 +86,7 @@ impl Unfinished {
             atomic::write_atomically(&folder.join(ASKED), asked.as_bytes()).with_context(cannot)?;
         }
         atomic::write_atomically(&folder.join(RECORD), record.as_bytes()).with_context(cannot)?;
-        Ok(Self { folder, kept: false, _lock: lock })
+        Ok(Self { folder, kept: false, quick: false, _lock: lock })
     }
 
     /// Opens the unfinished run of a run folder, to go on with it.
@@ -98,7 +100,12 @@ impl Unfinished {
             return Err(Misuse(message).into());
         }
         let lock = lock(&folder, run_folder)?;
-        Ok(Self { folder, kept: true, _lock: lock })
+        Ok(Self { folder, kept: true, quick: false, _lock: lock })
+    }
+
+    /// Whether steps survive the end of the program alone, not that of the machine.
+    pub(crate) fn keep_quickly(&mut self, quick: bool) {
+        self.quick = quick;
     }
 
     /// An empty folder for the results.
@@ -144,7 +151,11 @@ impl Unfinished {
     ) -> Result<()> {
         let path = step_file(&self.folder, of, step);
         tensors.push(("record".to_owned(), Tensor::from_slice(&serde_json::to_vec(record)?)));
-        map_tensors::write(&path, &tensors)?;
+        if self.quick {
+            map_tensors::write_unsynced(&path, &tensors)?;
+        } else {
+            map_tensors::write(&path, &tensors)?;
+        }
         self.kept = true;
         Ok(())
     }

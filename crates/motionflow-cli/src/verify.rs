@@ -3,7 +3,6 @@
 use anyhow::{Result, bail};
 use motionflow::parity::{Comparison, Difference, verify};
 use serde_json::json;
-use tch::Device;
 
 use crate::args;
 use crate::failure::Misuse;
@@ -13,6 +12,7 @@ use crate::session::Session;
 /// Runs the command: prints every tensor's error, and fails when one is off.
 pub(crate) fn run(args: &args::Verify, session: &mut Session) -> Result<()> {
     session.behave_as_told()?;
+    let device = session.device()?;
     let progress = &mut session.progress;
     let case = &args.case;
     if !case.join("case.json").is_file() {
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &args::Verify, session: &mut Session) -> Result<()> {
         return Err(Misuse(format!("--tolerance is {}, but must be more than 0", args.tolerance)).into());
     }
     let stage = progress.stage("verify", 1);
-    let comparisons = verify(case, Device::Cpu, args.tolerance)?;
+    let comparisons = verify(case, device, args.tolerance)?;
     stage.finish();
     table(&comparisons, progress);
     let off = comparisons.iter().filter(|comparison| !comparison.ok).count();

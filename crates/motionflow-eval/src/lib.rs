@@ -3,7 +3,11 @@
 pub mod detector;
 pub mod figure;
 pub mod file_error;
+pub mod lucas_kanade;
+pub mod motion_fidelity;
 pub mod npz;
 pub mod seen;
+pub mod track_file;
+pub mod tracks;
 pub mod trajectory;
 pub mod truth;

@@ -28,6 +28,19 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// [`Error::Unwritable`] when the passing file cannot be made, synced or renamed, and whatever `write` returns.
 pub fn write_with(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    write_then(path, write, true)
+}
+
+/// As [`write_with`], without waiting for the disk: whole or not at all whatever ends the program, but not when the
+/// machine itself goes down.
+///
+/// # Errors
+/// As [`write_with`].
+pub fn write_unsynced(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    write_then(path, write, false)
+}
+
+fn write_then(path: &Path, write: impl FnOnce(&Path) -> Result<()>, sync: bool) -> Result<()> {
     let unwritable = |source| Error::Unwritable { path: path.to_owned(), source };
     if path.is_dir() {
         return Err(unwritable(io::Error::other("a folder is in its place")));
@@ -35,6 +48,9 @@ pub fn write_with(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Resul
     let folder = folder_of(path);
     let passing = Passing::new_in(&folder, path.extension()).map_err(unwritable)?;
     write(&passing.0)?;
+    if !sync {
+        return passing.rename_to(path).map_err(unwritable);
+    }
     File::options().write(true).open(&passing.0).and_then(|file| file.sync_all()).map_err(unwritable)?;
     passing.rename_to(path).map_err(unwritable)?;
     // The rename itself is safe on disk only once the folder is; not every file system can do that.

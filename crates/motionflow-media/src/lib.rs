@@ -5,18 +5,21 @@
 //! - [`source`] reads a [`Clip`] from anything ffmpeg reads, or from a folder of images.
 //! - [`video`] and [`gif`] write frames as `.mp4` and `.gif`; [`metadata`] reads back what they note in the files.
 //! - [`overlay`] lays masks and heat maps over frames, [`compare`] sets videos side by side, [`contact_sheet`] shows
-//!   several as rows, [`plot`] draws losses.
+//!   several as rows, [`grid`] lays pictures out in rows and columns, [`plot`] draws losses, [`chart`] compares means.
 //! - [`picture`] enlarges pictures and writes them as PNG; [`text`] writes words on them.
 //! - [`atomic`] makes every file appear whole or not at all.
 //! - [`ffmpeg`] finds and runs the program.
 
 pub mod atomic;
+mod axis;
+pub mod chart;
 pub mod compare;
 pub mod contact_sheet;
 mod error;
 pub mod ffmpeg;
 pub mod fit;
 pub mod gif;
+pub mod grid;
 pub mod metadata;
 pub mod overlay;
 mod parts;

@@ -1,9 +1,9 @@
 //! Losses over a run as a picture: an SVG that names no font file and needs no other file.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use crate::atomic;
+use crate::axis::{put, ticks};
 use crate::error::Result;
 
 /// What one guided update measured. Values that are not finite leave a gap.
@@ -17,6 +17,10 @@ pub struct Update {
     pub self_attention: f64,
     /// The temporal-attention loss before weighting.
     pub temporal: f64,
+    /// The loss on the subject's normalised attention before weighting; not finite where it is off.
+    pub outside: f64,
+    /// The loss on attention in other subjects' masks before weighting; not finite where it is off.
+    pub other: f64,
     /// The norm of the gradient with respect to the latents.
     pub gradient_norm: Option<f64>,
 }
@@ -43,6 +47,8 @@ pub fn loss_svg(updates: &[Update]) -> String {
         series("cross", "#2563eb", |update| update.cross),
         series("self", "#d97706", |update| update.self_attention),
         series("temporal", "#059669", |update| update.temporal),
+        series("outside", "#dc2626", |update| update.outside),
+        series("other", "#0891b2", |update| update.other),
     ];
     let norms = [series("gradient norm", "#7c3aed", |update| update.gradient_norm.unwrap_or(f64::NAN))];
     let second = norms[0].finite().next().is_some();
@@ -220,52 +226,10 @@ fn draw_line(
     put(svg, format_args!("<g fill=\"{color}\">{}</g>", dots.trim_end()));
 }
 
-/// Adds a line; writing to a string cannot fail.
-fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
-    text.write_fmt(line).ok();
-    text.push('\n');
-}
-
 /// Which updates get their number written: the first and every so many, at most about ten.
 fn numbered(count: usize) -> Vec<usize> {
     let step =
         [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000].into_iter().find(|step| count / step <= 12);
     let step = step.unwrap_or(count / 10);
     (0..count).filter(|index| step == 1 || *index == 0 || (index + 1) % step == 0).collect()
-}
-
-/// Round values on an axis.
-struct Ticks {
-    /// Two or more, ascending, the first at or below the lowest value, the last at or above the highest.
-    values: Vec<f64>,
-    step: f64,
-}
-
-impl Ticks {
-    /// A value with as many decimals as the step needs.
-    fn label(&self, value: f64) -> String {
-        let decimals = -self.step.log10().floor();
-        if (0.0..=5.0).contains(&decimals) {
-            format!("{value:.*}", decimals as usize)
-        } else if (-5.0..0.0).contains(&decimals) {
-            format!("{value:.0}")
-        } else {
-            format!("{value:.1e}")
-        }
-    }
-}
-
-/// About `count` round values from `low` to `high`; for no range at all, some around it.
-fn ticks(low: f64, high: f64, count: usize) -> Ticks {
-    let (low, high) = if low > high { (0.0, 1.0) } else { (low, high) };
-    let largest = low.abs().max(high.abs());
-    let half = if largest > 0.0 { largest / 10.0 } else { 0.5 };
-    let (low, high) =
-        if high - low < largest * 1e-3 || low >= high { (low - half, high + half) } else { (low, high) };
-    let rough = (high - low) / count.max(1) as f64;
-    let power = 10_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|part| part * power).find(|step| *step >= rough * 0.999);
-    let step = step.unwrap_or(rough);
-    let (first, last) = ((low / step).floor() as i64, (high / step).ceil() as i64);
-    Ticks { values: (first..=last.max(first + 1)).map(|index| index as f64 * step).collect(), step }
 }

@@ -1,6 +1,6 @@
 //! A video as the denoising net sees it.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Latents [1, channels, frames, height, width], in the scale that the net was trained with.
 #[derive(Debug)]
@@ -21,6 +21,12 @@ impl Latents {
     #[must_use]
     pub fn share(&self) -> Self {
         Self(self.0.shallow_clone())
+    }
+
+    /// The same latents on a device.
+    #[must_use]
+    pub fn on(&self, device: Device) -> Self {
+        Self(self.0.to_device(device))
     }
 
     /// Number of frames.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// The subject's attention map: cross-attention [frames, places, tokens] -> [frames, places], the mean over the
 /// subject's token positions.
@@ -39,16 +39,6 @@ pub struct SubjectMaps {
     pub at: BTreeMap<i64, Vec<LayerMaps>>,
 }
 
-impl SubjectMaps {
-    /// The masks at threshold τ.
-    pub fn masks(&self, tau: f64) -> MotionMasks {
-        let at = self.at.iter().map(|(timestep, subjects)| {
-            (*timestep, subjects.iter().map(|maps| layer_masks(maps, tau)).collect())
-        });
-        MotionMasks { at: at.collect() }
-    }
-}
-
 /// One subject's masks at threshold τ.
 pub fn layer_masks(maps: &LayerMaps, tau: f64) -> LayerMasks {
     maps.iter().map(|(layer, map)| (layer.clone(), motion_mask(map, tau))).collect()
@@ -62,6 +52,16 @@ pub struct MotionMasks {
 }
 
 impl MotionMasks {
+    /// The same masks on a device.
+    #[must_use]
+    pub fn on(&self, device: Device) -> Self {
+        let moved = |layers: &LayerMasks| -> LayerMasks {
+            layers.iter().map(|(layer, mask)| (layer.clone(), mask.to_device(device))).collect()
+        };
+        let at = self.at.iter().map(|(timestep, subjects)| (*timestep, subjects.iter().map(moved).collect()));
+        Self { at: at.collect() }
+    }
+
     /// Number of subjects.
     pub fn subjects(&self) -> usize {
         self.at.values().next().map_or(0, Vec::len)

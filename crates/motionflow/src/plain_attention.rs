@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::clip::Clip;
 use crate::error::Error;
@@ -45,6 +45,10 @@ impl AttentionObserver for Plain<'_> {
         }
         ControlFlow::Continue(())
     }
+
+    fn token_weights(&self) -> Option<&Tensor> {
+        self.observer.token_weights()
+    }
 }
 
 impl<M: VideoModel> VideoModel for PlainAttention<'_, M> {
@@ -69,6 +73,10 @@ impl<M: VideoModel> VideoModel for PlainAttention<'_, M> {
     ) -> ControlFlow<(), Tensor> {
         let mut plain = Plain { layers: &self.layers, observer };
         self.model.predict_noise(latents, timestep, features, &mut plain)
+    }
+
+    fn device(&self) -> Device {
+        self.model.device()
     }
 
     fn guidance_layers(&self) -> &GuidanceLayers {

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use crate::tokenizer::Tokens;
 
 /// A prompt without its brackets, and what stood in them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Prompt {
     /// The text to encode.
     pub text: String,
@@ -19,7 +19,7 @@ pub struct Prompt {
 }
 
 /// One or several words of a prompt whose motion is taken or given.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Subject {
     /// The words, without space around them.
     pub text: String,

@@ -115,6 +115,11 @@ impl Cache {
         Ok(Self { folder: place::folder()?, limit: place::limit()? })
     }
 
+    /// One in a folder of its own, which holds what comes.
+    pub(crate) fn at(folder: PathBuf) -> Self {
+        Self { folder, limit: u64::MAX }
+    }
+
     /// Where the entries are.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tch::Cuda;
+use motionflow::device::cuda_devices;
 
 use super::Finding;
 use crate::libtorch_version::version_of;
@@ -45,18 +45,15 @@ fn threads() -> Finding {
 }
 
 fn cuda() -> Finding {
-    let devices = Cuda::device_count();
-    if Cuda::is_available() && devices > 0 {
-        let devices = if devices == 1 { "1 device".to_owned() } else { format!("{devices} devices") };
-        return Finding::ok(format!("CUDA: {devices}"));
-    }
-    let reason =
-        if tch::utils::has_cuda() { "no device is seen" } else { "not in the libtorch that is loaded" };
+    let reason = match cuda_devices() {
+        Ok(1) => return Finding::ok("CUDA: 1 device".to_owned()),
+        Ok(devices) => return Finding::ok(format!("CUDA: {devices} devices")),
+        Err(reason) => reason,
+    };
     if Path::new("/dev/nvidia0").exists() {
         return Finding::warning(
             format!("CUDA: {reason}, but the machine has an NVIDIA device"),
-            "set LIBTORCH to a libtorch for CUDA that the driver can run (`nvidia-smi` shows which), and build \
-             the program again",
+            "give it a libtorch for CUDA that the driver can run (`nvidia-smi` shows which): docs/devices.md",
         );
     }
     Finding::ok(format!("CUDA: {reason}; the CPU computes"))

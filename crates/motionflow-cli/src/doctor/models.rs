@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::Finding;
+use tch::Device;
+
 use crate::bytes::{free_space, readable};
 use crate::hub::Hub;
 use crate::model::{FOLDER_VARIABLE, FoundModel, SHIPPED};
@@ -34,7 +36,7 @@ fn hub() -> Finding {
 fn shipped() -> Result<Finding> {
     let progress = &mut Progress::new(Voice::Quiet);
     let found = FoundModel::find(&request::Model::default(), progress)?;
-    found.load(progress)?;
+    found.load(Device::Cpu, progress)?;
     Ok(Finding::ok(format!("{SHIPPED}: whole, {}", found.record()?.path)))
 }
 

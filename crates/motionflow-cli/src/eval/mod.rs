@@ -1,5 +1,6 @@
 //! `motionflow eval`: how well did the motion arrive?
 
+mod clip;
 mod judging;
 mod pair;
 mod suite;
@@ -8,6 +9,8 @@ use anyhow::Result;
 
 use crate::args;
 use crate::session::Session;
+
+pub(crate) use judging::{Judging, Measured};
 
 /// Runs the command.
 pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {

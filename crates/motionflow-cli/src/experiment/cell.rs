@@ -1,0 +1,174 @@
+//! One transfer of an experiment, and what is known of it when it is done: `figures.json`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use motionflow::prompt::Prompt;
+use motionflow_eval::figure::Figure;
+use motionflow_media::{ReadOptions, source};
+use serde::{Deserialize, Serialize};
+
+use crate::args::Judges;
+use crate::eval::{Judging, Measured};
+use crate::jobs::Job;
+use crate::record::{RunRecord, write_json};
+use crate::session::Session;
+use crate::source::sha256_of_file;
+
+const FILE: &str = "figures.json";
+
+/// One transfer.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    pub(crate) job: Job,
+    pub(crate) clip: String,
+    /// What the report puts together besides the clip: kinds of motion.
+    pub(crate) motion: Option<String>,
+    /// With its brackets.
+    pub(crate) prompt: String,
+    /// Its place among the variants.
+    pub(crate) variant: usize,
+    pub(crate) seed: Option<u64>,
+    /// Where the source's subjects are.
+    pub(crate) truth: Option<PathBuf>,
+}
+
+/// What is known of a transfer that is done.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Known {
+    /// Of the whole run; less for one that was stopped and gone on with.
+    pub(crate) seconds: f64,
+    /// Of the sampling alone, guided updates and all.
+    pub(crate) sampling_seconds: Option<f64>,
+    pub(crate) peak_memory_bytes: Option<u64>,
+    /// Before the last guided update.
+    pub(crate) final_loss: Option<f64>,
+    pub(crate) warnings: Vec<String>,
+    /// By what the figures were made; another text here means that they must be made anew.
+    judged_by: Option<String>,
+    pub(crate) figures: Vec<KnownFigure>,
+}
+
+/// A [`Figure`] as a file holds it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct KnownFigure {
+    pub(crate) name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) subject: Option<String>,
+    /// None where it is not a number: JSON has no other.
+    pub(crate) value: Option<f64>,
+    pub(crate) made_with: String,
+}
+
+/// What of `run.json` is told on.
+#[derive(Debug, Deserialize)]
+struct History {
+    steps: Vec<Step>,
+    warnings: Vec<String>,
+    stages: Vec<Stage>,
+    seconds: f64,
+    peak_memory_bytes: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Step {
+    loss: Option<Loss>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Loss {
+    total: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Stage {
+    name: String,
+    seconds: f64,
+}
+
+/// Who measures, as far as the figures depend on it.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    judges: String,
+    /// SHA-256 of the truth files that were asked for.
+    truths: std::cell::RefCell<HashMap<PathBuf, String>>,
+}
+
+impl Judged {
+    pub(crate) fn by(judges: &Judges) -> Result<Self> {
+        Ok(Self { judges: serde_json::to_string(judges)?, truths: std::cell::RefCell::default() })
+    }
+
+    /// A text that is another one when the figures would be others.
+    fn text(&self, truth: Option<&Path>) -> Result<String> {
+        let Some(truth) = truth else { return Ok(self.judges.clone()) };
+        let mut truths = self.truths.borrow_mut();
+        if !truths.contains_key(truth) {
+            truths.insert(truth.to_owned(), sha256_of_file(truth)?);
+        }
+        Ok(format!("{} {}", self.judges, truths[truth]))
+    }
+}
+
+impl Cell {
+    /// What is known of it, if it is done, and measured as it shall be.
+    pub(crate) fn finished(&self, judged: Option<&Judged>) -> Result<Option<Known>> {
+        if !self.job.is_done()? {
+            return Ok(None);
+        }
+        let judged_by = judged.map(|judged| judged.text(self.truth.as_deref())).transpose()?;
+        let known = std::fs::read(self.job.folder.join(FILE)).ok();
+        let known: Option<Known> = known.and_then(|known| serde_json::from_slice(&known).ok());
+        Ok(known.filter(|known| judged_by.is_none() || known.judged_by == judged_by))
+    }
+
+    /// Measures its result and keeps what is known of it. The frames are those of `result.mp4`, so that the figures
+    /// do not depend on when they are made.
+    pub(crate) fn measure(&self, judging: Option<(&Judging, &Judged)>, session: &mut Session) -> Result<()> {
+        let folder = &self.job.folder;
+        let history = folder.join("run.json");
+        let damaged = || format!("{}: is damaged; remove the folder, to make it anew", history.display());
+        let text = std::fs::read(&history).with_context(damaged)?;
+        let History { steps, warnings, stages, seconds, peak_memory_bytes } =
+            serde_json::from_slice(&text).with_context(damaged)?;
+        let judged_by = judging.map(|(_, judged)| judged.text(self.truth.as_deref())).transpose()?;
+        let figures = match judging {
+            Some((judging, _)) => self.figures(judging, session)?,
+            None => Vec::new(),
+        };
+        let known = Known {
+            seconds,
+            sampling_seconds: stages.iter().find(|stage| stage.name == "generate").map(|stage| stage.seconds),
+            peak_memory_bytes,
+            final_loss: steps.iter().rev().find_map(|step| step.loss.as_ref()?.total),
+            warnings,
+            judged_by,
+            figures: figures.into_iter().map(KnownFigure::of).collect(),
+        };
+        write_json(&folder.join(FILE), &known)
+    }
+
+    fn figures(&self, judging: &Judging, session: &mut Session) -> Result<Vec<Figure>> {
+        let folder = &self.job.folder;
+        let record = RunRecord::read(folder)?;
+        let source = session.read_recorded(&record)?;
+        let size = &record.video;
+        let options = ReadOptions::new(size.frames as usize, size.width, size.height);
+        let result = source::read(&session.ffmpeg()?, &folder.join("result.mp4"), &options)?;
+        let prompt: Prompt = self.prompt.parse().map_err(motionflow::error::Error::from)?;
+        judging.measure(&Measured {
+            source: &source.frames,
+            result: &result.frames,
+            prompt: &prompt,
+            truth: self.truth.as_deref(),
+        })
+    }
+}
+
+impl KnownFigure {
+    fn of(figure: Figure) -> Self {
+        let Figure { name, subject, value, made_with } = figure;
+        Self { name, subject, value: Some(value).filter(|value| value.is_finite()), made_with }
+    }
+}

@@ -1,0 +1,138 @@
+//! What the results look like: thumbnails of some, or the contact sheets of all.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use motionflow_media::contact_sheet::sampled;
+use motionflow_media::grid::{Place, Row, grid};
+use motionflow_media::image::{self, RgbImage, imageops};
+use motionflow_media::{Fit, ReadOptions, picture, source};
+
+use super::results::{CellResult, Results, State};
+use super::{Experiment, table};
+use crate::record::RunRecord;
+use crate::session::Session;
+
+/// Rows, columns and the width of a frame in the overview.
+const CLIPS: usize = 6;
+const VARIANTS: usize = 12;
+const WIDTH: u32 = 64;
+
+/// Writes an overview: for a few clips the source and every variant, three frames of each. Returns whether there was
+/// anything to show.
+pub(crate) fn overview(
+    path: &Path,
+    experiment: &Experiment,
+    results: &Results,
+    session: &mut Session,
+) -> Result<bool> {
+    let variants = results.variants.len().min(VARIANTS);
+    let mut columns = vec!["source".to_owned()];
+    columns.extend(results.variants.iter().take(variants).map(|variant| variant.name.clone()));
+    let mut clips: Vec<&str> = experiment.cells.iter().map(|cell| cell.clip.as_str()).collect();
+    clips.dedup();
+    let mut rows = Vec::new();
+    for index in sampled(clips.len(), CLIPS) {
+        let of: Vec<usize> =
+            (0..results.cells.len()).filter(|&cell| results.cells[cell].clip == clips[index]).collect();
+        // Another prompt for every clip.
+        let mut prompts: Vec<&str> = of.iter().map(|&cell| results.cells[cell].prompt.as_str()).collect();
+        prompts.dedup();
+        let prompt = prompts[index % prompts.len()];
+        let shown = |variant: usize| {
+            let is = |cell: &&usize| {
+                let cell = &results.cells[**cell];
+                cell.variant == variant && cell.prompt == prompt
+            };
+            of.iter().find(is).copied()
+        };
+        let mut places = Vec::new();
+        for variant in 0..variants {
+            let Some(cell) = shown(variant) else {
+                places.push(Place::Empty(String::new()));
+                continue;
+            };
+            let place = match &results.cells[cell].state {
+                State::Done { .. } => {
+                    let folder = &experiment.cells[cell].job.folder;
+                    let record = RunRecord::read(folder)?;
+                    if places.is_empty() {
+                        places.push(Place::Picture(strip(&session.read_recorded(&record)?.frames)));
+                    }
+                    let size = &record.video;
+                    let options = ReadOptions::new(size.frames as usize, size.width, size.height);
+                    let result = source::read(&session.ffmpeg()?, &folder.join("result.mp4"), &options)?;
+                    Place::Picture(strip(&result.frames))
+                }
+                other => Place::Empty(why(other)),
+            };
+            if places.is_empty() {
+                places.push(Place::Empty(String::new()));
+            }
+            places.push(place);
+        }
+        rows.push(Row { label: format!("{}: {prompt}", clips[index]), places });
+    }
+    write(path, &columns, &rows)
+}
+
+/// Writes the contact sheets of all transfers, one a variant, `columns` of them in a row, named. Returns whether there
+/// was anything to show.
+pub(crate) fn sheets(
+    path: &Path,
+    experiment: &Experiment,
+    results: &Results,
+    columns: &[String],
+    labels: &[String],
+) -> Result<bool> {
+    let width = (1800 / columns.len() as u32).clamp(320, 1000);
+    let mut rows = Vec::new();
+    let places = results.cells.chunks(columns.len()).zip(experiment.cells.chunks(columns.len()));
+    for ((of_results, of_cells), label) in places.zip(labels) {
+        let place = |(result, cell): (&CellResult, &super::Cell)| match &result.state {
+            State::Done { .. } => {
+                let path = cell.job.folder.join("contact-sheet.png");
+                let sheet = image::open(&path).with_context(|| {
+                    format!("{}: is damaged; remove the folder, to make it anew", path.display())
+                })?;
+                let sheet = sheet.to_rgb8();
+                let height = (sheet.height() * width / sheet.width()).max(1);
+                Ok(Place::Picture(Fit::Stretch.apply(&sheet, width, height)))
+            }
+            other => Ok(Place::Empty(why(other))),
+        };
+        let places: Result<Vec<Place>> = of_results.iter().zip(of_cells).map(place).collect();
+        rows.push(Row { label: label.clone(), places: places? });
+    }
+    write(path, columns, &rows)
+}
+
+fn write(path: &Path, columns: &[String], rows: &[Row]) -> Result<bool> {
+    let is_picture = |place: &Place| matches!(place, Place::Picture(_));
+    if !rows.iter().flat_map(|row| &row.places).any(is_picture) {
+        return Ok(false);
+    }
+    picture::write_png(path, &grid(columns, rows)?)?;
+    Ok(true)
+}
+
+fn why(state: &State) -> String {
+    match state {
+        State::Failed { error } => format!("failed: {}", table::one_line(error)),
+        _ => "not done".to_owned(),
+    }
+}
+
+/// Three frames from the middle of a video, side by side.
+fn strip(frames: &[RgbImage]) -> RgbImage {
+    let shown = sampled(frames.len(), 5);
+    let inner = if shown.len() > 2 { &shown[1..shown.len() - 1] } else { &shown };
+    let (width, height) = frames.first().map_or((1, 1), RgbImage::dimensions);
+    let height = (WIDTH * height / width.max(1)).max(1);
+    let mut strip = RgbImage::new(WIDTH * inner.len().max(1) as u32, height);
+    for (place, &frame) in inner.iter().enumerate() {
+        let small = Fit::Stretch.apply(&frames[frame], WIDTH, height);
+        imageops::replace(&mut strip, &small, (place as u32 * WIDTH).into(), 0);
+    }
+    strip
+}

@@ -1,0 +1,167 @@
+//! What computes: the CPU, or a CUDA device where there is one.
+//!
+//! The program is linked with libtorch's CPU half alone. Its CUDA half is a library of its own that registers itself
+//! when it is opened, so one build serves machines with a GPU and machines without.
+
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use tch::{Cuda, Device};
+
+#[cfg(target_os = "macos")]
+const CUDA_LIBRARY: &str = "libtorch_cuda.dylib";
+#[cfg(windows)]
+const CUDA_LIBRARY: &str = "torch_cuda.dll";
+#[cfg(not(any(target_os = "macos", windows)))]
+const CUDA_LIBRARY: &str = "libtorch_cuda.so";
+
+/// A device as a user names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// A CUDA device where there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The CUDA device of this number.
+    Cuda(usize),
+}
+
+/// A device that was asked for and is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// CUDA cannot be used at all.
+    #[error("there is no CUDA here: {0}")]
+    NoCuda(String),
+    /// There are fewer devices.
+    #[error("there is no CUDA device {index}; the machine has {count}, counted from 0")]
+    NoSuchDevice {
+        /// What was asked for.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
+}
+
+impl DeviceChoice {
+    /// Finds the device. The first call that asks for CUDA opens its library.
+    ///
+    /// # Errors
+    /// [`DeviceError`] when a CUDA device was asked for by name and is not there.
+    pub fn open(self) -> Result<Device, DeviceError> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Auto => Ok(cuda_devices().map_or(Device::Cpu, |_| Device::Cuda(0))),
+            Self::Cuda(index) => match cuda_devices() {
+                Ok(count) if index < count => Ok(Device::Cuda(index)),
+                Ok(count) => Err(DeviceError::NoSuchDevice { index, count }),
+                Err(why) => Err(DeviceError::NoCuda(why)),
+            },
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(0) => f.write_str("cuda"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => {
+                let index = name.strip_prefix("cuda:").and_then(|index| index.parse().ok());
+                index.map(Self::Cuda).ok_or_else(|| "must be auto, cpu, cuda, or cuda:1 and so on".to_owned())
+            }
+        }
+    }
+}
+
+/// The name by which this device is asked for again.
+pub fn name_of(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => DeviceChoice::Cuda(index).to_string(),
+        _ => DeviceChoice::Cpu.to_string(),
+    }
+}
+
+/// How many CUDA devices there are, at least one; or why there is none.
+pub fn cuda_devices() -> Result<usize, String> {
+    static FOUND: OnceLock<Result<usize, String>> = OnceLock::new();
+    let look = || {
+        // libtorch remembers at its first question whether it has CUDA, so the library is opened before.
+        open_cuda_library()?;
+        match usize::try_from(Cuda::device_count()) {
+            Ok(count) if count > 0 && Cuda::is_available() => Ok(count),
+            _ => {
+                Err("libtorch for CUDA is here, but sees no device (`nvidia-smi` shows what the driver sees)"
+                    .to_owned())
+            }
+        }
+    };
+    FOUND.get_or_init(look).clone()
+}
+
+fn open_cuda_library() -> Result<(), String> {
+    // SAFETY: the library is libtorch's own other half; its initialisers register its kernels and do nothing else.
+    let library = unsafe { open_globally(CUDA_LIBRARY) };
+    match library {
+        Ok(library) => {
+            // It stays open as long as the process lives.
+            std::mem::forget(library);
+            Ok(())
+        }
+        Err(error) => {
+            let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            Err(format!("the CUDA half of libtorch cannot be opened ({why})"))
+        }
+    }
+}
+
+#[cfg(unix)]
+unsafe fn open_globally(name: &str) -> Result<libloading::os::unix::Library, libloading::Error> {
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+    // SAFETY: as the caller's.
+    unsafe { Library::open(Some(name), RTLD_NOW | RTLD_GLOBAL) }
+}
+
+#[cfg(not(unix))]
+unsafe fn open_globally(name: &str) -> Result<libloading::Library, libloading::Error> {
+    // SAFETY: as the caller's.
+    unsafe { libloading::Library::new(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for name in ["auto", "cpu", "cuda", "cuda:3"] {
+            assert_eq!(name.parse::<DeviceChoice>().unwrap().to_string(), name);
+        }
+        assert_eq!("cuda:0".parse(), Ok(DeviceChoice::Cuda(0)));
+        for name in ["", "gpu", "cuda:", "cuda:-1", "CPU"] {
+            assert!(name.parse::<DeviceChoice>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_cpu_is_always_there() {
+        assert_eq!(DeviceChoice::Cpu.open().unwrap(), Device::Cpu);
+        assert_eq!(name_of(Device::Cpu), "cpu");
+    }
+}
