@@ -37,8 +37,8 @@ Usage: cargo xtask <COMMAND>
   demo [--quick] [-- FLAGS]  transfer the motion of a shipped clip with the shipped model, into out/demo
   run [--] ARGS              build and run the program `motionflow` with ARGS
   test [ARGS]                run every test; ARGS go to `cargo test`
-  parity [--full] [NAME]...  compare with diffusers on freshly made cases; --full: slower shapes too
-  parity --committed         write the small cases under crates/motionflow/tests/cases/ anew
+  parity [--full] [NAME]...  compare with diffusers and transformers on freshly made cases; --full: slower shapes too
+  parity --committed         write the small cases under crates/motionflow/tests/ anew
   bench [ARGS]               time a forward of the UNet against PyTorch's; ARGS go to benches/unet_forward.py
   fuzz [TARGET] [--seconds N | --runs N]   run the fuzz targets, 60 seconds each; what they learn stays in target/fuzz/
   ci                         what must pass: fmt, clippy, cargo-deny, every test, the demo at few steps

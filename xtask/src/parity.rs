@@ -8,12 +8,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::arguments::Arguments;
 use crate::clip_vocabulary;
-use crate::parity_cases::{CASES, Case, When};
+use crate::parity_cases::{CASES, Case, Script, When};
 use crate::reference::Reference;
 use crate::setup::setup;
 use crate::workspace::{Workspace, run_ok};
 
 const COMMITTED: &str = "crates/motionflow/tests/cases";
+const COMMITTED_CLIP: &str = "crates/motionflow/tests/clip-cases";
 
 /// Makes the cases, verifies each, and prints a table.
 pub fn parity(workspace: &Workspace, mut arguments: Arguments) -> Result<ExitCode> {
@@ -45,7 +46,7 @@ pub fn parity(workspace: &Workspace, mut arguments: Arguments) -> Result<ExitCod
     for case in CASES.iter().filter(chosen) {
         let directory = folder.join(case.name);
         eprintln!("{}", case.name);
-        reference.make_case(&vocabulary, &directory, case.flags)?;
+        reference.make_case(&vocabulary, &directory, case)?;
         table.push((case.name, verify(environment.program(), &directory)?));
     }
     println!("\n{:34}{:8}worst relative error", "case", "");
@@ -86,8 +87,9 @@ fn write_committed(workspace: &Workspace) -> Result<ExitCode> {
         .with_context(|| format!("cannot make the folder {}", temporary.display()))?;
     for case in CASES.iter().filter(|case| case.when == When::Committed) {
         let made = temporary.join(case.name);
-        reference.make_case(&vocabulary, &made, case.flags)?;
-        let place = workspace.join(COMMITTED).join(case.name);
+        reference.make_case(&vocabulary, &made, case)?;
+        let committed = if case.script == Script::Clip { COMMITTED_CLIP } else { COMMITTED };
+        let place = workspace.join(committed).join(case.name);
         if place.exists() {
             fs::remove_dir_all(&place).with_context(|| format!("cannot remove {}", place.display()))?;
         }

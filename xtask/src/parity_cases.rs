@@ -1,9 +1,11 @@
 //! The shapes in which the Rust program is compared with diffusers.
 
-/// One case: a name and flags of `tools/reference/make_case.py`.
+/// One case: a name, a script of `tools/reference` and its flags.
 pub struct Case {
     /// The folder's name.
     pub name: &'static str,
+    /// What makes it.
+    pub script: Script,
     /// Flags that differ from the script's defaults.
     pub flags: &'static [&'static str],
     /// When it is run.
@@ -21,22 +23,40 @@ pub enum When {
     Committed,
 }
 
+/// A script that makes cases.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    /// Of the method: `make_case.py`.
+    Method,
+    /// Of CLIP: `make_clip_case.py`.
+    Clip,
+}
+
 const fn always(name: &'static str, flags: &'static [&'static str]) -> Case {
-    Case { name, flags, when: When::Always }
+    Case { name, script: Script::Method, flags, when: When::Always }
 }
 
 const fn full(name: &'static str, flags: &'static [&'static str]) -> Case {
-    Case { name, flags, when: When::Full }
+    Case { name, script: Script::Method, flags, when: When::Full }
 }
 
 const fn committed(name: &'static str, flags: &'static [&'static str]) -> Case {
-    Case { name, flags, when: When::Committed }
+    Case { name, script: Script::Method, flags, when: When::Committed }
+}
+
+const fn clip(name: &'static str, when: When, flags: &'static [&'static str]) -> Case {
+    Case { name, script: Script::Clip, flags, when }
 }
 
 const WORDS: &str = "a [shiny red sports car] driving on a road";
 const OTHER_WORDS: &str = "a [very old camel] in the desert";
 const NOT_ASCII: &str = "ein [großer Elefant] läuft über die Brücke — ☃";
 const NOT_ASCII_EITHER: &str = "ein [weißer Bär] im Café, 漫画 style 🐼";
+
+/// More than fits into a text encoder.
+const LONG: &str = "a very long street and a very long street and a very long street and a very long street and a very \
+    long street and a very long street and a very long street and a very long street and a very long street and a very \
+    long street and a very long street and a very long street and a very long street and a very long street and a car";
 
 /// Every case.
 #[rustfmt::skip]
@@ -74,4 +94,11 @@ pub const CASES: &[Case] = &[
         "--text-act", "quick_gelu", "--negative-prompt", "", "--source-prompt", WORDS, "--prompt", OTHER_WORDS]),
     committed("tiny-one-frame", &["--seed", "33", "--vocabulary", "300", "--blocks", "4,8", "--head-dim", "4", "--groups", "4", "--context", "8",
         "--vae-blocks", "4,4,8", "--vae-groups", "2", "--frames", "1", "--plain-last", "0", "--layers", "2", "--layout", "bin"]),
+    clip("clip", When::Always, &["--seed", "40"]),
+    clip("clip-own-end-token-gelu", When::Always, &["--seed", "41", "--act", "gelu", "--eos", "own", "--image", "48", "--patch", "16",
+        "--heads", "2,6", "--layers", "3,1", "--pad-token", "!"]),
+    clip("clip-bin-odd-patch", When::Always, &["--seed", "42", "--layout", "bin", "--patch", "7", "--pictures", "500x300,224x224,32x33,1920x1080,90x160"]),
+    clip("clip-half-not-ascii", When::Always, &["--seed", "43", "--layout", "half", "--image", "64", "--patch", "32", "--projection", "40",
+        "--texts", NOT_ASCII, NOT_ASCII_EITHER, LONG]),
+    clip("clip-tiny", When::Committed, &["--seed", "44", "--vocabulary", "300", "--hidden", "16,24", "--projection", "12"]),
 ];

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::parity_cases::{Case, Script};
 use crate::python::python;
 use crate::workspace::{Workspace, run};
 
@@ -38,9 +39,13 @@ impl Reference {
 
     /// Writes a case into `out`, whole or not at all, unless the same one is there already. `vocabulary` is CLIP's file of
     /// merges.
-    pub fn make_case(&self, vocabulary: &Path, out: &Path, flags: &[&str]) -> Result<()> {
-        let mut made_from = flags.join("\n");
-        for script in ["make_case.py", "motionflow_ref.py"] {
+    pub fn make_case(&self, vocabulary: &Path, out: &Path, case: &Case) -> Result<()> {
+        let scripts = match case.script {
+            Script::Method => ["make_case.py", "motionflow_ref.py"].as_slice(),
+            Script::Clip => &["make_clip_case.py"],
+        };
+        let mut made_from = case.flags.join("\n");
+        for script in scripts {
             let path = self.scripts.join(script);
             made_from +=
                 &fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -55,11 +60,11 @@ impl Reference {
                 fs::remove_dir_all(old).with_context(|| format!("cannot remove {}", old.display()))?;
             }
         }
-        let mut command = self.script(&self.scripts.join("make_case.py"));
-        command.arg(&partial).arg("--bpe").arg(vocabulary).args(flags);
+        let mut command = self.script(&self.scripts.join(scripts[0]));
+        command.arg(&partial).arg("--bpe").arg(vocabulary).args(case.flags);
         let output = command.output().context("cannot start the reference's Python")?;
         if !output.status.success() {
-            bail!("make_case.py failed:\n{}", String::from_utf8_lossy(&output.stderr));
+            bail!("{} failed:\n{}", scripts[0], String::from_utf8_lossy(&output.stderr));
         }
         fs::rename(&partial, out).with_context(|| format!("cannot put {} in place", out.display()))?;
         fs::write(&stamp, made_from).with_context(|| format!("cannot write {}", stamp.display()))

@@ -409,6 +409,9 @@ pub(crate) struct Pair {
     /// What the result shows, its subjects in brackets where they are to be looked for
     #[arg(long, short, value_name = "TEXT", required_unless_present = "suite")]
     pub(crate) prompt: Option<String>,
+    /// Where the source's subjects are, frame by frame: npz (docs/eval.md)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "detector", conflicts_with = "suite")]
+    pub(crate) truth: Option<PathBuf>,
     /// Tracks in the source that another program has made, npz or safetensors (docs/eval.md)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "result_tracks", conflicts_with = "suite")]
     pub(crate) source_tracks: Option<PathBuf>,
@@ -426,6 +429,9 @@ pub(crate) struct Judges {
     /// none to do without [default: openai/clip-vit-base-patch32]
     #[arg(long, value_name = "NAME|DIR|OWNER/NAME|none")]
     pub(crate) clip: Option<String>,
+    /// Detector for the subjects of results whose source's truth is known: name of a shipped one (demo-detector), or folder
+    #[arg(long, value_name = "NAME|DIR")]
+    pub(crate) detector: Option<String>,
 }
 
 /// Many results.

@@ -10,9 +10,10 @@
 //! - A tracklet that never gets further than [`RESTING`] from where it begins is at rest. It can be matched, but is not
 //!   averaged over, since a picture at rest would fit to every background. Where no tracklet of the one video moves,
 //!   the score is 1 if none of the other does, else 0.
-//! - A step at which a point is not visible counts as no likeness, and a tracklet weighs as much as it has visible steps.
+//! - A tracklet weighs as much as it has steps that move: one that is moved for a moment says less.
+//! - A step at which a point is not visible counts as no likeness.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::tracks::Tracks;
 
@@ -26,7 +27,7 @@ pub const RESTING: f32 = 1.0;
 /// tracklet to compare: of no frames in common, or never visible.
 pub fn motion_fidelity(source: &Tracks, result: &Tracks) -> Option<f64> {
     let frames = source.frames().min(result.frames());
-    one_way(&Motion::of(&result.cut(frames))?, &Motion::of(&source.cut(frames))?)
+    Some(one_way(&Motion::of(&result.cut(frames))?, &Motion::of(&source.cut(frames))?))
 }
 
 /// The mean of both directions: it also falls when a motion of the source has no like in the result. As
@@ -42,20 +43,21 @@ struct Motion {
     steps: Tensor,
     /// How many visible steps each tracklet has. [tracklets]
     visible: Tensor,
-    /// Whether each tracklet moves. [tracklets]
-    moves: Tensor,
+    /// What each tracklet weighs: how many of its steps move, if it gets away from its beginning. [tracklets]
+    weights: Tensor,
 }
 
 impl Motion {
     fn of(tracks: &Tracks) -> Option<Self> {
-        let (mut steps, mut visible, mut moves) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut steps, mut visible, mut weights) = (Vec::new(), Vec::new(), Vec::new());
         for tracklet in tracks.displacements() {
             let seen = tracklet.iter().flatten().count();
             if seen == 0 {
                 continue;
             }
             visible.push(seen as f32);
-            moves.push(is_moving(&tracklet));
+            let moving = tracklet.iter().flatten().filter(|step| !stands(**step)).count();
+            weights.push(if gets_away(&tracklet) { moving as f32 } else { 0.0 });
             steps.extend(tracklet.into_iter().flat_map(|step| step.map_or([0.0; 3], direction)));
         }
         if visible.is_empty() {
@@ -65,36 +67,41 @@ impl Motion {
         Some(Self {
             steps: Tensor::from_slice(&steps).view([tracklets, -1]),
             visible: Tensor::from_slice(&visible),
-            moves: Tensor::from_slice(&moves),
+            weights: Tensor::from_slice(&weights),
         })
     }
 
-    fn any_moves(&self) -> bool {
-        self.moves.any().int64_value(&[]) != 0
+    fn moves(&self) -> bool {
+        self.weights.sum(Kind::Double).double_value(&[]) > 0.0
     }
 }
 
-/// The mean over the moving tracklets of `averaged` of the best likeness in `other`.
-fn one_way(averaged: &Motion, other: &Motion) -> Option<f64> {
-    if !averaged.any_moves() {
-        return Some(if other.any_moves() { 0.0 } else { 1.0 });
+/// The weighted mean over the tracklets of `averaged` of the best likeness in `other`.
+fn one_way(averaged: &Motion, other: &Motion) -> f64 {
+    if !averaged.moves() {
+        return if other.moves() { 0.0 } else { 1.0 };
     }
     let likeness = averaged.steps.matmul(&other.steps.transpose(0, 1)) / averaged.visible.unsqueeze(1);
     let (best, _) = likeness.max_dim(1, false);
-    let weights = &averaged.visible * &averaged.moves;
-    let mean = (best * &weights).sum(tch::Kind::Double) / weights.sum(tch::Kind::Double);
+    let weights = &averaged.weights;
+    let mean = (best * weights).sum(Kind::Double) / weights.sum(Kind::Double);
     // Rounding leads a little over 1.
-    Some(mean.double_value(&[]).clamp(-1.0, 1.0))
+    mean.double_value(&[]).clamp(-1.0, 1.0)
 }
 
 /// Unit vector and 0 of a step that moves, zero and 1 of one that stands.
-fn direction([x, y]: [f32; 2]) -> [f32; 3] {
+fn direction(step: [f32; 2]) -> [f32; 3] {
+    let [x, y] = step;
     let length = x.hypot(y);
-    if length < STANDING { [0.0, 0.0, 1.0] } else { [x / length, y / length, 0.0] }
+    if stands(step) { [0.0, 0.0, 1.0] } else { [x / length, y / length, 0.0] }
 }
 
-/// Whether a tracklet gets away from where it begins. A gap in it is taken for a stand.
-fn is_moving(tracklet: &[Option<[f32; 2]>]) -> bool {
+fn stands([x, y]: [f32; 2]) -> bool {
+    x.hypot(y) < STANDING
+}
+
+/// Whether a tracklet gets further than [`RESTING`] from where it begins. A gap in it is taken for a stand.
+fn gets_away(tracklet: &[Option<[f32; 2]>]) -> bool {
     let mut place = [0.0_f32; 2];
     tracklet.iter().flatten().any(|step| {
         place = [place[0] + step[0], place[1] + step[1]];

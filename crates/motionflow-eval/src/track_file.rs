@@ -21,7 +21,7 @@ const VISIBILITY: &str = "visibility";
 /// [`FileError`] says what the file lacks.
 pub fn read(path: &Path) -> Result<Tracks, FileError> {
     let (points, visibility) = if is_safetensors(path) { of_safetensors(path) } else { of_npz(path) }?;
-    tracks_of(points, visibility).map_err(|reason| FileError::new(path, reason))
+    tracks_of(&points, visibility.as_ref()).map_err(|reason| FileError::new(path, reason))
 }
 
 /// Safetensors begin with a length of 64 bits and a `{`.
@@ -62,12 +62,12 @@ fn of_safetensors(path: &Path) -> Result<(Array, Option<Array>), FileError> {
     Ok((points, array(VISIBILITY)?))
 }
 
-fn tracks_of(points: Array, visibility: Option<Array>) -> Result<Tracks, String> {
+fn tracks_of(points: &Array, visibility: Option<&Array>) -> Result<Tracks, String> {
     let shape = without_batch(&points.shape, 3);
     let &[frames, tracklets, 2] = shape else {
         return Err(format!("`{TRACKS}` has the shape {:?}, not [frames, tracklets, 2]", points.shape));
     };
-    if let Some(Array { shape, .. }) = &visibility
+    if let Some(Array { shape, .. }) = visibility
         && without_batch(shape, 2) != [frames, tracklets]
     {
         return Err(format!("`{VISIBILITY}` has the shape {shape:?}, not [{frames}, {tracklets}]"));
@@ -108,8 +108,8 @@ mod tests {
 
     #[test]
     fn frames_come_first_with_or_without_a_batch() {
-        let tracks = tracks_of(array(&[1, 3, 2, 2]), Some(array(&[3, 2]))).unwrap();
-        assert_eq!(tracks, tracks_of(array(&[3, 2, 2]), Some(array(&[1, 3, 2]))).unwrap());
+        let tracks = tracks_of(&array(&[1, 3, 2, 2]), Some(&array(&[3, 2]))).unwrap();
+        assert_eq!(tracks, tracks_of(&array(&[3, 2, 2]), Some(&array(&[1, 3, 2]))).unwrap());
         assert_eq!((tracks.len(), tracks.frames()), (2, 3));
         // The first tracklet is not visible in the first frame: its flag is 0.
         let steps: Vec<_> = tracks.displacements().collect();
@@ -126,7 +126,7 @@ mod tests {
             (array(&[1, 2, 2]), None, "1 frames"),
             (array(&[3, 0, 2]), None, "0 tracklets"),
         ] {
-            let found = tracks_of(points, visibility).unwrap_err();
+            let found = tracks_of(&points, visibility.as_ref()).unwrap_err();
             assert!(found.contains(part), "{found}");
         }
     }
@@ -137,7 +137,7 @@ mod tests {
         let path = folder.path().join("tracks");
         let points = Tensor::arange(12, (Kind::Float, tch::Device::Cpu)).view([3, 2, 2]);
         Tensor::write_safetensors(&[("tracks", &points)], &path).unwrap();
-        assert_eq!(read(&path).unwrap(), tracks_of(array(&[3, 2, 2]), None).unwrap());
+        assert_eq!(read(&path).unwrap(), tracks_of(&array(&[3, 2, 2]), None).unwrap());
         Tensor::write_safetensors(&[("points", &points)], &path).unwrap();
         assert!(read(&path).unwrap_err().to_string().ends_with("the array `tracks` is not there"));
         std::fs::write(&path, b"\xff\0\0\0\0\0\0\0{}").unwrap();

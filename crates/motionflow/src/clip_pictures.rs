@@ -1,7 +1,8 @@
 //! Pictures as CLIP wants them, by the arithmetic of transformers' `CLIPImageProcessor` on Pillow.
 //!
 //! Pillow's resampling (`Resample.c`): each pass rounds to bytes, the horizontal one comes first, and the filter is as
-//! wide as the picture shrinks. The weights are whole numbers of 22 bits, so that the result is the same bit for bit.
+//! wide as the picture shrinks. The weights are whole numbers of 22 bits, so that the result is the same bit for bit; but
+//! Pillow 13 begins with the vertical pass where a picture is more than twice as tall as wide.
 
 use std::ops::Range;
 
@@ -17,6 +18,7 @@ const COMPONENT: &str = "preprocessor";
 /// `preprocessor_config.json`, as far as it changes the arithmetic; the defaults are transformers' own.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "it mirrors the file's keys")]
 pub struct PreprocessorConfig {
     do_resize: bool,
     size: Size,
@@ -136,7 +138,10 @@ impl Preprocessor {
         } else {
             (long(width, height), self.shorter)
         };
-        let middle = |length: usize| (length - self.side) / 2..(length + self.side) / 2;
+        let middle = |length: usize| {
+            let first = (length - self.side) / 2;
+            first..first + self.side
+        };
         let columns = Weights::new(width, new_width, middle(new_width));
         let rows = Weights::new(height, new_height, middle(new_height));
         let cropped = rows.apply_down(&columns.apply_along(rgb, width), self.side * 3);

@@ -138,18 +138,15 @@ pub fn verify(folder: &Path, device: Device, tolerance: f64) -> Result<Vec<Compa
     let text = text.map_err(|error| case_error(&path, &error.to_string()))?;
     let inputs = folder.join("inputs.safetensors");
     let expected = CaseTensors::open(folder.join("expected.safetensors"), Device::Cpu)?;
-    let (ours, mut comparisons) = match parse::<AnyCase>(&path, &text)?.clip {
-        Some(case) => {
-            let model = ClipModel::load(&folder.join("model"), device, Kind::Float)?;
-            let pictures = CaseTensors::open(inputs, Device::Cpu)?.pictures()?;
-            (clip_parity::recompute(&model, &case, &pictures)?, Vec::new())
-        }
-        None => {
-            let case = parse_case(&path, &text)?;
-            let checkpoint = Checkpoint::open(&folder.join("model")).map_err(Error::from)?;
-            let model = TextToVideo::load(&checkpoint, device, Kind::Float)?;
-            recompute(&model, &case, &CaseTensors::open(inputs, device)?)?
-        }
+    let (ours, mut comparisons) = if let Some(case) = parse::<AnyCase>(&path, &text)?.clip {
+        let model = ClipModel::load(&folder.join("model"), device, Kind::Float)?;
+        let pictures = CaseTensors::open(inputs, Device::Cpu)?.pictures()?;
+        (clip_parity::recompute(&model, &case, &pictures)?, Vec::new())
+    } else {
+        let case = parse_case(&path, &text)?;
+        let checkpoint = Checkpoint::open(&folder.join("model")).map_err(Error::from)?;
+        let model = TextToVideo::load(&checkpoint, device, Kind::Float)?;
+        recompute(&model, &case, &CaseTensors::open(inputs, device)?)?
     };
     for name in expected.weights.names() {
         comparisons.push(compare(name, ours.get(name), &expected.tensor(name)?, tolerance));

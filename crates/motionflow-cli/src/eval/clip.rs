@@ -4,12 +4,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use motionflow::clip_model::ClipModel;
-use motionflow::error::Error;
 use motionflow_eval::figure::Figure;
 use motionflow_media::image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
-use crate::failure::{Misuse, message};
+use crate::failure::message;
 use crate::hub::{self, Hub, Layout};
 use crate::model::{Sought, folder_of};
 use crate::progress::Progress;
@@ -67,7 +66,7 @@ impl Clip {
     /// consecutive frames, where there are several.
     pub(super) fn measure(&self, frames: &[RgbImage], text: &str) -> Result<Vec<Figure>> {
         let Some(first) = frames.first() else { return Ok(Vec::new()) };
-        let text = self.model.embed_text(text).map_err(told)?;
+        let text = self.model.embed_text(text)?;
         let bytes: Vec<&[u8]> = frames.iter().map(|frame| frame.as_raw().as_slice()).collect();
         let embedded = self.model.embed_images(&bytes, first.width() as usize, first.height() as usize);
         let mut figures = vec![self.figure("text_similarity", &embedded.matmul(&text))];
@@ -88,9 +87,4 @@ impl Clip {
         let value = cosines.mean(Kind::Double).double_value(&[]).clamp(-1.0, 1.0);
         Figure { name: name.to_owned(), subject: None, value, made_with: self.name.clone() }
     }
-}
-
-/// A prompt that cannot be encoded is the user's.
-fn told(error: Error) -> anyhow::Error {
-    Misuse(format!("--prompt: {error}")).into()
 }

@@ -2,17 +2,20 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use motionflow::prompt::Prompt;
+use motionflow_eval::detector::Detector;
 use motionflow_eval::figure::Figure;
 use motionflow_eval::lucas_kanade;
 use motionflow_eval::motion_fidelity::{motion_fidelity, symmetric_motion_fidelity};
 use motionflow_eval::tracks::Tracks;
+use motionflow_eval::trajectory::judge_subjects;
+use motionflow_eval::truth::Truth;
 use motionflow_media::image::RgbImage;
-use tch::Device;
 
 use super::clip::Clip;
 use crate::args;
+use crate::model::{Sought, folder_of};
 use crate::session::Session;
 
 /// A result and what it was made of. Of a longer one of the two videos, the frames that they have in common count.
@@ -29,12 +32,25 @@ pub(crate) struct Measured<'a> {
 #[derive(Debug)]
 pub(crate) struct Judging {
     clip: Option<Clip>,
+    detector: Option<Detector>,
 }
+
+const DETECTOR: Sought =
+    Sought { flag: "--detector", noun: "detector", layout: "the layout of models/demo-detector" };
 
 impl Judging {
     /// Finds and loads what measures.
     pub(crate) fn load(judges: &args::Judges, session: &mut Session) -> Result<Self> {
-        Ok(Self { clip: Clip::load(judges.clip.as_deref(), Device::Cpu, &mut session.progress)? })
+        let device = session.device()?;
+        let load = |name: &String| -> Result<Detector> {
+            let folder = folder_of(name, DETECTOR)?;
+            Detector::load(&folder, device)
+                .with_context(|| format!("cannot load the detector {}", folder.display()))
+        };
+        Ok(Self {
+            clip: Clip::load(judges.clip.as_deref(), device, &mut session.progress)?,
+            detector: judges.detector.as_ref().map(load).transpose()?,
+        })
     }
 
     /// Every figure that there is of a result. What cannot be measured, such as fidelity without a point that can be
@@ -46,6 +62,13 @@ impl Judging {
         let mut figures = fidelity("motion_fidelity_lk", lucas_kanade::NAME, &source, &tracked);
         if let Some(clip) = &self.clip {
             figures.extend(clip.measure(result, &measured.prompt.text)?);
+        }
+        if let (Some(detector), Some(path)) = (&self.detector, measured.truth) {
+            let mut truth = Truth::load(path).context("the truth about the source")?;
+            truth.subjects.iter_mut().for_each(|frames| frames.truncate(result.len()));
+            let subjects: Vec<String> =
+                measured.prompt.subjects.iter().map(|subject| subject.text.clone()).collect();
+            figures.extend(judge_subjects(detector, result, &truth, &subjects)?);
         }
         Ok(figures)
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use motionflow_eval::figure::Figure;
 use motionflow_eval::track_file;
+use motionflow_eval::tracks::Tracks;
 use motionflow_media::image::RgbImage;
 use motionflow_media::{Error, Ffmpeg, ReadOptions, source};
 use serde_json::json;
@@ -43,10 +44,21 @@ pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
     }
     let judging = Judging::load(&args.judges, session)?;
     let stage = session.progress.stage("measure", 1);
-    let measured = Measured { source: &source_frames, result: &result_frames, prompt: &prompt, truth: None };
+    let measured = Measured {
+        source: &source_frames,
+        result: &result_frames,
+        prompt: &prompt,
+        truth: pair.truth.as_deref(),
+    };
     let mut figures = judging.measure(&measured)?;
     figures.extend(given);
     stage.finish();
+    for (name, is_wanted) in [("motion_fidelity_lk", true), ("motion_fidelity", pair.source_tracks.is_some())]
+    {
+        if is_wanted && !figures.iter().any(|figure| figure.name == name) {
+            session.progress.note(&format!("{name} is left out: a video has no point that can be followed"));
+        }
+    }
     tell(&figures, frames, session);
     Ok(())
 }
@@ -56,9 +68,16 @@ fn given_tracks(pair: &args::Pair) -> Result<Vec<Figure>> {
     let (Some(source), Some(result)) = (&pair.source_tracks, &pair.result_tracks) else {
         return Ok(Vec::new());
     };
-    let source = track_file::read(source).context("--source-tracks")?;
-    let result = track_file::read(result).context("--result-tracks")?;
+    let source = read_tracks(source).context("--source-tracks")?;
+    let result = read_tracks(result).context("--result-tracks")?;
     Ok(fidelity("motion_fidelity", "given tracks", &source, &result))
+}
+
+fn read_tracks(path: &Path) -> Result<Tracks> {
+    if !path.exists() {
+        return Err(Error::SourceMissing { path: path.to_owned() }.into());
+    }
+    Ok(track_file::read(path)?)
 }
 
 /// Reads a video at its own size, at most so many frames, and whether there are more.

@@ -18,6 +18,7 @@ use motionflow_media::picture;
 
 use crate::common::{Outcome, Place, SMALL, car, ffmpeg, motionflow, program, run, text, tiny_model, tree};
 use crate::error_table::{Row, errors_in, row_of, rows, warnings_in};
+use crate::eval::npz;
 use crate::hub_server::{Cut, Hub, program_with_hub, sha256};
 
 /// Rows that nothing from outside brings about, by the beginning of their messages.
@@ -48,7 +49,7 @@ const ID: &str = "someone/tiny-video";
 
 #[test]
 fn every_row_can_be_provoked_and_every_message_has_its_row() {
-    let topics: [fn(&Place) -> Vec<Outcome>; 15] = [
+    let topics: [fn(&Place) -> Vec<Outcome>; 16] = [
         command_line,
         settings_files,
         prompts,
@@ -63,6 +64,7 @@ fn every_row_can_be_provoked_and_every_message_has_its_row() {
         inversions,
         computing,
         batch,
+        figures,
         other_commands,
     ];
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
@@ -306,6 +308,60 @@ fn checkpoints(place: &Place) -> Vec<Outcome> {
         broken(&|model| fs::write(model.join("tokenizer/vocab.json"), "{}").unwrap()),
         with(place, &[("--width", "25")]),
     ]
+}
+
+fn figures(place: &Place) -> Vec<Outcome> {
+    let clip = |clip: &str| {
+        run(program().args(["eval", "--source", &car(), "--result", &car(), "-p", "a [car]", "--clip", clip]))
+    };
+    let good = place.path("good.npz");
+    npz(&good, &[("tracks", "|u1", "(2, 1, 2)", &[1, 2, 3, 4])]);
+    let tracks = |name: &str, arrays: &[(&str, &str, &str, &[u8])]| {
+        let path = place.path(name);
+        if !arrays.is_empty() {
+            npz(&path, arrays);
+        }
+        let mut command = program();
+        command.args(["eval", "--source", &car(), "--result", &car(), "-p", "a [car]", "--clip", "none"]);
+        run(command.arg("--source-tracks").arg(&good).arg("--result-tracks").arg(path))
+    };
+    fs::write(place.path("text.npz"), "no archive").unwrap();
+    fs::create_dir(place.path("clip")).unwrap();
+    fs::copy(tree().join("models/demo-clip/config.json"), place.path("clip/config.json")).unwrap();
+    let hub = Hub::serving(ID);
+    let other = ["eval", "--source", &car(), "--result", &car(), "-p", "a [car]", "--clip", ID];
+    let mut offline = program_with_hub(NOWHERE, place);
+    offline.args(["eval", "--source", &car(), "-p", "a [car]", "--result"]);
+    vec![
+        clip("nonesuch"),
+        clip(&place.text("nowhere")),
+        clip(&place.text("clip")),
+        run(&mut hub.program(place, &other)),
+        run(offline.arg(tree().join("assets/clips/boat-weave.mp4"))),
+        tracks("none.npz", &[]),
+        tracks("text.npz", &[]),
+        tracks("other.npz", &[("points", "<f4", "(1,)", &[0; 4])]),
+        tracks("turned.npz", &[("tracks", "|u1", "(2, 2, 1)", &[0; 4])]),
+        tracks("short.npz", &[("tracks", "|u1", "(1, 1, 2)", &[0; 2])]),
+        motionflow(&[
+            "eval",
+            "--source",
+            &car(),
+            "--result",
+            &text(&still(place)),
+            "-p",
+            "a car",
+            "--clip",
+            "none",
+        ]),
+    ]
+}
+
+/// A video of one frame.
+fn still(place: &Place) -> PathBuf {
+    let path = place.path("still.png");
+    picture::write_png(&path, &motionflow_media::image::RgbImage::new(32, 32)).unwrap();
+    path
 }
 
 fn hub(place: &Place) -> Vec<Outcome> {
