@@ -97,6 +97,17 @@ impl Session {
         self.set_voice(voice(&self.flags.clone()));
     }
 
+    /// Does something of which a person need not hear.
+    pub(crate) fn quietly<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let voice = self.progress.voice();
+        if voice == Voice::Plain {
+            self.progress.set_voice(Voice::Quiet);
+        }
+        let outcome = work(self);
+        self.progress.set_voice(voice);
+        outcome
+    }
+
     /// Does what the flags say, where there is no settings file.
     pub(crate) fn behave_as_told(&mut self) -> Result<()> {
         self.behave(&self.flags.clone())

@@ -159,19 +159,14 @@ fn full_key<'k>(name: &str, keys: &'k BTreeMap<String, String>) -> Result<&'k st
     }
     let short = |key: &'k str| key.rsplit('.').next().unwrap_or(key);
     let full: Vec<&str> = keys.keys().map(String::as_str).collect();
-    let same: Vec<&str> = full.iter().copied().filter(|key| short(key) == name).collect();
-    match same.as_slice() {
-        [one] => Ok(one),
-        [] => {
-            let known: Vec<&str> =
-                if name.contains('.') { full } else { full.into_iter().map(short).collect() };
-            Err(match nearest(name, &known) {
-                Some(nearest) => format!("\"{name}\" is no setting; did you mean \"{nearest}\"?"),
-                None => format!("\"{name}\" is no setting; known are {}", known.join(", ")),
-            })
-        }
-        several => Err(format!("\"{name}\" may be {}; say which", several.join(" or "))),
+    if let Some(key) = full.iter().find(|key| short(key) == name) {
+        return Ok(key);
     }
+    let known: Vec<&str> = if name.contains('.') { full } else { full.into_iter().map(short).collect() };
+    Err(match nearest(name, &known) {
+        Some(nearest) => format!("\"{name}\" is no setting; did you mean \"{nearest}\"?"),
+        None => format!("\"{name}\" is no setting; known are {}", known.join(", ")),
+    })
 }
 
 /// Every combination of the values, the last setting changing first.
@@ -232,6 +227,13 @@ mod tests {
         assert!(wrong("init=nois").contains("must be one of inverted, noise"), "{}", wrong("init=nois"));
         assert!(wrong("tau=0.2,0.20,0.2").contains("twice"));
         assert!(wrong("folder=x").contains("is no setting"), "{}", wrong("folder=x"));
+    }
+
+    #[test]
+    fn no_two_settings_have_one_short_name() {
+        let keys = keys();
+        let short: BTreeSet<&str> = keys.keys().filter_map(|key| key.rsplit('.').next()).collect();
+        assert_eq!(short.len(), keys.len(), "{keys:?}");
     }
 
     #[test]

@@ -71,8 +71,9 @@ pub(crate) fn run(file: &Path, args: &args::Eval, session: &mut Session) -> Resu
     let experiment = read(file, output, &args.judges)?;
     experiment::run(&experiment, args.suite.shard, session, |results, session| {
         let folder = &experiment.output;
-        let has_overview =
-            experiment::pictures::overview(&folder.join(OVERVIEW), &experiment, results, session)?;
+        let has_overview = session.quietly(|session| {
+            experiment::pictures::overview(&folder.join(OVERVIEW), &experiment, results, session)
+        })?;
         let page = experiment::page(results, has_overview.then_some(OVERVIEW));
         let path = folder.join("report.html");
         write_atomically(&path, page.as_bytes())?;
@@ -87,6 +88,11 @@ fn read(path: &Path, output: PathBuf, judges: &args::Judges) -> Result<Experimen
     let File { title, seeds, measure, mut defaults, clip: clips, variant: variants } = toml_file::read(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     check(&clips, &variants, &seeds).map_err(misuse)?;
+    for Clip { name, truth, .. } in &clips {
+        if let Some(truth) = truth.as_ref().map(|truth| folder.join(truth)).filter(|truth| !truth.is_file()) {
+            return Err(misuse(format!("clip \"{name}\": there is no file {}", truth.display())).into());
+        }
+    }
     defaults.paths_from(folder);
     let mut requests = Vec::new();
     for Named { name, request } in &variants {

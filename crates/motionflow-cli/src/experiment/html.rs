@@ -58,8 +58,11 @@ fn means(page: &mut String, results: &Results) {
     }
     page.push_str("<th>transfers</th></tr>\n");
     for variant in &results.variants {
-        let settings: Vec<String> =
-            variant.settings.iter().map(|(key, value)| format!("{key} {}", plots::told(value))).collect();
+        let settings: Vec<String> = variant
+            .settings
+            .iter()
+            .map(|(key, value)| format!("{} {}", plots::short(key), plots::told(value)))
+            .collect();
         let _ = write!(
             page,
             "<tr><td>{}</td><td class=\"faint\">{}</td>",
