@@ -1,6 +1,10 @@
-"""Writes the source clips of assets/clips/: held-out scenes of the world as small H.264 files, and their README.
+"""Writes source clips, held-out scenes of the world as small H.264 files, and their README.
 
     python make_clips.py --atlas atlas.npz --out ../../assets/clips [--sheet sheet.png]
+    python make_clips.py --atlas atlas.npz --experiments --out ../../experiments/clips [--sheet sheet.png]
+
+The clips of the experiments come with the truth, NAME.npz: `centres` [frames, subjects, 2] float32, x right and y down
+in fractions of the width, NaN where the subject is not seen, and `masks` [frames, subjects, 64, 64] uint8.
 
 Needs ffmpeg (one on the PATH, or the package imageio-ffmpeg).  Every clip comes from a seed, so that it can be made
 again.
@@ -28,6 +32,51 @@ CLIPS = [
     ("penguin-left", ["penguin"], "snow", ["left"], 7),
     ("dog-and-car", ["dog", "car"], "road", ["left", "right"], 20),
 ]
+# Seeds at which the subjects move visibly, stay in the picture and, where there are two, begin apart.
+EXPERIMENTS = [
+    ("bus-right", ["bus"], "road", ["right"], 100),
+    ("fox-right", ["fox"], "snow", ["right"], 137),
+    ("turtle-right", ["turtle"], "beach", ["right"], 174),
+    ("horse-left", ["horse"], "desert", ["left"], 211),
+    ("truck-left", ["truck"], "road", ["left"], 248),
+    ("ball-left", ["ball"], "grass", ["left"], 285),
+    ("balloon-up", ["balloon"], "sea", ["up"], 323),
+    ("helicopter-up", ["helicopter"], "forest", ["up"], 359),
+    ("umbrella-down", ["umbrella"], "grass", ["down"], 397),
+    ("ufo-down", ["ufo"], "desert", ["down"], 434),
+    ("frog-bounce", ["frog"], "grass", ["bounce"], 470),
+    ("rabbit-bounce", ["rabbit"], "snow", ["bounce"], 507),
+    ("pumpkin-bounce", ["pumpkin"], "beach", ["bounce"], 545),
+    ("owl-circle", ["owl"], "night", ["circle"], 581),
+    ("bee-circle", ["bee"], "forest", ["circle"], 618),
+    ("boat-circle", ["boat"], "sea", ["circle"], 655),
+    ("fish-zigzag", ["fish"], "sea", ["zigzag"], 692),
+    ("car-zigzag", ["car"], "snow", ["zigzag"], 729),
+    ("cow-still", ["cow"], "grass", ["still"], 766),
+    ("robot-still", ["robot"], "night", ["still"], 803),
+    ("butterfly-free", ["butterfly"], "beach", ["free"], 843),
+    ("ghost-free", ["ghost"], "night", ["free"], 877),
+    ("tiger-near", ["tiger"], "forest", ["near"], 914),
+    ("tractor-near", ["tractor"], "desert", ["near"], 951),
+    ("cat-right-balloon-up", ["cat", "balloon"], "grass", ["right", "up"], 988),
+    ("dog-left-ball-bounce", ["dog", "ball"], "beach", ["left", "bounce"], 1027),
+    ("car-right-owl-circle", ["car", "owl"], "road", ["right", "circle"], 1074),
+    ("boat-left-ufo-zigzag", ["boat", "ufo"], "sea", ["left", "zigzag"], 1102),
+    ("panda-bounce-umbrella-down", ["panda", "umbrella"], "snow", ["bounce", "down"], 1148),
+    ("rocket-up-ghost-free", ["rocket", "ghost"], "night", ["up", "free"], 1181),
+    ("horse-right-butterfly-circle", ["horse", "butterfly"], "desert", ["right", "circle"], 1212),
+    ("truck-left-rabbit-bounce", ["truck", "rabbit"], "road", ["left", "bounce"], 1248),
+    ("duck-still-whale-left", ["duck", "whale"], "sea", ["still", "left"], 1289),
+    ("crab-right-bee-free", ["crab", "bee"], "beach", ["right", "free"], 1323),
+    ("robot-up-frog-left", ["robot", "frog"], "forest", ["up", "left"], 1361),
+    ("tractor-zigzag-cow-still", ["tractor", "cow"], "grass", ["zigzag", "still"], 1395),
+]
+
+
+TRUTH = """Beside each clip is its truth, `NAME.npz`: `centres` [frames, subjects, 2], x to the right and y down, both in fractions
+of the width, NaN where the subject is not seen, and `masks` [frames, subjects, 64, 64].
+
+"""
 
 
 def plan_of(subjects, scene, motions, seed):
@@ -59,23 +108,29 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--atlas", type=Path, default=Path("atlas.npz"))
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--experiments", action="store_true", help="the clips of the experiments, with their truth")
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet")
     args = parser.parse_args()
     render = world.Renderer(np.load(args.atlas)["atlas"])
     args.out.mkdir(parents=True, exist_ok=True)
     rows, videos = [], []
-    for name, subjects, scene, motions, seed in CLIPS:
+    for name, subjects, scene, motions, seed in EXPERIMENTS if args.experiments else CLIPS:
         plan = plan_of(subjects, scene, motions, seed)
-        video, _ = render(plan)
+        video, cover = render(plan)
         videos.append(video)
         frames = ((video[0].permute(0, 2, 3, 1) + 1) * 127.5).round().byte().numpy()
         write_video(frames, args.out / f"{name}.mp4")
+        if args.experiments:
+            centres, masks = zip(*(world.truth(cover[0, k]) for k in range(len(subjects))))
+            np.savez_compressed(args.out / f"{name}.npz", centres=np.stack([c.numpy() for c in centres], 1),
+                                masks=np.stack([m.numpy().astype(np.uint8) for m in masks], 1))
         new = any(world.HELD_OUT[world.NAMES.index(s), SCENES.index(scene)] for s in subjects)
         kind = "scene never trained on" + ("; subject never seen in such a scene" if new else "")
         rows.append(f"| `{name}.mp4` | `{world.caption(plan, 0, brackets=True)}` | {' and '.join(motions)} | {kind} |")
     (args.out / "README.md").write_text(
         "# Source clips\n\nSixteen frames of 128×128 at 8 frames a second, H.264. Painted by `tools/demo-world/make_clips.py`, from\n"
         "seeds that the shipped checkpoint was never trained on. Sprites: Noto Color Emoji, SIL Open Font License 1.1.\n\n"
+        + (TRUTH if args.experiments else "") +
         "| file | source prompt | motion | held out |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
     if args.sheet:
         import torch

@@ -19,6 +19,7 @@ from scenes import SCENES
 from sprites import NAMES, SPRITES
 
 FRAMES, SIZE = 16, 128
+CELLS = 64  # the grid of the masks that judges compare
 MOTIONS = ["right", "left", "up", "down", "bounce", "circle", "zigzag", "still", "free", "near"]
 MOTION_WORDS = {
     "right": ["moving to the right", "going right"], "left": ["moving to the left", "going left"],
@@ -186,14 +187,16 @@ class Renderer:
             self.banks[at] = scenes.bank(range(at, at + held_out_seeds)).to(device)
 
     def background(self, plan: Plan) -> torch.Tensor:  # [B, 3, SIZE, SIZE] in 0..1
+        base = scenes.HELD_OUT_SEED if plan.scene_seed.min() >= scenes.HELD_OUT_SEED else 0
+        if base in self.banks and plan.scene_seed.max() - base < self.banks[base].shape[1]:
+            at = lambda v: torch.from_numpy(np.asarray(v)).to(self.device)
+            panorama = self.banks[base][at(plan.scene), at(plan.scene_seed - base)]
+            places = np.where(plan.mirror[:, None], np.arange(SIZE)[::-1], np.arange(SIZE)) + plan.window[:, None]
+            view = panorama.gather(-1, at(places)[:, None, None].expand(-1, 3, SIZE, -1))
+            return view.float() / 255
         out = []
         for kind, seed, left, mirror in zip(plan.scene, plan.scene_seed, plan.window, plan.mirror):
-            base = scenes.HELD_OUT_SEED if seed >= scenes.HELD_OUT_SEED else 0
-            if base in self.banks and seed - base < self.banks[base].shape[1]:
-                panorama = self.banks[base][int(kind), int(seed - base)]
-            else:
-                panorama = torch.from_numpy(scenes.paint(SCENES[kind], int(seed))).to(self.device)
-            view = panorama[..., left : left + SIZE]
+            view = torch.from_numpy(scenes.paint(SCENES[kind], int(seed))).to(self.device)[..., left : left + SIZE]
             out.append(view.flip(-1) if mirror else view)
         return torch.stack(out).float() / 255
 
@@ -228,6 +231,16 @@ def coverage(cover: torch.Tensor, cells: int) -> torch.Tensor:
     """The share of every cell that shows the subject: [..., SIZE, SIZE] -> [..., cells, cells]."""
     flat = F.avg_pool2d(cover.reshape(-1, 1, SIZE, SIZE), SIZE // cells)
     return flat.reshape(*cover.shape[:-2], cells, cells)
+
+
+def truth(cover: torch.Tensor):
+    """cover [F, SIZE, SIZE] of a subject -> centres [F, 2] of what is seen of it, x right and y down in fractions of the
+    width (NaN where fewer than 64 picture elements are seen), and masks [F, CELLS, CELLS] bool: at least half covered."""
+    at = (torch.arange(SIZE, device=cover.device) + 0.5) / SIZE
+    total = cover.sum((1, 2))
+    centre = torch.stack([(cover.sum(1) * at).sum(1), (cover.sum(2) * at).sum(1)], 1) / total.clamp(min=1e-9)[:, None]
+    centre[total < 64] = float("nan")
+    return centre, coverage(cover, CELLS) >= 0.5
 
 
 def save_sheet(video: torch.Tensor, path, columns=8):

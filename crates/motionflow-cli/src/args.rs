@@ -10,9 +10,10 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use motionflow::device::DeviceChoice;
-use motionflow::settings::Init;
+use motionflow::settings::{self, Init, KeepStatistics, MaskLayers, MaskTime, SubjectMap};
 use motionflow_media::Fit;
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 const EXAMPLE: &str = "\
@@ -229,11 +230,13 @@ pub(crate) struct Transfer {
     #[command(flatten)]
     pub(crate) video: Video,
     #[command(flatten)]
+    pub(crate) preset: Preset,
+    #[command(flatten)]
     pub(crate) steps: Steps,
     #[command(flatten)]
     pub(crate) sampling: Sampling,
     #[command(flatten)]
-    pub(crate) tau: Tau,
+    pub(crate) masks: Masks,
     #[command(flatten)]
     pub(crate) guidance: Guidance,
     /// Show the settings, each prompt's tokens, and the time and memory that it would take; make nothing
@@ -256,6 +259,8 @@ pub(crate) struct Generate {
     #[command(flatten)]
     pub(crate) video: Video,
     #[command(flatten)]
+    pub(crate) preset: Preset,
+    #[command(flatten)]
     pub(crate) steps: Steps,
     #[command(flatten)]
     pub(crate) sampling: Sampling,
@@ -277,9 +282,11 @@ pub(crate) struct Looking {
     #[command(flatten)]
     pub(crate) video: Video,
     #[command(flatten)]
+    pub(crate) preset: Preset,
+    #[command(flatten)]
     pub(crate) steps: Steps,
     #[command(flatten)]
-    pub(crate) tau: Tau,
+    pub(crate) masks: Masks,
 }
 
 /// `invert`
@@ -399,14 +406,20 @@ pub(crate) struct Eval {
 #[command(next_help_heading = "One result")]
 pub(crate) struct Pair {
     /// Video whose motion was taken: anything ffmpeg reads, or a folder of images
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", required_unless_present = "suite")]
     pub(crate) source: Option<PathBuf>,
     /// Video that was made of it
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", required_unless_present = "suite")]
     pub(crate) result: Option<PathBuf>,
     /// What the result shows, its subjects in brackets where they are to be looked for
-    #[arg(long, short, value_name = "TEXT")]
+    #[arg(long, short, value_name = "TEXT", required_unless_present = "suite")]
     pub(crate) prompt: Option<String>,
+    /// Tracks in the source that another program has made, npz or safetensors (docs/eval.md)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "result_tracks", conflicts_with = "suite")]
+    pub(crate) source_tracks: Option<PathBuf>,
+    /// Tracks in the result, made in the same way
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "source_tracks", conflicts_with = "suite")]
+    pub(crate) result_tracks: Option<PathBuf>,
 }
 
 /// What measures.
@@ -414,9 +427,9 @@ pub(crate) struct Pair {
 #[serde(default)]
 #[command(next_help_heading = "Measured with")]
 pub(crate) struct Judges {
-    /// CLIP model for text similarity and temporal consistency: name of a shipped one, folder, or OWNER/NAME on the hub
-    /// [default: openai/clip-vit-base-patch32]
-    #[arg(long, value_name = "NAME|DIR|OWNER/NAME")]
+    /// CLIP model for text similarity and temporal consistency: name of a shipped one, folder, or OWNER/NAME on the hub;
+    /// none to do without [default: openai/clip-vit-base-patch32]
+    #[arg(long, value_name = "NAME|DIR|OWNER/NAME|none")]
     pub(crate) clip: Option<String>,
 }
 
@@ -621,6 +634,18 @@ pub(crate) struct Video {
     pub(crate) fps: Option<f64>,
 }
 
+/// Where the settings begin.
+#[derive(Debug, Clone, Copy, Default, Args, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[command(next_help_heading = "Sampling")]
+pub(crate) struct Preset {
+    /// What stands where nothing else is said: the checkpoint's recommendation (default), or the paper's own settings
+    /// whatever the checkpoint recommends (paper) [default: default]
+    #[arg(long, value_name = "WHAT", value_parser = named::<settings::Preset>(&["default", "paper"]))]
+    #[schemars(with = "String", extend("enum" = ["default", "paper"]))]
+    pub(crate) preset: Option<settings::Preset>,
+}
+
 /// How finely the noise is taken away, and where it comes from.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -644,21 +669,41 @@ pub(crate) struct Sampling {
     pub(crate) seed: Option<u64>,
 }
 
-/// The masks' threshold.
+/// How attention becomes motion masks.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-#[command(next_help_heading = "Motion guidance")]
-pub(crate) struct Tau {
+#[command(next_help_heading = "Motion masks")]
+pub(crate) struct Masks {
     /// A place belongs to the subject where its attention exceeds TAU times the frame's maximum; 0 or more, below 1
     /// [default: the checkpoint's recommendation, else 0.4]
     #[arg(long, value_name = "TAU")]
     pub(crate) tau: Option<f64>,
+    /// Whose attention shows the subject: its words', or the end-of-text token's, which finds a single subject even
+    /// where its words do not [default: the checkpoint's recommendation, else word]
+    #[arg(long, value_name = "WHOSE", value_parser = named::<SubjectMap>(&["word", "end"]))]
+    #[schemars(with = "String", extend("enum" = ["word", "end"]))]
+    pub(crate) subject_map: Option<SubjectMap>,
+    /// A mask is made of its own step's map, or of the average over all guided steps [default: the checkpoint's
+    /// recommendation, else step]
+    #[arg(long, value_name = "WHICH", value_parser = named::<MaskTime>(&["step", "average"]))]
+    #[schemars(with = "String", extend("enum" = ["step", "average"]))]
+    pub(crate) mask_time: Option<MaskTime>,
+    /// A mask is made of its own layer's map, or of the finest layers' [default: the checkpoint's recommendation, else
+    /// own]
+    #[arg(long, value_name = "WHICH", value_parser = named::<MaskLayers>(&["own", "finest"]))]
+    #[schemars(with = "String", extend("enum" = ["own", "finest"]))]
+    pub(crate) mask_layers: Option<MaskLayers>,
+    /// Of several subjects, a place belongs to the strongest there alone; `--mask-apart=false` turns a recommended one
+    /// off
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) mask_apart: Option<bool>,
 }
 
 /// The method's own settings.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[command(next_help_heading = "Motion guidance")]
+#[expect(clippy::struct_field_names, reason = "fields have the names of their flags")]
 pub(crate) struct Guidance {
     /// Sampling steps, from the first on, that are guided; 0 to the number of steps [default: the recommended share of
     /// the steps, else 20 of 50]
@@ -686,9 +731,34 @@ pub(crate) struct Guidance {
     /// Weight of the loss on attention between frames, 0 or more [default: 1]
     #[arg(long, value_name = "WEIGHT")]
     pub(crate) lambda_temporal: Option<f64>,
+    /// Weight of the loss on the subject's attention outside the mask and its lack inside, 0 or more [default: the
+    /// checkpoint's recommendation, else 0]
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) lambda_outside: Option<f64>,
+    /// Of several subjects: weight of the loss on attention in the others' masks, 0 or more [default: the checkpoint's
+    /// recommendation, else 0]
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) lambda_other: Option<f64>,
+    /// A guided step's updates end when the loss is under L; 0 or more, 0 makes them all [default: the checkpoint's
+    /// recommendation, else 0]
+    #[arg(long, value_name = "L")]
+    pub(crate) loss_threshold: Option<f64>,
+    /// What an update leaves the latents of how they were: nothing, their norm, or each channel's mean and deviation
+    /// [default: the checkpoint's recommendation, else none]
+    #[arg(long, value_name = "WHAT", value_parser = named::<KeepStatistics>(&["none", "norm", "channels"]))]
+    #[schemars(with = "String", extend("enum" = ["none", "norm", "channels"]))]
+    pub(crate) keep_statistics: Option<KeepStatistics>,
+    /// Take losses from these blocks alone, such as `up_blocks.1` [default: the checkpoint's recommendation, else all
+    /// guidance blocks]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub(crate) guidance_layers: Option<Vec<String>>,
+    /// Scale the attention to the new subject's words by W; 0 or more, 1 is off [default: the checkpoint's
+    /// recommendation, else 1]
+    #[arg(long, value_name = "W")]
+    pub(crate) token_weight: Option<f64>,
     /// Start from the source's inverted latents (its layout and scene come along), or from noise (the motion alone)
     /// [default: the checkpoint's recommendation, else inverted]
-    #[arg(long, value_name = "WHAT", value_parser = init_parser())]
+    #[arg(long, value_name = "WHAT", value_parser = named::<Init>(&["inverted", "noise"]))]
     #[schemars(with = "String", extend("enum" = ["inverted", "noise"]))]
     pub(crate) init: Option<Init>,
     /// Make no guided updates: the plain sampling, to compare with
@@ -704,11 +774,12 @@ fn fit_parser() -> impl TypedValueParser<Value = Fit> {
     PossibleValuesParser::new(Fit::ALL.map(Fit::name)).try_map(|name| name.parse::<Fit>())
 }
 
-fn init_parser() -> impl TypedValueParser<Value = Init> {
-    PossibleValuesParser::new(["inverted", "noise"]).map(|name| match name.as_str() {
-        "noise" => Init::Noise,
-        _ => Init::Inverted,
-    })
+/// Reads a setting that has names for values.
+fn named<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| serde_json::from_value::<T>(name.into()))
 }
 
 #[cfg(test)]

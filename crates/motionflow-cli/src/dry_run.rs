@@ -58,7 +58,7 @@ pub(crate) fn show(plan: &Plan, progress: &mut Progress) -> Result<()> {
         settings: plan.settings,
     };
     let inverts = plan.source.inversion.is_none();
-    let estimate = Estimate::of(&plan.model.configs()?, plan.settings, plan.video, inverts);
+    let estimate = Estimate::of(&plan.model.configs()?, plan.settings, plan.video, inverts)?;
 
     progress.row("plan", &json!({ "resolved": resolved, "estimate": estimate, "tokens": lines }));
     progress.result(&toml::to_string(&resolved)?);

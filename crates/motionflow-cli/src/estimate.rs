@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use motionflow::cost::{
     FRAMES_AT_ONCE, NetCost, Operation, UNetInput, UNetPart, text_encoder_parameters, unet, vae_decode,
     vae_encode,
@@ -51,6 +52,8 @@ pub(crate) struct Estimate {
     pub(crate) stages: Vec<(&'static str, f64)>,
     pub(crate) seconds: f64,
     pub(crate) peak_memory_bytes: u64,
+    /// Whether it may be less: updates end at a loss that nobody knows before.
+    at_most: bool,
     flops: f64,
     parameters: u64,
 }
@@ -67,7 +70,7 @@ struct Runs {
 }
 
 impl Runs {
-    fn count(configs: &Configs, video: &Video) -> Self {
+    fn count(configs: &Configs, settings: &Settings, video: &Video) -> Result<Self> {
         let [frames, height, width] = [video.frames, video.height, video.width].map(i64::from);
         let downscale = configs.vae.downscale();
         let input = UNetInput {
@@ -78,21 +81,22 @@ impl Runs {
             tokens: configs.tokens as i64,
         };
         let at_once = frames.min(FRAMES_AT_ONCE);
-        Self {
+        let blocks = configs.unet.named_blocks(&settings.guidance_layers)?;
+        Ok(Self {
             encode: vae_encode(&configs.vae, at_once, height, width),
             inversion_step: unet(&configs.unet, input, UNetPart::Whole),
-            update: unet(&configs.unet, input, UNetPart::Guidance),
+            update: unet(&configs.unet, input, UNetPart::Guidance(blocks)),
             sampling_step: unet(&configs.unet, UNetInput { videos: 2, ..input }, UNetPart::Whole),
             decode: vae_decode(&configs.vae, at_once, height, width),
             parts: frames as f64 / at_once as f64,
-        }
+        })
     }
 }
 
 impl Estimate {
     /// Of a transfer with this process's threads. `inverts` is whether the source is still to be inverted.
-    pub(crate) fn of(configs: &Configs, settings: &Settings, video: &Video, inverts: bool) -> Self {
-        let runs = Runs::count(configs, video);
+    pub(crate) fn of(configs: &Configs, settings: &Settings, video: &Video, inverts: bool) -> Result<Self> {
+        let runs = Runs::count(configs, settings, video)?;
         let inversions = if inverts { settings.steps as f64 } else { 0.0 };
         let updates = if settings.is_guided() {
             (settings.guided_steps * settings.updates_per_step) as f64
@@ -127,7 +131,7 @@ impl Estimate {
             [runs.encode.forward_peak, runs.sampling_step.forward_peak, runs.decode.forward_peak]
                 .into_iter()
                 .fold(update_peak, u64::max);
-        Self {
+        Ok(Self {
             seconds: stages.iter().map(|(_, seconds)| seconds).sum(),
             stages,
             // While the weights are loaded, the files are in memory, too.
@@ -135,20 +139,22 @@ impl Estimate {
                 + CODE_BYTES
                 + ELEMENT_BYTES * parameters
                 + configs.file_bytes.max((HOLES * (ELEMENT_BYTES * activations) as f64) as u64),
+            at_most: updates > 0.0 && settings.loss_threshold > 0.0,
             flops,
             parameters,
-        }
+        })
     }
 
     /// The estimate in a few lines.
     pub(crate) fn lines(&self) -> Vec<String> {
         let stages: Vec<String> =
             self.stages.iter().map(|(name, seconds)| format!("{name} {}", brief(*seconds))).collect();
+        let at_most = if self.at_most { "at most " } else { "" };
         vec![
-            format!("time    about {} ({})", brief(self.seconds), stages.join(", ")),
+            format!("time    {at_most}about {} ({})", brief(self.seconds), stages.join(", ")),
             format!("memory  about {}", bytes(self.peak_memory_bytes)),
             format!(
-                "work    {}FLOP; the model has {:.1} million parameters",
+                "work    {at_most}{}FLOP; the model has {:.1} million parameters",
                 scaled(self.flops),
                 self.parameters as f64 / 1e6
             ),
@@ -338,15 +344,15 @@ mod tests {
     fn every_stage_of_a_transfer_is_foretold() {
         let video = Video { width: 32, height: 32, frames: 2, fps: 8.0 };
         let settings = Settings { steps: 4, guided_steps: 2, ..Settings::default() };
-        let estimate = Estimate::of(&demo(), &settings, &video, true);
+        let estimate = Estimate::of(&demo(), &settings, &video, true).unwrap();
         let names: Vec<&str> = estimate.stages.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["encode", "invert", "generate", "decode"]);
         assert!(estimate.stages.iter().all(|(_, seconds)| *seconds > 0.0), "{estimate:?}");
-        let reused = Estimate::of(&demo(), &settings, &video, false);
+        let reused = Estimate::of(&demo(), &settings, &video, false).unwrap();
         assert_eq!(reused.stages[0].0, "generate");
         assert!(reused.flops < estimate.flops);
         let plain = Settings { updates: false, ..settings };
-        assert!(Estimate::of(&demo(), &plain, &video, true).flops < estimate.flops);
+        assert!(Estimate::of(&demo(), &plain, &video, true).unwrap().flops < estimate.flops);
     }
 
     #[test]

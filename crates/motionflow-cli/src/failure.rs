@@ -126,6 +126,8 @@ fn is_misuse(error: &anyhow::Error) -> bool {
                     | Core::Size { .. }
                     | Core::SubjectCount { .. }
                     | Core::NoSubject { .. }
+                    | Core::EndOfSeveral { .. }
+                    | Core::UnknownBlock { .. }
                     | Core::Inversion(_)
             )
         });

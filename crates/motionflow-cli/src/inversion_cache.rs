@@ -10,7 +10,7 @@ use motionflow::error::Error;
 use motionflow::inversion::Inversion;
 
 use crate::cache::{Cache, Found, Key};
-use crate::inversion_file::{TENSORS, inversion_in, inversion_tensors};
+use crate::inversion_file::{TENSORS, inversion_in, inversion_tensors, named};
 use crate::map_tensors;
 use crate::progress::Progress;
 use crate::record::{RunRecord, VideoRecord};
@@ -72,6 +72,7 @@ impl InversionCache {
                 ("prompt", record.prompts.source_prompt.as_deref().unwrap_or_default()),
                 ("model", &record.model.sha256),
                 ("steps", &steps),
+                ("subject_map", named(record.settings.subject_map)),
                 ("precision", "float32"),
                 // The last bits depend on these, and a run must give the same bytes with the cache and without.
                 ("device", record.program.device.as_deref().unwrap_or_default()),

@@ -12,6 +12,7 @@ use motionflow::error::Error;
 use motionflow::inversion::Inversion;
 use motionflow::latents::Latents;
 use motionflow::model::VideoModel;
+use motionflow::settings::{Preset, Settings, SubjectMap};
 use motionflow::small_file;
 use motionflow_media::image::RgbImage;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,9 @@ pub(crate) const TENSORS: &str = "inversion.safetensors";
 pub(crate) struct InversionRecord {
     pub(crate) source_prompt: String,
     pub(crate) steps: usize,
+    /// Whose attention its maps are; earlier versions wrote the words' alone.
+    #[serde(default)]
+    pub(crate) subject_map: SubjectMap,
     /// Of the tensors' file.
     #[serde(default)]
     pub(crate) sha256: String,
@@ -125,6 +129,21 @@ impl SavedInversion {
         Ok(Self { folder: folder.to_owned(), record })
     }
 
+    /// Takes over from which token the maps were made, unless a transfer is asked for (`said`) that wants the other.
+    pub(crate) fn fix_subject_map(&self, settings: &mut Settings, said: Option<SubjectMap>) -> Result<()> {
+        let made = self.record.subject_map;
+        let is_free = said.is_none() && settings.preset == Preset::Default;
+        if !is_free && settings.subject_map != made {
+            let [made, wanted] = [made, settings.subject_map].map(named);
+            let what = format!(
+                "it was made with --subject-map {made}, this run wants {wanted}; invert again with --subject-map {wanted}"
+            );
+            return Err(Error::Inversion(what).into());
+        }
+        settings.subject_map = made;
+        Ok(())
+    }
+
     /// Reads the tensors, after a check that they are whole and of `model`.
     pub(crate) fn load(self, model: &ModelRecord) -> Result<(SourceClip, Inversion)> {
         let record = &self.record;
@@ -167,6 +186,14 @@ impl SavedInversion {
     }
 }
 
+/// As on the command line.
+pub(crate) fn named(map: SubjectMap) -> &'static str {
+    match map {
+        SubjectMap::Word => "word",
+        SubjectMap::End => "end",
+    }
+}
+
 /// [frames, height, width, 3] -> pictures
 fn pictures(frames: &Tensor, width: u32, height: u32) -> Result<Vec<RgbImage>> {
     let bytes = Vec::<u8>::try_from(frames.contiguous().view([-1]))?;
@@ -184,6 +211,7 @@ mod tests {
         InversionRecord {
             source_prompt: "a [car]".into(),
             steps: 2,
+            subject_map: SubjectMap::Word,
             sha256: String::new(),
             program: ProgramRecord {
                 command: "invert".into(),

@@ -69,6 +69,7 @@ impl LookingJob {
         InversionRecord {
             source_prompt: self.record.prompts.source_prompt.clone().unwrap_or_default(),
             steps: self.settings.steps,
+            subject_map: self.settings.subject_map,
             sha256: String::new(),
             program: self.record.program.clone(),
             source: self.source.record.clone(),

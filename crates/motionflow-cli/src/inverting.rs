@@ -92,12 +92,6 @@ pub(crate) fn invert_source(
     Ok(Inverted { inversion, origin: Origin::Made, steps: records })
 }
 
-/// The timesteps whose masks guide: those of the first sampling steps. All where none is guided.
-pub(crate) fn guided_timesteps(model: &dyn VideoModel, settings: &Settings) -> Vec<i64> {
-    let count = if settings.guided_steps == 0 { settings.steps } else { settings.guided_steps };
-    model.schedule().descending(settings.steps).into_iter().take(count).map(|step| step.timestep).collect()
-}
-
 /// Figures of every subject's masks; warns where they look wrong.
 pub(crate) fn judge_masks(
     masks: &MotionMasks,

@@ -13,7 +13,7 @@ use motionflow_media::Ffmpeg;
 
 use crate::asked::Asked;
 use crate::inversion_cache::InversionCache;
-use crate::inverting::{Inverted, Origin, guided_timesteps, invert_source, judge_masks};
+use crate::inverting::{Inverted, Origin, invert_source, judge_masks};
 use crate::progress::Progress;
 use crate::prompts;
 use crate::recommended::Video;
@@ -66,6 +66,7 @@ impl LookingJob {
         let settings = request.settings.resolve(&found.recommended.settings);
         resolve::check(&settings, &found.schedule()?)?;
         found.check_subjects(&[&prompt])?;
+        prompts::check_subject_map(settings.subject_map, &prompt)?;
         let mut video = request.video.resolve(&found.recommended.video)?;
         found.check_size(&video)?;
         let cut = request.source.cut.resolve()?;
@@ -93,8 +94,8 @@ impl LookingJob {
         let (model, source, text) = (&*self.model, &self.source, &self.text);
         let Inverted { inversion, origin, steps } =
             invert_source(model, source, text, &self.settings, &self.cache, unfinished, progress)?;
-        let timesteps = guided_timesteps(&*self.model, &self.settings);
-        let masks = inversion.masks(self.settings.tau);
+        let timesteps = self.settings.guided_timesteps(model.schedule());
+        let masks = inversion.masks(&timesteps, &self.settings)?;
         let figures = judge_masks(&masks, &timesteps, &prompts::subjects(&self.prompt), progress);
         Ok(Look { inversion, origin, masks, timesteps, figures, steps })
     }

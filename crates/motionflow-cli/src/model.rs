@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use motionflow::checkpoint::Checkpoint;
 use motionflow::error::Error;
+use motionflow::nets::unet::UNetConfig;
 use motionflow::prompt::{Prompt, subject_positions};
 use motionflow::schedule::Schedule;
 use motionflow::text_to_video::{TextToVideo, check_size};
@@ -61,7 +62,7 @@ impl FoundModel {
                 let only = "only a checkpoint from the hub has revisions";
                 return Err(Misuse(format!("--revision {revision}: {only}, not {name}")).into());
             }
-            (None, recorded) => (folder_of(name).or_else(|error| recorded.ok_or(error))?, None),
+            (None, recorded) => (folder_of(name, CHECKPOINT).or_else(|error| recorded.ok_or(error))?, None),
         };
         let known = Known::find(name).filter(|_| is_on_hub).map(Known::recommended);
         let recommended = Recommended::of(&folder)?.or(known).unwrap_or_default();
@@ -124,6 +125,13 @@ impl FoundModel {
         Ok(())
     }
 
+    /// Checks, without the weights, that the nets have the guidance blocks of these names.
+    pub(crate) fn check_blocks(&self, names: &[String]) -> Result<()> {
+        let unet: UNetConfig = self.checkpoint.config("unet").map_err(Error::from)?;
+        unet.named_blocks(names)?;
+        Ok(())
+    }
+
     /// Loads the weights.
     pub(crate) fn load(&self, device: Device, progress: &mut Progress) -> Result<TextToVideo> {
         let stage = progress.stage("load", 1);
@@ -147,8 +155,23 @@ impl FoundModel {
     }
 }
 
+/// What a name may stand for, in messages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sought {
+    /// The flag that the name came from.
+    pub(crate) flag: &'static str,
+    /// What it is called.
+    pub(crate) noun: &'static str,
+    /// How its folder is laid out.
+    pub(crate) layout: &'static str,
+}
+
+const CHECKPOINT: Sought =
+    Sought { flag: "--model", noun: "checkpoint", layout: "the diffusers text-to-video layout" };
+
 /// The folder that a name or path stands for.
-fn folder_of(name: &str) -> Result<PathBuf> {
+pub(crate) fn folder_of(name: &str, sought: Sought) -> Result<PathBuf> {
+    let Sought { flag, noun, layout } = sought;
     let is_name = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
     let path = PathBuf::from(name);
     let mut places =
@@ -158,18 +181,17 @@ fn folder_of(name: &str) -> Result<PathBuf> {
         return Ok(folder.clone());
     }
     let mut message = if is_name {
-        format!("there is no checkpoint \"{name}\"; looked for the folders")
+        format!("there is no {noun} \"{name}\"; looked for the folders")
     } else {
         format!(
-            "--model {name}: there is no such folder; give one in the diffusers text-to-video layout, a name, or \
-             OWNER/NAME on the Hugging Face hub"
+            "{flag} {name}: there is no such folder; give one in {layout}, a name, or OWNER/NAME on the Hugging Face hub"
         )
     };
     if is_name {
         for place in &places {
             let _ = write!(message, "\n  {}", place.display());
         }
-        let _ = write!(message, "\ngive the folder of a checkpoint to --model, or set {FOLDER_VARIABLE}");
+        let _ = write!(message, "\ngive the folder of a {noun} to {flag}, or set {FOLDER_VARIABLE}");
     }
     Err(Misuse(message).into())
 }
@@ -197,7 +219,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_where_it_was_looked_for() {
-        let message = folder_of("no-such-checkpoint").unwrap_err().to_string();
+        let message = folder_of("no-such-checkpoint", CHECKPOINT).unwrap_err().to_string();
         assert!(
             message.contains("models/no-such-checkpoint") && message.contains(FOLDER_VARIABLE),
             "{message}"
@@ -207,7 +229,7 @@ mod tests {
     #[test]
     fn a_path_is_taken_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(folder_of(folder.path().to_str().unwrap()).unwrap(), folder.path());
-        assert!(folder_of("./no/such").unwrap_err().to_string().contains("./no/such"));
+        assert_eq!(folder_of(folder.path().to_str().unwrap(), CHECKPOINT).unwrap(), folder.path());
+        assert!(folder_of("./no/such", CHECKPOINT).unwrap_err().to_string().contains("./no/such"));
     }
 }

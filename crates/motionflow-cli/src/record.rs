@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use motionflow::device;
 use motionflow::generation::GuidedUpdate;
+use motionflow::losses::LossParts;
 use motionflow::settings::Settings;
 use motionflow_media::Ffmpeg;
 use motionflow_media::atomic::write_atomically;
@@ -235,7 +236,8 @@ pub(crate) enum StepRecord {
     Sampling { step: usize, timestep: i64, seconds: f64 },
 }
 
-/// The weighted sum and its parts before weighting; a part without a map is absent.
+/// The weighted sum and its parts before weighting; null is a part without a map. The last two are absent where they are
+/// off.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct LossRecord {
     total: f64,
@@ -243,12 +245,16 @@ pub(crate) struct LossRecord {
     #[serde(rename = "self")]
     spatial: Option<f64>,
     temporal: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outside: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    other: Option<f64>,
 }
 
 impl LossRecord {
     pub(crate) fn of(update: &GuidedUpdate) -> Self {
-        let parts = update.parts;
-        Self { total: update.loss, cross: parts.cross, spatial: parts.spatial, temporal: parts.temporal }
+        let LossParts { cross, spatial, temporal, outside, other } = update.parts;
+        Self { total: update.loss, cross, spatial, temporal, outside, other }
     }
 }
 
@@ -313,7 +319,11 @@ pub(crate) mod tests {
                 revision: None,
                 sha256: "3".into(),
             },
-            settings: Settings { step_norm: Some(0.03), ..Settings::default() },
+            settings: Settings {
+                step_norm: Some(0.03),
+                guidance_layers: vec!["mid_block".into()],
+                ..Settings::default()
+            },
             output: OutputRecord { metadata: false },
         }
     }

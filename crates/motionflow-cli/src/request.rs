@@ -84,11 +84,13 @@ pub(crate) struct Model {
 #[serde(default)]
 pub(crate) struct Settings {
     #[serde(flatten)]
+    pub(crate) preset: args::Preset,
+    #[serde(flatten)]
     pub(crate) steps: args::Steps,
     #[serde(flatten)]
     pub(crate) sampling: args::Sampling,
     #[serde(flatten)]
-    pub(crate) tau: args::Tau,
+    pub(crate) masks: args::Masks,
     #[serde(flatten)]
     pub(crate) guidance: args::Guidance,
 }
@@ -258,6 +260,7 @@ impl Request {
             self.source = Source::default();
             self.prompts.source_prompt = None;
             self.settings.steps = args::Steps::default();
+            self.settings.masks.subject_map = None;
             self.video = args::Video { fps: self.video.fps, ..args::Video::default() };
         } else if flags.source.path.is_some() {
             self.source.inversion = None;
@@ -319,6 +322,7 @@ impl args::Generate {
             video: self.video.clone(),
             model: Model { chosen: self.model.clone(), ..Model::default() },
             settings: Settings {
+                preset: self.preset,
                 steps: self.steps.clone(),
                 sampling: self.sampling.clone(),
                 ..Settings::default()
@@ -336,7 +340,12 @@ impl args::Looking {
             source: self.source.request(None),
             video: self.video.clone(),
             model: Model { chosen: self.model.clone(), ..Model::default() },
-            settings: Settings { steps: self.steps.clone(), tau: self.tau.clone(), ..Settings::default() },
+            settings: Settings {
+                preset: self.preset,
+                steps: self.steps.clone(),
+                masks: self.masks.clone(),
+                ..Settings::default()
+            },
             output: self.output.request(),
             program: Program { cache: self.cache.no_cache.then_some(false), ..Program::default() },
         }
@@ -352,9 +361,10 @@ impl args::Transfer {
             video: self.video.clone(),
             model: Model { chosen: self.model.clone(), ..Model::default() },
             settings: Settings {
+                preset: self.preset,
                 steps: self.steps.clone(),
                 sampling: self.sampling.clone(),
-                tau: self.tau.clone(),
+                masks: self.masks.clone(),
                 guidance: args::Guidance { updates, ..self.guidance.clone() },
             },
             output: self.output.request(),

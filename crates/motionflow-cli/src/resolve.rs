@@ -1,10 +1,11 @@
-//! Every setting of a run: what the flags say, else what the checkpoint recommends, else the general default.
+//! Every setting of a run: what the flags say, else the preset: what the checkpoint recommends, and where it
+//! recommends nothing the general default, or the paper's.
 
 use std::ops::RangeInclusive;
 
 use anyhow::Result;
 use motionflow::schedule::Schedule;
-use motionflow::settings::{Settings, SettingsError};
+use motionflow::settings::{Preset, Settings, SettingsError};
 use motionflow_media::Fit;
 
 use crate::failure::Misuse;
@@ -61,10 +62,13 @@ fn within(flag: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32> {
 impl request::Settings {
     /// Fills in what was not said.
     pub(crate) fn resolve(&self, recommended: &Settings) -> Settings {
-        let Self { steps, sampling, tau, guidance } = self;
-        let mut settings = recommended.clone();
+        let Self { preset, steps, sampling, masks, guidance } = self;
+        let mut settings = match preset.preset {
+            Some(Preset::Paper) => Settings::paper(recommended.guidance_scale),
+            Some(Preset::Default) | None => Settings { preset: Preset::Default, ..recommended.clone() },
+        };
         if let (Some(steps), None) = (steps.steps, guidance.guided_steps) {
-            settings.guided_steps = same_share(recommended, steps);
+            settings.guided_steps = same_share(&settings, steps);
         }
         if guidance.step_size.is_some() {
             // One way to move excludes the other, also one that is recommended.
@@ -73,7 +77,11 @@ impl request::Settings {
         settings.step_norm = guidance.step_norm.or(settings.step_norm);
         set(&mut settings.steps, steps.steps);
         set(&mut settings.guided_steps, guidance.guided_steps);
-        set(&mut settings.tau, tau.tau);
+        set(&mut settings.tau, masks.tau);
+        set(&mut settings.subject_map, masks.subject_map);
+        set(&mut settings.mask_time, masks.mask_time);
+        set(&mut settings.mask_layers, masks.mask_layers);
+        set(&mut settings.mask_apart, masks.mask_apart);
         set(&mut settings.guidance_scale, sampling.guidance_scale);
         set(&mut settings.seed, sampling.seed);
         set(&mut settings.step_size, guidance.step_size);
@@ -82,6 +90,12 @@ impl request::Settings {
         set(&mut settings.lambda_cross, guidance.lambda_cross);
         set(&mut settings.lambda_self, guidance.lambda_self);
         set(&mut settings.lambda_temporal, guidance.lambda_temporal);
+        set(&mut settings.lambda_outside, guidance.lambda_outside);
+        set(&mut settings.lambda_other, guidance.lambda_other);
+        set(&mut settings.loss_threshold, guidance.loss_threshold);
+        set(&mut settings.keep_statistics, guidance.keep_statistics);
+        set(&mut settings.guidance_layers, guidance.guidance_layers.clone());
+        set(&mut settings.token_weight, guidance.token_weight);
         set(&mut settings.init, guidance.init);
         set(&mut settings.updates, guidance.updates);
         settings
@@ -147,6 +161,25 @@ mod tests {
         assert_eq!(steps(1).resolve(&Settings::default()).guided_steps, 1);
         let unguided = Settings { guided_steps: 0, ..recommended };
         assert_eq!(steps(5).resolve(&unguided).guided_steps, 0);
+    }
+
+    #[test]
+    fn the_papers_preset_goes_before_all_recommendations_but_the_guidance_scale() {
+        let recommended = Settings {
+            steps: 20,
+            guided_steps: 10,
+            tau: 0.2,
+            step_norm: Some(0.02),
+            guidance_scale: 6.0,
+            init: motionflow::settings::Init::Noise,
+            ..Settings::default()
+        };
+        assert_eq!(resolve(&recommended, &["--preset", "paper"]), Settings::paper(6.0));
+        let settings = resolve(&recommended, &["--preset", "paper", "--step-norm", "0.1", "--tau", "0.3"]);
+        assert_eq!((settings.step_norm, settings.tau, settings.steps), (Some(0.1), 0.3, 50));
+        let fewer = request::Settings { preset: args::Preset { preset: Some(Preset::Paper) }, ..steps(25) };
+        assert_eq!(fewer.resolve(&recommended).guided_steps, 10);
+        assert_eq!(resolve(&recommended, &["--preset", "default"]), recommended);
     }
 
     #[test]

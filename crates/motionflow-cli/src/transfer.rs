@@ -22,7 +22,7 @@ use crate::dry_run::{self, Plan};
 use crate::generating::{Start, make_video};
 use crate::inversion_cache::InversionCache;
 use crate::inversion_file::{SavedInversion, check_fit};
-use crate::inverting::{Inverted, Origin, guided_timesteps, invert_source, judge_masks, shown_masks};
+use crate::inverting::{Inverted, Origin, invert_source, judge_masks, shown_masks};
 use crate::metadata::Notes;
 use crate::model::FoundModel;
 use crate::pictures::{legend, with_masks};
@@ -109,8 +109,8 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
     } else {
         invert_source(model, &job.source, &source_text, &job.settings, &cache, unfinished, progress)?
     };
-    let timesteps = guided_timesteps(model, &job.settings);
-    let masks = inversion.masks(job.settings.tau);
+    let timesteps = job.settings.guided_timesteps(model.schedule());
+    let masks = inversion.masks(&timesteps, &job.settings)?;
     let figures = judge_masks(&masks, &timesteps, &prompts::subjects(&job.source_prompt), progress);
 
     let start = Start {
@@ -194,9 +194,14 @@ impl Job {
         if let Some(saved) = &saved {
             asked.steps.steps = Some(saved.record.steps);
         }
-        let settings = asked.resolve(&recommended.settings);
+        let mut settings = asked.resolve(&recommended.settings);
+        if let Some(saved) = &saved {
+            saved.fix_subject_map(&mut settings, asked.masks.subject_map)?;
+        }
         resolve::check(&settings, &found.schedule()?)?;
         found.check_subjects(&[&source_prompt, &prompt])?;
+        found.check_blocks(&settings.guidance_layers)?;
+        prompts::check_subject_map(settings.subject_map, &source_prompt)?;
         let mut video = request.video.resolve(&recommended.video)?;
         let (source, inversion) = if let Some(saved) = saved {
             let (source, inversion) = saved.load(&found.record()?)?;
@@ -317,6 +322,8 @@ fn plotted(update: &GuidedUpdate) -> plot::Update {
         cross: part(update.parts.cross),
         self_attention: part(update.parts.spatial),
         temporal: part(update.parts.temporal),
+        outside: part(update.parts.outside),
+        other: part(update.parts.other),
         gradient_norm: Some(update.gradient_norm),
     }
 }

@@ -1,3 +1,9 @@
 //! Figures about videos: does the motion arrive, does the picture show what the prompt says?
 
 pub mod figure;
+pub mod file_error;
+pub mod lucas_kanade;
+pub mod motion_fidelity;
+pub mod npz;
+pub mod track_file;
+pub mod tracks;

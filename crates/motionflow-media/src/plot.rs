@@ -17,6 +17,10 @@ pub struct Update {
     pub self_attention: f64,
     /// The temporal-attention loss before weighting.
     pub temporal: f64,
+    /// The loss on the subject's normalised attention before weighting; not finite where it is off.
+    pub outside: f64,
+    /// The loss on attention in other subjects' masks before weighting; not finite where it is off.
+    pub other: f64,
     /// The norm of the gradient with respect to the latents.
     pub gradient_norm: Option<f64>,
 }
@@ -43,6 +47,8 @@ pub fn loss_svg(updates: &[Update]) -> String {
         series("cross", "#2563eb", |update| update.cross),
         series("self", "#d97706", |update| update.self_attention),
         series("temporal", "#059669", |update| update.temporal),
+        series("outside", "#dc2626", |update| update.outside),
+        series("other", "#0891b2", |update| update.other),
     ];
     let norms = [series("gradient norm", "#7c3aed", |update| update.gradient_norm.unwrap_or(f64::NAN))];
     let second = norms[0].finite().next().is_some();

@@ -49,6 +49,8 @@ fn update(value: f64, norm: Option<f64>) -> Update {
         cross: value,
         self_attention: value / 2.0,
         temporal: value / 3.0,
+        outside: value / 4.0,
+        other: f64::NAN,
         gradient_norm: norm,
     }
 }

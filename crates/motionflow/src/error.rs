@@ -63,6 +63,23 @@ pub enum Error {
         /// Which prompt.
         which: &'static str,
     },
+    /// The end-of-text token is asked for where there are several subjects.
+    #[error(
+        "--subject-map end finds one subject, but the prompt marks {subjects}: mark one alone, or take --subject-map \
+         word"
+    )]
+    EndOfSeveral {
+        /// Brackets in the prompt.
+        subjects: usize,
+    },
+    /// A guidance block that the model does not have.
+    #[error("--guidance-layers: the model has no guidance block \"{name}\"; it has {known}")]
+    UnknownBlock {
+        /// As it was given.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
     /// The latents are no longer numbers.
     #[error("{stage} step {step} of {steps} (timestep {timestep}) gave values that are not finite: {mend}")]
     NotFinite {

@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::error::Error;
-use crate::latents::{Latents, is_finite, norm};
-use crate::losses::{LossParts, guidance_loss};
+use crate::latents::{Latents, is_finite};
+use crate::losses::LossParts;
 use crate::masks::{LayerMasks, MotionMasks};
-use crate::model::{EncodedPrompt, GuidanceLayer, VideoModel};
+use crate::model::{EncodedPrompt, VideoModel};
 use crate::nets::attention::NoObserver;
-use crate::observer::MapKeeper;
 use crate::schedule::Step;
 use crate::settings::Settings;
+use crate::token_weight::{Weighing, token_weights};
+use crate::update::{Guide, Position};
 
 /// One guided update: the loss before it, and how steep it was.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -32,7 +33,7 @@ pub struct GuidedUpdate {
     pub parts: LossParts,
     /// ‖∇L‖₂ over all latents.
     pub gradient_norm: f64,
-    /// ‖Δz‖/‖z‖ of the move.
+    /// ‖Δz‖/‖z‖ of the move, before any statistics of the latents are brought back.
     pub relative_move: f64,
 }
 
@@ -82,12 +83,12 @@ pub struct Generation {
 }
 
 /// DDIM sampling with classifier-free guidance. While `settings` ask for it and there are `masks`, each of the first
-/// steps is preceded by updates that pull the subjects' attention into the masks taken at the same timestep.
+/// steps is preceded by updates that pull the subjects' attention into the masks of the same timestep.
 ///
 /// # Errors
 /// [`Error::Inversion`] when the masks are of other timesteps, subjects or frames; [`Error::NotFinite`] names the step
-/// at which the latents stopped being numbers; [`Error::Settings`] a setting that is out of range; [`Error::Stopped`]
-/// when `progress` breaks off, after an update or after a step.
+/// at which the latents stopped being numbers; [`Error::Settings`] a setting that is out of range, [`Error::UnknownBlock`]
+/// and [`Error::EndOfSeveral`] one that does not suit the model or the prompt; [`Error::Stopped`] when `progress` breaks off, after an update or after a step.
 pub fn generate(
     model: &dyn VideoModel,
     from: Generating,
@@ -99,21 +100,22 @@ pub fn generate(
 ) -> Result<Generation, Error> {
     let schedule = model.schedule();
     settings.validate(schedule.max_steps())?;
+    let guide = match masks.filter(|_| settings.is_guided()) {
+        Some(masks) => Some((Guide::new(model, target, settings)?, masks.on(model.device()))),
+        None => None,
+    };
     let Generating { done, mut latents, mut updates } = from;
     latents = latents.on(model.device());
-    let masks = masks.map(|masks| masks.on(model.device()));
     let mut report = |event: &GenerationEvent| match progress(event) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Error::Stopped),
     };
     for (index, step) in schedule.descending(settings.steps).into_iter().enumerate().skip(done) {
-        if let Some(masks) = masks.as_ref().filter(|_| settings.is_guided() && index < settings.guided_steps)
-        {
+        if let Some((guide, masks)) = guide.as_ref().filter(|_| index < settings.guided_steps) {
             let masks = masks_at(masks, step.timestep, target, latents.frames())?;
             for update in 1..=settings.updates_per_step {
-                let position = (index, update);
-                let (moved, record) =
-                    guided_update(model, latents.tensor(), masks, target, settings, step, position)?;
+                let position = Position { step, index, update };
+                let Some((moved, record)) = guide.update(latents.tensor(), masks, position)? else { break };
                 latents = Latents::new(moved);
                 report(&GenerationEvent::Updated(&record))?;
                 updates.push(record);
@@ -154,66 +156,6 @@ fn masks_at<'a>(
     }
 }
 
-/// z ← z − α·∇L, or a move of r·‖z‖ along the gradient. The net runs only as far as the last layer that a loss reads.
-fn guided_update(
-    model: &dyn VideoModel,
-    latents: &Tensor,
-    masks: &[LayerMasks],
-    target: &EncodedPrompt,
-    settings: &Settings,
-    step: Step,
-    (index, update): (usize, usize),
-) -> Result<(Tensor, GuidedUpdate), Error> {
-    let z = latents.detach().set_requires_grad(true);
-    let layers = model.guidance_layers();
-    let weights = settings.loss_weights();
-    let mut observer = MapKeeper::stopping(needed_layers(model, settings));
-    let _ = model.predict_noise(&z, step.timestep, &target.features, &mut observer);
-    let (loss, parts) = guidance_loss(&observer.maps, masks, layers, &target.subjects, weights);
-    drop(observer);
-    let gradient = if loss.requires_grad() {
-        Tensor::run_backward(&[&loss], &[&z], false, false).swap_remove(0)
-    } else {
-        z.zeros_like()
-    };
-    let _no_gradients = tch::no_grad_guard();
-    let (latent_norm, gradient_norm) = (norm(&z), norm(&gradient));
-    let decay = if settings.step_decay { 1.0 - index as f64 / settings.guided_steps as f64 } else { 1.0 };
-    let step_size = match settings.step_norm {
-        Some(ratio) if gradient_norm > 0.0 => decay * ratio * latent_norm / gradient_norm,
-        Some(_) => 0.0,
-        None => decay * settings.step_size,
-    };
-    let moved = (z.detach().to_kind(tch::Kind::Float) - gradient.to_kind(tch::Kind::Float) * step_size)
-        .to_kind(latents.kind());
-    let record = GuidedUpdate {
-        step: index + 1,
-        steps: settings.steps,
-        update,
-        timestep: step.timestep,
-        loss: loss.detach().double_value(&[]),
-        parts,
-        gradient_norm,
-        relative_move: step_size * gradient_norm / latent_norm,
-    };
-    finite(&moved, "guided update", index, settings, step)?;
-    Ok((moved, record))
-}
-
-/// The guidance layers whose loss has a weight.
-fn needed_layers<'a>(
-    model: &'a dyn VideoModel,
-    settings: &Settings,
-) -> impl Iterator<Item = &'a GuidanceLayer> {
-    let layers = model.guidance_layers();
-    let weights = settings.loss_weights();
-    let when = |weight: f64, layers: &'a [GuidanceLayer]| if weight > 0.0 { layers } else { &[] };
-    when(weights.cross, &layers.cross)
-        .iter()
-        .chain(when(weights.spatial, &layers.spatial))
-        .chain(when(weights.temporal, &layers.temporal))
-}
-
 /// One DDIM step with classifier-free guidance: `ε = ε_negative + s·(ε_prompt − ε_negative)`, both in one batch.
 fn sampling_step(
     model: &dyn VideoModel,
@@ -226,14 +168,18 @@ fn sampling_step(
     let _no_gradients = tch::no_grad_guard();
     let features = Tensor::cat(&[&negative.features, &target.features], 0);
     let both = Tensor::cat(&[latents, latents], 0);
-    let prediction = model.predict_noise(&both, step.timestep, &features, &mut NoObserver).continue_value();
+    let weights = token_weights(target, settings.token_weight);
+    let weights = weights.map(|weights| Tensor::cat(&[&weights.ones_like(), &weights], 0));
+    let mut observer = Weighing { observer: &mut NoObserver, weights };
+    let prediction = model.predict_noise(&both, step.timestep, &features, &mut observer).continue_value();
     let Some(prediction) = prediction else { return latents.shallow_clone() };
     let halves = prediction.to_kind(tch::Kind::Float).chunk(2, 0);
     let guided = &halves[0] + (&halves[1] - &halves[0]) * settings.guidance_scale;
     model.schedule().remove_noise_step(latents, &guided, step).to_kind(latents.kind())
 }
 
-fn finite(
+/// Checks that latents are numbers still.
+pub(crate) fn finite(
     latents: &Tensor,
     stage: &'static str,
     index: usize,

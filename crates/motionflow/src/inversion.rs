@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::error::Error;
 use crate::latents::{Latents, is_finite};
+use crate::masking::motion_masks;
 use crate::masks::{LayerMaps, LayerMasks, MotionMasks, SubjectMaps, layer_masks, subject_map};
 use crate::model::{EncodedPrompt, VideoModel};
 use crate::observer::MapKeeper;
@@ -19,9 +20,12 @@ pub struct Inversion {
 }
 
 impl Inversion {
-    /// The motion masks at threshold τ.
-    pub fn masks(&self, tau: f64) -> MotionMasks {
-        self.maps.masks(tau)
+    /// The motion masks; `guided` as in [`motion_masks`].
+    ///
+    /// # Errors
+    /// [`Error::Inversion`] when its maps are of a size that the masks cannot be made of.
+    pub fn masks(&self, guided: &[i64], settings: &Settings) -> Result<MotionMasks, Error> {
+        motion_masks(&self.maps, &self.latents, guided, settings)
     }
 }
 
@@ -56,7 +60,7 @@ pub struct InversionStep<'a> {
     pub latents: &'a Latents,
     /// One entry a subject: its attention maps.
     pub maps: &'a [LayerMaps],
-    /// The masks made of them.
+    /// The masks that they make by themselves.
     pub masks: &'a [LayerMasks],
 }
 
@@ -65,7 +69,8 @@ pub struct InversionStep<'a> {
 ///
 /// # Errors
 /// [`Error::NotFinite`] names the step at which the latents stopped being numbers; [`Error::Settings`] a setting that
-/// is out of range; [`Error::Stopped`] when `progress` breaks off after a step.
+/// is out of range; [`Error::EndOfSeveral`] when the end-of-text token cannot show the subjects; [`Error::Stopped`] when
+/// `progress` breaks off after a step.
 pub fn invert(
     model: &dyn VideoModel,
     from: Inverting,
@@ -75,6 +80,7 @@ pub fn invert(
 ) -> Result<Inversion, Error> {
     let schedule = model.schedule();
     settings.validate(schedule.max_steps())?;
+    let shown_by = source.shown_by(settings.subject_map)?;
     let _no_gradients = tch::no_grad_guard();
     let Inverting { done, mut latents, mut maps } = from;
     latents = latents.on(model.device());
@@ -85,7 +91,7 @@ pub fn invert(
             model.predict_noise(latents.tensor(), step.timestep, &source.features, &mut observer);
         let Some(prediction) = prediction.continue_value() else { break };
         let step_maps: Vec<LayerMaps> =
-            source.subjects.iter().map(|tokens| subject_maps(&observer, tokens)).collect();
+            shown_by.iter().map(|tokens| subject_maps(&observer, tokens)).collect();
         latents = Latents::new(schedule.add_noise_step(latents.tensor(), &prediction, step).to_kind(kind));
         if !is_finite(latents.tensor()) {
             return Err(Error::NotFinite {

@@ -7,6 +7,9 @@
 
 pub mod checkpoint;
 pub mod clip;
+pub mod clip_model;
+mod clip_parity;
+pub mod clip_pictures;
 pub mod cost;
 pub mod device;
 pub mod diagnostics;
@@ -17,6 +20,7 @@ pub mod generation;
 pub mod inversion;
 pub mod latents;
 pub mod losses;
+pub mod masking;
 pub mod masks;
 pub mod model;
 pub mod nets;
@@ -28,5 +32,8 @@ pub mod prompt;
 pub mod schedule;
 pub mod settings;
 pub mod small_file;
+mod statistics;
 pub mod text_to_video;
+mod token_weight;
 pub mod tokenizer;
+mod update;

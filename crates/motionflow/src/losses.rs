@@ -1,16 +1,18 @@
 //! The attention losses whose gradients carry the motion.
 //!
-//! `L_cross` is the paper's; the forms of `L_self` and `L_temporal` are this project's reading of it.
+//! `L_cross` is the paper's; the forms of `L_self` and `L_temporal` are this project's reading of it; `L_outside` and
+//! `L_other` are this project's own and off by default.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use crate::masking::normalised;
 use crate::masks::{LayerMasks, subject_map, union};
 use crate::model::{GuidanceLayer, GuidanceLayers};
 
-/// How much each loss counts. All 1 by default; none of them is given in the paper.
+/// How much each loss counts. None of them is given in the paper.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossWeights {
     /// `λ_cross`
@@ -19,6 +21,10 @@ pub struct LossWeights {
     pub spatial: f64,
     /// `λ_temporal`
     pub temporal: f64,
+    /// `λ_outside`; 0 leaves the loss out.
+    pub outside: f64,
+    /// `λ_other`; 0 leaves the loss out.
+    pub other: f64,
 }
 
 /// The losses of one guided update. A part that no map was taken for is absent.
@@ -30,6 +36,12 @@ pub struct LossParts {
     pub spatial: Option<f64>,
     /// Attention from masked places that goes to frames in which the place is not masked.
     pub temporal: Option<f64>,
+    /// Subject's normalised attention outside the mask, and what it lacks inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<f64>,
+    /// Subject's attention that lies in the other subjects' masks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<f64>,
 }
 
 /// Maps by layer name, averaged over heads, float32: cross [frames, places, tokens], spatial [frames, places, places],
@@ -60,9 +72,29 @@ pub fn temporal_loss(map: &Tensor, mask: &Tensor) -> Tensor {
     1f64 - inside.sum(Kind::Float) / mask.sum(Kind::Float).clamp_min(1.0)
 }
 
+/// With N = A / max A of the frame: mean of N outside the mask + mean of 1 − N inside, mean over the frames that have a
+/// mask. Unlike the share of a sum, a peak inside alone does not satisfy it.
+/// Subject's map and mask [frames, places] -> scalar
+pub fn outside_loss(map: &Tensor, mask: &Tensor) -> Tensor {
+    let sum = |x: &Tensor| x.sum_dim_intlist(-1, false, None);
+    let normalised = normalised(map);
+    let outside = 1f64 - mask;
+    let mean = |values: Tensor, places: &Tensor| sum(&(values * places)) / sum(places).clamp_min(1.0);
+    let loss = mean(normalised.shallow_clone(), &outside) + mean(1f64 - normalised, mask);
+    let masked = sum(mask).gt(0.0).to_kind(Kind::Float);
+    (loss * &masked).sum(Kind::Float) / masked.sum(Kind::Float).clamp_min(1.0)
+}
+
+/// `ΣM_other·(1 − M)·A/ΣA`, mean over frames, with the union `M_other` of the other subjects' masks: a place that is in the
+/// subject's own mask, too, costs nothing. Subject's map and both masks [frames, places] -> scalar
+pub fn other_loss(map: &Tensor, mask: &Tensor, others: &Tensor) -> Tensor {
+    let sum = |x: &Tensor| x.sum_dim_intlist(-1, false, None);
+    (sum(&(others * (1f64 - mask) * map)) / sum(map)).mean(Kind::Float)
+}
+
 /// The weighted sum of the losses, averaged over the subjects: scalar, and its parts.
 ///
-/// `masks` and `subjects` (token positions in the new prompt) go together, one entry a subject. A spatial or temporal
+/// `masks` and `subjects` (positions in the new prompt of the tokens that show it) go together, one entry a subject. A spatial or temporal
 /// layer uses the union of the masks of its own block's cross layers at its own resolution.
 pub fn guidance_loss(
     maps: &AttentionMaps,
@@ -71,15 +103,29 @@ pub fn guidance_loss(
     subjects: &[Vec<i64>],
     weights: LossWeights,
 ) -> (Tensor, LossParts) {
-    let mut parts: [Vec<Tensor>; 3] = Default::default();
-    for (masks, tokens) in masks.iter().zip(subjects) {
-        let union_for = |layer: &GuidanceLayer, places: i64| {
-            let own = layers.cross.iter().filter(|cross| cross.block == layer.block);
-            union(own.filter_map(|cross| masks.get(&cross.name)).filter(|mask| mask.size()[1] == places))
+    let mut parts: [Vec<Tensor>; 5] = Default::default();
+    for (subject, (own, tokens)) in masks.iter().zip(subjects).enumerate() {
+        let others_for = |layer: &GuidanceLayer| {
+            let others = masks.iter().enumerate().filter(|(other, _)| *other != subject);
+            union(others.filter_map(|(_, masks)| masks.get(&layer.name)))
         };
-        let cross = layers.cross.iter().filter_map(|layer| {
-            Some(cross_loss(&subject_map(maps.get(&layer.name)?, tokens), masks.get(&layer.name)?))
-        });
+        let union_for = |layer: &GuidanceLayer, places: i64| {
+            let block = layers.cross.iter().filter(|cross| cross.block == layer.block);
+            union(block.filter_map(|cross| own.get(&cross.name)).filter(|mask| mask.size()[1] == places))
+        };
+        let seen: Vec<(&GuidanceLayer, Tensor, &Tensor)> = layers
+            .cross
+            .iter()
+            .filter_map(|layer| {
+                let map = subject_map(maps.get(&layer.name)?, tokens);
+                Some((layer, map, own.get(&layer.name)?))
+            })
+            .collect();
+        let cross = seen.iter().map(|(_, map, mask)| cross_loss(map, mask));
+        let outside = seen.iter().filter(|_| weights.outside > 0.0);
+        let outside = outside.map(|(_, map, mask)| outside_loss(map, mask));
+        let other = seen.iter().filter(|_| weights.other > 0.0);
+        let other = other.filter_map(|(layer, map, mask)| Some(other_loss(map, mask, &others_for(layer)?)));
         let spatial = layers.spatial.iter().filter_map(|layer| {
             let map = maps.get(&layer.name)?;
             Some(spatial_loss(map, &union_for(layer, map.size()[1])?))
@@ -88,18 +134,20 @@ pub fn guidance_loss(
             let map = maps.get(&layer.name)?;
             Some(temporal_loss(map, &union_for(layer, map.size()[0])?))
         });
-        let means = [mean(cross), mean(spatial), mean(temporal)];
+        let means = [mean(cross), mean(spatial), mean(temporal), mean(outside), mean(other)];
         for (part, mean) in parts.iter_mut().zip(means) {
             part.extend(mean);
         }
     }
     let parts = parts.map(|part| mean(part.into_iter()));
-    let weighted = parts.iter().zip([weights.cross, weights.spatial, weights.temporal]);
+    let LossWeights { cross, spatial, temporal, outside, other } = weights;
+    let weighted = parts.iter().zip([cross, spatial, temporal, outside, other]);
     let total = weighted
         .filter_map(|(part, weight)| Some(part.as_ref()? * weight))
         .fold(Tensor::from(0f32), |sum, term| term + sum);
-    let [cross, spatial, temporal] = parts.map(|part| part.map(|loss| loss.detach().double_value(&[])));
-    (total, LossParts { cross, spatial, temporal })
+    let [cross, spatial, temporal, outside, other] =
+        parts.map(|part| part.map(|loss| loss.detach().double_value(&[])));
+    (total, LossParts { cross, spatial, temporal, outside, other })
 }
 
 fn mean(losses: impl Iterator<Item = Tensor>) -> Option<Tensor> {
@@ -138,5 +186,53 @@ mod tests {
         let mask = Tensor::from_slice(&[1f32, 1.0, 0.0]).view([3, 1]);
         let map = Tensor::from_slice(&[0f32, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]).view([1, 3, 3]);
         close(&temporal_loss(&map, &mask), 0.5);
+    }
+
+    #[test]
+    fn a_peak_alone_does_not_satisfy_the_loss_on_the_normalised_map() {
+        let mask = Tensor::from_slice(&[1f32, 1.0, 0.0, 0.0]).view([1, 4]);
+        close(&outside_loss(&(&mask * 0.3), &mask), 0.0);
+        let peak = Tensor::from_slice(&[0.8f32, 0.0, 0.0, 0.0]).view([1, 4]);
+        close(&cross_loss(&peak, &mask), 0.0);
+        close(&outside_loss(&peak, &mask), 0.5);
+        let spread = Tensor::from_slice(&[0.4f32, 0.2, 0.4, 0.0]).view([1, 4]);
+        close(&outside_loss(&spread, &mask), 0.5 + 0.25);
+        let two_frames = Tensor::cat(&[&peak, &spread], 0);
+        let masked_once = Tensor::cat(&[&mask, &mask.zeros_like()], 0);
+        close(&outside_loss(&two_frames, &masked_once), 0.5);
+    }
+
+    #[test]
+    fn attention_in_the_masks_of_others_is_a_share() {
+        let map = Tensor::from_slice(&[0.1f32, 0.2, 0.3, 0.4]).view([1, 4]);
+        let [own, others] =
+            [[1f32, 1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0]].map(|mask| Tensor::from_slice(&mask).view([1, 4]));
+        close(&other_loss(&map, &own, &others), 0.3);
+    }
+
+    #[test]
+    fn losses_that_are_off_are_absent_and_those_on_are_weighed() {
+        let layer = GuidanceLayer { name: "a".into(), block: "mid_block".into() };
+        let layers = GuidanceLayers { cross: vec![layer], ..GuidanceLayers::default() };
+        // Two places, two tokens: the first token is seen at the first place, the second everywhere.
+        let maps = AttentionMaps::from([(
+            "a".to_owned(),
+            Tensor::from_slice(&[0.8f32, 0.5, 0.2, 0.5]).view([1, 2, 2]),
+        )]);
+        let mask =
+            |values: [f32; 2]| LayerMasks::from([("a".to_owned(), Tensor::from_slice(&values).view([1, 2]))]);
+        let masks = [mask([1.0, 0.0]), mask([0.0, 1.0])];
+        let subjects = [vec![0], vec![1]];
+        let off = LossWeights { cross: 1.0, spatial: 1.0, temporal: 1.0, outside: 0.0, other: 0.0 };
+        let (total, parts) = guidance_loss(&maps, &masks, &layers, &subjects, off);
+        assert_eq!((parts.outside, parts.other), (None, None));
+        // 1 − 0.8 and 1 − 0.5.
+        close(&total, 0.35);
+        let on = LossWeights { outside: 2.0, other: 3.0, ..off };
+        let (total, parts) = guidance_loss(&maps, &masks, &layers, &subjects, on);
+        // Outside: 0.25 + 0 and 1 + 0. Other: 0.2 and 0.5.
+        let [outside, other] = [parts.outside, parts.other].map(Option::unwrap);
+        assert!((outside - 0.625).abs() < 1e-6 && (other - 0.35).abs() < 1e-6, "{parts:?}");
+        close(&total, 0.35 + 2.0 * 0.625 + 3.0 * 0.35);
     }
 }

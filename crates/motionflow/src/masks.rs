@@ -39,16 +39,6 @@ pub struct SubjectMaps {
     pub at: BTreeMap<i64, Vec<LayerMaps>>,
 }
 
-impl SubjectMaps {
-    /// The masks at threshold τ.
-    pub fn masks(&self, tau: f64) -> MotionMasks {
-        let at = self.at.iter().map(|(timestep, subjects)| {
-            (*timestep, subjects.iter().map(|maps| layer_masks(maps, tau)).collect())
-        });
-        MotionMasks { at: at.collect() }
-    }
-}
-
 /// One subject's masks at threshold τ.
 pub fn layer_masks(maps: &LayerMaps, tau: f64) -> LayerMasks {
     maps.iter().map(|(layer, map)| (layer.clone(), motion_mask(map, tau))).collect()

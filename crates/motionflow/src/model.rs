@@ -10,6 +10,7 @@ use crate::latents::Latents;
 use crate::nets::attention::AttentionObserver;
 use crate::prompt::Prompt;
 use crate::schedule::Schedule;
+use crate::settings::SubjectMap;
 
 /// A prompt as the net sees it.
 #[derive(Debug)]
@@ -18,8 +19,24 @@ pub struct EncodedPrompt {
     pub features: Tensor,
     /// For each subject of the prompt the positions of its tokens.
     pub subjects: Vec<Vec<i64>>,
+    /// The position of the end-of-text token.
+    pub end: i64,
     /// What is odd about the prompt without being an error, in words for the user.
     pub warnings: Vec<String>,
+}
+
+impl EncodedPrompt {
+    /// For each subject the positions of the tokens whose attention shows where it is.
+    ///
+    /// # Errors
+    /// [`Error::EndOfSeveral`]: the end-of-text token cannot tell subjects apart.
+    pub fn shown_by(&self, map: SubjectMap) -> Result<Vec<Vec<i64>>, Error> {
+        match (map, self.subjects.len()) {
+            (SubjectMap::End, 1) => Ok(vec![vec![self.end]]),
+            (SubjectMap::End, subjects @ 2..) => Err(Error::EndOfSeveral { subjects }),
+            _ => Ok(self.subjects.clone()),
+        }
+    }
 }
 
 /// The attentions that the method reads, by the names that the model gives them.
@@ -31,6 +48,37 @@ pub struct GuidanceLayers {
     pub spatial: Vec<GuidanceLayer>,
     /// Frames to frames at the same place.
     pub temporal: Vec<GuidanceLayer>,
+}
+
+impl GuidanceLayers {
+    /// The layers of some blocks alone; of all where none is named.
+    ///
+    /// # Errors
+    /// [`Error::UnknownBlock`] with the blocks that there are.
+    pub fn of_blocks(&self, names: &[String]) -> Result<Self, Error> {
+        let mut known: Vec<&str> = self.cross.iter().map(|layer| layer.block.as_str()).collect();
+        known.dedup();
+        check_blocks(names, &known)?;
+        let chosen = |layers: &[GuidanceLayer]| {
+            layers.iter().filter(|layer| names.is_empty() || names.contains(&layer.block)).cloned().collect()
+        };
+        Ok(Self {
+            cross: chosen(&self.cross),
+            spatial: chosen(&self.spatial),
+            temporal: chosen(&self.temporal),
+        })
+    }
+}
+
+/// Checks that every block that is named is one of those that there are.
+///
+/// # Errors
+/// [`Error::UnknownBlock`].
+pub fn check_blocks(names: &[String], known: &[&str]) -> Result<(), Error> {
+    match names.iter().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(Error::UnknownBlock { name: name.clone(), known: known.join(", ") }),
+        None => Ok(()),
+    }
 }
 
 /// One attention that the method reads.
@@ -86,4 +134,48 @@ pub trait VideoModel {
     /// # Errors
     /// When it cannot; says which sizes it can.
     fn check_size(&self, frames: i64, height: i64, width: i64) -> Result<(), Error>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prompt(subjects: &[&[i64]]) -> EncodedPrompt {
+        EncodedPrompt {
+            features: Tensor::from(0f32),
+            subjects: subjects.iter().map(|tokens| tokens.to_vec()).collect(),
+            end: 7,
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_end_token_shows_one_subject_and_no_more() {
+        let one = prompt(&[&[2, 3]]);
+        assert_eq!(one.shown_by(SubjectMap::Word).unwrap(), [[2, 3]]);
+        assert_eq!(one.shown_by(SubjectMap::End).unwrap(), [[7]]);
+        assert!(prompt(&[]).shown_by(SubjectMap::End).unwrap().is_empty());
+        let message = prompt(&[&[2], &[5]]).shown_by(SubjectMap::End).unwrap_err().to_string();
+        assert!(message.contains("marks 2"), "{message}");
+    }
+
+    #[test]
+    fn blocks_are_chosen_by_name() {
+        let layer = |block: &str, name: &str| GuidanceLayer { name: name.into(), block: block.into() };
+        let layers = GuidanceLayers {
+            cross: vec![layer("mid_block", "a"), layer("up_blocks.1", "b"), layer("up_blocks.1", "c")],
+            spatial: vec![layer("mid_block", "d")],
+            temporal: Vec::new(),
+        };
+        let of =
+            |names: &[&str]| layers.of_blocks(&names.iter().map(|&name| name.into()).collect::<Vec<_>>());
+        assert_eq!(of(&[]).unwrap().cross.len(), 3);
+        let up = of(&["up_blocks.1"]).unwrap();
+        assert_eq!((up.cross.len(), up.spatial.len()), (2, 0));
+        let message = of(&["up_blocks.2"]).unwrap_err().to_string();
+        assert!(
+            message.contains("\"up_blocks.2\"") && message.contains("mid_block, up_blocks.1"),
+            "{message}"
+        );
+    }
 }

@@ -1,17 +1,20 @@
 //! Recomputes a parity case: what diffusers and the reference of the method made of a checkpoint, tensor by tensor.
 //!
-//! A case is a folder that `tools/reference/make_case.py` writes: `model/`, `case.json`, `inputs.safetensors` and
-//! `expected.safetensors`.
+//! A case is a folder that `tools/reference/make_case.py` or, of CLIP, `make_clip_case.py` writes: `model/`, `case.json`,
+//! `inputs.safetensors` and `expected.safetensors`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use thiserror::Error;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Weights};
+use crate::clip_model::ClipModel;
+use crate::clip_parity::{self, ClipCase};
 use crate::error::Error;
 use crate::generation::{Generating, GenerationEvent, generate};
 use crate::inversion::{Inverting, invert};
@@ -92,6 +95,12 @@ pub(crate) struct Case {
     settings: CaseSettings,
 }
 
+/// Which kind of case it is.
+#[derive(Debug, Deserialize)]
+struct AnyCase {
+    clip: Option<ClipCase>,
+}
+
 #[derive(Debug, Deserialize)]
 struct CaseLayers {
     cross: BTreeSet<String>,
@@ -124,12 +133,24 @@ struct CaseWeights {
 /// # Errors
 /// [`ParityError`] when the case or its model cannot be read or run.
 pub fn verify(folder: &Path, device: Device, tolerance: f64) -> Result<Vec<Comparison>, ParityError> {
-    let case = read_case(&folder.join("case.json"))?;
-    let checkpoint = Checkpoint::open(&folder.join("model")).map_err(Error::from)?;
-    let model = TextToVideo::load(&checkpoint, device, Kind::Float)?;
-    let inputs = CaseTensors::open(folder.join("inputs.safetensors"), device)?;
+    let path = folder.join("case.json");
+    let text = small_file::read(&path, small_file::CONFIG);
+    let text = text.map_err(|error| case_error(&path, &error.to_string()))?;
+    let inputs = folder.join("inputs.safetensors");
     let expected = CaseTensors::open(folder.join("expected.safetensors"), Device::Cpu)?;
-    let (ours, mut comparisons) = recompute(&model, &case, &inputs)?;
+    let (ours, mut comparisons) = match parse::<AnyCase>(&path, &text)?.clip {
+        Some(case) => {
+            let model = ClipModel::load(&folder.join("model"), device, Kind::Float)?;
+            let pictures = CaseTensors::open(inputs, Device::Cpu)?.pictures()?;
+            (clip_parity::recompute(&model, &case, &pictures)?, Vec::new())
+        }
+        None => {
+            let case = parse_case(&path, &text)?;
+            let checkpoint = Checkpoint::open(&folder.join("model")).map_err(Error::from)?;
+            let model = TextToVideo::load(&checkpoint, device, Kind::Float)?;
+            recompute(&model, &case, &CaseTensors::open(inputs, device)?)?
+        }
+    };
     for name in expected.weights.names() {
         comparisons.push(compare(name, ours.get(name), &expected.tensor(name)?, tolerance));
     }
@@ -162,7 +183,7 @@ fn recompute(
     let plain_attention = PlainAttention::new(model);
     let clean = Inverting::new(Latents::new(inputs.input("z0", &[1, channels, ANY, ANY, ANY])?));
     let inversion = invert(&plain_attention, clean, &source, &settings, &mut |_| ControlFlow::Continue(()))?;
-    let masks = inversion.masks(settings.tau);
+    let masks = inversion.masks(&settings.guided_timesteps(model.schedule()), &settings)?;
     first_update(&plain_attention, &inversion.latents, &masks, &target, &settings, &mut ours);
     for (timestep, subjects) in &masks.at {
         for (layer, mask) in subjects.iter().flatten() {
@@ -288,13 +309,12 @@ fn compare(name: &str, ours: Option<&Tensor>, expected: &Tensor, tolerance: f64)
     }
 }
 
-fn read_case(path: &Path) -> Result<Case, ParityError> {
-    let text = small_file::read(path, small_file::CONFIG);
-    parse_case(path, &text.map_err(|error| case_error(path, &error.to_string()))?)
+/// Takes `text` as the `case.json` of a text-to-video model; `path` is for messages.
+pub(crate) fn parse_case(path: &Path, text: &[u8]) -> Result<Case, ParityError> {
+    parse(path, text)
 }
 
-/// Takes `text` as a `case.json`; `path` is for messages.
-pub(crate) fn parse_case(path: &Path, text: &[u8]) -> Result<Case, ParityError> {
+fn parse<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, ParityError> {
     serde_json::from_slice(text).map_err(|error| case_error(path, &error.to_string()))
 }
 
@@ -319,15 +339,25 @@ impl CaseTensors {
 
     /// A tensor that goes into a net, which takes float32 of this shape alone.
     fn input(&self, name: &str, shape: &[i64]) -> Result<Tensor, ParityError> {
+        self.input_of(Kind::Float, name, shape)
+    }
+
+    /// `picture_0`, `picture_1` and so on: [height, width, 3]
+    fn pictures(&self) -> Result<Vec<Tensor>, ParityError> {
+        let names = (0..self.weights.len()).map(|index| format!("picture_{index}"));
+        names.map(|name| self.input_of(Kind::Uint8, &name, &[ANY, ANY, 3])).collect()
+    }
+
+    fn input_of(&self, kind: Kind, name: &str, shape: &[i64]) -> Result<Tensor, ParityError> {
         let tensor = self.tensor(name)?;
         let size = tensor.size();
         let fits = |(found, wanted): (&i64, &i64)| found == wanted || (*wanted == ANY && *found > 0);
-        if tensor.kind() == Kind::Float && size.len() == shape.len() && size.iter().zip(shape).all(fits) {
+        if tensor.kind() == kind && size.len() == shape.len() && size.iter().zip(shape).all(fits) {
             return Ok(tensor);
         }
         let found = format!("found {:?} {size:?}", tensor.kind());
         let reason =
-            format!("tensor '{name}': expected Float {shape:?} ({ANY}: any number, 1 or more), {found}");
+            format!("tensor '{name}': expected {kind:?} {shape:?} ({ANY}: any number, 1 or more), {found}");
         Err(case_error(&self.path, &reason))
     }
 

@@ -45,6 +45,10 @@ impl AttentionObserver for Plain<'_> {
         }
         ControlFlow::Continue(())
     }
+
+    fn token_weights(&self) -> Option<&Tensor> {
+        self.observer.token_weights()
+    }
 }
 
 impl<M: VideoModel> VideoModel for PlainAttention<'_, M> {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::losses::LossWeights;
+use crate::schedule::Schedule;
 
 /// A setting out of its range.
 #[derive(Debug, Error, PartialEq)]
@@ -26,6 +27,63 @@ pub enum Init {
     Inverted,
     /// Pure noise of the seed: the motion alone.
     Noise,
+}
+
+/// Which defaults stand where nothing else is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// Those that the checkpoint recommends.
+    #[default]
+    Default,
+    /// [`Settings::paper`], whatever the checkpoint recommends.
+    Paper,
+}
+
+/// From which token's cross-attention the masks and the losses are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SubjectMap {
+    /// The subject's words.
+    #[default]
+    Word,
+    /// The end-of-text token, for a prompt of one subject.
+    End,
+}
+
+/// Of which timesteps' maps a mask is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MaskTime {
+    /// Of its own timestep's.
+    #[default]
+    Step,
+    /// Of all guided timesteps', so that every step has the same mask.
+    Average,
+}
+
+/// Of which layers' maps a mask is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MaskLayers {
+    /// Of its own layer's.
+    #[default]
+    Own,
+    /// Of the layers' that have the most places, brought to its own layer's size.
+    Finest,
+}
+
+/// What a guided update leaves the latents of how they were before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeepStatistics {
+    /// Nothing.
+    #[default]
+    None,
+    /// Their norm.
+    Norm,
+    /// Every channel's mean and standard deviation.
+    Channels,
 }
 
 /// The settings of a motion transfer.
@@ -58,12 +116,34 @@ pub struct Settings {
     pub lambda_self: f64,
     /// `λ_temporal`: weight of the loss on temporal attention, 0 or more.
     pub lambda_temporal: f64,
+    /// `λ_outside`: weight of the loss on the subject's normalised attention, 0 or more.
+    pub lambda_outside: f64,
+    /// `λ_other`: weight of the loss on the subject's attention in the other subjects' masks, 0 or more.
+    pub lambda_other: f64,
+    /// L: a guided step's updates end when the loss is under it; 0 for never, or more.
+    pub loss_threshold: f64,
+    /// What an update leaves the latents of how they were.
+    pub keep_statistics: KeepStatistics,
+    /// The blocks whose attentions give losses, by [`crate::model::GuidanceLayer::block`]; none for all.
+    pub guidance_layers: Vec<String>,
+    /// Where the subject's map is taken from.
+    pub subject_map: SubjectMap,
+    /// Of which timesteps a mask is made.
+    pub mask_time: MaskTime,
+    /// Of which layers a mask is made.
+    pub mask_layers: MaskLayers,
+    /// Whether a place belongs only to the subject that is strongest there.
+    pub mask_apart: bool,
+    /// The cross-attention to the new subject's words is scaled by this: 0 or more, 1 for off.
+    pub token_weight: f64,
     /// What the new video starts from.
     pub init: Init,
     /// Whether there are guided updates at all.
     pub updates: bool,
     /// Seed of the noise, where there is any.
     pub seed: u64,
+    /// Which defaults the settings began from; nothing is computed from it.
+    pub preset: Preset,
 }
 
 impl Default for Settings {
@@ -80,14 +160,32 @@ impl Default for Settings {
             lambda_cross: 1.0,
             lambda_self: 1.0,
             lambda_temporal: 1.0,
+            lambda_outside: 0.0,
+            lambda_other: 0.0,
+            loss_threshold: 0.0,
+            keep_statistics: KeepStatistics::None,
+            guidance_layers: Vec::new(),
+            subject_map: SubjectMap::Word,
+            mask_time: MaskTime::Step,
+            mask_layers: MaskLayers::Own,
+            mask_apart: false,
+            token_weight: 1.0,
             init: Init::Inverted,
             updates: true,
             seed: 0,
+            preset: Preset::Default,
         }
     }
 }
 
 impl Settings {
+    /// The method as the paper has it, and as this project reads it where the paper is silent. The guidance scale is no
+    /// part of the method: it is the checkpoint's.
+    #[must_use]
+    pub fn paper(guidance_scale: f64) -> Self {
+        Self { guidance_scale, preset: Preset::Paper, ..Self::default() }
+    }
+
     /// Checks every range; `max_steps` is what the model's schedule allows.
     ///
     /// # Errors
@@ -116,6 +214,10 @@ impl Settings {
             ("lambda_cross", self.lambda_cross),
             ("lambda_self", self.lambda_self),
             ("lambda_temporal", self.lambda_temporal),
+            ("lambda_outside", self.lambda_outside),
+            ("lambda_other", self.lambda_other),
+            ("loss_threshold", self.loss_threshold),
+            ("token_weight", self.token_weight),
         ] {
             if !(value.is_finite() && value >= 0.0) {
                 return fail(name, value.to_string(), "0 or more");
@@ -129,9 +231,21 @@ impl Settings {
         self.updates && self.guided_steps > 0
     }
 
-    /// λ of the three losses.
+    /// λ of the losses.
     pub fn loss_weights(&self) -> LossWeights {
-        LossWeights { cross: self.lambda_cross, spatial: self.lambda_self, temporal: self.lambda_temporal }
+        LossWeights {
+            cross: self.lambda_cross,
+            spatial: self.lambda_self,
+            temporal: self.lambda_temporal,
+            outside: self.lambda_outside,
+            other: self.lambda_other,
+        }
+    }
+
+    /// The timesteps whose masks guide: those of the first sampling steps. All where no step is guided.
+    pub fn guided_timesteps(&self, schedule: &Schedule) -> Vec<i64> {
+        let count = if self.guided_steps == 0 { self.steps } else { self.guided_steps };
+        schedule.descending(self.steps).into_iter().take(count).map(|step| step.timestep).collect()
     }
 }
 
@@ -145,6 +259,13 @@ mod tests {
     }
 
     #[test]
+    fn the_papers_settings_are_the_general_defaults() {
+        let paper = Settings::paper(6.0);
+        assert_eq!((paper.steps, paper.guided_steps, paper.tau, paper.step_size), (50, 20, 0.4, 5.0));
+        assert_eq!(Settings { guidance_scale: 9.0, preset: Preset::Default, ..paper }, Settings::default());
+    }
+
+    #[test]
     fn each_range_has_its_own_message() {
         let wrong = [
             Settings { steps: 0, ..Settings::default() },
@@ -153,11 +274,24 @@ mod tests {
             Settings { guidance_scale: f64::NAN, ..Settings::default() },
             Settings { step_norm: Some(-0.1), ..Settings::default() },
             Settings { updates_per_step: 0, ..Settings::default() },
+            Settings { lambda_outside: -1.0, ..Settings::default() },
+            Settings { loss_threshold: f64::INFINITY, ..Settings::default() },
+            Settings { token_weight: -0.5, ..Settings::default() },
         ];
         let names: Vec<&str> = wrong.iter().map(|s| s.validate(999).unwrap_err().name).collect();
         assert_eq!(
             names,
-            ["steps", "guided_steps", "tau", "guidance_scale", "step_norm", "updates_per_step"]
+            [
+                "steps",
+                "guided_steps",
+                "tau",
+                "guidance_scale",
+                "step_norm",
+                "updates_per_step",
+                "lambda_outside",
+                "loss_threshold",
+                "token_weight"
+            ]
         );
     }
 }

@@ -178,7 +178,8 @@ impl VideoModel for TextToVideo {
             let positions = subject_positions(&tokens, subject)?;
             subjects.push(positions.into_iter().map(|position| position as i64).collect());
         }
-        Ok(EncodedPrompt { features: self.encode_ids(&tokens.ids), subjects, warnings })
+        let end = tokens.length as i64 - 1;
+        Ok(EncodedPrompt { features: self.encode_ids(&tokens.ids), subjects, end, warnings })
     }
 
     fn encode_clip(&self, clip: &Clip) -> Latents {

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use motionflow::checkpoint::Checkpoint;
 use motionflow::cost::{UNetInput, UNetPart, text_encoder_parameters, unet, vae_decode, vae_encode};
+use motionflow::model::VideoModel;
 use motionflow::nets::clip_text::ClipTextConfig;
-use motionflow::nets::unet::UNetConfig;
+use motionflow::nets::unet::{GuidanceBlocks, UNetConfig};
+use motionflow::text_to_video::TextToVideo;
 
 fn elements(checkpoint: &Checkpoint, component: &str) -> u64 {
     let weights = checkpoint.weights(component).unwrap();
@@ -56,10 +58,39 @@ fn zeroscope_costs_what_was_counted_elsewhere() {
     // 576×320, 24 frames; its config is the default one.
     let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77 };
     let whole = unet(&UNetConfig::default(), input, UNetPart::Whole);
-    let part = unet(&UNetConfig::default(), input, UNetPart::Guidance);
+    let part = unet(&UNetConfig::default(), input, UNetPart::Guidance(GuidanceBlocks::ALL));
     assert!(is_near(whole.parameters as f64, 1.411e9, 0.001), "{}", whole.parameters);
     assert!(is_near(whole.flops(), 21.4e12, 0.02), "{:e}", whole.flops());
     // The other count goes to the end of up_blocks.1; a run stops before its upsampler.
     let upsampler = 2.0 * 24.0 * f64::from(36 * 20) * f64::from(1280 * 1280 * 9);
     assert!(is_near(part.flops() + upsampler, 12.5e12, 0.005), "{:e}", part.flops());
+}
+
+#[test]
+fn fewer_guidance_blocks_cost_less_and_are_known_by_name() {
+    let config = UNetConfig::default();
+    assert_eq!(config.guidance_blocks(), ["down_blocks.2", "mid_block", "up_blocks.1"]);
+    let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77 };
+    let flops = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        unet(&config, input, UNetPart::Guidance(config.named_blocks(&names).unwrap())).flops()
+    };
+    assert_eq!(flops(&[]).to_bits(), flops(&["up_blocks.1", "down_blocks.2", "mid_block"]).to_bits());
+    assert!(flops(&["down_blocks.2"]) < flops(&["down_blocks.2", "mid_block"]));
+    assert!(flops(&["mid_block"]) < flops(&["up_blocks.1"]));
+    let message = config.named_blocks(&["up_blocks.9".to_owned()]).unwrap_err().to_string();
+    assert!(message.contains("down_blocks.2, mid_block, up_blocks.1"), "{message}");
+}
+
+#[test]
+fn the_configs_guidance_blocks_are_those_of_the_net() {
+    for folder in checkpoints() {
+        let checkpoint = Checkpoint::open(&folder).unwrap();
+        let config: UNetConfig = checkpoint.config("unet").unwrap();
+        let model = TextToVideo::load(&checkpoint, tch::Device::Cpu, tch::Kind::Float).unwrap();
+        let mut blocks: Vec<&str> =
+            model.guidance_layers().cross.iter().map(|layer| layer.block.as_str()).collect();
+        blocks.dedup();
+        assert_eq!(blocks, config.guidance_blocks(), "{}", folder.display());
+    }
 }

@@ -5,12 +5,17 @@ use std::path::Path;
 use anyhow::Result;
 use motionflow::prompt::Prompt;
 use motionflow_eval::figure::Figure;
+use motionflow_eval::lucas_kanade;
+use motionflow_eval::motion_fidelity::{motion_fidelity, symmetric_motion_fidelity};
+use motionflow_eval::tracks::Tracks;
 use motionflow_media::image::RgbImage;
+use tch::Device;
 
+use super::clip::Clip;
 use crate::args;
 use crate::session::Session;
 
-/// A result and what it was made of.
+/// A result and what it was made of. Of a longer one of the two videos, the frames that they have in common count.
 #[derive(Debug)]
 pub(crate) struct Measured<'a> {
     pub(crate) source: &'a [RgbImage],
@@ -20,16 +25,40 @@ pub(crate) struct Measured<'a> {
     pub(crate) truth: Option<&'a Path>,
 }
 
-/// The models and the tracker.
+/// The models.
 #[derive(Debug)]
-pub(crate) struct Judging {}
+pub(crate) struct Judging {
+    clip: Option<Clip>,
+}
 
 impl Judging {
-    pub(crate) fn load(_judges: &args::Judges, _session: &mut Session) -> Result<Self> {
-        Ok(Self {})
+    /// Finds and loads what measures.
+    pub(crate) fn load(judges: &args::Judges, session: &mut Session) -> Result<Self> {
+        Ok(Self { clip: Clip::load(judges.clip.as_deref(), Device::Cpu, &mut session.progress)? })
     }
 
-    pub(crate) fn measure(&self, _measured: &Measured) -> Result<Vec<Figure>> {
-        Ok(Vec::new())
+    /// Every figure that there is of a result. What cannot be measured, such as fidelity without a point that can be
+    /// followed, is left out.
+    pub(crate) fn measure(&self, measured: &Measured) -> Result<Vec<Figure>> {
+        let frames = measured.source.len().min(measured.result.len());
+        let (source, result) = (&measured.source[..frames], &measured.result[..frames]);
+        let [source, tracked] = [source, result].map(lucas_kanade::track);
+        let mut figures = fidelity("motion_fidelity_lk", lucas_kanade::NAME, &source, &tracked);
+        if let Some(clip) = &self.clip {
+            figures.extend(clip.measure(result, &measured.prompt.text)?);
+        }
+        Ok(figures)
     }
+}
+
+/// Motion fidelity in both of its forms; nothing where there is nothing to compare.
+pub(crate) fn fidelity(name: &str, made_with: &str, source: &Tracks, result: &Tracks) -> Vec<Figure> {
+    let forms = [
+        (name.to_owned(), motion_fidelity(source, result)),
+        (format!("{name}_symmetric"), symmetric_motion_fidelity(source, result)),
+    ];
+    let figure = |(name, value): (String, Option<f64>)| {
+        Some(Figure { name, subject: None, value: value?, made_with: made_with.to_owned() })
+    };
+    forms.into_iter().filter_map(figure).collect()
 }

@@ -1,5 +1,6 @@
 //! `motionflow eval`: how well did the motion arrive?
 
+mod clip;
 mod judging;
 mod pair;
 mod suite;

@@ -1,11 +1,93 @@
 //! One result against its source.
 
-use anyhow::{Result, bail};
+use std::path::Path;
 
+use anyhow::{Context, Result};
+use motionflow_eval::figure::Figure;
+use motionflow_eval::track_file;
+use motionflow_media::image::RgbImage;
+use motionflow_media::{Error, Ffmpeg, ReadOptions, source};
+use serde_json::json;
+
+use super::judging::{Judging, Measured, fidelity};
 use crate::args;
+use crate::columns::columns;
+use crate::failure::FAULT;
+use crate::prompts;
 use crate::session::Session;
+use crate::source::find_ffmpeg;
+
+/// The most frames of a result that are measured: what fits into memory at a usual size.
+const MAX_FRAMES: usize = 256;
 
 /// Measures one result.
-pub(crate) fn run(_args: &args::Eval, _session: &mut Session) -> Result<()> {
-    bail!("not built yet")
+pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
+    session.behave_as_told()?;
+    let pair = &args.pair;
+    let (Some(source), Some(result), Some(prompt)) = (&pair.source, &pair.result, &pair.prompt) else {
+        anyhow::bail!("{FAULT}: a flag of eval is not there");
+    };
+    let prompt = prompts::parse("--prompt", prompt)?;
+    let given = given_tracks(pair)?;
+    let ffmpeg = find_ffmpeg()?;
+    let stage = session.progress.stage("read", 1);
+    let (result_frames, result_is_longer) = read(&ffmpeg, result, MAX_FRAMES).context("--result")?;
+    let (source_frames, source_is_longer) = read(&ffmpeg, source, result_frames.len()).context("--source")?;
+    stage.finish();
+    let frames = source_frames.len();
+    if frames < result_frames.len() || result_is_longer || source_is_longer {
+        session.progress.warn(format!(
+            "source and result do not have the same number of frames, or more than {MAX_FRAMES}: only the first \
+             {frames} of each are compared"
+        ));
+    }
+    let judging = Judging::load(&args.judges, session)?;
+    let stage = session.progress.stage("measure", 1);
+    let measured = Measured { source: &source_frames, result: &result_frames, prompt: &prompt, truth: None };
+    let mut figures = judging.measure(&measured)?;
+    figures.extend(given);
+    stage.finish();
+    tell(&figures, frames, session);
+    Ok(())
+}
+
+/// What tracks from files say.
+fn given_tracks(pair: &args::Pair) -> Result<Vec<Figure>> {
+    let (Some(source), Some(result)) = (&pair.source_tracks, &pair.result_tracks) else {
+        return Ok(Vec::new());
+    };
+    let source = track_file::read(source).context("--source-tracks")?;
+    let result = track_file::read(result).context("--result-tracks")?;
+    Ok(fidelity("motion_fidelity", "given tracks", &source, &result))
+}
+
+/// Reads a video at its own size, at most so many frames, and whether there are more.
+fn read(ffmpeg: &Ffmpeg, path: &Path, frames: usize) -> motionflow_media::Result<(Vec<RgbImage>, bool)> {
+    let options = ReadOptions::new(1, 1, 1);
+    let info = source::probe(ffmpeg, path, options.image_fps)?;
+    let mut options = ReadOptions { frames: frames + 1, width: info.width, height: info.height, ..options };
+    let clip = match source::read(ffmpeg, path, &options) {
+        Err(Error::TooFewFrames(shortage)) if shortage.after_start > 0 => {
+            options.frames = shortage.after_start;
+            source::read(ffmpeg, path, &options)?
+        }
+        read => read?,
+    };
+    let mut kept = clip.frames;
+    let has_more = kept.len() > frames;
+    kept.truncate(frames);
+    Ok((kept, has_more))
+}
+
+fn tell(figures: &[Figure], frames: usize, session: &mut Session) {
+    session.progress.row("figures", &json!({ "frames": frames, "figures": figures }));
+    let mut rows = vec![["figure", "value", "made with"].map(str::to_owned)];
+    rows.extend(figures.iter().map(|figure| {
+        let subject = figure.subject.as_ref().map(|subject| format!(" ({subject})")).unwrap_or_default();
+        let name = format!("{}{subject}", figure.name);
+        [name, format!("{:.4}", figure.value), figure.made_with.clone()]
+    }));
+    for line in columns(&rows) {
+        session.progress.result(&line);
+    }
 }

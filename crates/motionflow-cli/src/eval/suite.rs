@@ -33,6 +33,10 @@ struct File {
     defaults: Request,
     /// The sources.
     clip: Vec<Clip>,
+    /// File with more sources, as [[clip]], relative to this file's folder
+    clips_from: Option<PathBuf>,
+    /// How many of each clip's prompts are taken, from the first on; all where nothing is said
+    prompts_per_clip: Option<usize>,
     /// The settings that are compared.
     variant: Vec<Named>,
 }
@@ -53,6 +57,14 @@ struct Clip {
     truth: Option<PathBuf>,
     /// What the new videos show, each with its subject in brackets
     prompts: Vec<String>,
+}
+
+/// A file of sources that several suites share.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+struct Clips {
+    /// The sources.
+    clip: Vec<Clip>,
 }
 
 /// A request under a name.
@@ -85,8 +97,21 @@ pub(crate) fn run(file: &Path, args: &args::Eval, session: &mut Session) -> Resu
 /// The experiment that a file asks for. `judges` go before those of the file.
 fn read(path: &Path, output: PathBuf, judges: &args::Judges) -> Result<Experiment> {
     let misuse = |what: String| Misuse(format!("{}: {what}", path.display()));
-    let File { title, seeds, measure, mut defaults, clip: clips, variant: variants } = toml_file::read(path)?;
+    let file = toml_file::read(path)?;
+    let File { title, seeds, measure, mut defaults, clip, clips_from, prompts_per_clip, variant: variants } =
+        file;
     let folder = path.parent().unwrap_or(Path::new(""));
+    let mut clips = in_folder(clip, folder);
+    if let Some(more) = clips_from.map(|more| folder.join(more)) {
+        let Clips { clip } = toml_file::read(&more)?;
+        clips.extend(in_folder(clip, more.parent().unwrap_or(Path::new(""))));
+    }
+    if prompts_per_clip == Some(0) {
+        return Err(misuse("prompts_per_clip is 0, but must be 1 or more".to_owned()).into());
+    }
+    for clip in &mut clips {
+        clip.prompts.truncate(prompts_per_clip.unwrap_or(usize::MAX));
+    }
     check(&clips, &variants, &seeds).map_err(misuse)?;
     for Clip { name, truth, .. } in &clips {
         if let Some(truth) = truth.as_ref().map(|truth| folder.join(truth)).filter(|truth| !truth.is_file()) {
@@ -114,7 +139,7 @@ fn read(path: &Path, output: PathBuf, judges: &args::Judges) -> Result<Experimen
         for (variant, (Named { name, .. }, request)) in variants.iter().zip(&requests).enumerate() {
             for prompt in &clip.prompts {
                 for &seed in &seeds {
-                    cells.push(cell(clip, folder, prompt, (variant, name), seed, request.clone(), &output));
+                    cells.push(cell(clip, prompt, (variant, name), seed, request.clone(), &output));
                 }
             }
         }
@@ -133,7 +158,6 @@ fn read(path: &Path, output: PathBuf, judges: &args::Judges) -> Result<Experimen
 
 fn cell(
     clip: &Clip,
-    folder: &Path,
     prompt: &str,
     (variant, variant_name): (usize, &str),
     seed: Option<u64>,
@@ -142,7 +166,7 @@ fn cell(
 ) -> Cell {
     let mut name = [&clip.name, prompt, variant_name].map(slug).join("--");
     name.extend(seed.map(|seed| format!("--seed-{seed}")));
-    request.source.path = Some(folder.join(&clip.source));
+    request.source.path = Some(clip.source.clone());
     request.prompts.source_prompt = Some(clip.source_prompt.clone());
     request.prompts.new.prompt = Some(prompt.to_owned());
     request.settings.sampling.seed = seed.or(request.settings.sampling.seed);
@@ -153,14 +177,25 @@ fn cell(
         prompt: prompt.to_owned(),
         variant,
         seed,
-        truth: clip.truth.as_ref().map(|truth| folder.join(truth)),
+        truth: clip.truth.clone(),
     }
+}
+
+/// Lets the clips' paths start at `folder`.
+fn in_folder(mut clips: Vec<Clip>, folder: &Path) -> Vec<Clip> {
+    for clip in &mut clips {
+        if !clip.source.as_os_str().is_empty() {
+            clip.source = folder.join(&clip.source);
+        }
+        clip.truth = clip.truth.take().map(|truth| folder.join(truth));
+    }
+    clips
 }
 
 /// Checks what the schema cannot: that there is something to do, and that no two transfers share a folder.
 fn check(clips: &[Clip], variants: &[Named], seeds: &[u64]) -> Result<(), String> {
     if clips.is_empty() {
-        return Err("has no [[clip]]; give one for every source (docs/suite.md)".to_owned());
+        return Err("has no [[clip]]; give one for every source, or name a file of them with clips_from (docs/suite.md)".to_owned());
     }
     if variants.is_empty() {
         return Err(

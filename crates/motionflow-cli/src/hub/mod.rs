@@ -7,6 +7,7 @@
 mod client;
 mod download;
 mod environment;
+mod layout;
 mod place;
 mod trouble;
 
@@ -15,10 +16,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use hf_hub::{Cache, Repo, RepoType};
-use motionflow::checkpoint::{Checkpoint, CheckpointError, check_classes, needed_files};
 
 use self::client::{Client, Listing, RemoteFile};
 use self::environment::Environment;
+pub(crate) use self::layout::Layout;
 use self::place::Place;
 use self::trouble::Trouble;
 use crate::bytes::{free_space, readable};
@@ -29,14 +30,13 @@ use crate::recommended;
 /// The revision that is taken when none is said.
 pub(crate) const REVISION: &str = "main";
 
-/// The file by which a checkpoint is known.
-const INDEX: &str = "model_index.json";
-
 /// The hub, and what is here of it.
 #[derive(Debug)]
 pub(crate) struct Hub {
     environment: Environment,
     cache: Cache,
+    /// What is looked for.
+    layout: Layout,
 }
 
 /// A repository at a commit, as a folder of the cache.
@@ -45,16 +45,13 @@ pub(crate) struct Snapshot {
     pub(crate) id: String,
     pub(crate) commit: String,
     pub(crate) folder: PathBuf,
+    layout: Layout,
 }
 
 impl Snapshot {
-    /// What it lacks of a checkpoint; nothing where it is whole, or wrong in another way.
+    /// What it lacks; nothing where it is whole, or wrong in another way.
     pub(crate) fn missing(&self) -> Vec<String> {
-        match Checkpoint::open(&self.folder) {
-            Err(CheckpointError::Incomplete { missing, .. }) => missing,
-            Err(CheckpointError::Read { path, .. }) => vec![path.display().to_string()],
-            Ok(_) | Err(_) => Vec::new(),
-        }
+        self.layout.missing(&self.folder)
     }
 }
 
@@ -70,11 +67,16 @@ pub(crate) fn is_id(name: &str) -> bool {
 }
 
 impl Hub {
-    /// As the environment says.
+    /// As the environment says, for text-to-video checkpoints.
     pub(crate) fn new() -> Result<Self> {
+        Self::of(Layout::TextToVideo)
+    }
+
+    /// As the environment says.
+    pub(crate) fn of(layout: Layout) -> Result<Self> {
         let environment = Environment::read()?;
         let cache = Cache::new(environment.cache.clone());
-        Ok(Self { environment, cache })
+        Ok(Self { environment, cache, layout })
     }
 
     /// The folder of the cache.
@@ -110,7 +112,7 @@ impl Hub {
             (Err(trouble), _) => return Err(explain(trouble)),
         };
         let place = Place::new(&self.cache, id, revision, &listing.commit);
-        let names = needed(id, &listing)?;
+        let names = self.needed(id, &listing)?;
         let looked = names.iter().map(|name| client.look(id, &listing.commit, name));
         let files = looked.collect::<Result<Vec<RemoteFile>, _>>().map_err(explain)?;
         let missing: Vec<&RemoteFile> = files.iter().filter(|file| !place.has(file)).collect();
@@ -137,8 +139,8 @@ impl Hub {
                 done += left;
             }
             place.link(file)?;
-            if file.name == INDEX {
-                check_classes(&place.pointer(file)).map_err(|error| Misuse(format!("{id}: {error}")))?;
+            if file.name == self.layout.index() {
+                self.layout.check(&place.pointer(file)).map_err(|error| Misuse(format!("{id}: {error}")))?;
             }
         }
         if !missing.is_empty() {
@@ -147,7 +149,7 @@ impl Hub {
         if revision != listing.commit {
             place.name(&listing.commit)?;
         }
-        Ok(Snapshot { id: id.to_owned(), commit: listing.commit, folder: place.folder })
+        Ok(self.snapshot(id, listing.commit, place.folder))
     }
 
     /// What the cache has of a revision, whole or not.
@@ -161,10 +163,10 @@ impl Hub {
         let commit = named.map_or_else(|| revision.to_owned(), |commit| commit.trim().to_owned());
         let folder = root.join("snapshots").join(&commit);
         let is_here = !commit.is_empty() && folder.is_dir();
-        Ok(is_here.then(|| Snapshot { id: id.to_owned(), commit, folder }))
+        Ok(is_here.then(|| self.snapshot(id, commit, folder)))
     }
 
-    /// Every snapshot in the cache that has a checkpoint's index.
+    /// Every snapshot in the cache that has the index of the layout.
     pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
         let mut snapshots = Vec::new();
         for (root, name) in entries(self.cache()) {
@@ -172,8 +174,8 @@ impl Hub {
                 continue;
             };
             for (folder, commit) in entries(&root.join("snapshots")) {
-                if check_classes(&folder.join(INDEX)).is_ok() {
-                    snapshots.push(Snapshot { id: id.clone(), commit, folder });
+                if self.layout.check(&folder.join(self.layout.index())).is_ok() {
+                    snapshots.push(self.snapshot(&id, commit, folder));
                 }
             }
         }
@@ -197,6 +199,22 @@ impl Hub {
         }
     }
 
+    fn snapshot(&self, id: &str, commit: String, folder: PathBuf) -> Snapshot {
+        Snapshot { id: id.to_owned(), commit, folder, layout: self.layout }
+    }
+
+    /// The files to fetch, in this order.
+    fn needed(&self, id: &str, listing: &Listing) -> Result<Vec<String>> {
+        let published: Vec<&str> = listing.siblings.iter().map(|file| file.name.as_str()).collect();
+        let mut names = self.layout.needed(&published).map_err(|missing| {
+            Misuse(format!("{id} is not {}; it lacks {}", self.layout.described(), missing.join(", ")))
+        })?;
+        if self.layout == Layout::TextToVideo && published.contains(&recommended::FILE) {
+            names.insert(1, recommended::FILE.to_owned());
+        }
+        Ok(names)
+    }
+
     /// Checks that what is still to come has room.
     fn check_space(&self, id: &str, needed: u64) -> Result<()> {
         let existing = self.cache().ancestors().find(|folder| folder.exists());
@@ -212,19 +230,6 @@ impl Hub {
             _ => Ok(()),
         }
     }
-}
-
-/// The files to fetch, in this order.
-fn needed(id: &str, listing: &Listing) -> Result<Vec<String>> {
-    let published: Vec<&str> = listing.siblings.iter().map(|file| file.name.as_str()).collect();
-    let mut names = needed_files(&published).map_err(|missing| {
-        let missing = missing.join(", ");
-        Misuse(format!("{id} is not a text-to-video checkpoint in the diffusers layout; it lacks {missing}"))
-    })?;
-    if published.contains(&recommended::FILE) {
-        names.insert(1, recommended::FILE.to_owned());
-    }
-    Ok(names)
 }
 
 fn repo(id: &str, revision: &str) -> Repo {

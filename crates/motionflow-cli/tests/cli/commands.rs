@@ -53,6 +53,15 @@ fn inspect_shows_where_the_subject_is_seen() {
 }
 
 #[test]
+fn a_run_records_what_computed() {
+    let place = Place::new();
+    place.transfer(&["--device", "cpu"]).ok();
+    let record = fs::read_to_string(place.path("out/run.toml")).unwrap();
+    assert!(record.contains("device = \"cpu\""), "{record}");
+    motionflow(&["transfer", "--device", "gpu"]).fails(2, &["--device", "auto, cpu, cuda"]);
+}
+
+#[test]
 fn verify_passes_a_case_and_tells_what_is_off() {
     let case = tree().join("crates/motionflow/tests/cases/tiny");
     let outcome = motionflow(&["verify", &text(&case), "--threads", "1"]).ok();

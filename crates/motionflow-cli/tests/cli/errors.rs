@@ -21,7 +21,8 @@ use crate::error_table::{Row, errors_in, row_of, rows, warnings_in};
 use crate::hub_server::{Cut, Hub, program_with_hub, sha256};
 
 /// Rows that nothing from outside brings about, by the beginning of their messages.
-const UNPROVOKED: [(&str, &str); 12] = [
+const UNPROVOKED: [(&str, &str); 13] = [
+    ("--device …: there is no CUDA device", "takes a machine with CUDA"),
     ("…: cannot be written; set HF_HOME", "takes a disk that fills up in a download"),
     ("this should not have happened", "a fault in the program; failure.rs tests how it is told"),
     ("the run's record cannot", "every setting that passes the checks can be written"),
@@ -184,6 +185,16 @@ fn command_line(place: &Place) -> Vec<Outcome> {
         with(place, &[("--start", "-1")]),
         with(place, &[("--fps", "0")]),
         with(place, &[("--threads", "0")]),
+        with(place, &[("--guidance-layers", "up_blocks.9")]),
+        with(
+            place,
+            &[
+                ("--subject-map", "end"),
+                ("--source-prompt", "a [car] and a [dog]"),
+                ("--prompt", "a [panda] and a [cat]"),
+            ],
+        ),
+        with(place, &[("--device", "cuda:99")]),
         with(place, &[("--prompt", "")]),
         with(place, &[("--source", "")]),
         with(place, &[("--source-prompt", "")]),

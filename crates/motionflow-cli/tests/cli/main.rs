@@ -11,6 +11,7 @@ mod doctor;
 mod dry_run;
 mod error_table;
 mod errors;
+mod guidance;
 mod hostile;
 mod hub;
 mod hub_server;

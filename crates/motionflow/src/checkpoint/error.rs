@@ -26,6 +26,14 @@ pub enum CheckpointError {
         /// Every missing file, or the choice of names that were looked for.
         missing: Vec<String>,
     },
+    /// Files that a CLIP model in the Hugging Face layout has are not there.
+    #[error("{}: not a whole CLIP model in the Hugging Face layout; missing: {}", folder.display(), missing.join("; "))]
+    IncompleteClip {
+        /// The model's folder.
+        folder: PathBuf,
+        /// Every missing file, or the choice of names that were looked for.
+        missing: Vec<String>,
+    },
     /// A JSON file does not parse, or does not say what it must.
     #[error("{}:{line}:{column}: {message}; mend the file, or get the checkpoint anew", path.display())]
     Json {

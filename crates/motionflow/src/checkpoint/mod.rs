@@ -12,6 +12,7 @@
 //! Weights are safetensors or PyTorch `.bin` files, whole or in shards, in full precision or in the `fp16` variant.
 //! Where a folder holds several of them, the full variant goes before `fp16`, and then safetensors before `.bin`.
 
+mod clip;
 mod error;
 pub(crate) mod fuzzing;
 mod identity;
@@ -30,9 +31,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+pub use clip::{ClipCheckpoint, check_clip};
 pub use error::{CheckpointError, TensorProblems};
 pub use loader::Loader;
-pub use published::needed_files;
+pub use published::{needed_clip_files, needed_files};
 pub use weights::{StoredTensor, Weights};
 
 use crate::nets::clip_text::ClipTextConfig;
@@ -49,9 +51,12 @@ const COMPONENTS: [(&str, &str, &[&str]); 5] = [
     ("unet", "config.json", &["UNet3DConditionModel"]),
     ("vae", "config.json", &["AutoencoderKL"]),
     ("text_encoder", "config.json", &["CLIPTextModel"]),
-    ("tokenizer", "vocab.json", &["CLIPTokenizer", "CLIPTokenizerFast"]),
+    ("tokenizer", TOKENIZER_VOCABULARY, &["CLIPTokenizer", "CLIPTokenizerFast"]),
     ("scheduler", "scheduler_config.json", &[]),
 ];
+
+/// The tokenizer's vocabulary.
+const TOKENIZER_VOCABULARY: &str = "vocab.json";
 
 /// Files of the tokenizer beside its vocabulary; the last two may be missing.
 const TOKENIZER_FILES: [&str; 3] = ["merges.txt", "special_tokens_map.json", "tokenizer_config.json"];
@@ -101,7 +106,7 @@ impl Checkpoint {
             match component {
                 "tokenizer" => names.extend(TOKENIZER_FILES.iter().map(|file| format!("{component}/{file}"))),
                 "scheduler" => {}
-                _ => match find_weights(folder, component) {
+                _ => match find_weights(folder, &format!("{component}/"), weight_stems(component)) {
                     Ok(found) => weights.push((component, found)),
                     Err(looked_for) => missing.push(looked_for),
                 },
@@ -233,22 +238,21 @@ fn weight_stems(component: &str) -> (&'static str, &'static str) {
     }
 }
 
-/// The weights file of a component, or the index of its shards; or in words what was looked for.
-fn find_weights(folder: &Path, component: &str) -> Result<String, String> {
-    let (safetensors, bin) = weight_stems(component);
+/// The weights file behind `prefix` in a folder, or the index of its shards; or in words what was looked for.
+fn find_weights(folder: &Path, prefix: &str, stems: (&str, &str)) -> Result<String, String> {
+    let (safetensors, bin) = stems;
     let names = [
-        format!("{safetensors}.safetensors"),
-        format!("{safetensors}.safetensors.index.json"),
-        format!("{bin}.bin"),
-        format!("{bin}.bin.index.json"),
-        format!("{safetensors}.fp16.safetensors"),
-        format!("{safetensors}.safetensors.index.fp16.json"),
-        format!("{bin}.fp16.bin"),
-        format!("{bin}.bin.index.fp16.json"),
+        format!("{prefix}{safetensors}.safetensors"),
+        format!("{prefix}{safetensors}.safetensors.index.json"),
+        format!("{prefix}{bin}.bin"),
+        format!("{prefix}{bin}.bin.index.json"),
+        format!("{prefix}{safetensors}.fp16.safetensors"),
+        format!("{prefix}{safetensors}.safetensors.index.fp16.json"),
+        format!("{prefix}{bin}.fp16.bin"),
+        format!("{prefix}{bin}.bin.index.fp16.json"),
     ];
-    let found = names.iter().find(|name| folder.join(component).join(name).is_file());
-    found.map(|name| format!("{component}/{name}")).ok_or_else(|| {
-        format!("{component}/{safetensors}.safetensors (or {bin}.bin, an fp16 variant of them, or shards with an index)")
+    names.into_iter().find(|name| folder.join(name).is_file()).ok_or_else(|| {
+        format!("{prefix}{safetensors}.safetensors (or {bin}.bin, an fp16 variant of them, or shards with an index)")
     })
 }
 

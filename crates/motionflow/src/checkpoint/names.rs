@@ -29,6 +29,7 @@ pub(super) fn modernize(component: &str, weights: &mut Weights) -> Result<(), Ch
             let name = name.strip_prefix(OLD_TEXT_PREFIX).unwrap_or(name);
             (name != POSITION_IDS).then(|| name.to_owned())
         }),
+        "clip" => weights.rename(|name, _| (!name.ends_with(POSITION_IDS)).then(|| name.to_owned())),
         _ => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! Which of the files that a repository publishes make a checkpoint.
 
-use super::{COMPONENTS, TOKENIZER_FILES, weight_stems};
+use super::{COMPONENTS, TOKENIZER_FILES, TOKENIZER_VOCABULARY, clip, weight_stems};
 
 /// Chooses the files that a checkpoint needs out of all names that a repository has, with `/` between the parts.
 ///
@@ -24,7 +24,7 @@ pub fn needed_files(published: &[&str]) -> Result<Vec<String>, Vec<String>> {
     let mut missing: Vec<String> = names.iter().filter(|name| !has(name)).cloned().collect();
     names.extend(optional.into_iter().filter(has));
     for component in ["vae", "text_encoder", "unet"] {
-        let weights = smallest_weights(published, component);
+        let weights = smallest_weights(published, &format!("{component}/"), weight_stems(component));
         if weights.is_empty() {
             missing.push(format!("the weights of {component}"));
         }
@@ -33,21 +33,39 @@ pub fn needed_files(published: &[&str]) -> Result<Vec<String>, Vec<String>> {
     if missing.is_empty() { Ok(names) } else { Err(missing) }
 }
 
-/// The files of the preferred form of a component's weights: one file, or an index and its shards.
-fn smallest_weights(published: &[&str], component: &str) -> Vec<String> {
-    let (safetensors, bin) = weight_stems(component);
+/// Chooses the files that a CLIP model needs, as [`needed_files`] does; `config.json` comes first.
+///
+/// # Errors
+/// What is missing, in words: the repository holds no CLIP model in the Hugging Face layout.
+pub fn needed_clip_files(published: &[&str]) -> Result<Vec<String>, Vec<String>> {
+    let needed = [clip::CONFIG, clip::PREPROCESSOR, TOKENIZER_VOCABULARY, TOKENIZER_FILES[0]];
+    let optional = TOKENIZER_FILES[1..].iter().filter(|file| published.contains(file));
+    let mut missing: Vec<String> =
+        needed.iter().filter(|file| !published.contains(file)).map(|&file| file.to_owned()).collect();
+    let weights = smallest_weights(published, "", clip::WEIGHT_STEMS);
+    if weights.is_empty() {
+        missing.push("the weights".to_owned());
+    }
+    if !missing.is_empty() {
+        return Err(missing);
+    }
+    Ok(needed.iter().chain(optional).map(|&file| file.to_owned()).chain(weights).collect())
+}
+
+/// The files of the preferred form of the weights behind `prefix`: one file, or an index and its shards.
+fn smallest_weights(published: &[&str], prefix: &str, stems: (&str, &str)) -> Vec<String> {
     for variant in ["fp16", ""] {
         let dotted = if variant.is_empty() { String::new() } else { format!(".{variant}") };
-        for (stem, ending) in [(safetensors, "safetensors"), (bin, "bin")] {
-            let whole = format!("{component}/{stem}{dotted}.{ending}");
+        for (stem, ending) in [(stems.0, "safetensors"), (stems.1, "bin")] {
+            let whole = format!("{prefix}{stem}{dotted}.{ending}");
             if published.contains(&whole.as_str()) {
                 return vec![whole];
             }
-            let index = format!("{component}/{stem}.{ending}.index{dotted}.json");
+            let index = format!("{prefix}{stem}.{ending}.index{dotted}.json");
             if published.contains(&index.as_str()) {
                 let mut shards: Vec<String> = published
                     .iter()
-                    .filter(|name| is_shard(name, component, stem, variant, ending))
+                    .filter(|name| is_shard(name, prefix, stem, variant, ending))
                     .map(|&name| name.to_owned())
                     .collect();
                 shards.sort();
@@ -59,9 +77,9 @@ fn smallest_weights(published: &[&str], component: &str) -> Vec<String> {
     Vec::new()
 }
 
-/// Whether this is `STEM-00001-of-00002.ENDING` of the component, with the variant before or behind the numbers.
-fn is_shard(name: &str, component: &str, stem: &str, variant: &str, ending: &str) -> bool {
-    let file = name.strip_prefix(component).and_then(|name| name.strip_prefix('/'));
+/// Whether this is `STEM-00001-of-00002.ENDING` behind the prefix, with the variant before or behind the numbers.
+fn is_shard(name: &str, prefix: &str, stem: &str, variant: &str, ending: &str) -> bool {
+    let file = name.strip_prefix(prefix);
     let middle = file.and_then(|file| file.strip_prefix(stem)).and_then(|file| file.strip_suffix(ending));
     middle.is_some_and(|middle| {
         let numbers = middle.replacen(&format!(".{variant}"), "", usize::from(!variant.is_empty()));
@@ -165,6 +183,29 @@ mod tests {
                 "unet/diffusion_pytorch_model-00002-of-00002.fp16.safetensors",
             ]
         );
+    }
+
+    #[test]
+    fn a_clip_as_published() {
+        let published = [
+            ".gitattributes",
+            "README.md",
+            "config.json",
+            "flax_model.msgpack",
+            "merges.txt",
+            "preprocessor_config.json",
+            "pytorch_model.bin",
+            "special_tokens_map.json",
+            "tf_model.h5",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "vocab.json",
+        ];
+        let needed = needed_clip_files(&published).unwrap();
+        assert_eq!((needed.len(), needed[0].as_str()), (7, "config.json"));
+        assert_eq!(needed[6], "pytorch_model.bin");
+        let missing = needed_clip_files(&["config.json", "vocab.json"]).unwrap_err();
+        assert_eq!(missing, ["preprocessor_config.json", "merges.txt", "the weights"]);
     }
 
     #[test]

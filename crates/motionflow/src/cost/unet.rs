@@ -3,7 +3,7 @@
 use super::NetCost;
 use super::layers::TransformerOptions;
 use super::tape::{Shape, Tape};
-use crate::nets::unet::{DownBlockType, TRANSFORMER_IN_HEADS, UNetConfig, UpBlockType};
+use crate::nets::unet::{DownBlockType, GuidanceBlocks, TRANSFORMER_IN_HEADS, UNetConfig, UpBlockType};
 
 /// What goes into a UNet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,13 +25,22 @@ pub struct UNetInput {
 pub enum UNetPart {
     /// All of it.
     Whole,
-    /// What a guided update needs: up to the last attention of the guidance layers, whose probabilities are shown.
-    Guidance,
+    /// What a guided update needs: up to the last attention of these blocks, whose probabilities are shown.
+    Guidance(GuidanceBlocks),
 }
 
 /// What a run of the UNet costs. The config must be valid.
 pub fn unet(config: &UNetConfig, input: UNetInput, part: UNetPart) -> NetCost {
     Walk { config, input, part, tape: Tape::default(), skips: Vec::new() }.run()
+}
+
+/// What a guided update wants of a block's attentions.
+#[derive(Debug, Clone, Copy)]
+struct Guided {
+    /// Whether their probabilities are shown.
+    shown: bool,
+    /// Whether the run ends with the last of them.
+    is_last: bool,
 }
 
 struct Walk<'a> {
@@ -61,24 +70,42 @@ impl Walk<'_> {
 
         let is_guided = |level| config.down_block_types[level] == DownBlockType::CrossAttnDownBlock3D;
         let guided_level = (0..levels).rev().find(|&level| is_guided(level));
+        let blocks = self.blocks();
         for level in 0..levels {
-            x = self.down_block(x, level, guided_level == Some(level));
+            let is_guided = guided_level == Some(level);
+            let is_last = is_guided && !blocks.middle && !blocks.up;
+            x = self.down_block(x, level, Guided { shown: is_guided && blocks.down, is_last });
+            if is_last {
+                return self.tape.cost;
+            }
         }
         x = self.convolutions(x, x.channels, self.is_scaled());
-        self.attentions(x, true, false);
+        let is_last = !blocks.up;
+        self.attentions(x, Guided { shown: blocks.middle, is_last });
+        if is_last {
+            return self.tape.cost;
+        }
         x = self.convolutions(x, x.channels, self.is_scaled());
 
         let guides = |index: &usize| config.up_block_types[*index] == UpBlockType::CrossAttnUpBlock3D;
         let guided_index = (0..levels).find(guides);
         for index in 0..levels {
-            let is_guided = guided_index == Some(index);
-            x = self.up_block(x, index, is_guided);
-            if is_guided && self.part == UNetPart::Guidance {
+            let is_guided = guided_index == Some(index) && self.part != UNetPart::Whole;
+            x = self.up_block(x, index, Guided { shown: is_guided, is_last: is_guided });
+            if is_guided {
                 return self.tape.cost;
             }
         }
         self.tape.norm_and_convolution(x, config.out_channels);
         self.tape.cost
+    }
+
+    /// The blocks whose attentions are looked at; a whole run goes on to the end without looking.
+    fn blocks(&self) -> GuidanceBlocks {
+        match self.part {
+            UNetPart::Whole => GuidanceBlocks { down: false, middle: false, up: true },
+            UNetPart::Guidance(blocks) => blocks,
+        }
     }
 
     fn time_channels(&self) -> i64 {
@@ -102,33 +129,36 @@ impl Walk<'_> {
         out
     }
 
-    /// A spatial and a temporal transformer. With `is_last` the run ends in the second, where a part is asked for.
-    fn attentions(&mut self, x: Shape, is_guided: bool, is_last: bool) {
+    /// A spatial and a temporal transformer. With `is_last` the run ends in the second.
+    fn attentions(&mut self, x: Shape, Guided { shown, is_last }: Guided) {
         let config = self.config;
         let heads = x.channels / config.attention_head_dim;
-        let is_part = self.part == UNetPart::Guidance;
         let spatial = TransformerOptions {
             heads,
             head_dim: config.attention_head_dim,
             text: Some([self.input.tokens, config.cross_attention_dim]),
-            plain: is_guided && is_part,
+            plain: shown,
             ends: false,
         };
         self.tape.hold(x.elements());
         self.tape.transformer(x, spatial);
         self.tape.hold(x.elements());
-        self.tape.transformer(x, TransformerOptions { text: None, ends: is_last && is_part, ..spatial });
+        self.tape.transformer(x, TransformerOptions { text: None, ends: is_last, ..spatial });
         self.tape.release(2 * x.elements());
     }
 
-    fn down_block(&mut self, x: Shape, level: usize, is_guided: bool) -> Shape {
+    fn down_block(&mut self, x: Shape, level: usize, guided: Guided) -> Shape {
         let config = self.config;
         let output = config.block_out_channels[level];
         let mut x = x;
-        for _ in 0..config.layers_per_block {
+        for layer in 1..=config.layers_per_block {
             x = self.convolutions(x, output, false);
             if config.down_block_types[level] == DownBlockType::CrossAttnDownBlock3D {
-                self.attentions(x, is_guided, false);
+                let is_last = guided.is_last && layer == config.layers_per_block;
+                self.attentions(x, Guided { is_last, ..guided });
+                if is_last {
+                    return x;
+                }
             }
             self.skip(x);
         }
@@ -140,7 +170,7 @@ impl Walk<'_> {
     }
 
     /// `index` counts from the coarsest level upwards.
-    fn up_block(&mut self, x: Shape, index: usize, is_guided: bool) -> Shape {
+    fn up_block(&mut self, x: Shape, index: usize, guided: Guided) -> Shape {
         let config = self.config;
         let output = config.block_out_channels[config.block_out_channels.len() - 1 - index];
         let mut x = x;
@@ -153,11 +183,12 @@ impl Walk<'_> {
             self.tape.hold(kept);
             x = self.convolutions(joined, output, false);
             if config.up_block_types[index] == UpBlockType::CrossAttnUpBlock3D {
-                self.attentions(x, is_guided, is_guided && layer == config.layers_per_block);
+                let is_last = guided.is_last && layer == config.layers_per_block;
+                self.attentions(x, Guided { is_last, ..guided });
             }
             self.tape.release(kept);
         }
-        if index + 1 < config.block_out_channels.len() && !(is_guided && self.part == UNetPart::Guidance) {
+        if index + 1 < config.block_out_channels.len() && !guided.is_last {
             let size = self.skips.last().map_or(x.size, |skip| skip.size);
             x = self.tape.upsample(x, size);
         }

@@ -9,13 +9,18 @@ use tch::Tensor;
 use super::layers::{LayerNorm, Linear};
 use crate::checkpoint::Loader;
 
-/// Somebody who looks at attention while a net runs.
+/// Somebody who looks at attention while a net runs, and may weigh the words of its text.
 pub trait AttentionObserver {
     /// Whether the probabilities of the layer of this name are to be computed and shown.
     fn wants(&self, layer: &str) -> bool;
 
     /// Receives a layer's probabilities [batch, query, key], averaged over its heads. `Break` ends the net's run here.
     fn observe(&mut self, layer: &str, probabilities: Tensor) -> ControlFlow<()>;
+
+    /// Factors of the values of the text's tokens, [videos, tokens, 1]; without them every value counts as it is.
+    fn token_weights(&self) -> Option<&Tensor> {
+        None
+    }
 }
 
 /// Looks at nothing.
@@ -68,9 +73,16 @@ impl Attention {
         context: Option<&Tensor>,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
+        let weights = context.and(observer.token_weights()).map(Tensor::shallow_clone);
         let context = context.unwrap_or(x);
         let (q, k) = (self.split(&self.to_q.forward(x)), self.split(&self.to_k.forward(context)));
-        let v = || self.split(&self.to_v.forward(context));
+        let v = || {
+            let values = self.to_v.forward(context);
+            self.split(&match &weights {
+                Some(weights) => weighed(&values, weights),
+                None => values,
+            })
+        };
         let attended = if observer.wants(&self.name) {
             let probabilities = attention_probabilities(&q, &k);
             observer.observe(&self.name, probabilities.mean_dim(1, false, None))?;
@@ -86,6 +98,13 @@ impl Attention {
         let size = x.size();
         x.view([size[0], size[1], self.heads, size[2] / self.heads]).transpose(1, 2)
     }
+}
+
+/// Values [videos · frames, tokens, channels] times the weights of their tokens [videos, tokens, 1], the same in all frames
+/// of a video.
+fn weighed(values: &Tensor, weights: &Tensor) -> Tensor {
+    let frames = values.size()[0] / weights.size()[0];
+    values * weights.repeat_interleave_self_int(frames, 0, values.size()[0])
 }
 
 /// softmax(Q·Kᵀ/√d): [batch, heads, query, d] and [batch, heads, key, d] -> [batch, heads, query, key]
@@ -163,5 +182,24 @@ impl TransformerBlock {
         let x = self.attn2.forward(&self.norm2.forward(&x), context, observer)? + x;
         let x = self.ff.forward(&self.norm3.forward(&x)) + x;
         ControlFlow::Continue(x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    #[test]
+    fn weighing_values_is_weighing_probabilities() {
+        let random = |shape: [i64; 3]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        // Two videos of two frames.
+        let (probabilities, values) = (random([4, 6, 3]).softmax(-1, None), random([4, 3, 5]));
+        let weights = Tensor::from_slice(&[1f32, 1.0, 1.0, 1.0, 2.5, 0.0]).view([2, 3, 1]);
+        let by_frame = weights.repeat_interleave_self_int(2, 0, 4).transpose(1, 2);
+        let expected = (&probabilities * by_frame).matmul(&values);
+        let found = probabilities.matmul(&weighed(&values, &weights));
+        assert!((found - expected).abs().max().double_value(&[]) < 1e-6);
     }
 }

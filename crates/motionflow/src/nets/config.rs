@@ -6,9 +6,10 @@ use crate::printable::printable;
 
 /// A checkpoint's `config.json` asks for something that this program does not compute.
 #[derive(Debug, Error)]
-#[error("{component}/{file}: {key} is {found}, but this program runs {expected}", file = file_of(component))]
+#[error("{}: {key} is {found}, but this program runs {expected}", place_of(component))]
 pub struct ConfigError {
-    /// The component's folder: `unet`, `vae`, `text_encoder` or `scheduler`.
+    /// The component's folder: `unet`, `vae`, `text_encoder` or `scheduler`; or a part of a CLIP model: `config`,
+    /// `text_config`, `vision_config` or `preprocessor`.
     pub component: &'static str,
     /// The key in the file.
     pub key: String,
@@ -18,8 +19,15 @@ pub struct ConfigError {
     pub expected: String,
 }
 
-fn file_of(component: &str) -> &'static str {
-    if component == "scheduler" { "scheduler_config.json" } else { "config.json" }
+/// The file that says it.
+fn place_of(component: &str) -> String {
+    match component {
+        "scheduler" => "scheduler/scheduler_config.json".to_owned(),
+        "preprocessor" => "preprocessor_config.json".to_owned(),
+        "config" => "config.json".to_owned(),
+        "text_config" | "vision_config" => format!("config.json, {component}"),
+        folder => format!("{folder}/config.json"),
+    }
 }
 
 impl ConfigError {

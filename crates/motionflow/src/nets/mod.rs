@@ -1,7 +1,9 @@
 //! The nets, as diffusers and transformers publish them: structs of layers that mirror the checkpoint's key names.
 
 pub mod attention;
+mod clip_encoder;
 pub mod clip_text;
+pub mod clip_vision;
 pub mod config;
 pub mod layers;
 pub mod resnet;

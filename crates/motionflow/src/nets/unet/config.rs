@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::error::Error;
+use crate::model::check_blocks;
 use crate::nets::config::{ConfigError, count, divides, epsilon};
 use crate::nets::layers::Activation;
 
@@ -92,7 +94,43 @@ impl Default for UNetConfig {
     }
 }
 
+/// Which of a net's guidance blocks are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuidanceBlocks {
+    /// The last block on the way down that has cross-attention.
+    pub down: bool,
+    /// The middle.
+    pub middle: bool,
+    /// The first block on the way up that has it.
+    pub up: bool,
+}
+
+impl GuidanceBlocks {
+    /// All of them.
+    pub const ALL: Self = Self { down: true, middle: true, up: true };
+}
+
 impl UNetConfig {
+    /// The guidance blocks' names, in the order in which they run. The config must be valid.
+    pub fn guidance_blocks(&self) -> [String; 3] {
+        let attends = |kind: &DownBlockType| *kind == DownBlockType::CrossAttnDownBlock3D;
+        let down = self.down_block_types.iter().rposition(attends).unwrap_or_default();
+        let attends = |kind: &UpBlockType| *kind == UpBlockType::CrossAttnUpBlock3D;
+        let up = self.up_block_types.iter().position(attends).unwrap_or_default();
+        [format!("down_blocks.{down}"), "mid_block".to_owned(), format!("up_blocks.{up}")]
+    }
+
+    /// Those of the guidance blocks that are named; all where none is.
+    ///
+    /// # Errors
+    /// [`Error::UnknownBlock`] with the blocks that there are.
+    pub fn named_blocks(&self, names: &[String]) -> Result<GuidanceBlocks, Error> {
+        let known = self.guidance_blocks();
+        check_blocks(names, &known.each_ref().map(String::as_str))?;
+        let [down, middle, up] = known.map(|block| names.is_empty() || names.contains(&block));
+        Ok(GuidanceBlocks { down, middle, up })
+    }
+
     /// Checks that the net can be built: counts in range, blocks that match, groups that divide.
     ///
     /// # Errors

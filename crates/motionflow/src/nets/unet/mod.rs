@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use tch::Tensor;
 
 pub use blocks::AttentionNames;
-pub use config::{DownBlockType, UNetConfig, UpBlockType};
+pub use config::{DownBlockType, GuidanceBlocks, UNetConfig, UpBlockType};
 pub use embedding::timestep_features;
 
 use self::blocks::{Conditions, DownBlock, MidBlock, UpBlock};

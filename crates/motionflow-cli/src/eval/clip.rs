@@ -1,0 +1,96 @@
+//! What CLIP says of a video: does it show what the prompt says, and the same from frame to frame?
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use motionflow::clip_model::ClipModel;
+use motionflow::error::Error;
+use motionflow_eval::figure::Figure;
+use motionflow_media::image::RgbImage;
+use tch::{Device, Kind, Tensor};
+
+use crate::failure::{Misuse, message};
+use crate::hub::{self, Hub, Layout};
+use crate::model::{Sought, folder_of};
+use crate::progress::Progress;
+
+/// What is taken when nothing is said.
+const DEFAULT: &str = "openai/clip-vit-base-patch32";
+
+/// To do without.
+const NONE: &str = "none";
+
+/// Which figures there are not without it.
+const LEFT_OUT: &str = "text similarity and temporal consistency are left out";
+
+const CLIP: Sought = Sought { flag: "--clip", noun: "CLIP model", layout: "the Hugging Face layout of CLIP" };
+
+/// A CLIP model with its name.
+#[derive(Debug)]
+pub(super) struct Clip {
+    name: String,
+    model: ClipModel,
+}
+
+impl Clip {
+    /// The model that was asked for; none where it was asked to do without, or where the default cannot be had.
+    pub(super) fn load(asked: Option<&str>, device: Device, progress: &mut Progress) -> Result<Option<Self>> {
+        let name = asked.unwrap_or(DEFAULT);
+        if name == NONE {
+            progress.note(&format!("{LEFT_OUT}: --clip none"));
+            return Ok(None);
+        }
+        let is_on_hub = !Path::new(name).is_dir() && hub::is_id(name);
+        let folder = if is_on_hub {
+            match Hub::of(Layout::Clip)?.get(name, hub::REVISION, progress) {
+                Ok(snapshot) => snapshot.folder,
+                Err(error) if asked.is_none() => {
+                    progress.warn(format!(
+                        "{LEFT_OUT}: the default of --clip cannot be had: {}",
+                        message(&error)
+                    ));
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        } else {
+            folder_of(name, CLIP)?
+        };
+        let stage = progress.stage("load", 1);
+        let model = ClipModel::load(&folder, device, Kind::Float)
+            .with_context(|| format!("cannot load the CLIP model {}", folder.display()))?;
+        stage.finish();
+        Ok(Some(Self { name: name.to_owned(), model }))
+    }
+
+    /// Text similarity: the mean cosine of the frames' embeddings with the text's. Temporal consistency: that of
+    /// consecutive frames, where there are several.
+    pub(super) fn measure(&self, frames: &[RgbImage], text: &str) -> Result<Vec<Figure>> {
+        let Some(first) = frames.first() else { return Ok(Vec::new()) };
+        let text = self.model.embed_text(text).map_err(told)?;
+        let bytes: Vec<&[u8]> = frames.iter().map(|frame| frame.as_raw().as_slice()).collect();
+        let embedded = self.model.embed_images(&bytes, first.width() as usize, first.height() as usize);
+        let mut figures = vec![self.figure("text_similarity", &embedded.matmul(&text))];
+        let pairs = frames.len() as i64 - 1;
+        if pairs > 0 {
+            let cosines = (embedded.narrow(0, 0, pairs) * embedded.narrow(0, 1, pairs)).sum_dim_intlist(
+                -1,
+                false,
+                Kind::Float,
+            );
+            figures.push(self.figure("temporal_consistency", &cosines));
+        }
+        Ok(figures)
+    }
+
+    fn figure(&self, name: &str, cosines: &Tensor) -> Figure {
+        // Rounding leads a little over 1.
+        let value = cosines.mean(Kind::Double).double_value(&[]).clamp(-1.0, 1.0);
+        Figure { name: name.to_owned(), subject: None, value, made_with: self.name.clone() }
+    }
+}
+
+/// A prompt that cannot be encoded is the user's.
+fn told(error: Error) -> anyhow::Error {
+    Misuse(format!("--prompt: {error}")).into()
+}

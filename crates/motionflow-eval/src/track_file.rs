@@ -1,0 +1,147 @@
+//! Tracks that another program has made, from a file.
+
+use std::path::Path;
+
+use motionflow::checkpoint::Weights;
+use tch::Kind;
+
+use crate::file_error::FileError;
+use crate::npz::{Array, Npz};
+use crate::tracks::Tracks;
+
+/// The name of the points, and that of their visibility.
+const TRACKS: &str = "tracks";
+const VISIBILITY: &str = "visibility";
+
+/// Reads an npz or safetensors file, which of them goes by the content: `tracks` [frames, tracklets, 2], x before y, in
+/// pixels, and optionally `visibility` [frames, tracklets], visible where it is over 0.5. Both may have a first
+/// dimension of 1, as `CoTracker` gives them.
+///
+/// # Errors
+/// [`FileError`] says what the file lacks.
+pub fn read(path: &Path) -> Result<Tracks, FileError> {
+    let (points, visibility) = if is_safetensors(path) { of_safetensors(path) } else { of_npz(path) }?;
+    tracks_of(points, visibility).map_err(|reason| FileError::new(path, reason))
+}
+
+/// Safetensors begin with a length of 64 bits and a `{`.
+fn is_safetensors(path: &Path) -> bool {
+    use std::io::Read as _;
+    let mut head = [0; 9];
+    let is_file = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+    is_file
+        && std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok()
+        && head[8] == b'{'
+}
+
+fn of_npz(path: &Path) -> Result<(Array, Option<Array>), FileError> {
+    let mut npz = Npz::open(path)?;
+    let visibility = if npz.has(VISIBILITY) { Some(npz.read(VISIBILITY)?) } else { None };
+    Ok((npz.read(TRACKS)?, visibility))
+}
+
+fn of_safetensors(path: &Path) -> Result<(Array, Option<Array>), FileError> {
+    let weights = Weights::open(path).map_err(|error| {
+        // The path stands in front already.
+        let reason = error.to_string();
+        FileError::new(path, reason.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&reason))
+    })?;
+    let array = |name: &str| {
+        let Some(stored) = weights.get(name) else { return Ok(None) };
+        let values = stored.to_tensor().and_then(|tensor| tensor.f_to_kind(Kind::Float)).and_then(|tensor| {
+            let mut values = vec![0.0_f32; tensor.numel()];
+            tensor.f_copy_data(&mut values, tensor.numel())?;
+            Ok(values)
+        });
+        let values =
+            values.map_err(|_| FileError::new(path, format!("the array `{name}` is not of numbers")))?;
+        Ok(Some(Array { shape: stored.shape().iter().map(|&length| length as usize).collect(), values }))
+    };
+    let points =
+        array(TRACKS)?.ok_or_else(|| FileError::new(path, format!("the array `{TRACKS}` is not there")))?;
+    Ok((points, array(VISIBILITY)?))
+}
+
+fn tracks_of(points: Array, visibility: Option<Array>) -> Result<Tracks, String> {
+    let shape = without_batch(&points.shape, 3);
+    let &[frames, tracklets, 2] = shape else {
+        return Err(format!("`{TRACKS}` has the shape {:?}, not [frames, tracklets, 2]", points.shape));
+    };
+    if let Some(Array { shape, .. }) = &visibility
+        && without_batch(shape, 2) != [frames, tracklets]
+    {
+        return Err(format!("`{VISIBILITY}` has the shape {shape:?}, not [{frames}, {tracklets}]"));
+    }
+    if frames < 2 || tracklets == 0 {
+        return Err(format!(
+            "it has {frames} frames of {tracklets} tracklets, but there must be 2 of 1 or more"
+        ));
+    }
+    let order = || (0..tracklets).flat_map(|n| (0..frames).map(move |t| t * tracklets + n));
+    let visible = match visibility {
+        Some(visibility) => order().map(|index| visibility.values[index] > 0.5).collect(),
+        None => vec![true; frames * tracklets],
+    };
+    let points: Vec<_> =
+        order().map(|index| [points.values[2 * index], points.values[2 * index + 1]]).collect();
+    Ok(Tracks::new(frames, points, visible))
+}
+
+/// A shape of so many dimensions, and one of 1 before them left out.
+fn without_batch(shape: &[usize], dimensions: usize) -> &[usize] {
+    match shape {
+        [1, rest @ ..] if rest.len() == dimensions => rest,
+        shape => shape,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Tensor;
+
+    use super::*;
+
+    fn array(shape: &[usize]) -> Array {
+        let count: usize = shape.iter().product();
+        Array { shape: shape.to_vec(), values: (0..count).map(|value| value as f32).collect() }
+    }
+
+    #[test]
+    fn frames_come_first_with_or_without_a_batch() {
+        let tracks = tracks_of(array(&[1, 3, 2, 2]), Some(array(&[3, 2]))).unwrap();
+        assert_eq!(tracks, tracks_of(array(&[3, 2, 2]), Some(array(&[1, 3, 2]))).unwrap());
+        assert_eq!((tracks.len(), tracks.frames()), (2, 3));
+        // The first tracklet is not visible in the first frame: its flag is 0.
+        let steps: Vec<_> = tracks.displacements().collect();
+        assert_eq!(steps, [vec![None, Some([4.0, 4.0])], vec![Some([4.0, 4.0]); 2]]);
+    }
+
+    #[test]
+    fn odd_shapes_are_told() {
+        for (points, visibility, part) in [
+            (array(&[3, 2]), None, "[3, 2], not [frames, tracklets, 2]"),
+            (array(&[2, 3, 2, 2]), None, "[2, 3, 2, 2]"),
+            (array(&[3, 2, 3]), None, "[3, 2, 3]"),
+            (array(&[3, 2, 2]), Some(array(&[2, 3])), "[2, 3], not [3, 2]"),
+            (array(&[1, 2, 2]), None, "1 frames"),
+            (array(&[3, 0, 2]), None, "0 tracklets"),
+        ] {
+            let found = tracks_of(points, visibility).unwrap_err();
+            assert!(found.contains(part), "{found}");
+        }
+    }
+
+    #[test]
+    fn safetensors_are_told_by_their_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tracks");
+        let points = Tensor::arange(12, (Kind::Float, tch::Device::Cpu)).view([3, 2, 2]);
+        Tensor::write_safetensors(&[("tracks", &points)], &path).unwrap();
+        assert_eq!(read(&path).unwrap(), tracks_of(array(&[3, 2, 2]), None).unwrap());
+        Tensor::write_safetensors(&[("points", &points)], &path).unwrap();
+        assert!(read(&path).unwrap_err().to_string().ends_with("the array `tracks` is not there"));
+        std::fs::write(&path, b"\xff\0\0\0\0\0\0\0{}").unwrap();
+        let message = read(&path).unwrap_err().to_string();
+        assert_eq!(message.matches("tracks").count(), 1, "{message}");
+    }
+}
