@@ -189,8 +189,12 @@ impl Session {
         Ok(source)
     }
 
-    /// The frames that a run was made of.
-    pub(crate) fn read_recorded(&mut self, record: &RunRecord) -> Result<Rc<SourceClip>> {
+    /// The frames that a run was made of; `path` is where the source is by now.
+    pub(crate) fn read_recorded(
+        &mut self,
+        record: &RunRecord,
+        path: Option<&Path>,
+    ) -> Result<Rc<SourceClip>> {
         let source = record.source.as_ref().context("the run has no source")?;
         if let Some((_, last)) = &self.source
             && last.record.frames_sha256 == source.frames_sha256
@@ -200,7 +204,7 @@ impl Session {
         let VideoRecord { width, height, frames, fps } = record.video;
         let fit = source.fit.parse().map_err(|error| anyhow!("{FAULT}: {error}"))?;
         let cut = Cut { start: source.start, every: source.every, fit };
-        self.read(Path::new(&source.path), cut, &Video { width, height, frames, fps })
+        self.read(path.unwrap_or(Path::new(&source.path)), cut, &Video { width, height, frames, fps })
     }
 }
 

@@ -55,7 +55,8 @@ pub(crate) fn run(args: &args::Sweep, session: &mut Session) -> Result<()> {
 fn read(args: &args::Sweep, swept: &[Swept]) -> Result<Experiment> {
     let mut base = Request::read(&args.config)?;
     base.output = Output { metadata: base.output.metadata, ..Output::default() };
-    base.program = Program { threads: base.program.threads, cache: base.program.cache, ..Program::default() };
+    base.program =
+        Program { threads: base.program.threads, device: base.program.device, ..Program::default() };
     let (mut variants, mut cells) = (Vec::new(), Vec::new());
     for combination in combinations(swept) {
         let said =
@@ -77,7 +78,12 @@ fn read(args: &args::Sweep, swept: &[Swept]) -> Result<Experiment> {
             variant: variants.len(),
             seed: request.settings.sampling.seed,
             truth: None,
-            job: Job { folder: experiment::cells_folder(&args.output).join(&name), name, request },
+            job: Job {
+                folder: experiment::cells_folder(&args.output).join(&name),
+                name,
+                asked: request.to_text()?,
+                request,
+            },
         });
         variants.push(variant);
     }
@@ -141,7 +147,7 @@ fn keys() -> BTreeMap<String, String> {
             let is_recorded = schema["description"].as_str().is_some_and(|text| text.starts_with("Recorded"));
             let is_for_all = match table.as_str() {
                 "output" => key != "metadata",
-                "program" => key != "threads",
+                "program" => key != "threads" && key != "device",
                 _ => false,
             };
             if !is_recorded && !is_for_all {

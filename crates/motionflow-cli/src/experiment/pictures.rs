@@ -10,6 +10,7 @@ use motionflow_media::{Fit, ReadOptions, picture, source};
 
 use super::results::{CellResult, Results, State};
 use super::{Experiment, table};
+use crate::jobs::Job;
 use crate::record::RunRecord;
 use crate::session::Session;
 
@@ -54,10 +55,12 @@ pub(crate) fn overview(
             };
             let place = match &results.cells[cell].state {
                 State::Done { .. } => {
-                    let folder = &experiment.cells[cell].job.folder;
+                    let Job { folder, request, .. } = &experiment.cells[cell].job;
                     let record = RunRecord::read(folder)?;
                     if places.is_empty() {
-                        places.push(Place::Picture(strip(&session.read_recorded(&record)?.frames)));
+                        places.push(Place::Picture(strip(
+                            &session.read_recorded(&record, request.source.path.as_deref())?.frames,
+                        )));
                     }
                     let size = &record.video;
                     let options = ReadOptions::new(size.frames as usize, size.width, size.height);

@@ -19,7 +19,7 @@ pub(crate) fn plot(figure: &str, axis: Option<&Axis>, results: &Results) -> Opti
     let Some(axis) = axis else {
         let bar = |variant: &VariantResult| {
             let mean = mean(variant)?;
-            Some(Bar { name: variant.name.clone(), value: mean.mean, margin: mean.margin })
+            Some(Bar { name: variant.name.clone(), value: mean.value, margin: mean.margin })
         };
         let bars: Vec<Bar> = results.variants.iter().filter_map(bar).collect();
         return Some(chart::bars(&title, &bars));
@@ -27,7 +27,7 @@ pub(crate) fn plot(figure: &str, axis: Option<&Axis>, results: &Results) -> Opti
     let line = |(name, places): &(String, Vec<(f64, usize)>)| {
         let point = |&(x, variant): &(f64, usize)| {
             let mean = mean(&results.variants[variant])?;
-            Some(Point { x, y: mean.mean, margin: mean.margin })
+            Some(Point { x, y: mean.value, margin: mean.margin })
         };
         Line { name: name.clone(), points: places.iter().filter_map(point).collect() }
     };
@@ -66,7 +66,7 @@ impl Axis {
         }
         for line in lines.values_mut() {
             line.sort_by(|one, other| one.0.total_cmp(&other.0));
-            if line.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            if line.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
                 return None;
             }
         }
