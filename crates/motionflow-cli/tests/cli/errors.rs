@@ -572,6 +572,7 @@ fn suites(place: &Place) -> Vec<Outcome> {
         eval("nameless.toml", &format!("{clip}[[variant]]\n")),
         eval("sourceless.toml", &both.replace("source =", "truth =")),
         eval("untrue.toml", &both.replace("source =", "truth = \"no.npz\"\nsource =")),
+        eval("few.toml", &format!("prompts_per_clip = 0\n{both}")),
         eval("seeds.toml", &format!("seeds = [1, 1]\n{both}")),
         eval("clips.toml", &format!("{both}prompts.prompt = \"x\"")),
         eval("all.toml", &format!("{both}program.json = true")),

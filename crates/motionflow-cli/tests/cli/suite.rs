@@ -223,6 +223,28 @@ fn a_stopped_suite_goes_on() {
 }
 
 #[test]
+fn clips_may_stand_in_a_file_of_their_own() {
+    let place = Place::new();
+    let suite = suite(&place, "clips_from = \"more/clips.toml\"\nprompts_per_clip = 1");
+    let whole = fs::read_to_string(&suite).unwrap();
+    let (head, rest) = whole.split_once("[[clip]]").unwrap();
+    let (clips, variants) = rest.split_once("[[variant]]").unwrap();
+    fs::create_dir(place.path("more")).unwrap();
+    fs::write(place.path("more/clips.toml"), format!("[[clip]]{clips}")).unwrap();
+    fs::write(&suite, format!("{head}[[variant]]{variants}")).unwrap();
+    run(&mut eval(&suite, &place.text("report"))).ok();
+    assert_eq!(
+        place.names("report/cells"),
+        [
+            "car-arc--a-panda-in-a-forest--guided",
+            "car-arc--a-panda-in-a-forest--plain",
+            "dog--a-panda-in-a-forest--guided",
+            "dog--a-panda-in-a-forest--plain"
+        ]
+    );
+}
+
+#[test]
 fn a_report_may_be_moved_with_its_clips() {
     let place = Place::new();
     let suite = suite(&place, "");

@@ -45,7 +45,7 @@ fn every_combination_stands_in_a_grid_and_a_table() {
     }
     for (index, cell) in cells.iter().enumerate() {
         let run = read_json(&place.path("out/cells").join(names[index]).join("run.json"));
-        let losses =
+        let mut losses =
             run["steps"].as_array().unwrap().iter().filter_map(|step| step["loss"]["total"].as_f64());
         assert_eq!(cell["final_loss"].as_f64(), losses.next_back(), "{cell}");
         assert_eq!(run["inversion"], if index == 0 { "made" } else { "cached" });
