@@ -436,6 +436,7 @@ pub(crate) struct Judges {
 /// Many results.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Many results")]
+#[expect(clippy::struct_field_names, reason = "fields have the names of their flags")]
 pub(crate) struct Suite {
     /// File with the clips, prompts and variants of an experiment (docs/suite.md)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["source", "result", "prompt"])]

@@ -94,6 +94,7 @@ impl Jobs {
                 if !self.brief {
                     session.progress.note(&format!("job {}: {}", index + 1, job.name));
                 }
+                self.hush(session);
                 let did = failure::catch(|| {
                     let did = self.one(job, session)?;
                     after(index, session)?;

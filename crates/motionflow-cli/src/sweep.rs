@@ -59,9 +59,9 @@ fn read(args: &args::Sweep, swept: &[Swept]) -> Result<Experiment> {
         Program { threads: base.program.threads, device: base.program.device, ..Program::default() };
     let (mut variants, mut cells) = (Vec::new(), Vec::new());
     for combination in combinations(swept) {
-        let said =
-            combination.iter().map(|(of, value)| format!("{} = {value}\n", of.key)).collect::<String>();
-        let request = toml_file::parse::<Request>(&said, "--set")?.over(base.clone())?;
+        let said: Vec<String> =
+            combination.iter().map(|(of, value)| format!("{} = {value}", of.key)).collect();
+        let request = toml_file::parse::<Request>(&said.join("\n"), "--set")?.over(base.clone())?;
         let parts = combination.iter().map(|(of, value)| format!("{} {}", of.name, told(value)));
         let name = parts.clone().map(|part| slug(&part)).collect::<Vec<_>>().join("--");
         let variant = Variant {
