@@ -174,9 +174,6 @@ impl Request {
     /// are no part of it, as far as no byte depends on them.
     pub(crate) fn to_text(&self) -> Result<String> {
         let mut request = self.clone();
-        request.output = Output { metadata: self.output.metadata, ..Output::default() };
-        request.program =
-            Program { threads: self.program.threads, device: self.program.device, ..Program::default() };
         let whole = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
         for path in [&mut request.source.path, &mut request.source.inversion].into_iter().flatten() {
             *path = whole(path)?;
@@ -185,6 +182,15 @@ impl Request {
         if let Some(name) = model.as_mut().filter(|name| Path::new(name).is_dir()) {
             *name = whole(Path::new(name))?.display().to_string();
         }
+        request.to_text_as_said()
+    }
+
+    /// As [`Request::to_text`] with its paths as they are, so that they may be relative to a file that is moved along.
+    pub(crate) fn to_text_as_said(&self) -> Result<String> {
+        let mut request = self.clone();
+        request.output = Output { metadata: self.output.metadata, ..Output::default() };
+        request.program =
+            Program { threads: self.program.threads, device: self.program.device, ..Program::default() };
         Ok(toml::to_string(&request.said()?)?)
     }
 
