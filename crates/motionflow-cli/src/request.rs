@@ -137,9 +137,21 @@ impl Request {
     /// Reads a settings file.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let mut request: Self = toml_file::read(path)?;
+        request.fill_in_record()?;
         let folder = path.parent().unwrap_or(Path::new(""));
         request.paths_from(folder);
         Ok(request)
+    }
+
+    /// What the record of an earlier version has no key for was as it is by default, whatever a checkpoint recommends now.
+    fn fill_in_record(&mut self) -> Result<()> {
+        if self.program.version.is_none() {
+            return Ok(());
+        }
+        let mut settings = Table::try_from(motionflow::settings::Settings::default())?;
+        merge(&mut settings, Table::try_from(&self.settings)?);
+        self.settings = settings.try_into()?;
+        Ok(())
     }
 
     /// Lets relative paths start at `folder`.
