@@ -79,6 +79,11 @@ Example jobs.toml:
 Then:
   motionflow batch jobs.toml -o out/batch";
 
+const SWEEP_EXAMPLE: &str = "\
+Example:
+  motionflow sweep transfer.toml --set tau=0.2,0.4,0.6 --set seed=1,2,3 -o out/tau
+Then look at out/tau/grid.png.";
+
 const CACHE_HELP: &str = "\
 The folder is $MOTIONFLOW_CACHE, else motionflow/inversions in your cache folder.
 It holds no more than $MOTIONFLOW_CACHE_LIMIT: 10GiB (the default), 500MB, 0 to keep nothing.";
@@ -437,8 +442,9 @@ pub(crate) struct Judges {
 /// Many results.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Many results")]
+#[expect(clippy::struct_field_names, reason = "fields have the names of their flags")]
 pub(crate) struct Suite {
-    /// File with the clips, prompts and variants of an experiment (docs/eval.md)
+    /// File with the clips, prompts and variants of an experiment (docs/suite.md)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["source", "result", "prompt"])]
     pub(crate) suite: Option<PathBuf>,
     /// Folder for the report [default: report]
@@ -451,6 +457,7 @@ pub(crate) struct Suite {
 
 /// `sweep`
 #[derive(Debug, Args)]
+#[command(after_help = SWEEP_EXAMPLE)]
 pub(crate) struct Sweep {
     /// File with the settings of a transfer, as for `transfer --config`
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]

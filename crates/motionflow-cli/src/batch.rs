@@ -84,7 +84,7 @@ fn jobs(args: &args::Batch) -> Result<Vec<Job>> {
         if let Err(what) = jobs::refuse_what_is_for_all(&request) {
             return misuse(what);
         }
-        all.push(Job { folder: args.output.join(&name), name, request });
+        all.push(Job { folder: args.output.join(&name), name, asked: request.to_text()?, request });
     }
     Ok(all)
 }

@@ -22,6 +22,8 @@ pub(crate) struct Job {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
     pub(crate) request: Request,
+    /// The same as text: it stays with the results, so that a changed job is not taken for done.
+    pub(crate) asked: String,
 }
 
 /// How a job ended.
@@ -92,6 +94,7 @@ impl Jobs {
                 if !self.brief {
                     session.progress.note(&format!("job {}: {}", index + 1, job.name));
                 }
+                self.hush(session);
                 let did = failure::catch(|| {
                     let did = self.one(job, session)?;
                     after(index, session)?;
@@ -125,18 +128,17 @@ impl Jobs {
 
     /// Does a job, goes on with it, or sees that it is done. Returns whether there was anything to do.
     fn one(&self, job: &Job, session: &mut Session) -> Result<bool> {
-        let Job { folder, request, .. } = job;
-        let text = request.to_text()?;
+        let Job { folder, request, asked: text, .. } = job;
         let begun = Unfinished::is_recorded_in(folder)
             && !self.force
-            && was_asked_in(&folder.join(unfinished::FOLDER), &text);
+            && was_asked_in(&folder.join(unfinished::FOLDER), text);
         if begun {
             let Some(asked) = Asked::resumed("transfer", folder, session)? else { return Ok(false) };
             self.hush(session);
             return transfer::transfer(asked, &self.manner, session).map(|()| true);
         }
         if run_folder::holds_a_run(folder) && !self.force {
-            if was_asked_in(folder, &text) {
+            if was_asked_in(folder, text) {
                 return Ok(false);
             }
             let message = format!(
@@ -152,7 +154,7 @@ impl Jobs {
         session.behave(&request.program)?;
         self.hush(session);
         let mut folder = RunFolder::claim(folder, force)?;
-        folder.keep_asked(text);
+        folder.keep_asked(text.clone());
         transfer::transfer(Asked { request, folder }, &self.manner, session).map(|()| true)
     }
 
@@ -165,11 +167,11 @@ impl Jobs {
 
 impl Job {
     /// Whether its folder holds what it asks for, finished.
-    pub(crate) fn is_done(&self) -> Result<bool> {
+    pub(crate) fn is_done(&self) -> bool {
         let folder = &self.folder;
-        Ok(run_folder::holds_a_run(folder)
+        run_folder::holds_a_run(folder)
             && !Unfinished::is_recorded_in(folder)
-            && was_asked_in(folder, &self.request.to_text()?))
+            && was_asked_in(folder, &self.asked)
     }
 }
 

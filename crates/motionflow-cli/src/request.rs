@@ -137,9 +137,21 @@ impl Request {
     /// Reads a settings file.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let mut request: Self = toml_file::read(path)?;
+        request.fill_in_record()?;
         let folder = path.parent().unwrap_or(Path::new(""));
         request.paths_from(folder);
         Ok(request)
+    }
+
+    /// What the record of an earlier version has no key for was as it is by default, whatever a checkpoint recommends now.
+    fn fill_in_record(&mut self) -> Result<()> {
+        if self.program.version.is_none() {
+            return Ok(());
+        }
+        let mut settings = Table::try_from(motionflow::settings::Settings::default())?;
+        merge(&mut settings, Table::try_from(&self.settings)?);
+        self.settings = settings.try_into()?;
+        Ok(())
     }
 
     /// Lets relative paths start at `folder`.
@@ -174,9 +186,6 @@ impl Request {
     /// are no part of it, as far as no byte depends on them.
     pub(crate) fn to_text(&self) -> Result<String> {
         let mut request = self.clone();
-        request.output = Output { metadata: self.output.metadata, ..Output::default() };
-        request.program =
-            Program { threads: self.program.threads, device: self.program.device, ..Program::default() };
         let whole = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
         for path in [&mut request.source.path, &mut request.source.inversion].into_iter().flatten() {
             *path = whole(path)?;
@@ -185,6 +194,15 @@ impl Request {
         if let Some(name) = model.as_mut().filter(|name| Path::new(name).is_dir()) {
             *name = whole(Path::new(name))?.display().to_string();
         }
+        request.to_text_as_said()
+    }
+
+    /// As [`Request::to_text`] with its paths as they are, so that they may be relative to a file that is moved along.
+    pub(crate) fn to_text_as_said(&self) -> Result<String> {
+        let mut request = self.clone();
+        request.output = Output { metadata: self.output.metadata, ..Output::default() };
+        request.program =
+            Program { threads: self.program.threads, device: self.program.device, ..Program::default() };
         Ok(toml::to_string(&request.said()?)?)
     }
 

@@ -97,6 +97,17 @@ impl Session {
         self.set_voice(voice(&self.flags.clone()));
     }
 
+    /// Does something of which a person need not hear.
+    pub(crate) fn quietly<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let voice = self.progress.voice();
+        if voice == Voice::Plain {
+            self.progress.set_voice(Voice::Quiet);
+        }
+        let outcome = work(self);
+        self.progress.set_voice(voice);
+        outcome
+    }
+
     /// Does what the flags say, where there is no settings file.
     pub(crate) fn behave_as_told(&mut self) -> Result<()> {
         self.behave(&self.flags.clone())
@@ -178,8 +189,12 @@ impl Session {
         Ok(source)
     }
 
-    /// The frames that a run was made of.
-    pub(crate) fn read_recorded(&mut self, record: &RunRecord) -> Result<Rc<SourceClip>> {
+    /// The frames that a run was made of; `path` is where the source is by now.
+    pub(crate) fn read_recorded(
+        &mut self,
+        record: &RunRecord,
+        path: Option<&Path>,
+    ) -> Result<Rc<SourceClip>> {
         let source = record.source.as_ref().context("the run has no source")?;
         if let Some((_, last)) = &self.source
             && last.record.frames_sha256 == source.frames_sha256
@@ -189,7 +204,7 @@ impl Session {
         let VideoRecord { width, height, frames, fps } = record.video;
         let fit = source.fit.parse().map_err(|error| anyhow!("{FAULT}: {error}"))?;
         let cut = Cut { start: source.start, every: source.every, fit };
-        self.read(Path::new(&source.path), cut, &Video { width, height, frames, fps })
+        self.read(path.unwrap_or(Path::new(&source.path)), cut, &Video { width, height, frames, fps })
     }
 }
 

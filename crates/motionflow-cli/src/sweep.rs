@@ -55,12 +55,13 @@ pub(crate) fn run(args: &args::Sweep, session: &mut Session) -> Result<()> {
 fn read(args: &args::Sweep, swept: &[Swept]) -> Result<Experiment> {
     let mut base = Request::read(&args.config)?;
     base.output = Output { metadata: base.output.metadata, ..Output::default() };
-    base.program = Program { threads: base.program.threads, cache: base.program.cache, ..Program::default() };
+    base.program =
+        Program { threads: base.program.threads, device: base.program.device, ..Program::default() };
     let (mut variants, mut cells) = (Vec::new(), Vec::new());
     for combination in combinations(swept) {
-        let said =
-            combination.iter().map(|(of, value)| format!("{} = {value}\n", of.key)).collect::<String>();
-        let request = toml_file::parse::<Request>(&said, "--set")?.over(base.clone())?;
+        let said: Vec<String> =
+            combination.iter().map(|(of, value)| format!("{} = {value}", of.key)).collect();
+        let request = toml_file::parse::<Request>(&said.join("\n"), "--set")?.over(base.clone())?;
         let parts = combination.iter().map(|(of, value)| format!("{} {}", of.name, told(value)));
         let name = parts.clone().map(|part| slug(&part)).collect::<Vec<_>>().join("--");
         let variant = Variant {
@@ -77,7 +78,12 @@ fn read(args: &args::Sweep, swept: &[Swept]) -> Result<Experiment> {
             variant: variants.len(),
             seed: request.settings.sampling.seed,
             truth: None,
-            job: Job { folder: experiment::cells_folder(&args.output).join(&name), name, request },
+            job: Job {
+                folder: experiment::cells_folder(&args.output).join(&name),
+                name,
+                asked: request.to_text()?,
+                request,
+            },
         });
         variants.push(variant);
     }
@@ -141,7 +147,7 @@ fn keys() -> BTreeMap<String, String> {
             let is_recorded = schema["description"].as_str().is_some_and(|text| text.starts_with("Recorded"));
             let is_for_all = match table.as_str() {
                 "output" => key != "metadata",
-                "program" => key != "threads",
+                "program" => key != "threads" && key != "device",
                 _ => false,
             };
             if !is_recorded && !is_for_all {
@@ -159,19 +165,14 @@ fn full_key<'k>(name: &str, keys: &'k BTreeMap<String, String>) -> Result<&'k st
     }
     let short = |key: &'k str| key.rsplit('.').next().unwrap_or(key);
     let full: Vec<&str> = keys.keys().map(String::as_str).collect();
-    let same: Vec<&str> = full.iter().copied().filter(|key| short(key) == name).collect();
-    match same.as_slice() {
-        [one] => Ok(one),
-        [] => {
-            let known: Vec<&str> =
-                if name.contains('.') { full } else { full.into_iter().map(short).collect() };
-            Err(match nearest(name, &known) {
-                Some(nearest) => format!("\"{name}\" is no setting; did you mean \"{nearest}\"?"),
-                None => format!("\"{name}\" is no setting; known are {}", known.join(", ")),
-            })
-        }
-        several => Err(format!("\"{name}\" may be {}; say which", several.join(" or "))),
+    if let Some(key) = full.iter().find(|key| short(key) == name) {
+        return Ok(key);
     }
+    let known: Vec<&str> = if name.contains('.') { full } else { full.into_iter().map(short).collect() };
+    Err(match nearest(name, &known) {
+        Some(nearest) => format!("\"{name}\" is no setting; did you mean \"{nearest}\"?"),
+        None => format!("\"{name}\" is no setting; known are {}", known.join(", ")),
+    })
 }
 
 /// Every combination of the values, the last setting changing first.
@@ -232,6 +233,13 @@ mod tests {
         assert!(wrong("init=nois").contains("must be one of inverted, noise"), "{}", wrong("init=nois"));
         assert!(wrong("tau=0.2,0.20,0.2").contains("twice"));
         assert!(wrong("folder=x").contains("is no setting"), "{}", wrong("folder=x"));
+    }
+
+    #[test]
+    fn no_two_settings_have_one_short_name() {
+        let keys = keys();
+        let short: BTreeSet<&str> = keys.keys().filter_map(|key| key.rsplit('.').next()).collect();
+        assert_eq!(short.len(), keys.len(), "{keys:?}");
     }
 
     #[test]

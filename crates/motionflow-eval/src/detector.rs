@@ -4,11 +4,11 @@
 
 use std::path::Path;
 
-use image::RgbImage;
 use motionflow::checkpoint::{CheckpointError, Loader, Weights};
 use motionflow::nets::layers::{Conv2d, GroupNorm};
 use motionflow::small_file;
 use motionflow_media::fit::Fit;
+use motionflow_media::image::RgbImage;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
@@ -122,6 +122,11 @@ impl Detector {
     /// The name of its folder.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Rows, and columns, of its masks.
+    pub fn grid(&self) -> usize {
+        self.image_size as usize / 2
     }
 
     /// The class of a subject, from 1; class 0 is the scene.

@@ -45,16 +45,6 @@ impl Seen {
         Ok(())
     }
 
-    /// How many frames there are.
-    pub fn frames(&self) -> usize {
-        self.frames
-    }
-
-    /// Rows, and columns, of the masks.
-    pub fn grid(&self) -> usize {
-        self.grid
-    }
-
     /// The probability of a class in each cell of a frame, row by row, [grid · grid].
     ///
     /// # Panics

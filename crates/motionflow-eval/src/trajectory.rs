@@ -1,6 +1,6 @@
 //! How well the subjects of a result follow those of a source whose truth is known.
 
-use image::RgbImage;
+use motionflow_media::image::RgbImage;
 
 use crate::detector::{Detector, DetectorError};
 use crate::figure::Figure;
@@ -13,15 +13,25 @@ pub enum TrajectoryError {
     /// The detector cannot say.
     #[error(transparent)]
     Detector(#[from] DetectorError),
-    /// The two differ in what they have.
-    #[error("the source's truth has {truth} {what}, and the result {result}; they must be as many")]
-    Mismatch {
-        /// `frames`, `subjects`, or `rows of cells in a mask`.
-        what: &'static str,
+    /// The prompt has other subjects than the source.
+    #[error(
+        "the source's truth is about {truth} subjects, and the prompt has {prompt} in brackets; they must be as many"
+    )]
+    Subjects {
         /// In the truth.
         truth: usize,
-        /// In the result.
-        result: usize,
+        /// In the prompt.
+        prompt: usize,
+    },
+    /// The masks are of another size.
+    #[error(
+        "the masks of the source's truth are of {truth}×{truth} cells, and those of the detector of {detector}×{detector}"
+    )]
+    Grid {
+        /// Cells on a side, in the truth.
+        truth: usize,
+        /// Cells on a side, of the detector.
+        detector: usize,
     },
 }
 
@@ -50,7 +60,7 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 /// `trajectory_error`, `mask_iou` and `subject_right` (1 or 0) of each of the prompt's subjects, the k-th held against
-/// the source's k-th. They are told apart by what they look like: subjects that have changed places are both far off.
+/// the source's k-th. Of the longer one of truth and result, the frames that they have in common count. Subjects are told apart by what they look like: subjects that have changed places are both far off.
 ///
 /// # Errors
 /// [`TrajectoryError`].
@@ -60,11 +70,14 @@ pub fn judge_subjects(
     truth: &Truth,
     subjects: &[String],
 ) -> Result<Vec<Figure>, TrajectoryError> {
-    same("subjects", truth.subjects.len(), subjects.len())?;
-    same("frames", truth.frames(), result.len())?;
+    if truth.subjects.len() != subjects.len() {
+        return Err(TrajectoryError::Subjects { truth: truth.subjects.len(), prompt: subjects.len() });
+    }
+    if truth.grid != detector.grid() {
+        return Err(TrajectoryError::Grid { truth: truth.grid, detector: detector.grid() });
+    }
     let wanted = subjects.iter().map(|subject| detector.class_of(subject)).collect::<Result<Vec<_>, _>>()?;
-    let seen = detector.look(result)?;
-    same("rows of cells in a mask", truth.grid, seen.grid())?;
+    let seen = detector.look(&result[..result.len().min(truth.frames())])?;
     let right = seen.shows(&wanted);
     let mut figures = Vec::new();
     for (k, subject) in subjects.iter().enumerate() {
@@ -84,10 +97,6 @@ pub fn judge_subjects(
         }));
     }
     Ok(figures)
-}
-
-fn same(what: &'static str, truth: usize, result: usize) -> Result<(), TrajectoryError> {
-    if truth == result { Ok(()) } else { Err(TrajectoryError::Mismatch { what, truth, result }) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 
 use std::path::{Path, PathBuf};
 
-use image::RgbImage;
 use motionflow_eval::detector::{Detector, DetectorError};
 use motionflow_eval::figure::Figure;
 use motionflow_eval::npz::{Array, Npz};
@@ -12,6 +11,7 @@ use motionflow_eval::trajectory::{TrajectoryError, judge_subjects};
 use motionflow_eval::truth::Truth;
 use motionflow_media::ffmpeg::Ffmpeg;
 use motionflow_media::fit::Fit;
+use motionflow_media::image::{Rgb, RgbImage};
 use motionflow_media::source::{self, ReadOptions};
 use tch::Device;
 
@@ -57,7 +57,8 @@ fn sees_and_reads_what_pytorch_does() {
             RgbImage::from_raw(128, 128, picture.iter().map(|&byte| byte as u8).collect()).unwrap()
         })
         .collect();
-    let seen = detector().look(&frames).unwrap();
+    let detector = detector();
+    let seen = detector.look(&frames).unwrap();
     let near = |a: f64, b: f32, what: &str| assert!((a - f64::from(b)).abs() < 1e-4, "{what}: {a} and {b}");
 
     let every_eighth = case.read("probabilities").unwrap();
@@ -66,7 +67,7 @@ fn sees_and_reads_what_pytorch_does() {
     let mut expected = every_eighth.values.iter();
     for frame in 0..count {
         for class in 0..classes {
-            for cell in (0..8 * 8).map(|i| (i / 8 * 8) * seen.grid() + i % 8 * 8) {
+            for cell in (0..8 * 8).map(|i| (i / 8 * 8) * detector.grid() + i % 8 * 8) {
                 near(seen.map(frame, class)[cell].into(), *expected.next().unwrap(), "probability");
             }
         }
@@ -132,11 +133,21 @@ fn subjects_that_have_changed_places_are_far_off() {
 #[test]
 fn an_empty_picture_has_nothing_right_and_no_nan() {
     let (frames, truth) = clip("bus-right");
-    let grey = vec![RgbImage::from_pixel(128, 128, image::Rgb([128; 3])); frames.len()];
+    let grey = vec![RgbImage::from_pixel(128, 128, Rgb([128; 3])); frames.len()];
     let figures = judge_subjects(&detector(), &grey, &truth, &names(&["bus"])).unwrap();
     assert_eq!(figures.len(), 3);
     assert!(figures.iter().all(|figure| figure.value.is_finite()), "{figures:?}");
     assert!(right(&figures).eq([false]), "{figures:?}");
+}
+
+#[test]
+fn the_frames_in_common_count() {
+    let (frames, truth) = clip("bus-right");
+    let figures =
+        |frames: &[RgbImage]| judge_subjects(&detector(), frames, &truth, &names(&["bus"])).unwrap();
+    assert!(values(&figures(&frames[..5]), "trajectory_error")[0] < 0.02);
+    assert_eq!(figures(&[frames.clone(), frames[..4].to_vec()].concat()), figures(&frames));
+    assert!(values(&figures(&[]), "trajectory_error").is_empty());
 }
 
 #[test]
@@ -160,8 +171,13 @@ fn says_what_cannot_be_judged() {
         "{error}"
     );
     let error = told(&frames, &["bus", "cat"]).to_string();
-    assert_eq!(error, "the source's truth has 1 subjects, and the result 2; they must be as many");
-    assert!(told(&frames[1..], &["bus"]).to_string().contains("has 16 frames, and the result 15"));
+    assert_eq!(
+        error,
+        "the source's truth is about 1 subjects, and the prompt has 2 in brackets; they must be as many"
+    );
+    let coarse = Truth { grid: 8, ..truth.clone() };
+    let error = judge_subjects(&detector, &frames, &coarse, &names(&["bus"])).unwrap_err().to_string();
+    assert!(error.contains("8×8 cells") && error.contains("64×64"), "{error}");
     let wide = vec![RgbImage::new(64, 32); frames.len()];
     assert!(told(&wide, &["bus"]).to_string().contains("square pictures, and these are 64×32"));
 }

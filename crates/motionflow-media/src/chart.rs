@@ -50,9 +50,12 @@ pub fn lines(title: &str, x_name: &str, lines: &[Line]) -> String {
     let (first, last) = (xs(f64::INFINITY, f64::min), xs(f64::NEG_INFINITY, f64::max));
     let right = WIDTH - RIGHT;
     let bottom = TOP + PLOT;
-    let across = |x: f64| match last > first {
-        true => LEFT + 14.0 + (x - first) / (last - first) * (right - LEFT - 28.0),
-        false => f64::midpoint(LEFT, right),
+    let across = |x: f64| {
+        if last > first {
+            LEFT + 14.0 + (x - first) / (last - first) * (right - LEFT - 28.0)
+        } else {
+            f64::midpoint(LEFT, right)
+        }
     };
     let up = |value: f64| bottom - y.share(value) * PLOT;
     let legend = if lines.len() > 1 { 20.0 * lines.len() as f64 } else { 0.0 };

@@ -27,9 +27,6 @@ pub struct Row {
 
 const GAP: u32 = 8;
 const MARGIN: u32 = 16;
-/// Height of a line of words with the space around it.
-const LINE: u32 = 28;
-const LETTERS: f32 = 17.0;
 const GROUND: Rgb<u8> = Rgb([250, 250, 250]);
 const HOLE: Rgb<u8> = Rgb([228, 228, 231]);
 const INK: Rgb<u8> = Rgb([39, 39, 42]);
@@ -55,22 +52,25 @@ pub fn grid(columns: &[String], rows: &[Row]) -> Result<RgbImage> {
     };
     let count = rows.iter().map(|row| row.places.len()).max().unwrap_or(0).max(columns.len()) as u32;
     let named = columns.len() > 1;
-    let top = MARGIN / 2 + if named { LINE } else { 0 };
+    // The larger the pictures, the more the grid is made smaller to be looked at.
+    let letters = (width as f32 / 36.0).clamp(17.0, 26.0);
+    let line = (letters * 1.65) as u32;
+    let top = MARGIN / 2 + if named { line } else { 0 };
     let sheet_width = 2 * MARGIN + count * (width + GAP) - GAP;
-    let sheet_height = top + rows.len() as u32 * (LINE + height + GAP) + MARGIN / 2;
+    let sheet_height = top + rows.len() as u32 * (line + height + GAP) + MARGIN / 2;
     let mut sheet = RgbImage::from_pixel(sheet_width, sheet_height, GROUND);
     let left = |column: usize| MARGIN + column as u32 * (width + GAP);
     for (column, name) in columns.iter().enumerate().filter(|_| named) {
-        let name = text::shortened(name, LETTERS, width as f32);
-        let x = left(column) as f32 + (width as f32 - text::width(&name, LETTERS)) / 2.0;
-        text::draw(&mut sheet, x, MARGIN as f32 / 2.0 + 4.0, LETTERS, INK, &name);
+        let name = text::shortened(name, letters, width as f32);
+        let x = left(column) as f32 + (width as f32 - text::width(&name, letters)) / 2.0;
+        text::draw(&mut sheet, x, MARGIN as f32 / 2.0 + 4.0, letters, INK, &name);
     }
     for (index, row) in rows.iter().enumerate() {
-        let y = top + index as u32 * (LINE + height + GAP);
-        let label = text::shortened(&row.label, LETTERS, (sheet_width - 2 * MARGIN) as f32);
-        text::draw(&mut sheet, MARGIN as f32, y as f32 + 5.0, LETTERS, INK, &label);
+        let y = top + index as u32 * (line + height + GAP);
+        let label = text::shortened(&row.label, letters, (sheet_width - 2 * MARGIN) as f32);
+        text::draw(&mut sheet, MARGIN as f32, y as f32 + 5.0, letters, INK, &label);
         for (column, place) in row.places.iter().enumerate() {
-            let (x, y) = (left(column), y + LINE);
+            let (x, y) = (left(column), y + line);
             match place {
                 Place::Picture(picture) if picture.dimensions() == (width, height) => {
                     imageops::replace(&mut sheet, picture, x.into(), y.into());
@@ -82,9 +82,9 @@ pub fn grid(columns: &[String], rows: &[Row]) -> Result<RgbImage> {
                 Place::Empty(why) => {
                     let hole = RgbImage::from_pixel(width, height, HOLE);
                     imageops::replace(&mut sheet, &hole, x.into(), y.into());
-                    let why = text::shortened(why, LETTERS, width as f32 - 16.0);
-                    let middle = y as f32 + (height as f32 - LETTERS) / 2.0;
-                    text::draw(&mut sheet, x as f32 + 8.0, middle, LETTERS, FAINT, &why);
+                    let why = text::shortened(why, letters, width as f32 - 16.0);
+                    let middle = y as f32 + (height as f32 - letters) / 2.0;
+                    text::draw(&mut sheet, x as f32 + 8.0, middle, letters, FAINT, &why);
                 }
             }
         }

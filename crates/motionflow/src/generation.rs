@@ -87,8 +87,9 @@ pub struct Generation {
 ///
 /// # Errors
 /// [`Error::Inversion`] when the masks are of other timesteps, subjects or frames; [`Error::NotFinite`] names the step
-/// at which the latents stopped being numbers; [`Error::Settings`] a setting that is out of range, [`Error::UnknownBlock`]
-/// and [`Error::EndOfSeveral`] one that does not suit the model or the prompt; [`Error::Stopped`] when `progress` breaks off, after an update or after a step.
+/// at which the latents stopped being numbers; [`Error::Settings`] a setting that is out of range,
+/// [`Error::UnknownBlock`] and [`Error::EndOfSeveral`] one that does not suit the model or the prompt;
+/// [`Error::Stopped`] when `progress` breaks off, after an update or after a step.
 pub fn generate(
     model: &dyn VideoModel,
     from: Generating,

@@ -85,8 +85,8 @@ pub fn outside_loss(map: &Tensor, mask: &Tensor) -> Tensor {
     (loss * &masked).sum(Kind::Float) / masked.sum(Kind::Float).clamp_min(1.0)
 }
 
-/// `ΣM_other·(1 − M)·A/ΣA`, mean over frames, with the union `M_other` of the other subjects' masks: a place that is in the
-/// subject's own mask, too, costs nothing. Subject's map and both masks [frames, places] -> scalar
+/// `ΣM_other·(1 − M)·A/ΣA`, mean over frames, with the union `M_other` of the other subjects' masks: a place that is in
+/// the subject's own mask, too, costs nothing. Subject's map and both masks [frames, places] -> scalar
 pub fn other_loss(map: &Tensor, mask: &Tensor, others: &Tensor) -> Tensor {
     let sum = |x: &Tensor| x.sum_dim_intlist(-1, false, None);
     (sum(&(others * (1f64 - mask) * map)) / sum(map)).mean(Kind::Float)
@@ -94,8 +94,8 @@ pub fn other_loss(map: &Tensor, mask: &Tensor, others: &Tensor) -> Tensor {
 
 /// The weighted sum of the losses, averaged over the subjects: scalar, and its parts.
 ///
-/// `masks` and `subjects` (positions in the new prompt of the tokens that show it) go together, one entry a subject. A spatial or temporal
-/// layer uses the union of the masks of its own block's cross layers at its own resolution.
+/// `masks` and `subjects` (positions in the new prompt of the tokens that show it) go together, one entry a subject. A
+/// spatial or temporal layer uses the union of the masks of its own block's cross layers at its own resolution.
 pub fn guidance_loss(
     maps: &AttentionMaps,
     masks: &[LayerMasks],

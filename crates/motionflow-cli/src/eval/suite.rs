@@ -57,6 +57,9 @@ struct Clip {
     truth: Option<PathBuf>,
     /// What the new videos show, each with its subject in brackets
     prompts: Vec<String>,
+    /// The source as its file says it
+    #[serde(skip)]
+    said: PathBuf,
 }
 
 /// A file of sources that several suites share.
@@ -83,8 +86,9 @@ pub(crate) fn run(file: &Path, args: &args::Eval, session: &mut Session) -> Resu
     let experiment = read(file, output, &args.judges)?;
     experiment::run(&experiment, args.suite.shard, session, |results, session| {
         let folder = &experiment.output;
-        let has_overview =
-            experiment::pictures::overview(&folder.join(OVERVIEW), &experiment, results, session)?;
+        let has_overview = session.quietly(|session| {
+            experiment::pictures::overview(&folder.join(OVERVIEW), &experiment, results, session)
+        })?;
         let page = experiment::page(results, has_overview.then_some(OVERVIEW));
         let path = folder.join("report.html");
         write_atomically(&path, page.as_bytes())?;
@@ -97,7 +101,7 @@ pub(crate) fn run(file: &Path, args: &args::Eval, session: &mut Session) -> Resu
 fn read(path: &Path, output: PathBuf, judges: &args::Judges) -> Result<Experiment> {
     let misuse = |what: String| Misuse(format!("{}: {what}", path.display()));
     let file = toml_file::read(path)?;
-    let File { title, seeds, measure, mut defaults, clip, clips_from, prompts_per_clip, variant: variants } =
+    let File { title, seeds, measure, defaults, clip, clips_from, prompts_per_clip, variant: variants } =
         file;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut clips = in_folder(clip, folder);
@@ -112,11 +116,13 @@ fn read(path: &Path, output: PathBuf, judges: &args::Judges) -> Result<Experimen
         clip.prompts.truncate(prompts_per_clip.unwrap_or(usize::MAX));
     }
     check(&clips, &variants, &seeds).map_err(misuse)?;
-    defaults.paths_from(folder);
+    for Clip { name, truth, .. } in &clips {
+        if let Some(truth) = truth.as_ref().filter(|truth| !truth.is_file()) {
+            return Err(misuse(format!("clip \"{name}\": there is no file {}", truth.display())).into());
+        }
+    }
     let mut requests = Vec::new();
     for Named { name, request } in &variants {
-        let mut request = request.clone();
-        request.paths_from(folder);
         let request = request.over(defaults.clone())?;
         let whose = |what: &str| misuse(format!("variant \"{name}\": {what}"));
         jobs::refuse_what_is_for_all(&request).map_err(|what| whose(&what))?;
@@ -133,7 +139,7 @@ fn read(path: &Path, output: PathBuf, judges: &args::Judges) -> Result<Experimen
         for (variant, (Named { name, .. }, request)) in variants.iter().zip(&requests).enumerate() {
             for prompt in &clip.prompts {
                 for &seed in &seeds {
-                    cells.push(cell(clip, prompt, (variant, name), seed, request.clone(), &output));
+                    cells.push(cell(clip, folder, prompt, (variant, name), seed, request.clone(), &output)?);
                 }
             }
         }
@@ -152,32 +158,38 @@ fn read(path: &Path, output: PathBuf, judges: &args::Judges) -> Result<Experimen
 
 fn cell(
     clip: &Clip,
+    folder: &Path,
     prompt: &str,
     (variant, variant_name): (usize, &str),
     seed: Option<u64>,
     mut request: Request,
     output: &Path,
-) -> Cell {
+) -> Result<Cell> {
     let mut name = [&clip.name, prompt, variant_name].map(slug).join("--");
     name.extend(seed.map(|seed| format!("--seed-{seed}")));
-    request.source.path = Some(clip.source.clone());
+    request.source.path = Some(clip.said.clone());
     request.prompts.source_prompt = Some(clip.source_prompt.clone());
     request.prompts.new.prompt = Some(prompt.to_owned());
     request.settings.sampling.seed = seed.or(request.settings.sampling.seed);
-    Cell {
-        job: Job { folder: experiment::cells_folder(output).join(&name), name, request },
+    // Without the folder's own place, so that a report may be moved together with what it was made of.
+    let asked = request.to_text_as_said()?;
+    request.paths_from(folder);
+    request.source.path = Some(clip.source.clone());
+    Ok(Cell {
+        job: Job { folder: experiment::cells_folder(output).join(&name), name, request, asked },
         clip: clip.name.clone(),
         motion: clip.motion.clone(),
         prompt: prompt.to_owned(),
         variant,
         seed,
         truth: clip.truth.clone(),
-    }
+    })
 }
 
 /// Lets the clips' paths start at `folder`.
 fn in_folder(mut clips: Vec<Clip>, folder: &Path) -> Vec<Clip> {
     for clip in &mut clips {
+        clip.said.clone_from(&clip.source);
         if !clip.source.as_os_str().is_empty() {
             clip.source = folder.join(&clip.source);
         }

@@ -46,7 +46,7 @@ pub(crate) struct Known {
     pub(crate) final_loss: Option<f64>,
     pub(crate) warnings: Vec<String>,
     /// By what the figures were made; another text here means that they must be made anew.
-    judged_by: Option<String>,
+    pub(crate) judged_by: Option<String>,
     pub(crate) figures: Vec<KnownFigure>,
 }
 
@@ -114,7 +114,7 @@ impl Judged {
 impl Cell {
     /// What is known of it, if it is done, and measured as it shall be.
     pub(crate) fn finished(&self, judged: Option<&Judged>) -> Result<Option<Known>> {
-        if !self.job.is_done()? {
+        if !self.job.is_done() {
             return Ok(None);
         }
         let judged_by = judged.map(|judged| judged.text(self.truth.as_deref())).transpose()?;
@@ -152,7 +152,7 @@ impl Cell {
     fn figures(&self, judging: &Judging, session: &mut Session) -> Result<Vec<Figure>> {
         let folder = &self.job.folder;
         let record = RunRecord::read(folder)?;
-        let source = session.read_recorded(&record)?;
+        let source = session.read_recorded(&record, self.job.request.source.path.as_deref())?;
         let size = &record.video;
         let options = ReadOptions::new(size.frames as usize, size.width, size.height);
         let result = source::read(&session.ffmpeg()?, &folder.join("result.mp4"), &options)?;

@@ -1,5 +1,6 @@
 //! `report.html`: one file that needs no other but the pictures that it links to.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use motionflow_media::chart::escape;
@@ -58,8 +59,11 @@ fn means(page: &mut String, results: &Results) {
     }
     page.push_str("<th>transfers</th></tr>\n");
     for variant in &results.variants {
-        let settings: Vec<String> =
-            variant.settings.iter().map(|(key, value)| format!("{key} {}", plots::told(value))).collect();
+        let settings: Vec<String> = variant
+            .settings
+            .iter()
+            .map(|(key, value)| format!("{} {}", plots::short(key), plots::told(value)))
+            .collect();
         let _ = write!(
             page,
             "<tr><td>{}</td><td class=\"faint\">{}</td>",
@@ -71,7 +75,7 @@ fn means(page: &mut String, results: &Results) {
                 page.push_str("<td></td>");
                 continue;
             };
-            let class = if results.best(figure) == Some(mean.mean) { " class=\"best\"" } else { "" };
+            let class = if results.best(figure) == Some(mean.value) { " class=\"best\"" } else { "" };
             let _ = write!(page, "<td{class}>{}</td>", counted(figure, *mean, variant));
         }
         let _ = writeln!(page, "<td>{} of {}</td></tr>", variant.done, variant.of);
@@ -149,13 +153,9 @@ fn cells(page: &mut String, results: &Results) {
 }
 
 fn of_clip(page: &mut String, cells: &[CellResult], results: &Results) {
-    let mut rows: Vec<((&str, Option<u64>), Vec<&CellResult>)> = Vec::new();
+    let mut rows: BTreeMap<(&str, Option<u64>), Vec<&CellResult>> = BTreeMap::new();
     for cell in cells {
-        let key = (cell.prompt.as_str(), cell.seed);
-        match rows.iter_mut().find(|(of, _)| *of == key) {
-            Some((_, row)) => row.push(cell),
-            None => rows.push((key, vec![cell])),
-        }
+        rows.entry((&cell.prompt, cell.seed)).or_default().push(cell);
     }
     let _ = write!(
         page,

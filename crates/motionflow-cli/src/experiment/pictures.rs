@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use motionflow_media::contact_sheet::sampled;
 use motionflow_media::grid::{Place, Row, grid};
 use motionflow_media::image::{self, RgbImage, imageops};
@@ -10,6 +10,8 @@ use motionflow_media::{Fit, ReadOptions, picture, source};
 
 use super::results::{CellResult, Results, State};
 use super::{Experiment, table};
+use crate::failure;
+use crate::jobs::Job;
 use crate::record::RunRecord;
 use crate::session::Session;
 
@@ -46,31 +48,17 @@ pub(crate) fn overview(
             };
             of.iter().find(is).copied()
         };
-        let mut places = Vec::new();
-        for variant in 0..variants {
-            let Some(cell) = shown(variant) else {
-                places.push(Place::Empty(String::new()));
-                continue;
-            };
-            let place = match &results.cells[cell].state {
-                State::Done { .. } => {
-                    let folder = &experiment.cells[cell].job.folder;
-                    let record = RunRecord::read(folder)?;
-                    if places.is_empty() {
-                        places.push(Place::Picture(strip(&session.read_recorded(&record)?.frames)));
-                    }
-                    let size = &record.video;
-                    let options = ReadOptions::new(size.frames as usize, size.width, size.height);
-                    let result = source::read(&session.ffmpeg()?, &folder.join("result.mp4"), &options)?;
-                    Place::Picture(strip(&result.frames))
-                }
-                other => Place::Empty(why(other)),
-            };
-            if places.is_empty() {
-                places.push(Place::Empty(String::new()));
-            }
-            places.push(place);
-        }
+        let cells: Vec<Option<usize>> = (0..variants).map(shown).collect();
+        let is_done = |cell: &usize| matches!(results.cells[*cell].state, State::Done { .. });
+        let mut places = vec![match cells.iter().flatten().copied().find(is_done) {
+            Some(cell) => strip(source_frames(&experiment.cells[cell].job, session)),
+            None => Place::Empty(String::new()),
+        }];
+        places.extend(cells.into_iter().map(|cell| match cell {
+            None => Place::Empty(String::new()),
+            Some(cell) if is_done(&cell) => strip(result_frames(&experiment.cells[cell].job, session)),
+            Some(cell) => Place::Empty(why(&results.cells[cell].state)),
+        }));
         rows.push(Row { label: format!("{}: {prompt}", clips[index]), places });
     }
     write(path, &columns, &rows)
@@ -90,19 +78,17 @@ pub(crate) fn sheets(
     let places = results.cells.chunks(columns.len()).zip(experiment.cells.chunks(columns.len()));
     for ((of_results, of_cells), label) in places.zip(labels) {
         let place = |(result, cell): (&CellResult, &super::Cell)| match &result.state {
-            State::Done { .. } => {
-                let path = cell.job.folder.join("contact-sheet.png");
-                let sheet = image::open(&path).with_context(|| {
-                    format!("{}: is damaged; remove the folder, to make it anew", path.display())
-                })?;
-                let sheet = sheet.to_rgb8();
-                let height = (sheet.height() * width / sheet.width()).max(1);
-                Ok(Place::Picture(Fit::Stretch.apply(&sheet, width, height)))
-            }
-            other => Ok(Place::Empty(why(other))),
+            State::Done { .. } => match image::open(cell.job.folder.join("contact-sheet.png")) {
+                Ok(sheet) => {
+                    let height = (sheet.height() * width / sheet.width().max(1)).max(1);
+                    Place::Picture(Fit::Stretch.apply(&sheet.to_rgb8(), width, height))
+                }
+                Err(error) => Place::Empty(error.to_string()),
+            },
+            other => Place::Empty(why(other)),
         };
-        let places: Result<Vec<Place>> = of_results.iter().zip(of_cells).map(place).collect();
-        rows.push(Row { label: label.clone(), places: places? });
+        let places = of_results.iter().zip(of_cells).map(place).collect();
+        rows.push(Row { label: label.clone(), places });
     }
     write(path, columns, &rows)
 }
@@ -123,8 +109,23 @@ fn why(state: &State) -> String {
     }
 }
 
-/// Three frames from the middle of a video, side by side.
-fn strip(frames: &[RgbImage]) -> RgbImage {
+fn source_frames(job: &Job, session: &mut Session) -> Result<Vec<RgbImage>> {
+    let record = RunRecord::read(&job.folder)?;
+    Ok(session.read_recorded(&record, job.request.source.path.as_deref())?.frames.clone())
+}
+
+fn result_frames(job: &Job, session: &mut Session) -> Result<Vec<RgbImage>> {
+    let size = RunRecord::read(&job.folder)?.video;
+    let options = ReadOptions::new(size.frames as usize, size.width, size.height);
+    Ok(source::read(&session.ffmpeg()?, &job.folder.join("result.mp4"), &options)?.frames)
+}
+
+/// Three frames from the middle of a video, side by side. What cannot be read leaves a hole with the reason.
+fn strip(frames: Result<Vec<RgbImage>>) -> Place {
+    let frames = match frames {
+        Ok(frames) => frames,
+        Err(error) => return Place::Empty(failure::message(&error)),
+    };
     let shown = sampled(frames.len(), 5);
     let inner = if shown.len() > 2 { &shown[1..shown.len() - 1] } else { &shown };
     let (width, height) = frames.first().map_or((1, 1), RgbImage::dimensions);
@@ -134,5 +135,5 @@ fn strip(frames: &[RgbImage]) -> RgbImage {
         let small = Fit::Stretch.apply(&frames[frame], WIDTH, height);
         imageops::replace(&mut strip, &small, (place as u32 * WIDTH).into(), 0);
     }
-    strip
+    Place::Picture(strip)
 }

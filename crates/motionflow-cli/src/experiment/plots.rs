@@ -10,13 +10,16 @@ use super::table::heading;
 
 /// The plot of a figure; none where no variant has it.
 pub(crate) fn plot(figure: &str, axis: Option<&Axis>, results: &Results) -> Option<String> {
-    let title = heading(figure);
+    let title = match unit(figure) {
+        Some(unit) => format!("{} ({unit})", heading(figure)),
+        None => heading(figure),
+    };
     let mean = |variant: &VariantResult| variant.means.get(figure).copied();
     results.variants.iter().find_map(mean)?;
     let Some(axis) = axis else {
         let bar = |variant: &VariantResult| {
             let mean = mean(variant)?;
-            Some(Bar { name: variant.name.clone(), value: mean.mean, margin: mean.margin })
+            Some(Bar { name: variant.name.clone(), value: mean.value, margin: mean.margin })
         };
         let bars: Vec<Bar> = results.variants.iter().filter_map(bar).collect();
         return Some(chart::bars(&title, &bars));
@@ -24,12 +27,12 @@ pub(crate) fn plot(figure: &str, axis: Option<&Axis>, results: &Results) -> Opti
     let line = |(name, places): &(String, Vec<(f64, usize)>)| {
         let point = |&(x, variant): &(f64, usize)| {
             let mean = mean(&results.variants[variant])?;
-            Some(Point { x, y: mean.mean, margin: mean.margin })
+            Some(Point { x, y: mean.value, margin: mean.margin })
         };
         Line { name: name.clone(), points: places.iter().filter_map(point).collect() }
     };
     let lines: Vec<Line> = axis.lines.iter().map(line).filter(|line| !line.points.is_empty()).collect();
-    Some(chart::lines(&title, &axis.key, &lines))
+    Some(chart::lines(&title, short(&axis.key), &lines))
 }
 
 /// A numeric setting that every variant says, and the variants along it: a line for all that are alike but for it.
@@ -57,17 +60,33 @@ impl Axis {
         let mut lines: BTreeMap<String, Vec<(f64, usize)>> = BTreeMap::new();
         for (index, (variant, &value)) in variants.iter().zip(&values).enumerate() {
             let others = variant.settings.iter().filter(|(other, _)| *other != key);
-            let name: Vec<String> = others.map(|(key, value)| format!("{key} {}", told(value))).collect();
+            let name: Vec<String> =
+                others.map(|(key, value)| format!("{} {}", short(key), told(value))).collect();
             lines.entry(name.join(", ")).or_default().push((value, index));
         }
         for line in lines.values_mut() {
             line.sort_by(|one, other| one.0.total_cmp(&other.0));
-            if line.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            if line.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
                 return None;
             }
         }
         Some(Self { key: key.clone(), lines: lines.into_iter().collect() })
     }
+}
+
+/// What a figure is counted in, where its name does not say so.
+fn unit(figure: &str) -> Option<&'static str> {
+    match figure {
+        "trajectory_error" => Some("of the width"),
+        "text_similarity" | "temporal_consistency" => Some("cosine"),
+        name if name.starts_with("motion_fidelity") => Some("cosine"),
+        _ => None,
+    }
+}
+
+/// A key without its table.
+pub(crate) fn short(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
 }
 
 fn number(value: &Value) -> Option<f64> {

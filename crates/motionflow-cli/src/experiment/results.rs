@@ -70,7 +70,8 @@ pub(crate) enum State {
 /// A mean with half its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Mean {
-    pub(crate) mean: f64,
+    #[serde(rename = "mean")]
+    pub(crate) value: f64,
     /// Unknown of one number alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) margin: Option<f64>,
@@ -87,7 +88,7 @@ impl Mean {
         let mean = values.iter().sum::<f64>() / count as f64;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let margin = (count > 1).then(|| 1.96 * (squares / (count - 1) as f64 / count as f64).sqrt());
-        Some(Self { mean, margin, count })
+        Some(Self { value: mean, margin, count })
     }
 }
 
@@ -170,7 +171,7 @@ impl Results {
     /// The best of the variants' means.
     pub(crate) fn best(&self, figure: &str) -> Option<f64> {
         let lower = lower_is_better(figure)?;
-        let means = self.variants.iter().filter_map(|variant| Some(variant.means.get(figure)?.mean));
+        let means = self.variants.iter().filter_map(|variant| Some(variant.means.get(figure)?.value));
         let best = means.reduce(if lower { f64::min } else { f64::max })?;
         (self.variants.len() > 1).then_some(best)
     }
@@ -354,9 +355,9 @@ mod tests {
     fn the_interval_is_that_of_the_textbook() {
         // Standard deviation 2, standard error 1.
         let mean = Mean::of(&[3.0, 7.0, 3.0, 7.0, 5.0]).unwrap();
-        assert!((mean.mean - 5.0).abs() < 1e-12 && mean.count == 5);
+        assert!((mean.value - 5.0).abs() < 1e-12 && mean.count == 5);
         assert!((mean.margin.unwrap() - 1.96 * 2.0 / 5.0_f64.sqrt()).abs() < 1e-12);
-        assert_eq!(Mean::of(&[4.0]), Some(Mean { mean: 4.0, margin: None, count: 1 }));
+        assert_eq!(Mean::of(&[4.0]), Some(Mean { value: 4.0, margin: None, count: 1 }));
         assert_eq!(Mean::of(&[]), None);
     }
 

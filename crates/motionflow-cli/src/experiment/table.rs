@@ -83,7 +83,7 @@ fn row(results: &Results, variant: &VariantResult, mark: &str) -> Vec<String> {
     row.extend(results.figures.iter().map(|figure| {
         let Some(mean) = variant.means.get(figure) else { return String::new() };
         let text = counted(figure, *mean, variant);
-        if results.best(figure) == Some(mean.mean) { format!("{mark}{text}{mark}") } else { text }
+        if results.best(figure) == Some(mean.value) { format!("{mark}{text}{mark}") } else { text }
     }));
     row.push(if variant.done == variant.of {
         variant.of.to_string()
@@ -109,8 +109,8 @@ pub(crate) fn told(figure: &str, mean: Mean) -> String {
         _ => 3,
     };
     match mean.margin {
-        Some(margin) => format!("{:.decimals$} ± {margin:.decimals$}", mean.mean),
-        None => format!("{:.decimals$}", mean.mean),
+        Some(margin) => format!("{:.decimals$} ± {margin:.decimals$}", mean.value),
+        None => format!("{:.decimals$}", mean.value),
     }
 }
 
@@ -126,6 +126,6 @@ fn table(rows: &[Vec<String>]) -> String {
         format!("| {} |\n", cells.join(" | "))
     };
     let mut text = line(&rows[0]);
-    text += &format!("|---{}|\n", "|---:".repeat(rows[0].len() - 1));
+    let _ = writeln!(text, "|---{}|", "|---:".repeat(rows[0].len() - 1));
     text + &rows[1..].iter().map(line).collect::<String>()
 }

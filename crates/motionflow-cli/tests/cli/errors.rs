@@ -50,7 +50,7 @@ const ID: &str = "someone/tiny-video";
 
 #[test]
 fn every_row_can_be_provoked_and_every_message_has_its_row() {
-    let topics: [fn(&Place) -> Vec<Outcome>; 16] = [
+    let topics: [fn(&Place) -> Vec<Outcome>; 18] = [
         command_line,
         settings_files,
         prompts,
@@ -66,6 +66,8 @@ fn every_row_can_be_provoked_and_every_message_has_its_row() {
         computing,
         batch,
         figures,
+        suites,
+        sweeps,
         other_commands,
     ];
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
@@ -620,6 +622,51 @@ fn computing(place: &Place) -> Vec<Outcome> {
         run(&mut without_ffmpeg),
         run(generate(place, &["--model", &tiny]).env("MOTIONFLOW_FFMPEG", place.path("none"))),
     ]
+}
+
+fn suites(place: &Place) -> Vec<Outcome> {
+    let clip = format!(
+        "[[clip]]\nname = \"a\"\nsource = \"{}\"\nsource_prompt = \"a [car]\"\nprompts = [\"a [dog]\"]\n",
+        car()
+    );
+    let variant = "[[variant]]\nname = \"v\"\n";
+    let both = format!("{clip}{variant}");
+    let eval = |name: &str, suite: &str| {
+        let suite = file(place, name, suite);
+        motionflow(&["eval", "--suite", &suite, "-o", &place.text("report"), "--clip", "demo-clip"])
+    };
+    let mut outcomes = vec![
+        eval("none.toml", variant),
+        eval("alone.toml", &clip),
+        eval("twice.toml", &format!("{both}{variant}")),
+        eval("nameless.toml", &format!("{clip}[[variant]]\n")),
+        eval("sourceless.toml", &both.replace("source =", "truth =")),
+        eval("untrue.toml", &both.replace("source =", "truth = \"no.npz\"\nsource =")),
+        eval("few.toml", &format!("prompts_per_clip = 0\n{both}")),
+        eval("seeds.toml", &format!("seeds = [1, 1]\n{both}")),
+        eval("clips.toml", &format!("{both}prompts.prompt = \"x\"")),
+        eval("all.toml", &format!("{both}program.json = true")),
+    ];
+    // The record is cut off after the transfer, before it was measured.
+    let small = format!(
+        "{both}model.name = \"{}\"\nvideo = {{ width = 24, height = 16, frames = 3 }}\nsettings.steps = 1\n",
+        tiny_model()
+    );
+    outcomes.push(eval("small.toml", &small));
+    let cell = place.path("report/cells/a--a-dog--v");
+    fs::remove_file(cell.join("figures.json")).unwrap();
+    fs::write(cell.join("run.json"), "{").unwrap();
+    outcomes.push(eval("small.toml", &small));
+    outcomes
+}
+
+fn sweeps(place: &Place) -> Vec<Outcome> {
+    let file = file(place, "transfer.toml", "prompts.prompt = \"a [dog]\"");
+    let sweep = |sets: &[&str]| {
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        run(program().args(["sweep", &file, "-o", &place.text("out")]).args(sets))
+    };
+    vec![sweep(&["tau"]), sweep(&["tau=0.1", "tau=0.2"]), sweep(&["taw=0.1"]), sweep(&["tau=0.1,0.1"])]
 }
 
 fn batch(place: &Place) -> Vec<Outcome> {

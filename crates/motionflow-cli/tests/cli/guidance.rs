@@ -172,6 +172,34 @@ fn the_papers_preset_goes_before_the_checkpoints_recommendation() {
 }
 
 #[test]
+fn a_record_of_an_earlier_version_is_not_changed_by_new_recommendations() {
+    let place = Place::new();
+    let model = place.copied_model();
+    let flags = ["--seed", "3", "--init", "noise", "--step-norm", "0.1"];
+    let transfer = |output: &str| {
+        let mut command = program();
+        command.args(["transfer", "--source", &car(), "--source-prompt", "a [car]", "-p", "a [panda]"]);
+        command.args(SMALL).args(flags).args(["-m", model.to_str().unwrap(), "-o", &place.text(output)]);
+        run(&mut command).ok();
+    };
+    transfer("out");
+    // The keys that the first version did not have.
+    let later = ["preset", "subject_map", "mask_", "lambda_o", "loss_", "keep_", "guidance_layers", "token_"];
+    let record = fs::read_to_string(place.path("out/run.toml")).unwrap();
+    let earlier: Vec<&str> =
+        record.lines().filter(|line| !later.iter().any(|key| line.starts_with(key))).collect();
+    assert!(earlier.len() + 10 < record.lines().count(), "{record}");
+    fs::write(place.path("earlier.toml"), earlier.join("\n")).unwrap();
+    let recommended = "[settings]\nsubject_map = \"end\"\nmask_time = \"average\"\ntoken_weight = 3\n";
+    fs::write(model.join("motionflow.toml"), recommended).unwrap();
+    motionflow(&["transfer", "--config", &place.text("earlier.toml"), "-o", &place.text("again")]).ok();
+    same_results(&place.path("out"), &place.path("again"));
+    transfer("new");
+    let settings = &read_toml(&place.path("new/run.toml"))["settings"];
+    assert_eq!(settings["mask_time"].as_str(), Some("average"));
+}
+
+#[test]
 fn the_end_tokens_inversion_is_its_own() {
     let place = Place::new();
     let [model, car, end, word] = [tiny_model(), car(), place.text("end"), place.text("word")];

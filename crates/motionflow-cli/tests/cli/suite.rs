@@ -223,6 +223,55 @@ fn a_stopped_suite_goes_on() {
 }
 
 #[test]
+fn clips_may_stand_in_a_file_of_their_own() {
+    let place = Place::new();
+    let suite = suite(&place, "clips_from = \"more/clips.toml\"\nprompts_per_clip = 1");
+    let whole = fs::read_to_string(&suite).unwrap();
+    let (head, rest) = whole.split_once("[[clip]]").unwrap();
+    let (clips, variants) = rest.split_once("[[variant]]").unwrap();
+    fs::create_dir(place.path("more")).unwrap();
+    fs::write(place.path("more/clips.toml"), format!("[[clip]]{clips}")).unwrap();
+    fs::write(&suite, format!("{head}[[variant]]{variants}")).unwrap();
+    run(&mut eval(&suite, &place.text("report"))).ok();
+    assert_eq!(
+        place.names("report/cells"),
+        [
+            "car-arc--a-panda-in-a-forest--guided",
+            "car-arc--a-panda-in-a-forest--plain",
+            "dog--a-panda-in-a-forest--guided",
+            "dog--a-panda-in-a-forest--plain"
+        ]
+    );
+}
+
+#[test]
+fn a_report_may_be_moved_with_its_clips() {
+    let place = Place::new();
+    let suite = suite(&place, "");
+    fs::create_dir_all(place.path("here/report")).unwrap();
+    let relative = fs::read_to_string(&suite).unwrap();
+    for name in ["car-arc.mp4", "dog-bounce.mp4"] {
+        let clip = tree().join("assets/clips").join(name);
+        fs::copy(&clip, place.path("here").join(name)).unwrap();
+    }
+    let relative = relative.replace(&text(&tree().join("assets/clips")), ".");
+    fs::write(place.path("here/suite.toml"), relative).unwrap();
+    let eval = |folder: &str| {
+        run(&mut eval(&place.text(&format!("{folder}/suite.toml")), &place.text(&format!("{folder}/report"))))
+            .ok()
+    };
+    let first = eval("here");
+    fs::rename(place.path("here"), place.path("there")).unwrap();
+    // The results are seen to be there, and measured again at their new place.
+    for cell in place.names("there/report/cells") {
+        fs::remove_file(place.path("there/report/cells").join(cell).join("figures.json")).unwrap();
+    }
+    let again = eval("there");
+    assert_eq!(again.stderr.matches("done before").count(), 8, "{}", again.stderr);
+    assert_eq!(again.stdout.replace("there", "here"), first.stdout);
+}
+
+#[test]
 fn suites_that_make_no_sense() {
     let place = Place::new();
     let suite = suite(&place, "");

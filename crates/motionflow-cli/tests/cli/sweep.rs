@@ -45,9 +45,9 @@ fn every_combination_stands_in_a_grid_and_a_table() {
     }
     for (index, cell) in cells.iter().enumerate() {
         let run = read_json(&place.path("out/cells").join(names[index]).join("run.json"));
-        let losses =
+        let mut losses =
             run["steps"].as_array().unwrap().iter().filter_map(|step| step["loss"]["total"].as_f64());
-        assert_eq!(cell["final_loss"].as_f64(), losses.last(), "{cell}");
+        assert_eq!(cell["final_loss"].as_f64(), losses.next_back(), "{cell}");
         assert_eq!(run["inversion"], if index == 0 { "made" } else { "cached" });
     }
     // Three columns, two rows.
@@ -76,7 +76,7 @@ fn a_broken_cell_leaves_a_hole() {
     let grid = image::open(place.path("out/grid.png")).unwrap().to_rgb8();
     assert_eq!(grid.width(), 2 * 16 + 1000);
     let height = (grid.height() - 16) / 2;
-    assert_eq!(grid.get_pixel(30, 8 + height + 28 + 5).0, [228, 228, 231], "the hole");
+    assert_eq!(grid.get_pixel(30, 8 + height + 60).0, [228, 228, 231], "the hole");
 }
 
 #[test]
