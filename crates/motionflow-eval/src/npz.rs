@@ -13,7 +13,7 @@ use zip::result::ZipError;
 use crate::file_error::FileError;
 
 /// The most bytes of one array: far more than tracks or masks of a clip need.
-const MAX_BYTES: u64 = 1 << 28;
+pub(crate) const MAX_BYTES: u64 = 1 << 28;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
@@ -201,6 +201,7 @@ fn rows_first(values: &[f32], shape: &[usize]) -> Vec<f32> {
 mod tests {
     use std::io::Write as _;
 
+    use proptest::prelude::*;
     use zip::write::SimpleFileOptions;
     use zip::{CompressionMethod, ZipWriter};
 
@@ -255,6 +256,24 @@ mod tests {
         }
         assert!(of("<f4", "(0, 3)", &[]).unwrap().values.is_empty());
         assert_eq!(of("<f4", "()", &1_f32.to_le_bytes()).unwrap().values, [1.0]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_brings_it_down(
+            descr in "[<>|=]?[a-zA-Z][0-9]{1,2}",
+            order in "(True|False|None|)",
+            shape in "\\([0-9, ]{0,9}\\)?",
+            data in prop::collection::vec(any::<u8>(), 0..80),
+            cut in 0_usize..160,
+        ) {
+            let header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
+            let file = npy(&header, &data);
+            if let Ok(array) = parse(&file) {
+                prop_assert_eq!(array.shape.iter().product::<usize>(), array.values.len());
+            }
+            let _ = parse(&file[..cut.min(file.len())]);
+        }
     }
 
     #[test]

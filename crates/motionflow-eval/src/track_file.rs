@@ -6,12 +6,15 @@ use motionflow::checkpoint::Weights;
 use tch::Kind;
 
 use crate::file_error::FileError;
-use crate::npz::{Array, Npz};
+use crate::npz::{Array, MAX_BYTES, Npz};
 use crate::tracks::Tracks;
 
 /// The name of the points, and that of their visibility.
 const TRACKS: &str = "tracks";
 const VISIBILITY: &str = "visibility";
+
+/// The most tracklets that are compared: each with each.
+const MOST: usize = 50_000;
 
 /// Reads an npz or safetensors file, which of them goes by the content: `tracks` [frames, tracklets, 2], x before y, in
 /// pixels, and optionally `visibility` [frames, tracklets], visible where it is over 0.5. Both may have a first
@@ -48,6 +51,12 @@ fn of_safetensors(path: &Path) -> Result<(Array, Option<Array>), FileError> {
     })?;
     let array = |name: &str| {
         let Some(stored) = weights.get(name) else { return Ok(None) };
+        if stored.shape().iter().product::<i64>() > MAX_BYTES as i64 {
+            return Err(FileError::new(
+                path,
+                format!("the array `{name}` has more than {} MiB", MAX_BYTES >> 20),
+            ));
+        }
         let values = stored.to_tensor().and_then(|tensor| tensor.f_to_kind(Kind::Float)).and_then(|tensor| {
             let mut values = vec![0.0_f32; tensor.numel()];
             tensor.f_copy_data(&mut values, tensor.numel())?;
@@ -72,9 +81,9 @@ fn tracks_of(points: &Array, visibility: Option<&Array>) -> Result<Tracks, Strin
     {
         return Err(format!("`{VISIBILITY}` has the shape {shape:?}, not [{frames}, {tracklets}]"));
     }
-    if frames < 2 || tracklets == 0 {
+    if frames < 2 || !(1..=MOST).contains(&tracklets) {
         return Err(format!(
-            "it has {frames} frames of {tracklets} tracklets, but there must be 2 of 1 or more"
+            "it has {frames} frames of {tracklets} tracklets, but there must be 2 or more of 1 to {MOST}"
         ));
     }
     let order = || (0..tracklets).flat_map(|n| (0..frames).map(move |t| t * tracklets + n));

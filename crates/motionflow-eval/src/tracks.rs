@@ -47,7 +47,8 @@ impl Tracks {
             steps
                 .map(|(points, visible)| {
                     let [from, to] = [points[0], points[1]];
-                    (visible[0] && visible[1]).then(|| [to[0] - from[0], to[1] - from[1]])
+                    let step = [to[0] - from[0], to[1] - from[1]];
+                    (visible[0] && visible[1] && step[0].hypot(step[1]).is_finite()).then_some(step)
                 })
                 .collect()
         })

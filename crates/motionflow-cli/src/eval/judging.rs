@@ -65,8 +65,7 @@ impl Judging {
             figures.extend(clip.measure(result, &measured.prompt.text)?);
         }
         if let (Some(detector), Some(path)) = (&self.detector, measured.truth) {
-            let mut truth = Truth::load(path).context("the truth about the source")?;
-            truth.subjects.iter_mut().for_each(|frames| frames.truncate(result.len()));
+            let truth = Truth::load(path).context("the truth about the source")?;
             let subjects: Vec<String> =
                 measured.prompt.subjects.iter().map(|subject| subject.text.clone()).collect();
             figures.extend(judge_subjects(detector, result, &truth, &subjects).map_err(told)?);

@@ -330,6 +330,8 @@ fn figures(place: &Place) -> Vec<Outcome> {
     };
     fs::write(place.path("text.npz"), "no archive").unwrap();
     let bus = text(&tree().join("experiments/clips/bus-right.npz"));
+    let coarse = place.path("coarse.npz");
+    npz(&coarse, &[("centres", "|u1", "(1, 1, 2)", &[0; 2]), ("masks", "|u1", "(1, 1, 2, 2)", &[0; 4])]);
     let detector = |detector: &str, prompt: &str, result: &str, truth: &str| {
         let mut command = program();
         command.args(["eval", "--source", &car(), "--result", result, "-p", prompt, "--clip", "none"]);
@@ -352,6 +354,7 @@ fn figures(place: &Place) -> Vec<Outcome> {
         detector(&place.text("clip"), "a [bus]", &car(), &bus),
         detector("demo-detector", "a [zebrafish]", &car(), &bus),
         detector("demo-detector", "a bus", &car(), &bus),
+        detector("demo-detector", "a [bus]", &car(), &text(&coarse)),
         detector("demo-detector", "a [bus]", &text(&wide(place)), &bus),
         detector("demo-detector", "a [bus]", &car(), &place.text("text.npz")),
         tracks("none.npz", &[]),
