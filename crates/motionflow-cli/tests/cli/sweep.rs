@@ -69,7 +69,7 @@ fn a_broken_cell_leaves_a_hole() {
     assert!(outcome.stderr.contains("--tau is 7") && outcome.stderr.contains("1 of 2 jobs failed"));
     let endings: Vec<Value> = cells(&place).iter().map(|cell| cell["ending"].clone()).collect();
     assert_eq!(endings, ["done", "failed"]);
-    let events: Vec<Value> = outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events = events(&outcome);
     let rows: Vec<&Value> = events.iter().filter(|event| event["event"] == "row").collect();
     assert_eq!((rows.len(), rows[0]["of"].as_str()), (2, Some("variant")));
     assert_eq!(rows[1]["row"]["done"], 0);
