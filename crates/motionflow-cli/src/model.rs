@@ -162,16 +162,19 @@ pub(crate) struct Sought {
     pub(crate) flag: &'static str,
     /// What it is called.
     pub(crate) noun: &'static str,
-    /// How its folder is laid out.
-    pub(crate) layout: &'static str,
+    /// What else can be given.
+    pub(crate) instead: &'static str,
 }
 
-const CHECKPOINT: Sought =
-    Sought { flag: "--model", noun: "checkpoint", layout: "the diffusers text-to-video layout" };
+const CHECKPOINT: Sought = Sought {
+    flag: "--model",
+    noun: "checkpoint",
+    instead: "one in the diffusers text-to-video layout, a name, or OWNER/NAME on the Hugging Face hub",
+};
 
 /// The folder that a name or path stands for.
 pub(crate) fn folder_of(name: &str, sought: Sought) -> Result<PathBuf> {
-    let Sought { flag, noun, layout } = sought;
+    let Sought { flag, noun, instead } = sought;
     let is_name = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
     let path = PathBuf::from(name);
     let mut places =
@@ -183,9 +186,7 @@ pub(crate) fn folder_of(name: &str, sought: Sought) -> Result<PathBuf> {
     let mut message = if is_name {
         format!("there is no {noun} \"{name}\"; looked for the folders")
     } else {
-        format!(
-            "{flag} {name}: there is no such folder; give one in {layout}, a name, or OWNER/NAME on the Hugging Face hub"
-        )
+        format!("{flag} {name}: there is no such folder; give {instead}")
     };
     if is_name {
         for place in &places {

@@ -111,7 +111,8 @@ impl ClipModel {
         Ok(model)
     }
 
-    /// The embedding of a text, of length 1: [features]. What is longer than the model takes is left out.
+    /// The embedding of a text, of length 1: [features], as floats on the CPU. What is longer than the model takes is left
+    /// out.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] when the text cannot be encoded.
@@ -133,7 +134,7 @@ impl ClipModel {
     /// as floats on the CPU.
     ///
     /// # Panics
-    /// When a picture has not as many bytes as the size says.
+    /// When there is no picture, or one has not as many bytes as the size says.
     pub fn embed_images(&self, frames: &[&[u8]], width: usize, height: usize) -> Tensor {
         let _no_gradients = tch::no_grad_guard();
         let embedded = frames.chunks(BATCH).map(|frames| {

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use crate::nets::config::ConfigError;
 
@@ -153,16 +153,12 @@ impl Preprocessor {
         Tensor::from_slice(&values).view([3, self.side as i64, self.side as i64])
     }
 
-    /// Pictures of one size -> [pictures, 3, side, side]
+    /// Pictures of one size, at least one -> [pictures, 3, side, side]
     ///
     /// # Panics
-    /// As [`Preprocessor::picture`].
+    /// As [`Preprocessor::picture`], and when there is none.
     pub fn pictures(&self, frames: &[&[u8]], width: usize, height: usize) -> Tensor {
         let pictures: Vec<Tensor> = frames.iter().map(|frame| self.picture(frame, width, height)).collect();
-        if pictures.is_empty() {
-            let side = self.side as i64;
-            return Tensor::zeros([0, 3, side, side], (Kind::Float, Device::Cpu));
-        }
         Tensor::stack(&pictures, 0)
     }
 }

@@ -1,6 +1,7 @@
 //! Configs of absurd numbers are refused by name, before anything is made of them.
 
 use motionflow::nets::clip_text::ClipTextConfig;
+use motionflow::nets::clip_vision::ClipVisionConfig;
 use motionflow::nets::config::ConfigError;
 use motionflow::nets::unet::UNetConfig;
 use motionflow::nets::vae::VaeConfig;
@@ -68,6 +69,18 @@ fn of_the_text_encoder() {
     refused("num_attention_heads", &json!(7), "a divisor of 512");
     refused("max_position_embeddings", &json!(1_000_000_000_000_i64), "1 to 1048576");
     refused("layer_norm_eps", &json!(0), "more than 0");
+}
+
+#[test]
+fn of_the_picture_encoder() {
+    let refused = |key, value: &Value, expected| refused(ClipVisionConfig::validate, key, value, expected);
+    refused("hidden_size", &json!(i64::MAX), "1 to 1048576");
+    refused("num_hidden_layers", &json!(1_000_000), "1 to 256");
+    refused("num_attention_heads", &json!(7), "a divisor of 768");
+    refused("image_size", &json!(1 << 20), "1 to 4096");
+    refused("patch_size", &json!(0), "1 to 1048576");
+    refused("patch_size", &json!(225), "1 to the image_size");
+    refused("num_channels", &json!(4), "3");
 }
 
 #[test]

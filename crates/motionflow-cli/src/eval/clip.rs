@@ -22,7 +22,11 @@ const NONE: &str = "none";
 /// Which figures there are not without it.
 const LEFT_OUT: &str = "text similarity and temporal consistency are left out";
 
-const CLIP: Sought = Sought { flag: "--clip", noun: "CLIP model", layout: "the Hugging Face layout of CLIP" };
+const CLIP: Sought = Sought {
+    flag: "--clip",
+    noun: "CLIP model",
+    instead: "one in the Hugging Face layout of CLIP, a name, or OWNER/NAME on the Hugging Face hub",
+};
 
 /// A CLIP model with its name.
 #[derive(Debug)]

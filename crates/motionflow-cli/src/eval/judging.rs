@@ -4,17 +4,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use motionflow::prompt::Prompt;
-use motionflow_eval::detector::Detector;
+use motionflow_eval::detector::{Detector, DetectorError};
 use motionflow_eval::figure::Figure;
 use motionflow_eval::lucas_kanade;
 use motionflow_eval::motion_fidelity::{motion_fidelity, symmetric_motion_fidelity};
 use motionflow_eval::tracks::Tracks;
-use motionflow_eval::trajectory::judge_subjects;
+use motionflow_eval::trajectory::{TrajectoryError, judge_subjects};
 use motionflow_eval::truth::Truth;
 use motionflow_media::image::RgbImage;
 
 use super::clip::Clip;
 use crate::args;
+use crate::failure::Misuse;
 use crate::model::{Sought, folder_of};
 use crate::session::Session;
 
@@ -36,7 +37,7 @@ pub(crate) struct Judging {
 }
 
 const DETECTOR: Sought =
-    Sought { flag: "--detector", noun: "detector", layout: "the layout of models/demo-detector" };
+    Sought { flag: "--detector", noun: "detector", instead: "one like models/demo-detector, or its name" };
 
 impl Judging {
     /// Finds and loads what measures.
@@ -68,9 +69,17 @@ impl Judging {
             truth.subjects.iter_mut().for_each(|frames| frames.truncate(result.len()));
             let subjects: Vec<String> =
                 measured.prompt.subjects.iter().map(|subject| subject.text.clone()).collect();
-            figures.extend(judge_subjects(detector, result, &truth, &subjects)?);
+            figures.extend(judge_subjects(detector, result, &truth, &subjects).map_err(told)?);
         }
         Ok(figures)
+    }
+}
+
+/// What does not fit together is the user's to mend.
+fn told(error: TrajectoryError) -> anyhow::Error {
+    match error {
+        TrajectoryError::Detector(DetectorError::Torch(_)) => error.into(),
+        _ => Misuse(error.to_string()).into(),
     }
 }
 

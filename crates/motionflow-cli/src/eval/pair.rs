@@ -30,6 +30,7 @@ pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
     };
     let prompt = prompts::parse("--prompt", prompt)?;
     let given = given_tracks(pair)?;
+    pair.truth.as_deref().map_or(Ok(()), require).context("--truth")?;
     let ffmpeg = find_ffmpeg()?;
     let stage = session.progress.stage("read", 1);
     let (result_frames, result_is_longer) = read(&ffmpeg, result, MAX_FRAMES).context("--result")?;
@@ -74,10 +75,13 @@ fn given_tracks(pair: &args::Pair) -> Result<Vec<Figure>> {
 }
 
 fn read_tracks(path: &Path) -> Result<Tracks> {
-    if !path.exists() {
-        return Err(Error::SourceMissing { path: path.to_owned() }.into());
-    }
+    require(path)?;
     Ok(track_file::read(path)?)
+}
+
+/// A file must be there before anything is loaded.
+fn require(path: &Path) -> Result<()> {
+    if path.exists() { Ok(()) } else { Err(Error::SourceMissing { path: path.to_owned() }.into()) }
 }
 
 /// Reads a video at its own size, at most so many frames, and whether there are more.

@@ -22,7 +22,8 @@ use crate::eval::npz;
 use crate::hub_server::{Cut, Hub, program_with_hub, sha256};
 
 /// Rows that nothing from outside brings about, by the beginning of their messages.
-const UNPROVOKED: [(&str, &str); 13] = [
+const UNPROVOKED: [(&str, &str); 14] = [
+    ("the detector could not look", "takes a lack of memory"),
     ("--device …: there is no CUDA device", "takes a machine with CUDA"),
     ("…: cannot be written; set HF_HOME", "takes a disk that fills up in a download"),
     ("this should not have happened", "a fault in the program; failure.rs tests how it is told"),
@@ -328,6 +329,12 @@ fn figures(place: &Place) -> Vec<Outcome> {
         run(command.arg("--source-tracks").arg(&good).arg("--result-tracks").arg(path))
     };
     fs::write(place.path("text.npz"), "no archive").unwrap();
+    let bus = text(&tree().join("experiments/clips/bus-right.npz"));
+    let detector = |detector: &str, prompt: &str, result: &str, truth: &str| {
+        let mut command = program();
+        command.args(["eval", "--source", &car(), "--result", result, "-p", prompt, "--clip", "none"]);
+        run(command.args(["--truth", truth, "--detector", detector]))
+    };
     fs::create_dir(place.path("clip")).unwrap();
     fs::copy(tree().join("models/demo-clip/config.json"), place.path("clip/config.json")).unwrap();
     let hub = Hub::serving(ID);
@@ -340,6 +347,13 @@ fn figures(place: &Place) -> Vec<Outcome> {
         clip(&place.text("clip")),
         run(&mut hub.program(place, &other)),
         run(offline.arg(tree().join("assets/clips/boat-weave.mp4"))),
+        detector("nonesuch", "a [bus]", &car(), &bus),
+        detector(&place.text("nowhere"), "a [bus]", &car(), &bus),
+        detector(&place.text("clip"), "a [bus]", &car(), &bus),
+        detector("demo-detector", "a [zebrafish]", &car(), &bus),
+        detector("demo-detector", "a bus", &car(), &bus),
+        detector("demo-detector", "a [bus]", &text(&wide(place)), &bus),
+        detector("demo-detector", "a [bus]", &car(), &place.text("text.npz")),
         tracks("none.npz", &[]),
         tracks("text.npz", &[]),
         tracks("other.npz", &[("points", "<f4", "(1,)", &[0; 4])]),
@@ -350,7 +364,7 @@ fn figures(place: &Place) -> Vec<Outcome> {
             "--source",
             &car(),
             "--result",
-            &text(&still(place)),
+            &text(&wide(place)),
             "-p",
             "a car",
             "--clip",
@@ -359,10 +373,10 @@ fn figures(place: &Place) -> Vec<Outcome> {
     ]
 }
 
-/// A video of one frame.
-fn still(place: &Place) -> PathBuf {
-    let path = place.path("still.png");
-    picture::write_png(&path, &motionflow_media::image::RgbImage::new(32, 32)).unwrap();
+/// A video of one frame, wider than high.
+fn wide(place: &Place) -> PathBuf {
+    let path = place.path("wide.png");
+    picture::write_png(&path, &motionflow_media::image::RgbImage::new(48, 32)).unwrap();
     path
 }
 
