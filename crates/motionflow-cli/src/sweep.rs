@@ -114,7 +114,11 @@ impl Swept {
                 format!("list = {values}").parse::<toml::Table>().ok()?.remove("list")?.as_array().cloned()
             })
             .flatten();
-        let values = list.unwrap_or_else(|| values.split(',').map(|text| value(text.trim(), kind)).collect());
+        let values = match list {
+            Some(list) if kind == "array" && !list.iter().all(Value::is_array) => vec![Value::Array(list)],
+            Some(list) => list,
+            None => values.split(',').map(|text| value(text.trim(), kind)).collect(),
+        };
         let mut slugs = BTreeSet::new();
         for value in &values {
             toml_file::parse::<Request>(&format!("{key} = {value}"), &format!("--set {name}"))?;
@@ -132,9 +136,16 @@ fn misuse(set: &str, what: &str) -> anyhow::Error {
 
 /// A value as its key wants it. What cannot be read so is taken as a text, and the schema says what is wrong with it.
 fn value(text: &str, kind: &str) -> Value {
-    let read = || format!("value = {text}").parse::<toml::Table>().ok()?.remove("value");
-    let value = if kind == "string" { None } else { read() };
-    value.unwrap_or_else(|| Value::String(text.to_owned()))
+    let plain = || Value::String(text.to_owned());
+    match kind {
+        "string" => plain(),
+        "array" => Value::Array(vec![plain()]),
+        _ => format!("value = {text}")
+            .parse::<toml::Table>()
+            .ok()
+            .and_then(|mut table| table.remove("value"))
+            .unwrap_or_else(plain),
+    }
 }
 
 /// Every setting that a transfer may be asked for, with the type of its value.
@@ -222,6 +233,10 @@ mod tests {
         assert_eq!(swept("video.frames=8").values, [Value::Integer(8)]);
         assert_eq!(swept("prompt=[panda] on ice").values, [Value::String("[panda] on ice".into())]);
         assert_eq!(swept("prompt=[\"a, b\", \"c\"]").values.len(), 2);
+        let blocks = |set: &str| labels(&[swept(set)]);
+        assert_eq!(blocks("guidance_layers=mid_block,up_blocks.1").len(), 2);
+        assert_eq!(blocks("guidance_layers=[\"mid_block\", \"up_blocks.1\"]").len(), 1);
+        assert_eq!(blocks("guidance_layers=[[\"mid_block\"], [\"up_blocks.1\"]]").len(), 2);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::common::{Outcome, Place, car, motionflow, program, read_json, run, te
 
 /// The events of a run; nothing else may be on standard output.
 #[track_caller]
-fn events(outcome: &Outcome) -> Vec<Value> {
+pub(crate) fn events(outcome: &Outcome) -> Vec<Value> {
     let documented = fs::read_to_string(tree().join("docs/machines.md")).unwrap();
     let event = |line: &str| {
         let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));

@@ -6,6 +6,7 @@ use motionflow_media::image;
 use serde_json::Value;
 
 use crate::common::{Place, car, motionflow, read_json, tiny_model};
+use crate::machines::events;
 
 fn transfer(place: &Place) -> String {
     let transfer = format!(
@@ -68,10 +69,16 @@ fn a_broken_cell_leaves_a_hole() {
     assert!(outcome.stderr.contains("--tau is 7") && outcome.stderr.contains("1 of 2 jobs failed"));
     let endings: Vec<Value> = cells(&place).iter().map(|cell| cell["ending"].clone()).collect();
     assert_eq!(endings, ["done", "failed"]);
-    let events: Vec<Value> = outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events = events(&outcome);
     let rows: Vec<&Value> = events.iter().filter(|event| event["event"] == "row").collect();
     assert_eq!((rows.len(), rows[0]["of"].as_str()), (2, Some("variant")));
     assert_eq!(rows[1]["row"]["done"], 0);
+    let jobs: Vec<&str> = events
+        .iter()
+        .filter(|event| event["event"] == "job")
+        .map(|event| event["ending"].as_str().unwrap())
+        .collect();
+    assert_eq!(jobs, ["done", "failed"]);
     // One under the other: the hole is as high as the sheet.
     let grid = image::open(place.path("out/grid.png")).unwrap().to_rgb8();
     assert_eq!(grid.width(), 2 * 16 + 1000);
