@@ -180,7 +180,7 @@ mod tests {
         let right = line([0.0, 0.0], [2.0, 0.0], 5);
         let half = Tracks::new(5, right.clone(), vec![true, true, true, false, false]);
         scores(&half, &half, 1.0, 1.0);
-        scores(&visible(&[right.clone()]), &half, 1.0, 0.75);
+        scores(&visible(std::slice::from_ref(&right)), &half, 1.0, 0.75);
         let never = Tracks::new(5, right.clone(), vec![true, false, true, false, true]);
         assert_eq!(motion_fidelity(&visible(&[right]), &never), None);
         assert_eq!(motion_fidelity(&Tracks::new(0, vec![], vec![]), &half), None);

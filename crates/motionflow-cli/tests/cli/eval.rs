@@ -113,7 +113,7 @@ fn a_picture_at_rest_has_not_taken_the_motion() {
     let still = video(&place, "still", &vec![frames[0].clone(); 6]);
     let [one_way, symmetric] = fidelity(&source, &still);
     assert!(one_way == 0.0 && symmetric.abs() < 0.1, "{one_way} {symmetric}");
-    assert!(fidelity(&still, &still).iter().all(|score| *score == 1.0));
+    assert!(fidelity(&still, &still).iter().all(|score| *score > 0.9999));
 }
 
 #[test]
