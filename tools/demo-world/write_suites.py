@@ -1,9 +1,9 @@
-"""Writes the suites of the experiments: which clips, which prompts, which settings.
+"""Writes which clips the experiments take, and what is made of each.
 
-    python write_suites.py --out ../../experiments
+    python write_suites.py --out ../../experiments/clips
 
-experiments/ablation has the clips with one subject, three prompts each: one from each category, so that an animal's
-motion goes to a vehicle and the other way round. experiments/subjects has the clips with two, two prompts each.
+singles.toml has the clips with one subject, three prompts each: one from each category, so that an animal's motion goes
+to a vehicle and the other way round. pairs.toml has the clips with two, two prompts each.
 """
 
 import argparse
@@ -16,15 +16,6 @@ from make_clips import EXPERIMENTS
 from scenes import SCENES
 
 CATEGORIES = {"animals": world.NAMES[:24], "vehicles": world.NAMES[24:36], "things": world.NAMES[36:]}
-HEAD = """# Written by tools/demo-world/write_suites.py.
-title = "{title}"
-seeds = [0]
-
-[measure]
-clip = "demo-clip"
-detector = "demo-detector"
-"""
-VARIANTS = [(f"{init}, {'updates' if updates else 'no updates'}", init, updates) for init in ("noise", "inverted") for updates in (True, False)]
 
 
 def phrase(subjects, scene):
@@ -45,14 +36,12 @@ class Deck:
         return card
 
 
-def suite(title, clips, prompts):
-    text = HEAD.format(title=title)
-    for name, init, updates in VARIANTS:
-        text += f'\n[[variant]]\nname = "{name}"\nsettings.init = "{init}"\nsettings.updates = {str(updates).lower()}\n'
-    for name, subjects, scene, _, _ in clips:
+def clips_file(clips, prompts):
+    text = "# Written by tools/demo-world/write_suites.py.\n"
+    for name, subjects, scene, motions, _ in clips:
         lines = "".join(f'    "{p}",\n' for p in prompts(subjects, scene))
-        text += (f'\n[[clip]]\nname = "{name}"\nsource = "../clips/{name}.mp4"\nsource_prompt = "{phrase(subjects, scene)}"\n'
-                 f'truth = "../clips/{name}.npz"\nprompts = [\n{lines}]\n')
+        text += (f'\n[[clip]]\nname = "{name}"\nmotion = "{" and ".join(motions)}"\nsource = "{name}.mp4"\n'
+                 f'source_prompt = "{phrase(subjects, scene)}"\ntruth = "{name}.npz"\nprompts = [\n{lines}]\n')
     return text
 
 
@@ -70,11 +59,9 @@ def main():
         kinds = [rng.permutation(list(CATEGORIES))[:2] for _ in range(2)]
         return [phrase([decks[str(c)].draw(subjects) for c in pair], scenes.draw([scene])) for pair in kinds]
 
-    for folder, title, count, prompts in (("ablation", "One subject: where to start, and whether to guide", 1, one),
-                                          ("subjects", "Two subjects, each with a motion of its own", 2, two)):
-        (args.out / folder).mkdir(parents=True, exist_ok=True)
+    for file, count, prompts in (("singles.toml", 1, one), ("pairs.toml", 2, two)):
         clips = [clip for clip in EXPERIMENTS if len(clip[1]) == count]
-        (args.out / folder / "suite.toml").write_text(suite(title, clips, prompts))
+        (args.out / file).write_text(clips_file(clips, prompts))
 
 
 if __name__ == "__main__":

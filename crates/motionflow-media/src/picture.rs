@@ -14,12 +14,24 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::Unwritable`], and [`Error::NothingToDraw`] for a picture without pixels.
 pub fn write_png(path: &Path, picture: &RgbImage) -> Result<()> {
+    write_as(path, picture, ImageFormat::Png)
+}
+
+/// Writes a picture as JPEG, whole or not at all: for overviews, a few times smaller.
+///
+/// # Errors
+/// As [`write_png`].
+pub fn write_jpeg(path: &Path, picture: &RgbImage) -> Result<()> {
+    write_as(path, picture, ImageFormat::Jpeg)
+}
+
+fn write_as(path: &Path, picture: &RgbImage, format: ImageFormat) -> Result<()> {
     if picture.is_empty() {
         return Err(Error::NothingToDraw { what: path.display().to_string() });
     }
     let mut bytes = Cursor::new(Vec::new());
     picture
-        .write_to(&mut bytes, ImageFormat::Png)
+        .write_to(&mut bytes, format)
         .map_err(|error| Error::Encode { path: path.to_owned(), reason: error.to_string() })?;
     atomic::write_atomically(path, bytes.get_ref())
 }

@@ -17,7 +17,7 @@ use crate::request::Request;
 use crate::session::Session;
 use crate::toml_file;
 
-const OVERVIEW: &str = "overview.png";
+const OVERVIEW: &str = "overview.jpg";
 
 /// The file of a suite.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

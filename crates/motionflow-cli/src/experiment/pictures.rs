@@ -61,7 +61,9 @@ pub(crate) fn overview(
         }));
         rows.push(Row { label: format!("{}: {prompt}", clips[index]), places });
     }
-    write(path, &columns, &rows)
+    let picture = drawn(&columns, &rows)?;
+    picture.as_ref().map_or(Ok(()), |picture| picture::write_jpeg(path, picture))?;
+    Ok(picture.is_some())
 }
 
 /// Writes the contact sheets of all transfers, one a variant, `columns` of them in a row, named. Returns whether there
@@ -90,16 +92,16 @@ pub(crate) fn sheets(
         let places = of_results.iter().zip(of_cells).map(place).collect();
         rows.push(Row { label: label.clone(), places });
     }
-    write(path, columns, &rows)
+    let picture = drawn(columns, &rows)?;
+    picture.as_ref().map_or(Ok(()), |picture| picture::write_png(path, picture))?;
+    Ok(picture.is_some())
 }
 
-fn write(path: &Path, columns: &[String], rows: &[Row]) -> Result<bool> {
+/// None where there is nothing to show.
+fn drawn(columns: &[String], rows: &[Row]) -> Result<Option<RgbImage>> {
     let is_picture = |place: &Place| matches!(place, Place::Picture(_));
-    if !rows.iter().flat_map(|row| &row.places).any(is_picture) {
-        return Ok(false);
-    }
-    picture::write_png(path, &grid(columns, rows)?)?;
-    Ok(true)
+    let is_shown = rows.iter().flat_map(|row| &row.places).any(is_picture);
+    Ok(if is_shown { Some(grid(columns, rows)?) } else { None })
 }
 
 fn why(state: &State) -> String {

@@ -75,7 +75,7 @@ fn a_suite_gives_a_report_and_goes_on_where_it_was() {
     assert_eq!(inversions(&place, "report"), [("cached".to_owned(), 6), ("made".to_owned(), 2)].into());
     assert_eq!(
         place.names("report"),
-        [".gitignore", "cells", "inversions", "overview.png", "report.html", "results.json", "table.md"]
+        [".gitignore", "cells", "inversions", "overview.jpg", "report.html", "results.json", "table.md"]
     );
     let cell = "car-arc--a-panda-in-a-forest--guided";
     assert_eq!(
@@ -107,7 +107,7 @@ fn a_suite_gives_a_report_and_goes_on_where_it_was() {
 
     // The page has it all, and asks for nothing from elsewhere.
     let page = fs::read_to_string(place.path("report/report.html")).unwrap();
-    for part in ["Updates &lt;on&gt; and off", "guided", "plain", "<svg", "sampling_seconds", "overview.png"]
+    for part in ["Updates &lt;on&gt; and off", "guided", "plain", "<svg", "sampling_seconds", "overview.jpg"]
     {
         assert!(page.contains(part), "{part}");
     }
