@@ -98,7 +98,10 @@ pub fn name_of(device: Device) -> String {
     }
 }
 
-/// How many CUDA devices there are, at least one; or why there is none.
+/// How many CUDA devices there are: at least one.
+///
+/// # Errors
+/// Why there is none, in words.
 pub fn cuda_devices() -> Result<usize, String> {
     static FOUND: OnceLock<Result<usize, String>> = OnceLock::new();
     let look = || {
