@@ -108,7 +108,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--atlas", type=Path, default=Path("atlas.npz"))
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--experiments", action="store_true", help="the clips of the experiments, with their truth")
+    parser.add_argument("--experiments", action="store_true", help="the clips of the experiments")
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet")
     args = parser.parse_args()
     render = world.Renderer(np.load(args.atlas)["atlas"])
@@ -120,18 +120,16 @@ def main():
         videos.append(video)
         frames = ((video[0].permute(0, 2, 3, 1) + 1) * 127.5).round().byte().numpy()
         write_video(frames, args.out / f"{name}.mp4")
-        if args.experiments:
-            centres, masks = zip(*(world.truth(cover[0, k]) for k in range(len(subjects))))
-            np.savez_compressed(args.out / f"{name}.npz", centres=np.stack([c.numpy() for c in centres], 1),
-                                masks=np.stack([m.numpy().astype(np.uint8) for m in masks], 1))
+        centres, masks = zip(*(world.truth(cover[0, k]) for k in range(len(subjects))))
+        np.savez_compressed(args.out / f"{name}.npz", centres=np.stack([c.numpy() for c in centres], 1),
+                            masks=np.stack([m.numpy().astype(np.uint8) for m in masks], 1))
         new = any(world.HELD_OUT[world.NAMES.index(s), SCENES.index(scene)] for s in subjects)
         kind = "scene never trained on" + ("; subject never seen in such a scene" if new else "")
         rows.append(f"| `{name}.mp4` | `{world.caption(plan, 0, brackets=True)}` | {' and '.join(motions)} | {kind} |")
     (args.out / "README.md").write_text(
         "# Source clips\n\nSixteen frames of 128×128 at 8 frames a second, H.264. Painted by `tools/demo-world/make_clips.py`, from\n"
         "seeds that the shipped checkpoint was never trained on. Sprites: Noto Color Emoji, SIL Open Font License 1.1.\n\n"
-        + (TRUTH if args.experiments else "") +
-        "| file | source prompt | motion | held out |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
+        + TRUTH + "| file | source prompt | motion | held out |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
     if args.sheet:
         import torch
 

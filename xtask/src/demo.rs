@@ -9,6 +9,7 @@ use crate::setup::{Environment, setup};
 use crate::workspace::{Workspace, exit_code, run};
 
 const SOURCE: &str = "assets/clips/car-arc.mp4";
+const TRUTH: &str = "assets/clips/car-arc.npz";
 const SOURCE_PROMPT: &str = "a [car] on a road";
 const PROMPT: &str = "a [panda] in a forest";
 const OUT: &str = "out/demo";
@@ -32,8 +33,13 @@ pub fn run_demo(environment: &Environment, quick: bool, flags: &[String]) -> Res
     if quick {
         program.args(QUICK);
     }
-    let status = run(program.args(flags))?;
+    let mut status = run(program.args(flags))?;
     if status.success() && flags.is_empty() {
+        println!("\nDid the motion arrive? (docs/eval.md)");
+        let mut eval = environment.program();
+        eval.args(["eval", "--source", SOURCE, "--truth", TRUTH, "--prompt", PROMPT]);
+        eval.args(["--clip", "demo-clip", "--detector", "demo-detector", "--result"]);
+        status = run(eval.arg(format!("{out}/result.mp4")))?;
         println!("\nWith a clip of your own:");
         println!("  cargo xtask run -- transfer --source CLIP --source-prompt \"a [car] on a road\" \\");
         println!("      --prompt \"a [panda] in a forest\" -o out/mine");

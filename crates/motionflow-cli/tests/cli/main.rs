@@ -18,6 +18,7 @@ mod hub;
 mod hub_server;
 mod inversions_once;
 mod machines;
+mod motion_arrives;
 mod resume;
 mod settings_file;
 mod shell;
