@@ -7,6 +7,7 @@ use motionflow::prompt::Prompt;
 use motionflow::settings::Settings;
 use serde::Serialize;
 use serde_json::json;
+use tch::Device;
 
 use crate::estimate::Estimate;
 use crate::model::FoundModel;
@@ -19,6 +20,7 @@ use crate::tokens;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan<'a> {
     pub(crate) model: &'a FoundModel,
+    pub(crate) device: Device,
     pub(crate) prompts: &'a PromptRecord,
     pub(crate) source_prompt: &'a Prompt,
     pub(crate) prompt: &'a Prompt,
@@ -64,6 +66,9 @@ pub(crate) fn show(plan: &Plan, progress: &mut Progress) -> Result<()> {
     progress.result(&toml::to_string(&resolved)?);
     lines.push(format!("\nmodel   {}", plan.model.describe()));
     lines.extend(estimate.lines());
+    if plan.device.is_cuda() {
+        lines.push("time and memory are those on the CPU: for CUDA they are not foretold yet".to_owned());
+    }
     let names: Vec<&str> = plan.files.iter().map(|(name, _)| *name).collect();
     lines.push(format!("output  {}: {}", plan.output.display(), names.join(", ")));
     lines.push("This was a dry run: nothing was made.".to_owned());

@@ -250,6 +250,7 @@ impl Job {
         }
         let plan = Plan {
             model: &self.found,
+            device: self.device,
             prompts: &self.prompts(),
             source_prompt: &self.source_prompt,
             prompt: &self.prompt,
