@@ -77,3 +77,23 @@ fn host() -> Result<String> {
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).context("rustc does not say for which machine it is")
 }
+
+#[cfg(test)]
+mod tests {
+    /// `fuzz/` is no member of the workspace, so nothing else brings its lock file up to date.
+    #[test]
+    fn the_lock_file_has_what_the_library_needs() {
+        let manifest = include_str!("../../crates/motionflow/Cargo.toml");
+        let (_, needed) = manifest.split_once("[dependencies]\n").unwrap();
+        let needed: Vec<&str> =
+            needed.lines().map_while(|line| Some(line.split_once(['.', ' '])?.0)).collect();
+        assert!(needed.contains(&"tch"), "{needed:?}");
+        let lock = include_str!("../../fuzz/Cargo.lock");
+        let (_, ours) = lock.split_once("name = \"motionflow\"\n").unwrap();
+        let (ours, _) = ours.split_once("\n\n").unwrap();
+        let known =
+            |name: &str| ours.contains(&format!("\"{name}\"")) || ours.contains(&format!("\"{name} "));
+        let missing: Vec<&&str> = needed.iter().filter(|name| !known(name)).collect();
+        assert!(missing.is_empty(), "`cargo tree --manifest-path fuzz/Cargo.toml` adds {missing:?}");
+    }
+}

@@ -66,7 +66,7 @@ impl LookingJob {
         let settings = request.settings.resolve(&found.recommended.settings);
         resolve::check(&settings, &found.schedule()?)?;
         found.check_subjects(&[&prompt])?;
-        prompts::check_subject_map(settings.subject_map, &prompt)?;
+        settings.subject_map.check(prompt.subjects.len())?;
         let mut video = request.video.resolve(&found.recommended.video)?;
         found.check_size(&video)?;
         let cut = request.source.cut.resolve()?;

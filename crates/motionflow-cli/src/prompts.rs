@@ -3,7 +3,6 @@
 use anyhow::{Context, Result};
 use motionflow::error::Error;
 use motionflow::prompt::Prompt;
-use motionflow::settings::SubjectMap;
 
 pub(crate) const PROMPT_MISSING: &str =
     "there is no prompt; say what the new video shows: --prompt \"a panda in the snow\"";
@@ -30,14 +29,6 @@ pub(crate) fn check_pair(source: &Prompt, target: &Prompt) -> Result<()> {
         return Ok(());
     }
     Err(Error::SubjectCount { source_count, target_count }.into())
-}
-
-/// The end-of-text token shows one subject alone.
-pub(crate) fn check_subject_map(map: SubjectMap, prompt: &Prompt) -> Result<()> {
-    match prompt.subjects.len() {
-        subjects @ 2.. if map == SubjectMap::End => Err(Error::EndOfSeveral { subjects }.into()),
-        _ => Ok(()),
-    }
 }
 
 /// The subjects' words.

@@ -171,10 +171,12 @@ impl Session {
 
     /// The ffmpeg to use, found once.
     pub(crate) fn ffmpeg(&mut self) -> Result<Ffmpeg> {
-        if self.ffmpeg.is_none() {
-            self.ffmpeg = Some(find_ffmpeg()?);
+        if let Some(found) = &self.ffmpeg {
+            return Ok(found.clone());
         }
-        self.ffmpeg.clone().map_or_else(find_ffmpeg, Ok)
+        let found = find_ffmpeg()?;
+        self.ffmpeg = Some(found.clone());
+        Ok(found)
     }
 
     /// Frames of a source, read once for runs in a row.

@@ -115,7 +115,11 @@ impl Swept {
             })
             .flatten();
         let values = match list {
-            Some(list) if kind == "array" && !list.iter().all(Value::is_array) => vec![Value::Array(list)],
+            // An empty list is a value, too: for the guidance layers it means all.
+            Some(list) if kind == "array" && (list.is_empty() || !list.iter().all(Value::is_array)) => {
+                vec![Value::Array(list)]
+            }
+            Some(list) if list.is_empty() => return Err(misuse(set, "the list has no value")),
             Some(list) => list,
             None => values.split(',').map(|text| value(text.trim(), kind)).collect(),
         };
@@ -237,6 +241,7 @@ mod tests {
         assert_eq!(blocks("guidance_layers=mid_block,up_blocks.1").len(), 2);
         assert_eq!(blocks("guidance_layers=[\"mid_block\", \"up_blocks.1\"]").len(), 1);
         assert_eq!(blocks("guidance_layers=[[\"mid_block\"], [\"up_blocks.1\"]]").len(), 2);
+        assert_eq!(swept("guidance_layers=[]").values, [Value::Array(vec![])]);
     }
 
     #[test]
@@ -247,6 +252,7 @@ mod tests {
         assert!(wrong("frames=many").contains("must be of the type integer"), "{}", wrong("frames=many"));
         assert!(wrong("init=nois").contains("must be one of inverted, noise"), "{}", wrong("init=nois"));
         assert!(wrong("tau=0.2,0.20,0.2").contains("twice"));
+        assert!(wrong("seed=[]").contains("the list has no value"));
         assert!(wrong("folder=x").contains("is no setting"), "{}", wrong("folder=x"));
     }
 

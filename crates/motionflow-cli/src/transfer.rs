@@ -201,7 +201,7 @@ impl Job {
         resolve::check(&settings, &found.schedule()?)?;
         found.check_subjects(&[&source_prompt, &prompt])?;
         found.check_blocks(&settings.guidance_layers)?;
-        prompts::check_subject_map(settings.subject_map, &source_prompt)?;
+        settings.subject_map.check(source_prompt.subjects.len())?;
         let mut video = request.video.resolve(&recommended.video)?;
         let (source, inversion) = if let Some(saved) = saved {
             let (source, inversion) = saved.load(&found.record()?)?;

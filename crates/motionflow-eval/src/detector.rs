@@ -59,9 +59,6 @@ pub enum DetectorError {
         /// Of the pictures.
         height: u32,
     },
-    /// libtorch's own error, as for a lack of memory.
-    #[error("the detector could not look at the frames: {0}")]
-    Torch(String),
 }
 
 #[derive(Deserialize)]
@@ -152,16 +149,12 @@ impl Detector {
     /// What is where in each frame. Square pictures of another size are brought to the net's.
     ///
     /// # Errors
-    /// [`DetectorError::NotSquare`] and [`DetectorError::Torch`].
+    /// [`DetectorError::NotSquare`].
     pub fn look(&self, frames: &[RgbImage]) -> Result<Seen, DetectorError> {
         let mut seen = Seen::default();
         for part in frames.chunks(BATCH) {
             let pictures = part.iter().map(|frame| self.picture(frame)).collect::<Result<Vec<_>, _>>()?;
-            let told = |error: tch::TchError| {
-                DetectorError::Torch(error.to_string().lines().next().unwrap_or_default().to_owned())
-            };
-            let logits = tch::no_grad(|| self.logits(&pictures)).map_err(told)?;
-            seen.add(&logits.f_softmax(1, Kind::Float).map_err(told)?).map_err(told)?;
+            seen.add(&tch::no_grad(|| self.logits(&pictures)).softmax(1, Kind::Float));
         }
         Ok(seen)
     }
@@ -175,12 +168,11 @@ impl Detector {
     }
 
     /// [frames, 1 + subjects, grid, grid]
-    fn logits(&self, pictures: &[RgbImage]) -> Result<Tensor, tch::TchError> {
+    fn logits(&self, pictures: &[RgbImage]) -> Tensor {
         let side = i64::from(self.image_size);
         let bytes: Vec<u8> = pictures.iter().flat_map(|picture| picture.as_raw().iter().copied()).collect();
-        let x = Tensor::f_from_slice(&bytes)?.f_view([-1, side, side, 3])?.f_to_device(self.device)?;
-        let x = (x.f_to_kind(Kind::Float)? / 127.5 - 1.0).f_permute([0, 3, 1, 2])?.f_contiguous()?;
-        Ok(self.net.forward(&x))
+        let x = Tensor::from_slice(&bytes).view([-1, side, side, 3]).to_device(self.device);
+        self.net.forward(&(x.to_kind(Kind::Float) / 127.5 - 1.0).permute([0, 3, 1, 2]).contiguous())
     }
 }
 
@@ -221,14 +213,14 @@ impl Net {
 
     /// [frames, 3, size, size] in -1 to 1 -> [frames, classes, size / 2, size / 2]
     fn forward(&self, x: &Tensor) -> Tensor {
-        let mut levels = vec![self.encoder[0].forward(&self.stem.forward(x))];
+        let mut x = self.encoder[0].forward(&self.stem.forward(x));
+        let mut levels = Vec::new();
         for (down, block) in self.down.iter().zip(&self.encoder[1..]) {
-            levels.push(block.forward(&down.forward(&levels[levels.len() - 1])));
+            let coarser = block.forward(&down.forward(&x));
+            levels.push(std::mem::replace(&mut x, coarser));
         }
-        let mut x = levels.pop().unwrap_or_else(|| x.shallow_clone());
         for (i, level) in levels.iter().enumerate().rev() {
-            let (_, _, height, width) = level.size4().unwrap_or_default();
-            let up = self.up[i].forward(&x).upsample_nearest2d([height, width], None, None);
+            let up = self.up[i].forward(&x).upsample_nearest2d(&level.size()[2..], None, None);
             x = self.decoder[i].forward(&(up + self.skip[i].forward(level)));
         }
         self.head.forward(&self.norm.forward(&x).silu())

@@ -35,8 +35,8 @@ const FORWARD_BACKWARD: f32 = 0.7;
 const DIFFERENCE: f32 = 16.0;
 
 /// Follows a grid of points of the first frame through all frames, which must be of one size. A point is visible up to
-/// the frame before it is lost: because its surroundings are flat, it leaves the picture, or following it back from the
-/// next frame leads elsewhere, or its surroundings look different there. So points on flat ground are not visible from the first frame on.
+/// the frame before it is lost: because its surroundings are flat, it leaves the picture, following it back from the next
+/// frame leads elsewhere, or its surroundings look different there. So points on flat ground take no step at all.
 pub fn track(frames: &[RgbImage]) -> Tracks {
     let Some(first) = frames.first() else { return Tracks::new(0, vec![], vec![]) };
     let starts = grid(first.width(), first.height());

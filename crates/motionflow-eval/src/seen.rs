@@ -1,6 +1,6 @@
 //! What the detector saw in a clip, and how it is read.
 
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// A cell shows a class where its probability is above this.
 const SURE: f32 = 0.5;
@@ -32,17 +32,14 @@ pub struct Place {
 
 impl Seen {
     /// Adds frames: [frames, classes, grid, grid].
-    pub(crate) fn add(&mut self, probabilities: &Tensor) -> Result<(), TchError> {
-        let (frames, classes, grid, _) = probabilities.size4()?;
-        let flat = probabilities
-            .f_to_device(tch::Device::Cpu)?
-            .f_to_kind(Kind::Float)?
-            .f_contiguous()?
-            .f_view([-1])?;
-        self.probabilities.extend(Vec::<f32>::try_from(&flat)?);
-        self.frames += frames as usize;
-        (self.classes, self.grid) = (classes as usize, grid as usize);
-        Ok(())
+    pub(crate) fn add(&mut self, probabilities: &Tensor) {
+        let size = probabilities.size();
+        let mut values = vec![0.0; probabilities.numel()];
+        let probabilities = probabilities.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+        probabilities.copy_data(&mut values, probabilities.numel());
+        self.probabilities.extend(values);
+        self.frames += size[0] as usize;
+        (self.classes, self.grid) = (size[1] as usize, size[2] as usize);
     }
 
     /// The probability of a class in each cell of a frame, row by row, [grid · grid].

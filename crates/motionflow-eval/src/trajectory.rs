@@ -60,7 +60,8 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 /// `trajectory_error`, `mask_iou` and `subject_right` (1 or 0) of each of the prompt's subjects, the k-th held against
-/// the source's k-th. Of the longer one of truth and result, the frames that they have in common count. Subjects are told apart by what they look like: subjects that have changed places are both far off.
+/// the source's k-th. Of the longer one of truth and result, the frames that they have in common count. Subjects are told
+/// apart by what they look like: subjects that have changed places are both far off.
 ///
 /// # Errors
 /// [`TrajectoryError`].

@@ -86,7 +86,7 @@ impl ClipModel {
         let (text, vision) = (config.text_config, config.vision_config);
         let preprocessor = Preprocessor::new(&preprocessor, vision.image_size)?;
         let tokenizer = checkpoint.tokenizer(text.net.max_position_embeddings)?;
-        check_tokenizer(&tokenizer, &text.net)?;
+        tokenizer.check_fit(&text.net)?;
 
         let weights = checkpoint.weights()?;
         let loader = Loader::new(&weights, "CLIP model", device, kind);
@@ -111,7 +111,7 @@ impl ClipModel {
         Ok(model)
     }
 
-    /// The embedding of a text, of length 1: [features], as floats on the CPU. What is longer than the model takes is left
+    /// The embedding of a text, of length 1: `[features]`, as floats on the CPU. What is longer than the model takes is left
     /// out.
     ///
     /// # Errors
@@ -160,18 +160,4 @@ fn normalised(features: &Tensor) -> Tensor {
     let features = features.to_device(Device::Cpu).to_kind(Kind::Float);
     let length = features.square().sum_dim_intlist(-1, true, Kind::Float).sqrt();
     features / length
-}
-
-fn check_tokenizer(tokenizer: &Tokenizer, text: &ClipTextConfig) -> Result<(), Error> {
-    let (length, positions) = (tokenizer.max_length() as i64, text.max_position_embeddings);
-    if length > positions {
-        let mismatch = format!("the tokenizer gives {length} tokens, the text encoder takes {positions}");
-        return Err(Error::Mismatch(mismatch));
-    }
-    let (tokens, vocabulary) = (tokenizer.vocabulary_size() as i64, text.vocab_size);
-    if tokens > vocabulary {
-        let mismatch = format!("the tokenizer knows {tokens} tokens, the text encoder {vocabulary}");
-        return Err(Error::Mismatch(mismatch));
-    }
-    Ok(())
 }

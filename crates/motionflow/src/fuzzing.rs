@@ -10,7 +10,9 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 pub use crate::checkpoint::fuzzing::{pickle, safetensors, torch_file};
 
 use crate::checkpoint::fuzzing::{config, model_index, shard_index};
+use crate::clip_pictures::{Preprocessor, PreprocessorConfig};
 use crate::nets::clip_text::ClipTextConfig;
+use crate::nets::clip_vision::ClipVisionConfig;
 use crate::nets::unet::UNetConfig;
 use crate::nets::vae::VaeConfig;
 use crate::parity::parse_case;
@@ -41,6 +43,8 @@ pub fn configs(data: &[u8]) {
         b's' => check_schedule(text),
         b'm' => model_index(text),
         b'i' => shard_index(text),
+        b'w' => check_vision(text),
+        b'p' => check_preprocessor(text),
         b'c' => drop(or_told(parse_case(Path::new("case.json"), text))),
         _ => check_tokenizer(text),
     }
@@ -67,6 +71,20 @@ fn check_text_encoder(text: &[u8]) {
     let Some(encoder) = config::<ClipTextConfig>(text) else { return };
     if or_told(encoder.validate()).is_some() {
         assert!(encoder.num_hidden_layers <= 256 && encoder.hidden_size >= encoder.num_attention_heads);
+    }
+}
+
+fn check_vision(text: &[u8]) {
+    let Some(vision) = config::<ClipVisionConfig>(text) else { return };
+    if or_told(vision.validate()).is_some() {
+        assert!(vision.num_hidden_layers <= 256 && (vision.patch_size..=4096).contains(&vision.image_size));
+    }
+}
+
+fn check_preprocessor(text: &[u8]) {
+    let Some(preprocessor) = config::<PreprocessorConfig>(text) else { return };
+    if let Some(preprocessor) = or_told(Preprocessor::new(&preprocessor, 8)) {
+        assert_eq!(preprocessor.picture(&[7; 3 * 5 * 2], 5, 2).size(), [3, 8, 8]);
     }
 }
 

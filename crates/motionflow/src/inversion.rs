@@ -83,7 +83,7 @@ pub fn invert(
     let shown_by = source.shown_by(settings.subject_map)?;
     let _no_gradients = tch::no_grad_guard();
     let Inverting { done, mut latents, mut maps } = from;
-    latents = latents.on(model.device());
+    (latents, maps) = (latents.on(model.device()), maps.on(model.device()));
     let kind = latents.tensor().kind();
     for (index, step) in schedule.ascending(settings.steps).into_iter().enumerate().skip(done) {
         let mut observer = MapKeeper::new(&model.guidance_layers().cross);

@@ -54,7 +54,7 @@ pub fn cross_loss(map: &Tensor, mask: &Tensor) -> Tensor {
     (1f64 - sum(&(mask * map)) / sum(map)).mean(Kind::Float)
 }
 
-/// 1 − Σ M[q]·S[q,k]·M[k] / Σ M[q], mean over the frames that have a mask.
+/// `1 − Σ M[q]·S[q,k]·M[k] / Σ M[q]`, mean over the frames that have a mask.
 /// Map [frames, places, places], mask [frames, places] -> scalar
 pub fn spatial_loss(map: &Tensor, mask: &Tensor) -> Tensor {
     let inside = (map.matmul(&mask.unsqueeze(-1)).squeeze_dim(-1) * mask).sum_dim_intlist(-1, false, None);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::error::Error;
 use crate::latents::Latents;
@@ -35,7 +35,7 @@ pub fn motion_masks(
     let at: Result<BTreeMap<i64, Vec<LayerMasks>>, Error> = match settings.mask_time {
         MaskTime::Step => maps.at.iter().map(|(t, subjects)| Ok((*t, masks_of(subjects)?))).collect(),
         MaskTime::Average => {
-            let masks = masks_of(&average(maps, guided, latents.tensor().device()))?;
+            let masks = masks_of(&average(maps, guided))?;
             Ok(maps.at.keys().map(|t| (*t, masks.iter().map(share).collect())).collect())
         }
     };
@@ -52,15 +52,14 @@ pub(crate) fn normalised(map: &Tensor) -> Tensor {
     map / map.amax([-1], true).clamp_min(f64::from(f32::MIN_POSITIVE))
 }
 
-/// For every subject and layer the mean of the normalised maps of the timesteps `guided`, on `device`: those of an
-/// inversion that was gone on with may lie on two.
-fn average(maps: &SubjectMaps, guided: &[i64], device: Device) -> Vec<LayerMaps> {
+/// For every subject and layer the mean of the normalised maps of the timesteps `guided`.
+fn average(maps: &SubjectMaps, guided: &[i64]) -> Vec<LayerMaps> {
     let mut all: Vec<BTreeMap<&String, Vec<Tensor>>> = Vec::new();
     for (_, subjects) in maps.at.iter().filter(|(timestep, _)| guided.contains(timestep)) {
         all.resize_with(subjects.len(), BTreeMap::new);
         for (all, layers) in all.iter_mut().zip(subjects) {
             for (layer, map) in layers {
-                all.entry(layer).or_default().push(normalised(map).to_device(device));
+                all.entry(layer).or_default().push(normalised(map));
             }
         }
     }
@@ -119,6 +118,8 @@ fn share(masks: &LayerMasks) -> LayerMasks {
 
 #[cfg(test)]
 mod tests {
+    use tch::Device;
+
     use super::*;
 
     fn map(values: &[f32]) -> Tensor {

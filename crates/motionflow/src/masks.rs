@@ -39,6 +39,14 @@ pub struct SubjectMaps {
     pub at: BTreeMap<i64, Vec<LayerMaps>>,
 }
 
+impl SubjectMaps {
+    /// The same maps on a device.
+    #[must_use]
+    pub fn on(&self, device: Device) -> Self {
+        Self { at: moved(&self.at, device) }
+    }
+}
+
 /// One subject's masks at threshold τ.
 pub fn layer_masks(maps: &LayerMaps, tau: f64) -> LayerMasks {
     maps.iter().map(|(layer, map)| (layer.clone(), motion_mask(map, tau))).collect()
@@ -55,11 +63,7 @@ impl MotionMasks {
     /// The same masks on a device.
     #[must_use]
     pub fn on(&self, device: Device) -> Self {
-        let moved = |layers: &LayerMasks| -> LayerMasks {
-            layers.iter().map(|(layer, mask)| (layer.clone(), mask.to_device(device))).collect()
-        };
-        let at = self.at.iter().map(|(timestep, subjects)| (*timestep, subjects.iter().map(moved).collect()));
-        Self { at: at.collect() }
+        Self { at: moved(&self.at, device) }
     }
 
     /// Number of subjects.
@@ -81,6 +85,17 @@ impl MotionMasks {
         let masks: Vec<&Tensor> = masks.into_iter().filter(|mask| mask.size()[1] == finest).collect();
         Some(Tensor::stack(&masks, 0).mean_dim(0, false, None))
     }
+}
+
+/// Maps or masks of every timestep and subject on a device.
+fn moved(
+    at: &BTreeMap<i64, Vec<BTreeMap<String, Tensor>>>,
+    device: Device,
+) -> BTreeMap<i64, Vec<BTreeMap<String, Tensor>>> {
+    let moved = |layers: &BTreeMap<String, Tensor>| {
+        layers.iter().map(|(layer, tensor)| (layer.clone(), tensor.to_device(device))).collect()
+    };
+    at.iter().map(|(timestep, subjects)| (*timestep, subjects.iter().map(moved).collect())).collect()
 }
 
 #[cfg(test)]

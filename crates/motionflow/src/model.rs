@@ -29,13 +29,13 @@ impl EncodedPrompt {
     /// For each subject the positions of the tokens whose attention shows where it is.
     ///
     /// # Errors
-    /// [`Error::EndOfSeveral`]: the end-of-text token cannot tell subjects apart.
+    /// As [`SubjectMap::check`].
     pub fn shown_by(&self, map: SubjectMap) -> Result<Vec<Vec<i64>>, Error> {
-        match (map, self.subjects.len()) {
-            (SubjectMap::End, 1) => Ok(vec![vec![self.end]]),
-            (SubjectMap::End, subjects @ 2..) => Err(Error::EndOfSeveral { subjects }),
-            _ => Ok(self.subjects.clone()),
-        }
+        map.check(self.subjects.len())?;
+        Ok(match map {
+            SubjectMap::Word => self.subjects.clone(),
+            SubjectMap::End => vec![vec![self.end]; self.subjects.len()],
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::error::Error;
 use crate::losses::LossWeights;
 use crate::schedule::Schedule;
 
@@ -49,6 +50,19 @@ pub enum SubjectMap {
     Word,
     /// The end-of-text token, for a prompt of one subject.
     End,
+}
+
+impl SubjectMap {
+    /// Checks that it can show so many subjects.
+    ///
+    /// # Errors
+    /// [`Error::EndOfSeveral`]: the end-of-text token cannot tell subjects apart.
+    pub fn check(self, subjects: usize) -> Result<(), Error> {
+        if self == Self::End && subjects > 1 {
+            return Err(Error::EndOfSeveral { subjects });
+        }
+        Ok(())
+    }
 }
 
 /// Of which timesteps' maps a mask is made.

@@ -92,17 +92,7 @@ impl TextToVideo {
                 unet.cross_attention_dim, text.hidden_size
             ));
         }
-        let (length, positions) = (self.tokenizer.max_length() as i64, text.max_position_embeddings);
-        if length > positions {
-            return mismatch(format!(
-                "the tokenizer gives {length} tokens, the text encoder takes {positions}"
-            ));
-        }
-        let (tokens, vocabulary) = (self.tokenizer.vocabulary_size() as i64, text.vocab_size);
-        if tokens > vocabulary {
-            return mismatch(format!("the tokenizer knows {tokens} tokens, the text encoder {vocabulary}"));
-        }
-        Ok(())
+        self.tokenizer.check_fit(text)
     }
 }
 

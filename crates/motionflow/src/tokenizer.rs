@@ -18,6 +18,8 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior, normalizers, pre_tokenizers};
 
+use crate::error::Error;
+use crate::nets::clip_text::ClipTextConfig;
 use crate::printable::printable;
 use crate::small_file;
 
@@ -182,6 +184,24 @@ impl Tokenizer {
     /// How many ids there are; each id is less.
     pub fn vocabulary_size(&self) -> usize {
         self.inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1)
+    }
+
+    /// Checks that a text encoder takes its tokens.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] when it gives more tokens than the encoder takes, or others than it knows.
+    pub(crate) fn check_fit(&self, text: &ClipTextConfig) -> Result<(), Error> {
+        let (length, positions) = (self.max_length() as i64, text.max_position_embeddings);
+        if length > positions {
+            let mismatch = format!("the tokenizer gives {length} tokens, the text encoder takes {positions}");
+            return Err(Error::Mismatch(mismatch));
+        }
+        let (tokens, vocabulary) = (self.vocabulary_size() as i64, text.vocab_size);
+        if tokens > vocabulary {
+            let mismatch = format!("the tokenizer knows {tokens} tokens, the text encoder {vocabulary}");
+            return Err(Error::Mismatch(mismatch));
+        }
+        Ok(())
     }
 
     /// Encodes a text: begin token, the text, end token, padding. A text that is too long loses its end.

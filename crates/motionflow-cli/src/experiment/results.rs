@@ -109,10 +109,7 @@ impl Results {
                         }
                     }
                     for figure in &known.figures {
-                        let with = made_with.entry(figure.name.clone()).or_default();
-                        if !with.contains(&figure.made_with) {
-                            with.insert(figure.made_with.clone());
-                        }
+                        made_with.entry(figure.name.clone()).or_default().insert(figure.made_with.clone());
                     }
                     State::Done { known: Box::new(known), values: values.into_iter().collect() }
                 }

@@ -251,3 +251,24 @@ fn tracks_from_files_score_as_motion_fidelity_itself() {
         assert!(figures.contains_key("motion_fidelity_lk"), "the tracker of the program measures, too");
     }
 }
+
+#[test]
+fn where_the_truth_is_known_each_subject_is_followed() {
+    let clips = tree().join("experiments/clips");
+    let [bus, boat] = ["bus-right.mp4", "boat-circle.mp4"].map(|name| text(&clips.join(name)));
+    let truth = text(&clips.join("bus-right.npz"));
+    let judged = |result: &str, prompt: &str| {
+        let flags = ["--clip", "none", "--detector", "demo-detector", "--truth", &truth];
+        let mut arguments = vec!["eval", "--json", "--source", &bus, "--result", result, "-p", prompt];
+        arguments.extend(flags);
+        let figures = figures(&motionflow(&arguments).ok());
+        assert_eq!(figures["mask_iou"].1, "demo-detector");
+        ["trajectory_error", "mask_iou", "subject_right"].map(|name| figures[name].0)
+    };
+    let [error, iou, right] = judged(&bus, "a [bus] on a road");
+    assert!(error < 0.02 && iou > 0.8 && right > 0.5, "{error} {iou} {right}");
+    let [error, iou, right] = judged(&boat, "a [bus] on a road");
+    assert!(error > 0.2 && iou < 0.2 && right < 0.5, "{error} {iou} {right}");
+    let without_truth = eval(&bus, &bus, &["--clip", "none", "--detector", "demo-detector"]);
+    without_truth.fails(2, &["--truth", "--suite"]);
+}

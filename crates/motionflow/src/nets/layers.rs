@@ -13,7 +13,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Loads `weight` [output, input] and `bias` [output].
+    /// Loads `weight` [output, input] and `bias` \[output\].
     pub fn new(weights: &Loader, input: i64, output: i64) -> Self {
         let bias = Some(weights.tensor("bias", &[output]));
         Self { bias, ..Self::without_bias(weights, input, output) }
@@ -40,7 +40,7 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// Loads `weight` [output, input, kernel, kernel] and `bias` [output].
+    /// Loads `weight` [output, input, kernel, kernel] and `bias` \[output\].
     pub fn new(weights: &Loader, input: i64, output: i64, kernel: i64, stride: i64, padding: i64) -> Self {
         let weight = weights.tensor("weight", &[output, input, kernel, kernel]);
         Self { weight, bias: weights.tensor("bias", &[output]), stride, padding }
@@ -71,7 +71,7 @@ pub struct TemporalConv {
 }
 
 impl TemporalConv {
-    /// Loads `weight` [channels, channels, 3, 1, 1] and `bias` [channels].
+    /// Loads `weight` [channels, channels, 3, 1, 1] and `bias` \[channels\].
     pub fn new(weights: &Loader, channels: i64) -> Self {
         let weight = weights.tensor("weight", &[channels, channels, 3, 1, 1]);
         Self { weight, bias: weights.tensor("bias", &[channels]) }
@@ -93,7 +93,7 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
-    /// Loads `weight` and `bias` [channels].
+    /// Loads `weight` and `bias` \[channels\].
     pub fn new(weights: &Loader, groups: i64, channels: i64, epsilon: f64) -> Self {
         let (weight, bias) = (weights.tensor("weight", &[channels]), weights.tensor("bias", &[channels]));
         Self { weight, bias, groups, epsilon }
@@ -115,7 +115,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Loads `weight` and `bias` [size].
+    /// Loads `weight` and `bias` \[size\].
     pub fn new(weights: &Loader, size: i64, epsilon: f64) -> Self {
         Self {
             weight: weights.tensor("weight", &[size]),

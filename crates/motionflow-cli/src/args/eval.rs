@@ -1,0 +1,75 @@
+//! What measures results, and what is measured.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, ValueHint};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Shard;
+
+/// `eval`
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("known").args(["truth", "suite"]))]
+pub(crate) struct Eval {
+    #[command(flatten)]
+    pub(crate) pair: Pair,
+    #[command(flatten)]
+    pub(crate) judges: Judges,
+    #[command(flatten)]
+    pub(crate) suite: Suite,
+}
+
+/// The two videos that `eval` compares.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "One result")]
+pub(crate) struct Pair {
+    /// Video whose motion was taken: anything ffmpeg reads, or a folder of images
+    #[arg(long, value_name = "PATH", required_unless_present = "suite")]
+    pub(crate) source: Option<PathBuf>,
+    /// Video that was made of it
+    #[arg(long, value_name = "PATH", required_unless_present = "suite")]
+    pub(crate) result: Option<PathBuf>,
+    /// What the result shows, its subjects in brackets where they are to be looked for
+    #[arg(long, short, value_name = "TEXT", required_unless_present = "suite")]
+    pub(crate) prompt: Option<String>,
+    /// Where the source's subjects are, frame by frame: npz (docs/eval.md)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "detector", conflicts_with = "suite")]
+    pub(crate) truth: Option<PathBuf>,
+    /// Tracks in the source that another program has made, npz or safetensors (docs/eval.md)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "result_tracks", conflicts_with = "suite")]
+    pub(crate) source_tracks: Option<PathBuf>,
+    /// Tracks in the result, made in the same way
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "source_tracks", conflicts_with = "suite")]
+    pub(crate) result_tracks: Option<PathBuf>,
+}
+
+/// What measures.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[command(next_help_heading = "Measured with")]
+pub(crate) struct Judges {
+    /// CLIP model for text similarity and temporal consistency: name of a shipped one, folder, or OWNER/NAME on the hub;
+    /// none to do without [default: openai/clip-vit-base-patch32]
+    #[arg(long, value_name = "NAME|DIR|OWNER/NAME|none")]
+    pub(crate) clip: Option<String>,
+    /// Detector for the subjects of results whose source's truth is known: name of a shipped one (demo-detector), or folder
+    #[arg(long, value_name = "NAME|DIR", requires = "known")]
+    pub(crate) detector: Option<String>,
+}
+
+/// Many results.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Many results")]
+#[expect(clippy::struct_field_names, reason = "fields have the names of their flags")]
+pub(crate) struct Suite {
+    /// File with the clips, prompts and variants of an experiment (docs/suite.md)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["source", "result", "prompt"])]
+    pub(crate) suite: Option<PathBuf>,
+    /// Folder for the report [default: report]
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "suite")]
+    pub(crate) output: Option<PathBuf>,
+    /// Do the transfers of one part alone: of N parts the I-th, counted from 1 [default: 1/1]
+    #[arg(long, value_name = "I/N", requires = "suite")]
+    pub(crate) shard: Option<Shard>,
+}
