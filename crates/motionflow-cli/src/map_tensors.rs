@@ -48,7 +48,7 @@ pub(crate) fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     Ok(atomic::write_with(path, |passing| fill(path, passing, tensors))?)
 }
 
-/// As [`write`], without waiting for the disk.
+/// As [`write()`], without waiting for the disk.
 pub(crate) fn write_unsynced(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     Ok(atomic::write_unsynced(path, |passing| fill(path, passing, tensors))?)
 }

@@ -380,7 +380,7 @@ mod tests {
         assert!((both["trajectory_error"] - 0.15).abs() < 1e-12);
         assert_eq!((both["trajectory_within_0.12"], both["every_trajectory_within_0.12"]), (0.5, 0.0));
         assert_eq!((both["peak_memory_mib"], both.contains_key("final_loss")), (3.0, false));
-        // Not seen: no error that could be averaged, but it does not follow.
+        // No number that could be averaged, but it does not follow.
         let unseen = of(vec![figure("dog", None)]);
         assert_eq!((unseen.get("trajectory_error"), unseen["trajectory_within_0.12"]), (None, 0.0));
         assert!(!unseen.contains_key("every_trajectory_within_0.12"));

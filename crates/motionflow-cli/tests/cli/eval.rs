@@ -269,6 +269,6 @@ fn where_the_truth_is_known_each_subject_is_followed() {
     assert!(error < 0.02 && iou > 0.8 && right > 0.5, "{error} {iou} {right}");
     let [error, iou, right] = judged(&boat, "a [bus] on a road");
     assert!(error > 0.2 && iou < 0.2 && right < 0.5, "{error} {iou} {right}");
-    let without_truth = eval(&bus, &bus, &["--clip", "none", "--detector", "demo-detector"]);
-    without_truth.fails(2, &["--truth", "--suite"]);
+    let pair = ["eval", "--source", &bus, "--result", &bus, "-p", "a [bus]"];
+    motionflow(&[&pair[..], &["--detector", "demo-detector"]].concat()).fails(2, &["--truth", "--suite"]);
 }
