@@ -634,6 +634,7 @@ fn suites(place: &Place) -> Vec<Outcome> {
     );
     let variant = "[[variant]]\nname = \"v\"\n";
     let both = format!("{clip}{variant}");
+    let truth = format!("truth = \"{}\"\nsource =", car());
     let eval = |name: &str, suite: &str| {
         let suite = file(place, name, suite);
         motionflow(&["eval", "--suite", &suite, "-o", &place.text("report"), "--clip", "demo-clip"])
@@ -649,6 +650,10 @@ fn suites(place: &Place) -> Vec<Outcome> {
         eval("seeds.toml", &format!("seeds = [1, 1]\n{both}")),
         eval("clips.toml", &format!("{both}prompts.prompt = \"x\"")),
         eval("all.toml", &format!("{both}program.json = true")),
+        eval(
+            "cut.toml",
+            &both.replace("source =", &truth).replace("name = \"v\"", "name = \"v\"\nsource.start = 1"),
+        ),
     ];
     // The record is cut off after the transfer, before it was measured.
     let small = format!(
@@ -669,7 +674,13 @@ fn sweeps(place: &Place) -> Vec<Outcome> {
         let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
         run(program().args(["sweep", &file, "-o", &place.text("out")]).args(sets))
     };
-    vec![sweep(&["tau"]), sweep(&["tau=0.1", "tau=0.2"]), sweep(&["taw=0.1"]), sweep(&["tau=0.1,0.1"])]
+    vec![
+        sweep(&["tau"]),
+        sweep(&["tau=[]"]),
+        sweep(&["tau=0.1", "tau=0.2"]),
+        sweep(&["taw=0.1"]),
+        sweep(&["tau=0.1,0.1"]),
+    ]
 }
 
 fn batch(place: &Place) -> Vec<Outcome> {

@@ -134,3 +134,11 @@ fn the_committed_schema_is_the_programs() {
         assert!(key["description"].is_string() && key["type"].is_string(), "{table}: {key}");
     }
 }
+
+#[test]
+fn a_device_that_does_not_exist_is_the_users_mistake() {
+    let place = Place::new();
+    fs::write(place.path("run.toml"), "program.device = \"cuda:x\"\n").unwrap();
+    motionflow(&["transfer", "--config", &place.text("run.toml")])
+        .fails(2, &["run.toml: TOML parse error at line 1", "must be auto, cpu, cuda, or cuda:1"]);
+}
