@@ -24,7 +24,7 @@ use crate::resolve::Cut;
 use crate::source::{SourceClip, find_ffmpeg};
 use crate::threads;
 
-const WITHOUT_CUDA: &str = "leave out --device to compute on the CPU, or see docs/devices.md";
+const WITHOUT_CUDA: &str = "--device cpu computes without it; docs/devices.md says what CUDA takes";
 
 /// One process.
 #[derive(Debug)]

@@ -14,6 +14,11 @@ use crate::request::{Output, Program, Request, required};
 use crate::session::Session;
 use crate::toml_file::{self, nearest};
 
+const VALUES_MISSING: &str = "give a setting and its values, like tau=0.2,0.4";
+
+/// The longest name of a transfer's folder, in bytes; most file systems take 255.
+const LONGEST_NAME: usize = 200;
+
 /// A setting and the values that it shall have.
 #[derive(Debug)]
 struct Swept {
@@ -63,7 +68,10 @@ fn read(args: &args::Sweep, swept: &[Swept]) -> Result<Experiment> {
             combination.iter().map(|(of, value)| format!("{} = {value}", of.key)).collect();
         let request = toml_file::parse::<Request>(&said.join("\n"), "--set")?.over(base.clone())?;
         let parts = combination.iter().map(|(of, value)| format!("{} {}", of.name, told(value)));
-        let name = parts.clone().map(|part| slug(&part)).collect::<Vec<_>>().join("--");
+        let mut name = parts.clone().map(|part| slug(&part)).collect::<Vec<_>>().join("--");
+        if name.len() > LONGEST_NAME {
+            name = slug(&name);
+        }
         let variant = Variant {
             name: parts.collect::<Vec<_>>().join(", "),
             settings: combination.iter().map(|(of, value)| (of.key.clone(), (*value).clone())).collect(),
@@ -101,17 +109,17 @@ fn read(args: &args::Sweep, swept: &[Swept]) -> Result<Experiment> {
 impl Swept {
     /// `tau=0.2,0.4`, held against the schema of settings files.
     fn read(set: &str, keys: &BTreeMap<String, String>) -> Result<Self> {
-        let Some((name, values)) = set.split_once('=') else {
-            return Err(misuse(set, "give a setting and its values, like tau=0.2,0.4"));
+        let Some((name, texts)) = set.split_once('=') else {
+            return Err(misuse(set, VALUES_MISSING));
         };
         let name = name.trim();
         let key = full_key(name, keys).map_err(|what| misuse(set, &what))?;
         let kind = keys.get(key).map_or("", String::as_str);
-        let list: Option<Vec<Value>> = values
+        let list: Option<Vec<Value>> = texts
             .trim_start()
             .starts_with('[')
             .then(|| {
-                format!("list = {values}").parse::<toml::Table>().ok()?.remove("list")?.as_array().cloned()
+                format!("list = {texts}").parse::<toml::Table>().ok()?.remove("list")?.as_array().cloned()
             })
             .flatten();
         let values = match list {
@@ -121,8 +129,11 @@ impl Swept {
             }
             Some(list) if list.is_empty() => return Err(misuse(set, "the list has no value")),
             Some(list) => list,
-            None => values.split(',').map(|text| value(text.trim(), kind)).collect(),
+            None => texts.split(',').map(|text| value(text.trim(), kind)).collect(),
         };
+        if texts.trim().is_empty() && kind != "string" {
+            return Err(misuse(set, VALUES_MISSING));
+        }
         let mut slugs = BTreeSet::new();
         for value in &values {
             toml_file::parse::<Request>(&format!("{key} = {value}"), &format!("--set {name}"))?;
@@ -246,7 +257,9 @@ mod tests {
 
     #[test]
     fn mistakes_are_told_with_what_is_meant() {
-        assert!(wrong("tau").contains("tau=0.2,0.4"));
+        for nothing in ["tau", "tau=", "tau=[]", "guidance_layers="] {
+            assert!(wrong(nothing).contains("tau=0.2,0.4"), "{}", wrong(nothing));
+        }
         assert!(wrong("taw=1").contains("did you mean \"tau\"?"), "{}", wrong("taw=1"));
         assert!(wrong("video.frame=1").contains("did you mean \"video.frames\"?"));
         assert!(wrong("frames=many").contains("must be of the type integer"), "{}", wrong("frames=many"));

@@ -42,7 +42,7 @@ pub(crate) fn parse<T: DeserializeOwned + JsonSchema>(text: &str, name: &str) ->
         }
         return Err(Misuse(checker.wrong.join("\n")).into());
     }
-    toml::from_str(text).with_context(|| name.to_owned())
+    toml::from_str(text).map_err(|error| Misuse(format!("{name}: {}", error.to_string().trim_end())).into())
 }
 
 /// The JSON schema of what a type is read from. Every object is closed, and nothing is null: TOML has no null.

@@ -67,9 +67,9 @@ pub(crate) struct Suite {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["source", "result", "prompt"])]
     pub(crate) suite: Option<PathBuf>,
     /// Folder for the report [default: report]
-    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "suite")]
+    #[arg(long, short, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["source", "result", "prompt"])]
     pub(crate) output: Option<PathBuf>,
     /// Do the transfers of one part alone: of N parts the I-th, counted from 1 [default: 1/1]
-    #[arg(long, value_name = "I/N", requires = "suite")]
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["source", "result", "prompt"])]
     pub(crate) shard: Option<Shard>,
 }

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
         anyhow::bail!("{FAULT}: a flag of eval is not there");
     };
     let prompt = prompts::parse("--prompt", prompt)?;
-    let given = given_tracks(pair)?;
+    let given = given_tracks(pair, session)?;
     pair.truth.as_deref().map_or(Ok(()), require).context("--truth")?;
     let ffmpeg = find_ffmpeg()?;
     let stage = session.progress.stage("read", 1);
@@ -54,23 +54,61 @@ pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
     let mut figures = judging.measure(&measured)?;
     figures.extend(given);
     stage.finish();
-    for (name, is_wanted) in [("motion_fidelity_lk", true), ("motion_fidelity", pair.source_tracks.is_some())]
-    {
-        if is_wanted && !figures.iter().any(|figure| figure.name == name) {
-            session.progress.note(&format!("{name} is left out: a video has no point that can be followed"));
-        }
+    for note in left_out(&figures, args, frames) {
+        session.progress.note(&note);
     }
     tell(&figures, frames, session);
     Ok(())
 }
 
+/// Which figures are not there, and why.
+fn left_out(figures: &[Figure], args: &args::Eval, frames: usize) -> Vec<String> {
+    let args::Eval { pair, judges, .. } = args;
+    let has = |name: &str| figures.iter().any(|figure| figure.name == name);
+    let mut notes = Vec::new();
+    for (name, is_wanted) in [("motion_fidelity_lk", true), ("motion_fidelity", pair.source_tracks.is_some())]
+    {
+        if is_wanted && !has(name) {
+            let why = if frames < 2 && name == "motion_fidelity_lk" {
+                "one frame has no motion"
+            } else {
+                "a video has no point that can be followed"
+            };
+            notes.push(format!("{name} is left out: {why}"));
+        }
+    }
+    if has("text_similarity") && !has("temporal_consistency") {
+        notes.push("temporal_consistency is left out: it takes two frames".to_owned());
+    }
+    if judges.detector.is_some() && pair.truth.is_none() {
+        notes.push(
+            "trajectory_error, mask_iou and subject_right are left out: they take the truth about the source (--truth)"
+                .to_owned(),
+        );
+    }
+    let of = |name: &str| figures.iter().filter(|figure| figure.name == name).count();
+    if of("trajectory_error") < of("subject_right") {
+        notes.push(
+            "trajectory_error and mask_iou are left out of a subject that the source shows in none of the frames"
+                .to_owned(),
+        );
+    }
+    notes
+}
+
 /// What tracks from files say.
-fn given_tracks(pair: &args::Pair) -> Result<Vec<Figure>> {
+fn given_tracks(pair: &args::Pair, session: &mut Session) -> Result<Vec<Figure>> {
     let (Some(source), Some(result)) = (&pair.source_tracks, &pair.result_tracks) else {
         return Ok(Vec::new());
     };
     let source = read_tracks(source).context("--source-tracks")?;
     let result = read_tracks(result).context("--result-tracks")?;
+    if source.frames() != result.frames() {
+        let frames = source.frames().min(result.frames());
+        session
+            .progress
+            .note(&format!("of the given tracks, only the first {frames} frames of each are compared"));
+    }
     Ok(fidelity("motion_fidelity", "given tracks", &source, &result))
 }
 

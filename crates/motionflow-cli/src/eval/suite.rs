@@ -130,6 +130,17 @@ fn read(path: &Path, output: PathBuf, judges: &args::Judges) -> Result<Experimen
         if let Some(key) = request.keys()?.keys().find(|key| clips_own.contains(&key.as_str())) {
             return Err(whose(&format!("{key} cannot be said here; every [[clip]] has its own")).into());
         }
+        // The truth is of the file's frames, one by one.
+        let cut = &request.source.cut;
+        let is_cut = cut.start.is_some_and(|start| start > 0.0) || cut.every.is_some_and(|every| every > 1);
+        if let Some(clip) = clips.iter().find(|clip| is_cut && clip.truth.is_some()) {
+            let what = format!(
+                "source.start and source.every cannot be said for the clip \"{}\", whose truth is of every frame from \
+                 the first on",
+                clip.name
+            );
+            return Err(whose(&what).into());
+        }
         requests.push(request);
     }
     let mut cells = Vec::new();

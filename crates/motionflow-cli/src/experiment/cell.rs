@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use motionflow::prompt::Prompt;
 use motionflow_eval::figure::Figure;
 use motionflow_media::{ReadOptions, source};
@@ -155,7 +155,10 @@ impl Cell {
         let source = session.read_recorded(&record, self.job.request.source.path.as_deref())?;
         let size = &record.video;
         let options = ReadOptions::new(size.frames as usize, size.width, size.height);
-        let result = source::read(&session.ffmpeg()?, &folder.join("result.mp4"), &options)?;
+        let result =
+            source::read(&session.ffmpeg()?, &folder.join("result.mp4"), &options).map_err(|error| {
+                anyhow!("{}: is damaged; remove the folder, to make it anew: {error}", folder.display())
+            })?;
         let prompt: Prompt = self.prompt.parse().map_err(motionflow::error::Error::from)?;
         judging.measure(&Measured {
             source: &source.frames,

@@ -633,6 +633,7 @@ fn suites(place: &Place) -> Vec<Outcome> {
     );
     let variant = "[[variant]]\nname = \"v\"\n";
     let both = format!("{clip}{variant}");
+    let truth = format!("truth = \"{}\"\nsource =", car());
     let eval = |name: &str, suite: &str| {
         let suite = file(place, name, suite);
         motionflow(&["eval", "--suite", &suite, "-o", &place.text("report"), "--clip", "demo-clip"])
@@ -648,6 +649,10 @@ fn suites(place: &Place) -> Vec<Outcome> {
         eval("seeds.toml", &format!("seeds = [1, 1]\n{both}")),
         eval("clips.toml", &format!("{both}prompts.prompt = \"x\"")),
         eval("all.toml", &format!("{both}program.json = true")),
+        eval(
+            "cut.toml",
+            &both.replace("source =", &truth).replace("name = \"v\"", "name = \"v\"\nsource.start = 1"),
+        ),
     ];
     // The record is cut off after the transfer, before it was measured.
     let small = format!(
@@ -671,7 +676,7 @@ fn sweeps(place: &Place) -> Vec<Outcome> {
     vec![
         sweep(&["tau"]),
         sweep(&["tau=0.1", "tau=0.2"]),
-        sweep(&["seed=[]"]),
+        sweep(&["tau=[]"]),
         sweep(&["taw=0.1"]),
         sweep(&["tau=0.1,0.1"]),
     ]

@@ -128,8 +128,31 @@ fn figures_that_cannot_be_had_are_left_out_and_that_is_said() {
         assert!(outcome.stdout.contains(left_out), "{}", outcome.stdout);
     }
     let one_frame = video(&place, "one", &moving()[..1]);
-    let figures = figures(&eval(&one_frame, &one_frame, &["--clip", &tiny_clip()]).ok());
-    assert_eq!(figures.keys().collect::<Vec<_>>(), ["text_similarity"]);
+    let outcome = eval(&one_frame, &one_frame, &["--clip", &tiny_clip(), "--detector", "demo-detector"]).ok();
+    assert_eq!(figures(&outcome).keys().collect::<Vec<_>>(), ["text_similarity"]);
+    for left_out in [
+        "motion_fidelity_lk is left out: one frame has no motion",
+        "temporal_consistency is left out",
+        "trajectory_error, mask_iou and subject_right are left out: they take the truth",
+    ] {
+        assert!(outcome.stdout.contains(left_out), "{}", outcome.stdout);
+    }
+    // The source's subject is nowhere to be seen.
+    let (nowhere, cells) = (f32::NAN.to_le_bytes().repeat(2 * 16), vec![0; 16 * 64 * 64]);
+    let truth = place.path("truth.npz");
+    npz(&truth, &[("centres", "<f4", "(16, 1, 2)", &nowhere), ("masks", "|u1", "(16, 1, 64, 64)", &cells)]);
+    let flags = ["--clip", "none", "--detector", "demo-detector", "--truth", &text(&truth)];
+    let outcome = eval(&car(), &car(), &flags).ok();
+    assert!(figures(&outcome).contains_key("subject_right") && !figures(&outcome).contains_key("mask_iou"));
+    assert!(outcome.stdout.contains("trajectory_error and mask_iou are left out"), "{}", outcome.stdout);
+}
+
+#[test]
+fn flags_of_a_suite_do_nothing_for_one_result() {
+    for flags in [["-o", "report"], ["--shard", "1/2"]] {
+        let pair = ["eval", "--source", &car(), "--result", &car(), "-p", "a [car]"];
+        motionflow(&[&pair[..], &flags].concat()).fails(2, &["cannot be used with"]);
+    }
 }
 
 #[test]
@@ -250,6 +273,10 @@ fn tracks_from_files_score_as_motion_fidelity_itself() {
         assert!(figures.contains_key("motion_fidelity_symmetric"));
         assert!(figures.contains_key("motion_fidelity_lk"), "the tracker of the program measures, too");
     }
+    let short = tracks(&place, "short.npz", &[[3.0, 0.0]; 3]);
+    let flags = ["--clip", "none", "--source-tracks", &right, "--result-tracks", &short];
+    let outcome = eval(&car(), &car(), &flags).ok();
+    assert!(outcome.stdout.contains("only the first 4 frames of each are compared"), "{}", outcome.stdout);
 }
 
 #[test]

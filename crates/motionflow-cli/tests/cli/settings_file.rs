@@ -134,3 +134,23 @@ fn the_committed_schema_is_the_programs() {
         assert!(key["description"].is_string() && key["type"].is_string(), "{table}: {key}");
     }
 }
+
+#[test]
+fn a_device_that_does_not_exist_is_the_users_mistake() {
+    let place = Place::new();
+    fs::write(place.path("run.toml"), "program.device = \"cuda:x\"\n").unwrap();
+    motionflow(&["transfer", "--config", &place.text("run.toml")])
+        .fails(2, &["run.toml: TOML parse error at line 1", "must be auto, cpu, cuda, or cuda:1"]);
+
+    // A record of another machine: the flag goes before it.
+    let place = Place::new();
+    place.transfer(&["--device", "cpu"]).ok();
+    let record = fs::read_to_string(place.path("out/run.toml")).unwrap();
+    assert!(record.contains("device = \"cpu\""), "{record}");
+    fs::write(place.path("gpu.toml"), record.replace("device = \"cpu\"", "device = \"cuda:99\"")).unwrap();
+    let (config, again) = (place.text("gpu.toml"), place.text("again"));
+    let transfer = ["transfer", "--config", &config, "-o", &again];
+    motionflow(&transfer).fails(2, &["--device cuda:99", "--device cpu computes without it"]);
+    motionflow(&[&transfer[..], &["--device", "cpu"]].concat()).ok();
+    same_results(&place.path("out"), &place.path("again"));
+}

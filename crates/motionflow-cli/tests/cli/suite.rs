@@ -245,6 +245,23 @@ fn clips_may_stand_in_a_file_of_their_own() {
 }
 
 #[test]
+fn a_result_that_is_gone_is_told_with_what_to_do() {
+    let place = Place::new();
+    let suite = suite(&place, "prompts_per_clip = 1");
+    run(&mut eval(&suite, &place.text("report"))).ok();
+    let cell = place.path("report/cells/dog--a-panda-in-a-forest--plain");
+    for name in ["result.mp4", "figures.json"] {
+        fs::remove_file(cell.join(name)).unwrap();
+    }
+    let outcome = run(&mut eval(&suite, &place.text("report")));
+    assert_eq!(outcome.code, 1, "{}", outcome.stderr);
+    let told = "dog--a-panda-in-a-forest--plain: is damaged; remove the folder, to make it anew: ";
+    assert!(outcome.stderr.contains(told), "{}", outcome.stderr);
+    fs::remove_dir_all(&cell).unwrap();
+    run(&mut eval(&suite, &place.text("report"))).ok();
+}
+
+#[test]
 fn a_report_may_be_moved_with_its_clips() {
     let place = Place::new();
     let suite = suite(&place, "");
@@ -299,6 +316,12 @@ fn suites_that_make_no_sense() {
             &["output.force", "--force"],
         ),
         (format!("seeds = [1, 1]\n{whole}"), &["a seed is there twice"]),
+        (
+            whole
+                .replace("source_prompt", &format!("truth = \"{}\"\nsource_prompt", car()))
+                .replace("settings.updates", "source.every = 2\nsettings.updates"),
+            &["\"plain\"", "source.every", "\"car-arc\"", "truth"],
+        ),
     ] {
         fs::write(&suite, text).unwrap();
         run(&mut eval(&suite, &place.text("report"))).fails(2, parts);

@@ -108,3 +108,20 @@ fn sweeps_that_make_no_sense() {
     }
     motionflow(&["sweep", &file]).fails(2, &["--set"]);
 }
+
+#[test]
+fn many_long_values_still_make_a_folder() {
+    let place = Place::new();
+    let (file, out) = (transfer(&place), place.text("out"));
+    let long = "very\n ".repeat(20);
+    let sets = ["prompt", "source_prompt"].map(|key| format!("{key}=a [{long}dog]"));
+    let mut arguments =
+        vec!["sweep", &file, "-o", &out, "--threads", "1", "--set", &sets[0], "--set", &sets[1]];
+    let (negative, blocks) = (format!("negative_prompt={long}"), "settings.guidance_layers=mid_block");
+    arguments.extend(["--set", &negative, "--set", blocks, "--set", "settings.lambda_temporal=0.125"]);
+    motionflow(&arguments).ok();
+    assert_eq!(cells(&place)[0]["ending"], "done");
+    let table = fs::read_to_string(place.path("out/table.md")).unwrap();
+    let row = table.lines().find(|line| line.starts_with("| prompt")).unwrap();
+    assert!(row.ends_with("| 1 |"), "{table}");
+}
