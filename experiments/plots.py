@@ -16,7 +16,6 @@ PLOTS = {
     "step": ["trajectory_error", "mask_iou", "text_similarity"],
     "updates": ["trajectory_error", "mask_iou", "text_similarity"],
     "subjects": ["trajectory_error", "every_trajectory_within_0.12", "text_similarity"],
-    "cost": ["sampling_seconds", "peak_memory_mib"],
 }
 
 
