@@ -63,7 +63,7 @@ pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
 
 /// Which figures are not there, and why.
 fn left_out(figures: &[Figure], args: &args::Eval, frames: usize) -> Vec<String> {
-    let args::Eval { pair, judges, .. } = args;
+    let pair = &args.pair;
     let has = |name: &str| figures.iter().any(|figure| figure.name == name);
     let mut notes = Vec::new();
     for (name, is_wanted) in [("motion_fidelity_lk", true), ("motion_fidelity", pair.source_tracks.is_some())]
@@ -79,12 +79,6 @@ fn left_out(figures: &[Figure], args: &args::Eval, frames: usize) -> Vec<String>
     }
     if has("text_similarity") && !has("temporal_consistency") {
         notes.push("temporal_consistency is left out: it takes two frames".to_owned());
-    }
-    if judges.detector.is_some() && pair.truth.is_none() {
-        notes.push(
-            "trajectory_error, mask_iou and subject_right are left out: they take the truth about the source (--truth)"
-                .to_owned(),
-        );
     }
     let of = |name: &str| figures.iter().filter(|figure| figure.name == name).count();
     if of("trajectory_error") < of("subject_right") {

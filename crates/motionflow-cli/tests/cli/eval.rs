@@ -128,13 +128,11 @@ fn figures_that_cannot_be_had_are_left_out_and_that_is_said() {
         assert!(outcome.stdout.contains(left_out), "{}", outcome.stdout);
     }
     let one_frame = video(&place, "one", &moving()[..1]);
-    let outcome = eval(&one_frame, &one_frame, &["--clip", &tiny_clip(), "--detector", "demo-detector"]).ok();
+    let outcome = eval(&one_frame, &one_frame, &["--clip", &tiny_clip()]).ok();
     assert_eq!(figures(&outcome).keys().collect::<Vec<_>>(), ["text_similarity"]);
-    for left_out in [
-        "motion_fidelity_lk is left out: one frame has no motion",
-        "temporal_consistency is left out",
-        "trajectory_error, mask_iou and subject_right are left out: they take the truth",
-    ] {
+    for left_out in
+        ["motion_fidelity_lk is left out: one frame has no motion", "temporal_consistency is left out"]
+    {
         assert!(outcome.stdout.contains(left_out), "{}", outcome.stdout);
     }
     // The source's subject is nowhere to be seen.
