@@ -54,7 +54,7 @@ pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
     let mut figures = judging.measure(&measured)?;
     figures.extend(given);
     stage.finish();
-    for note in left_out(&figures, args, frames) {
+    for note in left_out(&figures, pair, frames) {
         session.progress.note(&note);
     }
     tell(&figures, frames, session);
@@ -62,8 +62,7 @@ pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
 }
 
 /// Which figures are not there, and why.
-fn left_out(figures: &[Figure], args: &args::Eval, frames: usize) -> Vec<String> {
-    let pair = &args.pair;
+fn left_out(figures: &[Figure], pair: &args::Pair, frames: usize) -> Vec<String> {
     let has = |name: &str| figures.iter().any(|figure| figure.name == name);
     let mut notes = Vec::new();
     for (name, is_wanted) in [("motion_fidelity_lk", true), ("motion_fidelity", pair.source_tracks.is_some())]

@@ -13,10 +13,13 @@ use crate::small_file;
 use crate::tokenizer::Tokenizer;
 
 /// The file by which a CLIP model is known.
-pub(super) const CONFIG: &str = "config.json";
+const CONFIG: &str = "config.json";
 
 /// What is done to pictures before they are encoded.
-pub(super) const PREPROCESSOR: &str = "preprocessor_config.json";
+const PREPROCESSOR: &str = "preprocessor_config.json";
+
+/// What every CLIP model has besides weights, the file first by which it is known.
+pub(super) const NEEDED: [&str; 4] = [CONFIG, PREPROCESSOR, TOKENIZER_VOCABULARY, TOKENIZER_FILES[0]];
 
 /// What transformers calls the weights, without ending, as safetensors and as `.bin`.
 pub(super) const WEIGHT_STEMS: (&str, &str) = ("model", "pytorch_model");
@@ -45,8 +48,7 @@ impl ClipCheckpoint {
         if folder.join(CONFIG).is_file() {
             check_clip(&folder.join(CONFIG))?;
         }
-        let names = [CONFIG, PREPROCESSOR, TOKENIZER_VOCABULARY, TOKENIZER_FILES[0]];
-        let missing = names.iter().filter(|name| !folder.join(name).is_file());
+        let missing = NEEDED.iter().filter(|name| !folder.join(name).is_file());
         let mut missing: Vec<String> = missing.map(|name| (*name).to_owned()).collect();
         let weights = find_weights(folder, "", WEIGHT_STEMS);
         match weights {

@@ -1,6 +1,6 @@
 //! Which of the files that a repository publishes make a checkpoint.
 
-use super::{COMPONENTS, TOKENIZER_FILES, TOKENIZER_VOCABULARY, clip, weight_stems};
+use super::{COMPONENTS, TOKENIZER_FILES, clip, weight_stems};
 
 /// Chooses the files that a checkpoint needs out of all names that a repository has, with `/` between the parts.
 ///
@@ -38,10 +38,9 @@ pub fn needed_files(published: &[&str]) -> Result<Vec<String>, Vec<String>> {
 /// # Errors
 /// What is missing, in words: the repository holds no CLIP model in the Hugging Face layout.
 pub fn needed_clip_files(published: &[&str]) -> Result<Vec<String>, Vec<String>> {
-    let needed = [clip::CONFIG, clip::PREPROCESSOR, TOKENIZER_VOCABULARY, TOKENIZER_FILES[0]];
     let optional = TOKENIZER_FILES[1..].iter().filter(|file| published.contains(file));
     let mut missing: Vec<String> =
-        needed.iter().filter(|file| !published.contains(file)).map(|&file| file.to_owned()).collect();
+        clip::NEEDED.iter().filter(|file| !published.contains(file)).map(|&file| file.to_owned()).collect();
     let weights = smallest_weights(published, "", clip::WEIGHT_STEMS);
     if weights.is_empty() {
         missing.push("the weights".to_owned());
@@ -49,7 +48,7 @@ pub fn needed_clip_files(published: &[&str]) -> Result<Vec<String>, Vec<String>>
     if !missing.is_empty() {
         return Err(missing);
     }
-    Ok(needed.iter().chain(optional).map(|&file| file.to_owned()).chain(weights).collect())
+    Ok(clip::NEEDED.iter().chain(optional).map(|&file| file.to_owned()).chain(weights).collect())
 }
 
 /// The files of the preferred form of the weights behind `prefix`: one file, or an index and its shards.
