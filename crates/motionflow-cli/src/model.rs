@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use motionflow::checkpoint::Checkpoint;
+use motionflow::compute::Compute;
 use motionflow::error::Error;
 use motionflow::nets::unet::UNetConfig;
 use motionflow::prompt::{Prompt, subject_positions};
 use motionflow::schedule::Schedule;
 use motionflow::text_to_video::{TextToVideo, check_size};
 use motionflow::tokenizer::Tokenizer;
-use tch::{Device, Kind};
 
 use crate::estimate::Configs;
 use crate::failure::Misuse;
@@ -133,10 +133,9 @@ impl FoundModel {
     }
 
     /// Loads the weights.
-    pub(crate) fn load(&self, device: Device, progress: &mut Progress) -> Result<TextToVideo> {
+    pub(crate) fn load(&self, compute: Compute, progress: &mut Progress) -> Result<TextToVideo> {
         let stage = progress.stage("load", 1);
-        let model =
-            TextToVideo::load(&self.checkpoint, device, Kind::Float).with_context(|| self.cannot_load())?;
+        let model = TextToVideo::load(&self.checkpoint, compute).with_context(|| self.cannot_load())?;
         stage.finish();
         Ok(model)
     }

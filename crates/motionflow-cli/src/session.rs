@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Context, Result, anyhow};
+use motionflow::compute::Compute;
 use motionflow::device::DeviceChoice;
 use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::prompt::Prompt;
@@ -154,7 +155,7 @@ impl Session {
         // The one before goes first: there may not be memory for both.
         self.loaded = None;
         self.encoded.clear();
-        let model = Rc::new(found.load(device, &mut self.progress)?);
+        let model = Rc::new(found.load(Compute::exact(device), &mut self.progress)?);
         self.loaded = Some((identity, Rc::clone(&model)));
         Ok(model)
     }

@@ -98,6 +98,27 @@ pub fn name_of(device: Device) -> String {
     }
 }
 
+/// Memory of a CUDA device, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// Most that tensors of this process took at once since [`reset_peak_memory`].
+    pub peak_allocated: u64,
+    /// Most that this process had taken of the device for tensors, with what is kept for reuse.
+    pub peak_reserved: u64,
+    /// What no process has taken.
+    pub free: u64,
+    /// All that the device has.
+    pub total: u64,
+}
+
+/// How the memory of a device is taken. None for the CPU.
+pub fn memory(_device: Device) -> Option<DeviceMemory> {
+    None
+}
+
+/// Begins to measure the peaks of [`memory`] anew.
+pub fn reset_peak_memory(_device: Device) {}
+
 /// How many CUDA devices there are: at least one.
 ///
 /// # Errors

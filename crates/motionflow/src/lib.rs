@@ -10,6 +10,7 @@ pub mod clip;
 pub mod clip_model;
 mod clip_parity;
 pub mod clip_pictures;
+pub mod compute;
 pub mod cost;
 pub mod device;
 pub mod diagnostics;

@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::checkpoint::{Checkpoint, CheckpointError, Weights};
 use crate::clip_model::ClipModel;
 use crate::clip_parity::{self, ClipCase};
+use crate::compute::Compute;
 use crate::error::Error;
 use crate::generation::{Generating, GenerationEvent, generate};
 use crate::inversion::{Inverting, invert};
@@ -145,7 +146,7 @@ pub fn verify(folder: &Path, device: Device, tolerance: f64) -> Result<Vec<Compa
     } else {
         let case = parse_case(&path, &text)?;
         let checkpoint = Checkpoint::open(&folder.join("model")).map_err(Error::from)?;
-        let model = TextToVideo::load(&checkpoint, device, Kind::Float)?;
+        let model = TextToVideo::load(&checkpoint, Compute::exact(device))?;
         recompute(&model, &case, &CaseTensors::open(inputs, device)?)?
     };
     for name in expected.weights.names() {

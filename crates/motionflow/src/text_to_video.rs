@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{Checkpoint, Loader};
 use crate::clip::Clip;
+use crate::compute::Compute;
 use crate::error::Error;
 use crate::latents::Latents;
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, VideoModel};
@@ -28,20 +29,19 @@ pub struct TextToVideo {
     vae: AutoencoderKl,
     schedule: Schedule,
     guidance_layers: GuidanceLayers,
-    device: Device,
-    kind: Kind,
+    compute: Compute,
 }
 
 impl TextToVideo {
-    /// Loads all nets of a checkpoint onto a device, computing in `kind`.
+    /// Loads all nets of a checkpoint.
     ///
     /// # Errors
     /// Says which file or config is missing or wrong, and lists all tensors that are.
-    pub fn load(checkpoint: &Checkpoint, device: Device, kind: Kind) -> Result<Self, Error> {
+    pub fn load(checkpoint: &Checkpoint, compute: Compute) -> Result<Self, Error> {
         let _no_gradients = tch::no_grad_guard();
-        let text_encoder = load_net(checkpoint, "text_encoder", device, kind, ClipText::new)?;
-        let unet = load_net(checkpoint, "unet", device, kind, UNet3D::new)?;
-        let vae = load_net(checkpoint, "vae", device, kind, AutoencoderKl::new)?;
+        let text_encoder = load_net(checkpoint, "text_encoder", compute, ClipText::new)?;
+        let unet = load_net(checkpoint, "unet", compute, UNet3D::new)?;
+        let vae = load_net(checkpoint, "vae", compute, AutoencoderKl::new)?;
         let model = Self {
             tokenizer: checkpoint.tokenizer()?,
             guidance_layers: guidance_layers(&unet),
@@ -49,8 +49,7 @@ impl TextToVideo {
             text_encoder,
             unet,
             vae,
-            device,
-            kind,
+            compute,
         };
         model.check_parts()?;
         Ok(model)
@@ -100,12 +99,11 @@ impl TextToVideo {
 fn load_net<Net, Config: DeserializeOwned>(
     checkpoint: &Checkpoint,
     component: &str,
-    device: Device,
-    kind: Kind,
+    compute: Compute,
     build: impl FnOnce(&Loader, Config) -> Result<Net, ConfigError>,
 ) -> Result<Net, Error> {
     let weights = checkpoint.weights(component)?;
-    let loader = Loader::new(&weights, component, device, kind);
+    let loader = Loader::new(&weights, component, compute.device, compute.kind);
     let net = build(&loader, checkpoint.config(component)?)?;
     loader.finish()?;
     Ok(net)
@@ -174,7 +172,7 @@ impl VideoModel for TextToVideo {
 
     fn encode_clip(&self, clip: &Clip) -> Latents {
         let _no_gradients = tch::no_grad_guard();
-        let frames = clip.frames().to_device(self.device).to_kind(self.kind);
+        let frames = clip.frames().to_device(self.compute.device).to_kind(self.compute.kind);
         let latents = self.vae.encode(&frames) * self.vae.config().scaling_factor;
         Latents::new(latents.permute([1, 0, 2, 3]).unsqueeze(0).contiguous())
     }
@@ -197,7 +195,7 @@ impl VideoModel for TextToVideo {
     }
 
     fn device(&self) -> Device {
-        self.device
+        self.compute.device
     }
 
     fn guidance_layers(&self) -> &GuidanceLayers {
@@ -215,7 +213,7 @@ impl VideoModel for TextToVideo {
         tch::manual_seed(seed as i64);
         let shape = [1, channels, frames, height / downscale, width / downscale];
         let noise = Tensor::randn(shape, (Kind::Float, Device::Cpu));
-        Ok(Latents::new(noise.to_device(self.device).to_kind(self.kind)))
+        Ok(Latents::new(noise.to_device(self.compute.device).to_kind(self.compute.kind)))
     }
 
     fn check_size(&self, frames: i64, height: i64, width: i64) -> Result<(), Error> {

@@ -87,7 +87,8 @@ fn the_configs_guidance_blocks_are_those_of_the_net() {
     for folder in checkpoints() {
         let checkpoint = Checkpoint::open(&folder).unwrap();
         let config: UNetConfig = checkpoint.config("unet").unwrap();
-        let model = TextToVideo::load(&checkpoint, tch::Device::Cpu, tch::Kind::Float).unwrap();
+        let model =
+            TextToVideo::load(&checkpoint, motionflow::compute::Compute::exact(tch::Device::Cpu)).unwrap();
         let mut blocks: Vec<&str> =
             model.guidance_layers().cross.iter().map(|layer| layer.block.as_str()).collect();
         blocks.dedup();

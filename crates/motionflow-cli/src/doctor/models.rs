@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-
-use super::Finding;
+use motionflow::compute::Compute;
 use tch::Device;
 
+use super::Finding;
 use crate::bytes::{free_space, readable};
 use crate::hub::Hub;
 use crate::model::{FOLDER_VARIABLE, FoundModel, SHIPPED};
@@ -36,7 +36,7 @@ fn hub() -> Finding {
 fn shipped() -> Result<Finding> {
     let progress = &mut Progress::new(Voice::Quiet);
     let found = FoundModel::find(&request::Model::default(), progress)?;
-    found.load(Device::Cpu, progress)?;
+    found.load(Compute::exact(Device::Cpu), progress)?;
     Ok(Finding::ok(format!("{SHIPPED}: whole, {}", found.record()?.path)))
 }
 
