@@ -118,7 +118,7 @@ pub struct DeviceMemory {
 pub fn memory(device: Device) -> Option<DeviceMemory> {
     let Device::Cuda(index) = device else { return None };
     // libtorch has no figures of a device that nothing was done on.
-    Tensor::f_zeros([1], (Kind::Float, device)).ok()?;
+    drop(Tensor::f_zeros([1], (Kind::Float, device)).ok()?);
     let [peak_allocated, peak_reserved, free, total] =
         native::device_memory(i8::try_from(index).ok()?).ok()?;
     Some(DeviceMemory { peak_allocated, peak_reserved, free, total })

@@ -21,6 +21,7 @@ pub mod generation;
 pub mod inversion;
 pub mod kernels;
 pub mod latents;
+mod loss_scale;
 pub mod losses;
 pub mod masking;
 pub mod masks;

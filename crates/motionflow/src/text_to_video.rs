@@ -173,8 +173,8 @@ impl VideoModel for TextToVideo {
     fn encode_clip(&self, clip: &Clip) -> Latents {
         let _no_gradients = tch::no_grad_guard();
         let frames = clip.frames().to_device(self.compute.device).to_kind(self.compute.kind);
-        let latents = self.vae.encode(&frames) * self.vae.config().scaling_factor;
-        Latents::new(latents.to_kind(Kind::Float).permute([1, 0, 2, 3]).unsqueeze(0).contiguous())
+        let latents = self.vae.encode(&frames).to_kind(Kind::Float) * self.vae.config().scaling_factor;
+        Latents::new(latents.permute([1, 0, 2, 3]).unsqueeze(0).contiguous())
     }
 
     fn decode_latents(&self, latents: &Latents) -> Clip {
