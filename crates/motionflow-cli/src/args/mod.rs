@@ -3,6 +3,7 @@
 //! Groups of flags that a settings file has too are read from it into the same structs (see [`crate::request`]). What
 //! is not said is `None`, and filled in by [`crate::resolve`].
 
+mod bench;
 mod eval;
 mod many;
 mod method;
@@ -11,10 +12,12 @@ mod video;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
+use motionflow::compute::{MemoryUse, Precision};
 use motionflow::device::DeviceChoice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use bench::{Bench, Size};
 pub(crate) use eval::{Eval, Judges, Pair};
 pub(crate) use many::{Batch, Shard, Sweep};
 pub(crate) use method::{Guidance, Masks, Preset, Sampling, Steps};
@@ -110,6 +113,12 @@ pub(crate) struct Common {
     /// What computes: auto, cpu, cuda, or cuda:1 and so on; auto takes CUDA where it is [default: auto]
     #[arg(long, global = true, value_name = "DEVICE")]
     pub(crate) device: Option<DeviceChoice>,
+    /// What the nets compute with: auto, f32, f16 or bf16; auto is f16 on CUDA and f32 on the CPU [default: auto]
+    #[arg(long, global = true, value_name = "KIND")]
+    pub(crate) precision: Option<Precision>,
+    /// How much memory they may take to be faster: low, balanced or fast [default: balanced]
+    #[arg(long, global = true, value_name = "USE")]
+    pub(crate) memory: Option<MemoryUse>,
 }
 
 /// Where the settings come from, besides the flags.
@@ -148,6 +157,8 @@ pub(crate) enum Command {
     Show(Show),
     /// Recompute a parity case and print each tensor's relative error
     Verify(Verify),
+    /// Time the parts of a transfer on this machine
+    Bench(Bench),
     /// Show or remove the inversions that are kept for later runs
     Cache(CacheCommand),
     /// Look whether all that a run needs is there, and say what to do where it is not
@@ -173,6 +184,7 @@ impl Command {
             Self::Eval(_) => "eval",
             Self::Sweep(_) => "sweep",
             Self::Verify(_) => "verify",
+            Self::Bench(_) => "bench",
             Self::Cache(_) => "cache",
             Self::Doctor => "doctor",
             Self::Completions(_) => "completions",
