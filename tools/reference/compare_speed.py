@@ -152,7 +152,7 @@ def phase_table(theirs, mine):
     rows = []
     for phase in PHASES:
         there = theirs.get(phase, {})
-        row = [phase, number(there.get("times"), 0), number(there.get("ms"), 1) or NOT_THERE, number(there.get("peak_gib"), 2)]
+        row = [phase, number(there.get("times"), 0), number(there.get("ms"), 1), number(there.get("peak_gib"), 2)]
         for turn in mine.values():
             here = turn.get(phase, {})
             row += [number(here.get("ms"), 1), number(here.get("peak_gib"), 2), ratio(here.get("ms"), there.get("ms"))]
