@@ -54,7 +54,7 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     let negative_prompt = request.prompts.new.negative_prompt.as_ref();
     let negative_prompt = negative_prompt.unwrap_or(&found.recommended.negative_prompt);
     let record = RunRecord {
-        program: ProgramRecord::new(COMMAND, &ffmpeg, session.device()?),
+        program: ProgramRecord::new(COMMAND, &ffmpeg, session.compute()?),
         prompts: PromptRecord {
             source_prompt: None,
             prompt: Some(text),

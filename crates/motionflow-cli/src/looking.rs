@@ -73,7 +73,7 @@ impl LookingJob {
         let source = SourceClip::read(&ffmpeg, &path, cut, &video, &mut session.progress)?;
         video.fps = request.video.fps.unwrap_or(source.record.fps);
         let record = RunRecord {
-            program: ProgramRecord::new(command, &ffmpeg, session.device()?),
+            program: ProgramRecord::new(command, &ffmpeg, session.compute()?),
             prompts: PromptRecord { source_prompt: Some(source_prompt), ..PromptRecord::default() },
             source: Some(source.record.clone()),
             video: VideoRecord::of(&video),

@@ -418,3 +418,22 @@ impl args::Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn precision(text: &str) -> Option<Precision> {
+        let mut request: Request = toml_file::parse(text, "run.toml").unwrap();
+        request.fill_in_record().unwrap();
+        request.program.precision
+    }
+
+    #[test]
+    fn a_record_from_before_there_was_a_choice_was_made_in_float32() {
+        assert_eq!(precision("program.version = \"0.1.0\""), Some(Precision::F32));
+        assert_eq!(precision("program.threads = 1"), None);
+        let bf16 = "[program]\nversion = \"0.1.0\"\nprecision = \"bf16\"";
+        assert_eq!(precision(bf16), Some(Precision::Bf16));
+    }
+}

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::Result;
+use motionflow::compute::Compute;
 use motionflow::diagnostics::loss_warning;
 use motionflow::generation::GuidedUpdate;
 use motionflow::inversion::Inversion;
@@ -14,7 +15,6 @@ use motionflow_media::compare::{Pane, side_by_side};
 use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
 use motionflow_media::image::RgbImage;
 use motionflow_media::{Ffmpeg, gif, picture, plot, video};
-use tch::Device;
 
 use crate::args;
 use crate::asked::{self, Asked};
@@ -155,7 +155,7 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
 /// A transfer of which all that can be checked without the weights is checked.
 struct Job {
     ffmpeg: Ffmpeg,
-    device: Device,
+    compute: Compute,
     found: Rc<FoundModel>,
     settings: Settings,
     video: Video,
@@ -187,7 +187,7 @@ impl Job {
             prompts::check_pair(&source_prompt, &prompt)?;
         }
         let ffmpeg = session.ffmpeg()?;
-        let device = session.device()?;
+        let compute = session.compute()?;
         let found = session.find(&request.model)?;
         let recommended = &found.recommended;
         let mut asked = request.settings.clone();
@@ -219,7 +219,7 @@ impl Job {
         let metadata = request.output.metadata.unwrap_or(true);
         Ok(Self {
             ffmpeg,
-            device,
+            compute,
             found,
             settings,
             video,
@@ -250,7 +250,7 @@ impl Job {
         }
         let plan = Plan {
             model: &self.found,
-            device: self.device,
+            device: self.compute.device,
             prompts: &self.prompts(),
             source_prompt: &self.source_prompt,
             prompt: &self.prompt,
@@ -265,7 +265,7 @@ impl Job {
 
     fn record(&self) -> Result<RunRecord> {
         Ok(RunRecord {
-            program: ProgramRecord::new(COMMAND, &self.ffmpeg, self.device),
+            program: ProgramRecord::new(COMMAND, &self.ffmpeg, self.compute),
             prompts: self.prompts(),
             source: Some(self.source.record.clone()),
             video: VideoRecord::of(&self.video),

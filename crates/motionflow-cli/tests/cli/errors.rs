@@ -620,6 +620,10 @@ fn computing(place: &Place) -> Vec<Outcome> {
         with(place, &[("--step-size", "1e300")]),
         with(place, &[("--model", &text(&model))]),
         run(generate(place, &["--model", &tiny, "--guidance-scale", "1e300"]).args(small)),
+        with(place, &[("--step-size", "1e300"), ("--precision", "f16")]),
+        with(place, &[("--model", &text(&model)), ("--precision", "f16")]),
+        run(generate(place, &["--model", &tiny, "--guidance-scale", "1e300", "--precision", "f16"])
+            .args(small)),
         run(&mut generate(place, &["--model", &tiny, "-W", "8192", "-H", "8192", "--frames", "10000"])),
         run(&mut without_ffmpeg),
         run(generate(place, &["--model", &tiny]).env("MOTIONFLOW_FFMPEG", place.path("none"))),
