@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "guard.h"
@@ -84,6 +85,18 @@ variable_list copied(at::Tensor **tensors, size_t count) {
 } // namespace
 
 extern "C" {
+
+// Σ gradientᵢ·∂outputᵢ/∂inputⱼ for every input, as tensors that the caller deletes; undefined where nothing depends on it.
+char *motionflow_gradients(at::Tensor **outputs, at::Tensor **gradients, size_t output_count, at::Tensor **inputs,
+                           size_t input_count, at::Tensor **results) {
+  return motionflow::guarded([&] {
+    auto made = torch::autograd::grad(copied(outputs, output_count), copied(inputs, input_count),
+                                      copied(gradients, output_count), /*retain_graph=*/false,
+                                      /*create_graph=*/false, /*allow_unused=*/true);
+    for (size_t i = 0; i < input_count; i++)
+      results[i] = new at::Tensor(made[i]);
+  });
+}
 
 bool motionflow_grad_enabled() { return at::GradMode::is_enabled(); }
 

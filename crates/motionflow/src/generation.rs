@@ -169,12 +169,11 @@ fn masks_at<'a>(
     }
 }
 
-/// DDIM with classifier-free guidance: `ε = ε_negative + s·(ε_prompt − ε_negative)`, both in one batch.
+/// DDIM with classifier-free guidance: `ε = ε_negative + s·(ε_prompt − ε_negative)`, both in one batch where that fits.
 struct Sampler<'a> {
     model: &'a dyn VideoModel,
-    /// Both texts.
-    features: Tensor,
-    token_weights: Option<Tensor>,
+    /// The texts of both halves, together or each, and the weights of their tokens.
+    texts: Vec<(Tensor, Option<Tensor>)>,
     guidance_scale: f64,
 }
 
@@ -185,20 +184,29 @@ impl<'a> Sampler<'a> {
         negative: &EncodedPrompt,
         settings: &Settings,
     ) -> Self {
-        let features = Tensor::cat(&[&negative.features, &target.features], 0);
+        let (target_features, negative_features) = (&target.features, &negative.features);
         let weights = token_weights(target, settings.token_weight);
-        let token_weights = weights.map(|weights| Tensor::cat(&[&weights.ones_like(), &weights], 0));
-        Self { model, features, token_weights, guidance_scale: settings.guidance_scale }
+        let texts = if model.takes_two_videos() {
+            let weights = weights.map(|weights| Tensor::cat(&[&weights.ones_like(), &weights], 0));
+            vec![(Tensor::cat(&[negative_features, target_features], 0), weights)]
+        } else {
+            vec![(negative_features.shallow_clone(), None), (target_features.shallow_clone(), weights)]
+        };
+        Self { model, texts, guidance_scale: settings.guidance_scale }
     }
 
     fn step(&self, latents: &Tensor, step: Step) -> Tensor {
         let _no_gradients = tch::no_grad_guard();
-        let both = Tensor::cat(&[latents, latents], 0);
-        let weights = self.token_weights.as_ref().map(Tensor::shallow_clone);
-        let mut observer = Weighing { observer: &mut NoObserver, weights };
-        let prediction = self.model.predict_noise(&both, step.timestep, &self.features, &mut observer);
-        let Some(prediction) = prediction.continue_value() else { return latents.shallow_clone() };
-        let halves = prediction.to_kind(Kind::Float).chunk(2, 0);
+        let predict = |(features, weights): &(Tensor, Option<Tensor>)| {
+            let latents = latents.expand([features.size()[0], -1, -1, -1, -1], false);
+            let weights = weights.as_ref().map(Tensor::shallow_clone);
+            let mut observer = Weighing { observer: &mut NoObserver, weights };
+            self.model.predict_noise(&latents, step.timestep, features, &mut observer).continue_value()
+        };
+        let Some(parts) = self.texts.iter().map(predict).collect::<Option<Vec<Tensor>>>() else {
+            return latents.shallow_clone();
+        };
+        let halves = Tensor::cat(&parts, 0).to_kind(Kind::Float).chunk(2, 0);
         let guided = &halves[0] + (&halves[1] - &halves[0]) * self.guidance_scale;
         self.model.schedule().remove_noise_step(latents, &guided, step)
     }

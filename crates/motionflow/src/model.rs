@@ -114,6 +114,21 @@ pub trait VideoModel {
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor>;
 
+    /// Runs the net on latents [1, channels, frames, height, width] as far as the observer wants, so that the gradient of a
+    /// loss on what it saw can be taken with respect to them.
+    fn trace<'a>(
+        &'a self,
+        latents: &Tensor,
+        timestep: i64,
+        features: &Tensor,
+        observer: &mut dyn AttentionObserver,
+    ) -> Box<dyn Traced + 'a>;
+
+    /// Whether the two halves of classifier-free guidance go through the net together.
+    fn takes_two_videos(&self) -> bool {
+        true
+    }
+
     /// What computes. Latents and maps may lie elsewhere: the method brings them here.
     fn device(&self) -> Device;
 
@@ -134,6 +149,12 @@ pub trait VideoModel {
     /// # Errors
     /// When it cannot; says which sizes it can.
     fn check_size(&self, frames: i64, height: i64, width: i64) -> Result<(), Error>;
+}
+
+/// A run of a model, from which a gradient can be taken.
+pub trait Traced {
+    /// ∂loss/∂latents, of the latents' shape.
+    fn gradient(self: Box<Self>, loss: &Tensor) -> Tensor;
 }
 
 #[cfg(test)]

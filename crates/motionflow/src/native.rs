@@ -16,6 +16,14 @@ unsafe extern "C" {
     fn motionflow_reset_peak_memory(device: i8) -> *mut c_char;
     fn motionflow_empty_cache() -> *mut c_char;
     fn motionflow_grad_enabled() -> bool;
+    fn motionflow_gradients(
+        outputs: *const *mut C_tensor,
+        gradients: *const *mut C_tensor,
+        output_count: usize,
+        inputs: *const *mut C_tensor,
+        input_count: usize,
+        results: *mut *mut C_tensor,
+    ) -> *mut c_char;
     fn motionflow_record(
         first: *mut C_tensor,
         second: *mut C_tensor,
@@ -68,6 +76,36 @@ pub(crate) fn empty_cache() -> Result<(), String> {
 pub(crate) fn grad_enabled() -> bool {
     // SAFETY: reads a flag of this thread.
     unsafe { motionflow_grad_enabled() }
+}
+
+/// Σ gradientᵢ·∂outputᵢ/∂inputⱼ for every input; none where no output depends on it.
+///
+/// # Panics
+/// When libtorch fails, as `tch` does.
+pub(crate) fn gradients(outputs: &[(Tensor, Tensor)], inputs: &[Tensor]) -> Vec<Option<Tensor>> {
+    let pointers = |tensors: &mut dyn Iterator<Item = &Tensor>| -> Vec<*mut C_tensor> {
+        tensors.map(|tensor| tensor.as_ptr().cast_mut()).collect()
+    };
+    let along = pointers(&mut outputs.iter().map(|(_, gradient)| gradient));
+    let outputs = pointers(&mut outputs.iter().map(|(output, _)| output));
+    let inputs = pointers(&mut inputs.iter());
+    let mut results = vec![ptr::null_mut(); inputs.len()];
+    // SAFETY: all pointers are of tensors that live through the call, with their counts; the results are new and ours.
+    unsafe {
+        let message = motionflow_gradients(
+            outputs.as_ptr(),
+            along.as_ptr(),
+            outputs.len(),
+            inputs.as_ptr(),
+            inputs.len(),
+            results.as_mut_ptr(),
+        );
+        if let Err(message) = told(message) {
+            panic!("{message}");
+        }
+        let results = results.into_iter().map(|tensor| Tensor::from_ptr(tensor));
+        results.map(|tensor| tensor.defined().then_some(tensor)).collect()
+    }
 }
 
 /// Saved tensors and the gradients of the outputs -> the gradients of both inputs. Runs on a thread of libtorch's.

@@ -251,11 +251,10 @@ fn first_update(
     let layers = model.guidance_layers();
     let all = layers.cross.iter().chain(&layers.spatial).chain(&layers.temporal);
     let mut observer = MapKeeper::stopping(all);
-    let z = start.tensor().detach().set_requires_grad(true);
-    let _ = model.predict_noise(&z, *timestep, &target.features, &mut observer);
+    let traced = model.trace(start.tensor(), *timestep, &target.features, &mut observer);
     let (loss, parts) =
         guidance_loss(&observer.maps, masks, layers, &target.subjects, settings.loss_weights());
-    ours.insert("gradient".into(), Tensor::run_backward(&[&loss], &[&z], false, false).swap_remove(0));
+    ours.insert("gradient".into(), traced.gradient(&loss));
     let loss = [Some(loss.detach().double_value(&[])), parts.cross, parts.spatial, parts.temporal];
     ours.insert("loss".into(), Tensor::from_slice(&loss.map(|part| part.unwrap_or(f64::NAN))));
 }

@@ -8,7 +8,7 @@ use tch::{Device, Tensor};
 use crate::clip::Clip;
 use crate::error::Error;
 use crate::latents::Latents;
-use crate::model::{EncodedPrompt, GuidanceLayers, VideoModel};
+use crate::model::{EncodedPrompt, GuidanceLayers, Traced, VideoModel};
 use crate::nets::attention::AttentionObserver;
 use crate::prompt::Prompt;
 use crate::schedule::Schedule;
@@ -73,6 +73,21 @@ impl<M: VideoModel> VideoModel for PlainAttention<'_, M> {
     ) -> ControlFlow<(), Tensor> {
         let mut plain = Plain { layers: &self.layers, observer };
         self.model.predict_noise(latents, timestep, features, &mut plain)
+    }
+
+    fn trace<'b>(
+        &'b self,
+        latents: &Tensor,
+        timestep: i64,
+        features: &Tensor,
+        observer: &mut dyn AttentionObserver,
+    ) -> Box<dyn Traced + 'b> {
+        let mut plain = Plain { layers: &self.layers, observer };
+        self.model.trace(latents, timestep, features, &mut plain)
+    }
+
+    fn takes_two_videos(&self) -> bool {
+        self.model.takes_two_videos()
     }
 
     fn device(&self) -> Device {

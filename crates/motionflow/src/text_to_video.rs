@@ -7,14 +7,14 @@ use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{Checkpoint, Loader};
 use crate::clip::Clip;
-use crate::compute::Compute;
+use crate::compute::{Compute, MemoryUse};
 use crate::error::Error;
 use crate::latents::Latents;
-use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, VideoModel};
+use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, Traced, VideoModel};
 use crate::nets::attention::AttentionObserver;
 use crate::nets::clip_text::ClipText;
 use crate::nets::config::ConfigError;
-use crate::nets::unet::{UNet3D, UNetConfig};
+use crate::nets::unet::{Recomputed, Trace, UNet3D, UNetConfig};
 use crate::nets::vae::{AutoencoderKl, VaeConfig};
 use crate::prompt::{Prompt, prompt_warnings, subject_positions};
 use crate::schedule::Schedule;
@@ -39,9 +39,13 @@ impl TextToVideo {
     /// Says which file or config is missing or wrong, and lists all tensors that are.
     pub fn load(checkpoint: &Checkpoint, compute: Compute) -> Result<Self, Error> {
         let _no_gradients = tch::no_grad_guard();
-        let text_encoder = load_net(checkpoint, "text_encoder", compute, ClipText::new)?;
+        // It runs once a prompt.
+        let spared = compute.memory == MemoryUse::Low && compute.device.is_cuda();
+        let text_compute = if spared { Compute::exact(Device::Cpu) } else { compute };
+        let text_encoder = load_net(checkpoint, "text_encoder", text_compute, ClipText::new)?;
         let unet = load_net(checkpoint, "unet", compute, UNet3D::new)?;
         let vae = load_net(checkpoint, "vae", compute, AutoencoderKl::new)?;
+        let vae = if compute.memory == MemoryUse::Low { vae.one_frame_at_a_time() } else { vae };
         let model = Self {
             tokenizer: checkpoint.tokenizer()?,
             guidance_layers: guidance_layers(&unet),
@@ -73,7 +77,7 @@ impl TextToVideo {
     /// The text encoder's features of token ids: [1, tokens, features]
     pub fn encode_ids(&self, ids: &[i64]) -> Tensor {
         let _no_gradients = tch::no_grad_guard();
-        self.text_encoder.forward(ids)
+        self.text_encoder.forward(ids).to_device(self.compute.device).to_kind(self.compute.kind)
     }
 
     fn check_parts(&self) -> Result<(), Error> {
@@ -157,6 +161,12 @@ fn guidance_layers(unet: &UNet3D) -> GuidanceLayers {
     }
 }
 
+impl Traced for Trace<'_> {
+    fn gradient(self: Box<Self>, loss: &Tensor) -> Tensor {
+        Trace::gradient(*self, loss)
+    }
+}
+
 impl VideoModel for TextToVideo {
     fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error> {
         let tokens = self.tokenizer.encode(&prompt.text)?;
@@ -192,7 +202,27 @@ impl VideoModel for TextToVideo {
         features: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        self.unet.forward(&latents.to_kind(self.compute.kind), timestep, features, observer)
+        self.unet.forward(latents, timestep, features, observer)
+    }
+
+    fn trace<'a>(
+        &'a self,
+        latents: &Tensor,
+        timestep: i64,
+        features: &Tensor,
+        observer: &mut dyn AttentionObserver,
+    ) -> Box<dyn Traced + 'a> {
+        let recomputed = match self.compute.memory {
+            MemoryUse::Low => Recomputed::All,
+            // The CPU has the memory rather than the time.
+            MemoryUse::Balanced if self.compute.device.is_cuda() => Recomputed::Unobserved,
+            MemoryUse::Balanced | MemoryUse::Fast => Recomputed::None,
+        };
+        Box::new(self.unet.trace(latents, timestep, features, recomputed, observer))
+    }
+
+    fn takes_two_videos(&self) -> bool {
+        self.compute.memory != MemoryUse::Low
     }
 
     fn device(&self) -> Device {

@@ -56,11 +56,11 @@ impl<'a> Guide<'a> {
         masks: &[LayerMasks],
         at: Position,
     ) -> Result<Option<(Tensor, GuidedUpdate)>, Error> {
-        let z = latents.detach().set_requires_grad(true);
-        let gradient = unscaled(at.loss_scale, |scale| self.gradient(&z, masks, at.step.timestep, scale));
+        let gradient =
+            unscaled(at.loss_scale, |scale| self.gradient(latents, masks, at.step.timestep, scale));
         let Some(Unscaled { gradient, along: (value, parts), scale }) = gradient else { return Ok(None) };
         let _no_gradients = tch::no_grad_guard();
-        let (latent_norm, gradient_norm) = (norm(&z), norm(&gradient));
+        let (latent_norm, gradient_norm) = (norm(latents), norm(&gradient));
         let step_size = self.step_size(at.index, latent_norm, gradient_norm);
         let moved = latents - gradient * step_size;
         let moved = brought_back(moved, latents, self.settings.keep_statistics);
@@ -83,32 +83,24 @@ impl<'a> Guide<'a> {
     /// ∇(`scale`·L), with L and its parts. None where L is under its threshold already.
     fn gradient(
         &self,
-        z: &Tensor,
+        latents: &Tensor,
         masks: &[LayerMasks],
         timestep: i64,
         scale: f64,
     ) -> Option<(Tensor, (f64, LossParts))> {
-        let (loss, parts) = self.loss(z, masks, timestep);
+        // The net runs only as far as the last layer that a loss reads.
+        let mut keeper = MapKeeper::stopping(self.needed_layers());
+        let weights = token_weights(self.target, self.settings.token_weight);
+        let mut observer = Weighing { observer: &mut keeper, weights };
+        let traced = self.model.trace(latents, timestep, &self.target.features, &mut observer);
+        let weights = self.settings.loss_weights();
+        let (loss, parts) = guidance_loss(&keeper.maps, masks, &self.layers, &self.shown_by, weights);
         let value = loss.detach().double_value(&[]);
         if value < self.settings.loss_threshold {
             return None;
         }
-        let gradient = if loss.requires_grad() {
-            Tensor::run_backward(&[&(loss * scale)], &[z], false, false).swap_remove(0)
-        } else {
-            z.zeros_like()
-        };
-        Some((gradient, (value, parts)))
-    }
-
-    /// The net runs only as far as the last layer that a loss reads.
-    fn loss(&self, z: &Tensor, masks: &[LayerMasks], timestep: i64) -> (Tensor, LossParts) {
-        let mut keeper = MapKeeper::stopping(self.needed_layers());
-        let weights = token_weights(self.target, self.settings.token_weight);
-        let mut observer = Weighing { observer: &mut keeper, weights };
-        let _ = self.model.predict_noise(z, timestep, &self.target.features, &mut observer);
-        let weights = self.settings.loss_weights();
-        guidance_loss(&keeper.maps, masks, &self.layers, &self.shown_by, weights)
+        drop(keeper);
+        Some((traced.gradient(&(loss * scale)), (value, parts)))
     }
 
     /// What the gradient is multiplied by.

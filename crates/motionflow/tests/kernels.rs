@@ -26,6 +26,8 @@ fn tolerance(kind: Kind) -> f64 {
 
 /// Random numbers that float16 and bfloat16 have, too.
 fn random(shape: &[i64], seed: i64) -> Tensor {
+    // libtorch remembers at its first question whether it has CUDA, so its library is opened before.
+    let _ = cuda_devices();
     tch::manual_seed(seed);
     (Tensor::randn(shape, (Kind::Float, Device::Cpu)) * 16.0).round() / 16.0
 }

@@ -50,7 +50,7 @@ pub(crate) fn are_used(x: &Tensor) -> bool {
 
 /// Dense in the order (batch, height, width, channels) of memory where that is the faster one: on CUDA.
 pub(crate) fn laid_out(x: &Tensor) -> Tensor {
-    if Numbers::of(x).is_some() && x.dim() >= 4 { in_shape(&rows_of(x), x.dim()) } else { x.shallow_clone() }
+    if are_used(x) && x.dim() >= 4 { in_shape(&dense_rows(x), x.dim()) } else { x.shallow_clone() }
 }
 
 /// Group norm, with `shift` \[channels\] added to the input before and SiLU after it where asked for.
@@ -273,12 +273,15 @@ fn recorded(
     }
 }
 
-/// [batch, channels, ..] -> [batch, .., channels], dense; nothing is copied where it lies so already. No gradient.
+/// [batch, channels, ..] -> [batch, .., channels], dense; nothing is copied where it lies so already.
+fn dense_rows(x: &Tensor) -> Tensor {
+    let order: Vec<i64> = (0..x.dim() as i64).filter(|&dimension| dimension != 1).chain([1]).collect();
+    x.permute(order.as_slice()).contiguous()
+}
+
+/// The same without a graph.
 fn rows_of(x: &Tensor) -> Tensor {
-    let dimensions = x.dim() as i64;
-    let mut order: Vec<i64> = (0..dimensions).filter(|&dimension| dimension != 1).collect();
-    order.push(1);
-    tch::no_grad(|| x.permute(order.as_slice()).contiguous())
+    tch::no_grad(|| dense_rows(x))
 }
 
 /// [batch, .., channels] -> [batch, channels, ..], the memory as it is.

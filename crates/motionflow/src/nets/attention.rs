@@ -146,8 +146,8 @@ struct TextProjection {
 }
 
 impl TextProjection {
-    /// How many texts a run has: the source's, the prompt's, and the prompt's together with the negative one's.
-    const TEXTS: usize = 3;
+    /// How many texts a run has: the source's, the prompt's, and the prompt's and the negative one, together or each.
+    const TEXTS: usize = 4;
 
     fn new(layers: [Linear; 2], heads: i64) -> Self {
         Self { to_kv: Linear::joined(&layers), heads, known: RefCell::default() }

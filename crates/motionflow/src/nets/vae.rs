@@ -10,6 +10,7 @@ use super::config::{ConfigError, count, divides};
 use super::layers::{Activation, Conv2d, GroupNorm, Linear};
 use super::resnet::{Downsample2D, ResnetBlock2D, ResnetOptions, Upsample2D};
 use crate::checkpoint::Loader;
+use crate::kernels;
 
 /// Frames that go through the VAE at once: bounds the memory and does not change the result.
 pub const FRAMES_AT_ONCE: i64 = 4;
@@ -331,6 +332,7 @@ impl Decoder {
 #[derive(Debug)]
 pub struct AutoencoderKl {
     config: VaeConfig,
+    frames_at_once: i64,
     encoder: Encoder,
     quant_conv: Option<Conv2d>,
     post_quant_conv: Option<Conv2d>,
@@ -352,7 +354,14 @@ impl AutoencoderKl {
             post_quant_conv: config.use_post_quant_conv.then(|| pointwise("post_quant_conv", latent)),
             decoder: Decoder::new(&weights.sub("decoder"), &config),
             config,
+            frames_at_once: FRAMES_AT_ONCE,
         })
+    }
+
+    /// The same with less memory.
+    #[must_use]
+    pub fn one_frame_at_a_time(self) -> Self {
+        Self { frames_at_once: 1, ..self }
     }
 
     /// The config that the net was built from.
@@ -364,7 +373,7 @@ impl AutoencoderKl {
     ///
     /// [frames, 3, height, width] in -1..1 -> [frames, latent channels, height / downscale, width / downscale]
     pub fn encode(&self, frames: &Tensor) -> Tensor {
-        in_parts(frames, |part| {
+        in_parts(frames, self.frames_at_once, |part| {
             let moments = self.encoder.forward(part);
             let moments = match &self.quant_conv {
                 Some(conv) => conv.forward(&moments),
@@ -378,7 +387,7 @@ impl AutoencoderKl {
     ///
     /// [frames, latent channels, h, w] -> [frames, 3, h·downscale, w·downscale], about -1..1
     pub fn decode(&self, latents: &Tensor) -> Tensor {
-        in_parts(latents, |part| match &self.post_quant_conv {
+        in_parts(latents, self.frames_at_once, |part| match &self.post_quant_conv {
             Some(conv) => self.decoder.forward(&conv.forward(part)),
             None => self.decoder.forward(part),
         })
@@ -386,7 +395,8 @@ impl AutoencoderKl {
 }
 
 /// Applies `f` to a few frames at a time.
-fn in_parts(frames: &Tensor, f: impl Fn(&Tensor) -> Tensor) -> Tensor {
-    let parts: Vec<Tensor> = frames.split(FRAMES_AT_ONCE, 0).iter().map(f).collect();
+fn in_parts(frames: &Tensor, at_once: i64, f: impl Fn(&Tensor) -> Tensor) -> Tensor {
+    let part = |part: &Tensor| f(&kernels::laid_out(part));
+    let parts: Vec<Tensor> = frames.split(at_once, 0).iter().map(part).collect();
     Tensor::cat(&parts, 0)
 }

@@ -1,12 +1,10 @@
 //! The blocks of the UNet: one level on the way down or up, or the middle.
 
-use std::ops::ControlFlow;
-
 use tch::Tensor;
 
 use super::config::{DownBlockType, UNetConfig, UpBlockType};
+use super::stages::{Skip, Stage, Work};
 use crate::checkpoint::Loader;
-use crate::nets::attention::AttentionObserver;
 use crate::nets::resnet::{Downsample2D, ResnetBlock2D, ResnetOptions, Upsample2D};
 use crate::nets::temporal::{TemporalConvLayer, TransformerTemporal};
 use crate::nets::transformer_2d::Transformer2D;
@@ -48,20 +46,14 @@ impl AttentionPair {
         }
     }
 
-    fn forward(
-        &self,
-        x: &Tensor,
-        conditions: &Conditions,
-        observer: &mut dyn AttentionObserver,
-    ) -> ControlFlow<(), Tensor> {
-        let x = self.spatial.forward(x, conditions.text, observer)?;
-        self.temporal.forward(&x, conditions.frames, observer)
+    fn stages(&self) -> [Stage<'_>; 2] {
+        [Stage::of(Work::Spatial(&self.spatial)), Stage::of(Work::Temporal(&self.temporal))]
     }
 }
 
 /// A residual block and the temporal convolutions behind it.
 #[derive(Debug)]
-struct ConvolutionPair {
+pub(super) struct ConvolutionPair {
     resnet: ResnetBlock2D,
     temporal: TemporalConvLayer,
 }
@@ -74,7 +66,8 @@ impl ConvolutionPair {
         }
     }
 
-    fn forward(&self, x: &Tensor, conditions: &Conditions) -> Tensor {
+    /// [images, input, height, width] -> [images, output, height, width]
+    pub(super) fn forward(&self, x: &Tensor, conditions: &Conditions) -> Tensor {
         self.temporal.forward(&self.resnet.forward(x, Some(conditions.time)), conditions.frames)
     }
 }
@@ -118,17 +111,10 @@ struct Layer {
 }
 
 impl Layer {
-    fn forward(
-        &self,
-        x: &Tensor,
-        conditions: &Conditions,
-        observer: &mut dyn AttentionObserver,
-    ) -> ControlFlow<(), Tensor> {
-        let x = self.convolutions.forward(x, conditions);
-        match &self.attentions {
-            Some(attentions) => attentions.forward(&x, conditions, observer),
-            None => ControlFlow::Continue(x),
-        }
+    fn stages(&self, skip: Skip) -> Vec<Stage<'_>> {
+        let mut stages = vec![Stage { skip, ..Stage::of(Work::Convolutions(&self.convolutions)) }];
+        stages.extend(self.attentions.iter().flat_map(AttentionPair::stages));
+        stages
     }
 }
 
@@ -173,24 +159,24 @@ impl DownBlock {
         attention_names(&self.layers)
     }
 
-    /// [images, input, height, width] -> [images, output, height', width']; each layer's output is kept in `skips`.
-    pub(super) fn forward(
-        &self,
-        x: Tensor,
-        conditions: &Conditions,
-        skips: &mut Vec<Tensor>,
-        observer: &mut dyn AttentionObserver,
-    ) -> ControlFlow<(), Tensor> {
-        let mut x = x;
+    /// Each layer's output is kept as a skip, and the downsampler's.
+    pub(super) fn stages(&self) -> Vec<Stage<'_>> {
+        let mut stages = Vec::new();
         for layer in &self.layers {
-            x = layer.forward(&x, conditions, observer)?;
-            skips.push(x.shallow_clone());
+            stages.extend(layer.stages(Skip::None));
+            keep_last(&mut stages);
         }
         if let Some(downsampler) = &self.downsampler {
-            x = downsampler.forward(&x);
-            skips.push(x.shallow_clone());
+            stages.push(Stage::of(Work::Downsample(downsampler)));
+            keep_last(&mut stages);
         }
-        ControlFlow::Continue(x)
+        stages
+    }
+}
+
+fn keep_last(stages: &mut [Stage]) {
+    if let Some(last) = stages.last_mut() {
+        last.is_kept = true;
     }
 }
 
@@ -216,16 +202,10 @@ impl MidBlock {
         AttentionNames::of(std::iter::once(&self.attentions))
     }
 
-    /// [images, channels, height, width], same shape out
-    pub(super) fn forward(
-        &self,
-        x: &Tensor,
-        conditions: &Conditions,
-        observer: &mut dyn AttentionObserver,
-    ) -> ControlFlow<(), Tensor> {
-        let x = self.first.forward(x, conditions);
-        let x = self.attentions.forward(&x, conditions, observer)?;
-        ControlFlow::Continue(self.second.forward(&x, conditions))
+    pub(super) fn stages(&self) -> Vec<Stage<'_>> {
+        let [spatial, temporal] = self.attentions.stages();
+        let convolutions = |pair| Stage::of(Work::Convolutions(pair));
+        vec![convolutions(&self.first), spatial, temporal, convolutions(&self.second)]
     }
 }
 
@@ -263,26 +243,13 @@ impl UpBlock {
         attention_names(&self.layers)
     }
 
-    /// Takes one skip for each layer from the end of `skips`; the output has the size of the last one that is left.
-    pub(super) fn forward(
-        &self,
-        x: Tensor,
-        conditions: &Conditions,
-        skips: &mut Vec<Tensor>,
-        observer: &mut dyn AttentionObserver,
-    ) -> ControlFlow<(), Tensor> {
-        let mut x = x;
-        for layer in &self.layers {
-            let joined = match skips.pop() {
-                Some(skip) => Tensor::cat(&[&x, &skip], 1),
-                None => x,
-            };
-            x = layer.forward(&joined, conditions, observer)?;
-        }
+    /// Each layer takes one skip; the upsampler's output has the size of the next one.
+    pub(super) fn stages(&self) -> Vec<Stage<'_>> {
+        let mut stages: Vec<Stage> =
+            self.layers.iter().flat_map(|layer| layer.stages(Skip::Joined)).collect();
         if let Some(upsampler) = &self.upsampler {
-            let size = skips.last().map(|skip| [skip.size()[2], skip.size()[3]]);
-            x = upsampler.forward(&x, size);
+            stages.push(Stage { skip: Skip::Size, ..Stage::of(Work::Upsample(upsampler)) });
         }
-        ControlFlow::Continue(x)
+        stages
     }
 }

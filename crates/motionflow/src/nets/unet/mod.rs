@@ -5,24 +5,27 @@
 mod blocks;
 mod config;
 mod embedding;
+mod stages;
+mod trace;
 
 use std::ops::ControlFlow;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 pub use blocks::AttentionNames;
 pub use config::{DownBlockType, GuidanceBlocks, UNetConfig, UpBlockType};
 pub use embedding::timestep_features;
+pub use trace::{Recomputed, Trace};
 
 use self::blocks::{Conditions, DownBlock, MidBlock, UpBlock};
 use self::embedding::TimestepEmbedding;
+use self::stages::{Skip, Stage, Work};
 use super::attention::AttentionObserver;
 use super::config::ConfigError;
 use super::layers::{Conv2d, GroupNorm};
 use super::resnet::ResnetOptions;
 use super::temporal::TransformerTemporal;
 use crate::checkpoint::Loader;
-use crate::kernels;
 
 /// `transformer_in` has this many heads whatever the config says.
 pub const TRANSFORMER_IN_HEADS: i64 = 8;
@@ -31,6 +34,7 @@ pub const TRANSFORMER_IN_HEADS: i64 = 8;
 #[derive(Debug)]
 pub struct UNet3D {
     config: UNetConfig,
+    kind: Kind,
     conv_in: Conv2d,
     time_embedding: TimestepEmbedding,
     transformer_in: TransformerTemporal,
@@ -92,6 +96,7 @@ impl UNet3D {
                 config.norm_eps,
             ),
             conv_out: Conv2d::same(&weights.sub("conv_out"), finest, config.out_channels),
+            kind: weights.kind(),
             config,
         })
     }
@@ -123,25 +128,63 @@ impl UNet3D {
         text: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let size = latents.size();
-        let (batch, frames, height, width) = (size[0], size[2], size[3], size[4]);
-        let features = timestep_features(timestep, self.config.block_out_channels[0], latents.device());
-        let time = self.time_embedding.forward(&features.to_kind(latents.kind()));
-        let time = self.config.act_fn.forward(&time);
+        let (time, frames) = (self.time(timestep, latents), latents.size()[2]);
         let conditions = Conditions { time: &time, text, frames };
-        let x = latents.permute([0, 2, 1, 3, 4]).reshape([batch * frames, size[1], height, width]);
-        let x = self.conv_in.forward(&kernels::laid_out(&x));
-        let mut x = self.transformer_in.forward(&x, frames, observer)?;
-        let mut skips = vec![x.shallow_clone()];
-        for block in &self.down_blocks {
-            x = block.forward(x, &conditions, &mut skips, observer)?;
-        }
-        x = self.mid_block.forward(&x, &conditions, observer)?;
-        for block in &self.up_blocks {
-            x = block.forward(x, &conditions, &mut skips, observer)?;
+        let mut x = self.images(latents);
+        let mut skips: Vec<Tensor> = Vec::new();
+        for stage in self.stages() {
+            let skip = match stage.skip {
+                Skip::None => None,
+                Skip::Joined => skips.pop(),
+                Skip::Size => skips.last().map(Tensor::shallow_clone),
+            };
+            x = stage.run(&x, skip.as_ref(), &conditions, observer)?;
+            if stage.is_kept {
+                skips.push(x.shallow_clone());
+            }
         }
         let noise = self.conv_out.forward(&self.conv_norm_out.forward_silu(&x));
-        let noise = noise.reshape([batch, frames, self.config.out_channels, height, width]);
+        let size = noise.size();
+        let noise = noise.reshape([size[0] / frames, frames, size[1], size[2], size[3]]);
         ControlFlow::Continue(noise.permute([0, 2, 1, 3, 4]))
+    }
+
+    /// Runs the net as far as the observer wants, so that the gradient of a loss on what it saw can be taken.
+    ///
+    /// latents [1, channels, frames, height, width], text [1, tokens, features]
+    pub fn trace(
+        &self,
+        latents: &Tensor,
+        timestep: i64,
+        text: &Tensor,
+        recomputed: Recomputed,
+        observer: &mut dyn AttentionObserver,
+    ) -> Trace<'_> {
+        Trace::run(self, latents, timestep, text, recomputed, observer)
+    }
+
+    /// All but what comes after the last block, in order.
+    fn stages(&self) -> Vec<Stage<'_>> {
+        let mut stages = vec![
+            Stage::of(Work::In(&self.conv_in)),
+            Stage { is_kept: true, ..Stage::of(Work::Temporal(&self.transformer_in)) },
+        ];
+        stages.extend(self.down_blocks.iter().flat_map(DownBlock::stages));
+        stages.extend(self.mid_block.stages());
+        stages.extend(self.up_blocks.iter().flat_map(UpBlock::stages));
+        stages
+    }
+
+    /// The timestep's embedding, activated: [1, 4·channels of the finest level], as the net's weights are.
+    fn time(&self, timestep: i64, latents: &Tensor) -> Tensor {
+        let features = timestep_features(timestep, self.config.block_out_channels[0], latents.device());
+        self.config.act_fn.forward(&self.time_embedding.forward(&features.to_kind(self.kind)))
+    }
+
+    /// [batch, channels, frames, height, width] -> [batch·frames, channels, height, width], as the net's weights are
+    fn images(&self, latents: &Tensor) -> Tensor {
+        let size = latents.size();
+        let images = latents.to_kind(self.kind).permute([0, 2, 1, 3, 4]);
+        images.reshape([size[0] * size[2], size[1], size[3], size[4]])
     }
 }

@@ -1,0 +1,297 @@
+//! The gradient of a loss on attention maps with respect to the latents, with as much of the net computed again on the way
+//! back as memory asks for ("Training Deep Nets with Sublinear Memory Cost", <https://arxiv.org/abs/1604.06174>).
+
+use std::ops::ControlFlow;
+
+use tch::Tensor;
+
+use super::UNet3D;
+use super::blocks::Conditions;
+use super::stages::{Skip, Stage};
+use crate::native;
+use crate::nets::attention::AttentionObserver;
+
+/// Which stages are computed again on the way back; of the others everything is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recomputed {
+    /// None.
+    None,
+    /// Those before the first attention that is looked at.
+    Unobserved,
+    /// All.
+    All,
+}
+
+/// A run of the net as far as an observer wanted, from which the gradient can be taken.
+pub struct Trace<'a> {
+    net: &'a UNet3D,
+    latents: Tensor,
+    timestep: i64,
+    text: Tensor,
+    token_weights: Option<Tensor>,
+    /// The stages that are computed again.
+    steps: Vec<Step<'a>>,
+    /// What the graph of the rest, and of the loss, hangs on: outputs of `steps`, by index, and maps that they showed.
+    leaves: Vec<(usize, Tensor)>,
+    maps: Vec<(usize, String, Tensor)>,
+}
+
+/// A stage that was run without a graph.
+struct Step<'a> {
+    stage: Stage<'a>,
+    /// The step whose output it takes; none of the first, which takes the latents.
+    input: Option<usize>,
+    skip: Option<usize>,
+    /// None of the last, where the observer ended the run.
+    output: Option<Tensor>,
+}
+
+/// The hidden states and the skips, each with the step that made it where that is computed again.
+struct State {
+    x: (Option<usize>, Tensor),
+    skips: Vec<(Option<usize>, Tensor)>,
+}
+
+impl<'a> Trace<'a> {
+    /// Runs the net. latents [1, channels, frames, height, width], text [1, tokens, features]
+    pub(super) fn run(
+        net: &'a UNet3D,
+        latents: &Tensor,
+        timestep: i64,
+        text: &Tensor,
+        recomputed: Recomputed,
+        observer: &mut dyn AttentionObserver,
+    ) -> Self {
+        let latents = latents.detach().set_requires_grad(true);
+        let mut trace = Self {
+            net,
+            timestep,
+            text: text.shallow_clone(),
+            token_weights: observer.token_weights().map(Tensor::shallow_clone),
+            steps: Vec::new(),
+            leaves: Vec::new(),
+            maps: Vec::new(),
+            latents,
+        };
+        let _ = trace.forward(recomputed, observer);
+        trace
+    }
+
+    fn forward(&mut self, recomputed: Recomputed, observer: &mut dyn AttentionObserver) -> ControlFlow<()> {
+        let stages = self.net.stages();
+        let is_observed = |stage: &Stage| {
+            stage.attention_names().is_some_and(|names| names.iter().any(|name| observer.wants(name)))
+        };
+        let again = match recomputed {
+            Recomputed::None => 0,
+            Recomputed::Unobserved => stages.iter().position(is_observed).unwrap_or(0),
+            Recomputed::All => stages.len(),
+        };
+        let (time, frames) = (self.net.time(self.timestep, &self.latents), self.latents.size()[2]);
+        let text = self.text.shallow_clone();
+        let conditions = Conditions { time: &time, text: &text, frames };
+        let mut state =
+            State { x: (None, tch::no_grad(|| self.net.images(&self.latents))), skips: Vec::new() };
+        for stage in &stages[..again] {
+            self.step(*stage, &mut state, &conditions, observer)?;
+        }
+        self.hang_on_leaves(&mut state);
+        for stage in &stages[again..] {
+            let skip = state.skip_of(*stage).map(|(_, skip)| skip);
+            let x = stage.run(&state.x.1, skip.as_ref(), &conditions, observer)?;
+            state.x = (None, x);
+            state.keep(*stage);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Runs a stage without a graph.
+    fn step(
+        &mut self,
+        stage: Stage<'a>,
+        state: &mut State,
+        conditions: &Conditions,
+        observer: &mut dyn AttentionObserver,
+    ) -> ControlFlow<()> {
+        let index = self.steps.len();
+        let skip = state.skip_of(stage);
+        let mut shown = Shown { observer, leaves: Vec::new() };
+        let output = tch::no_grad(|| {
+            stage.run(&state.x.1, skip.as_ref().map(|(_, skip)| skip), conditions, &mut shown)
+        });
+        self.maps.extend(shown.leaves.into_iter().map(|(name, leaf)| (index, name, leaf)));
+        let output = output.continue_value();
+        let (input, skip) = (state.x.0, skip.and_then(|(made_by, _)| made_by));
+        let kept = output.as_ref().map(Tensor::shallow_clone);
+        self.steps.push(Step { stage, input, skip, output: kept });
+        match output {
+            Some(x) => {
+                state.x = (Some(index), x);
+                state.keep(stage);
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
+        }
+    }
+
+    /// Between what is computed again and what is not: the latter's graph begins here.
+    fn hang_on_leaves(&mut self, state: &mut State) {
+        if self.steps.is_empty() {
+            state.x.1 = self.net.images(&self.latents);
+            return;
+        }
+        for (made_by, tensor) in state.skips.iter_mut().chain([&mut state.x]) {
+            let Some(index) = *made_by else { continue };
+            let known = self.leaves.iter().find(|(of, _)| *of == index);
+            let leaf = known
+                .map_or_else(|| tensor.detach().set_requires_grad(true), |(_, leaf)| leaf.shallow_clone());
+            *tensor = leaf.shallow_clone();
+            if known.is_none() {
+                self.leaves.push((index, leaf));
+            }
+        }
+    }
+
+    /// ∂loss/∂latents [1, channels, frames, height, width], of the loss that was made of the maps that were observed. Zeros
+    /// where it does not depend on them.
+    pub fn gradient(self, loss: &Tensor) -> Tensor {
+        let zeros = self.latents.zeros_like();
+        if !loss.requires_grad() {
+            return zeros;
+        }
+        let leaves =
+            self.leaves.iter().map(|(_, leaf)| leaf).chain(self.maps.iter().map(|(_, _, leaf)| leaf));
+        let mut inputs: Vec<Tensor> = leaves.map(Tensor::shallow_clone).collect();
+        inputs.push(self.latents.shallow_clone());
+        let ones = loss.detach().ones_like();
+        let mut found = native::gradients(&[(loss.shallow_clone(), ones)], &inputs);
+        drop(inputs);
+        let direct = found.pop().flatten();
+        if self.steps.is_empty() {
+            return direct.unwrap_or(zeros);
+        }
+        let of_maps = found.split_off(self.leaves.len());
+        let mut along: Vec<Option<Tensor>> = self.steps.iter().map(|_| None).collect();
+        for ((index, _), gradient) in self.leaves.iter().zip(found) {
+            add(&mut along[*index], gradient);
+        }
+        self.back(along, of_maps).unwrap_or(zeros)
+    }
+
+    /// Back through the steps, the last first; `along` are the gradients with respect to their outputs.
+    fn back(mut self, mut along: Vec<Option<Tensor>>, of_maps: Vec<Option<Tensor>>) -> Option<Tensor> {
+        let (time, frames) = (self.net.time(self.timestep, &self.latents), self.latents.size()[2]);
+        let text = self.text.shallow_clone();
+        let conditions = Conditions { time: &time, text: &text, frames };
+        self.leaves.clear();
+        let mut of_latents = None;
+        while let Some(Step { stage, input, skip, output }) = self.steps.pop() {
+            drop(output);
+            let index = self.steps.len();
+            let gradient = along.pop().flatten();
+            let shown: Vec<(&str, &Tensor)> = self
+                .maps
+                .iter()
+                .zip(&of_maps)
+                .filter(|((of, _, _), _)| *of == index)
+                .filter_map(|((_, name, _), gradient)| Some((name.as_str(), gradient.as_ref()?)))
+                .collect();
+            if gradient.is_none() && shown.is_empty() {
+                continue;
+            }
+            let output_of = |index: usize| self.steps.get(index).and_then(|step| step.output.as_ref());
+            let leaf = match input {
+                Some(index) => output_of(index)?.detach().set_requires_grad(true),
+                None => self.latents.shallow_clone(),
+            };
+            let skip_leaf = skip.and_then(output_of).map(|skip| skip.detach().set_requires_grad(true));
+            let mut again = Again { shown, outputs: Vec::new(), token_weights: self.token_weights.as_ref() };
+            let x = if input.is_some() { leaf.shallow_clone() } else { self.net.images(&leaf) };
+            let output = stage.run(&x, skip_leaf.as_ref(), &conditions, &mut again).continue_value();
+            let mut outputs = again.outputs;
+            outputs.extend(output.zip(gradient));
+            let inputs: Vec<Tensor> =
+                [Some(&leaf), skip_leaf.as_ref()].into_iter().flatten().map(Tensor::shallow_clone).collect();
+            let mut gradients = native::gradients(&outputs, &inputs).into_iter();
+            let of_input = gradients.next().flatten();
+            match input {
+                Some(index) => add(&mut along[index], of_input),
+                None => of_latents = of_input,
+            }
+            if let Some(index) = skip {
+                add(&mut along[index], gradients.next().flatten());
+            }
+        }
+        of_latents
+    }
+}
+
+fn add(sum: &mut Option<Tensor>, term: Option<Tensor>) {
+    *sum = match (sum.take(), term) {
+        (Some(sum), Some(term)) => Some(sum + term),
+        (sum, term) => sum.or(term),
+    };
+}
+
+impl State {
+    /// What a stage takes of the skips.
+    fn skip_of(&mut self, stage: Stage) -> Option<(Option<usize>, Tensor)> {
+        match stage.skip {
+            Skip::None => None,
+            Skip::Joined => self.skips.pop(),
+            // Its size alone: no gradient goes there.
+            Skip::Size => self.skips.last().map(|(made_by, skip)| (*made_by, skip.shallow_clone())),
+        }
+    }
+
+    fn keep(&mut self, stage: Stage) {
+        if stage.is_kept {
+            self.skips.push((self.x.0, self.x.1.shallow_clone()));
+        }
+    }
+}
+
+/// Another observer, to whom maps without a graph are shown as leaves of one.
+struct Shown<'a> {
+    observer: &'a mut dyn AttentionObserver,
+    leaves: Vec<(String, Tensor)>,
+}
+
+impl AttentionObserver for Shown<'_> {
+    fn wants(&self, layer: &str) -> bool {
+        self.observer.wants(layer)
+    }
+
+    fn observe(&mut self, layer: &str, probabilities: Tensor) -> ControlFlow<()> {
+        let leaf = probabilities.detach().set_requires_grad(true);
+        self.leaves.push((layer.to_owned(), leaf.shallow_clone()));
+        tch::with_grad(|| self.observer.observe(layer, leaf))
+    }
+
+    fn token_weights(&self) -> Option<&Tensor> {
+        self.observer.token_weights()
+    }
+}
+
+/// Looks at the maps that have a gradient once more, each with its gradient.
+struct Again<'a> {
+    shown: Vec<(&'a str, &'a Tensor)>,
+    outputs: Vec<(Tensor, Tensor)>,
+    token_weights: Option<&'a Tensor>,
+}
+
+impl AttentionObserver for Again<'_> {
+    fn wants(&self, layer: &str) -> bool {
+        self.shown.iter().any(|(name, _)| *name == layer)
+    }
+
+    fn observe(&mut self, layer: &str, probabilities: Tensor) -> ControlFlow<()> {
+        let gradient = self.shown.iter().find(|(name, _)| *name == layer);
+        self.outputs.extend(gradient.map(|(_, gradient)| (probabilities, gradient.shallow_clone())));
+        ControlFlow::Continue(())
+    }
+
+    fn token_weights(&self) -> Option<&Tensor> {
+        self.token_weights
+    }
+}

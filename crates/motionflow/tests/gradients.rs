@@ -1,0 +1,98 @@
+//! The gradient through the net is the same however much of it is computed again on the way back.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use motionflow::checkpoint::Checkpoint;
+use motionflow::compute::{Compute, MemoryUse};
+use motionflow::device::DeviceChoice;
+use motionflow::generation::{Generating, GenerationEvent, generate};
+use motionflow::latents::Latents;
+use motionflow::model::VideoModel;
+use motionflow::nets::unet::Recomputed;
+use motionflow::observer::MapKeeper;
+use motionflow::settings::Settings;
+use motionflow::text_to_video::TextToVideo;
+use tch::{Device, Kind, Tensor};
+
+const ALL: [Recomputed; 3] = [Recomputed::None, Recomputed::Unobserved, Recomputed::All];
+
+fn model(memory: MemoryUse) -> TextToVideo {
+    let device = DeviceChoice::Auto.open().unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/tiny/model");
+    let compute = Compute { memory, ..Compute::exact(device) };
+    TextToVideo::load(&Checkpoint::open(&folder).unwrap(), compute).unwrap()
+}
+
+fn random(shape: &[i64], device: Device) -> Tensor {
+    tch::manual_seed(5);
+    Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_device(device)
+}
+
+/// A loss that every element of every map counts in, each otherwise.
+fn loss(maps: &BTreeMap<String, Tensor>) -> Tensor {
+    let weighed =
+        maps.values().map(|map| (map.square() * random(&map.size(), map.device())).sum(Kind::Float));
+    weighed.fold(Tensor::from(0f32).to_device(maps.values().next().unwrap().device()), |sum, term| sum + term)
+}
+
+#[test]
+fn recomputation_changes_no_gradient() {
+    let model = model(MemoryUse::Fast);
+    let latents = random(&[1, 4, 3, 6, 5], model.device());
+    let text = random(&[1, 77, model.unet().config().cross_attention_dim], model.device());
+    let layers = model.guidance_layers();
+    // Up to the first layer alone, in the middle, and all.
+    let every: Vec<_> = layers.cross.iter().chain(&layers.spatial).chain(&layers.temporal).collect();
+    let [first, last] = [&layers.spatial[..1], &layers.temporal[layers.temporal.len() - 1..]];
+    for wanted in [first.iter().collect(), last.iter().collect(), every] {
+        let leaf = latents.detach().set_requires_grad(true);
+        let mut keeper = MapKeeper::stopping(wanted.iter().copied());
+        let _ = model.predict_noise(&leaf, 501, &text, &mut keeper);
+        let expected = Tensor::run_backward(&[loss(&keeper.maps)], &[&leaf], false, false).swap_remove(0);
+        let size = expected.norm().double_value(&[]);
+        assert!(size > 0.0);
+        for recomputed in ALL {
+            let mut keeper = MapKeeper::stopping(wanted.iter().copied());
+            let trace = model.unet().trace(&latents, 501, &text, recomputed, &mut keeper);
+            assert_eq!(keeper.maps.len(), wanted.len());
+            let gradient = trace.gradient(&loss(&keeper.maps));
+            let off = (gradient - &expected).norm().double_value(&[]) / size;
+            assert!(off < 1e-5, "{recomputed:?} is off by {off}");
+        }
+    }
+}
+
+#[test]
+fn a_loss_that_depends_on_nothing_has_no_gradient() {
+    let model = model(MemoryUse::Fast);
+    let latents = random(&[1, 4, 2, 4, 4], model.device());
+    let text = random(&[1, 77, model.unet().config().cross_attention_dim], model.device());
+    for recomputed in ALL {
+        let mut keeper = MapKeeper::stopping(&model.guidance_layers().cross);
+        let trace = model.unet().trace(&latents, 1, &text, recomputed, &mut keeper);
+        let gradient = trace.gradient(&Tensor::from(1f32));
+        assert_eq!((gradient.size(), gradient.abs().max().double_value(&[])), (latents.size(), 0.0));
+    }
+}
+
+#[test]
+fn with_less_memory_the_result_is_the_same() {
+    let results = [MemoryUse::Fast, MemoryUse::Balanced, MemoryUse::Low].map(|memory| {
+        let model = model(memory);
+        let prompts =
+            ["a car on a road", ""].map(|text| model.encode_prompt(&text.parse().unwrap()).unwrap());
+        let start = Latents::new(random(&[1, 4, 3, 6, 5], model.device()));
+        let settings = Settings { steps: 3, token_weight: 1.5, ..Settings::default() };
+        let [target, negative] = &prompts;
+        let go_on = &mut |_: &GenerationEvent| ControlFlow::Continue(());
+        let made =
+            generate(&model, Generating::new(start), None, target, negative, &settings, go_on).unwrap();
+        model.decode_latents(&made.latents).frames().shallow_clone()
+    });
+    let size = results[0].norm().double_value(&[]);
+    for result in &results[1..] {
+        assert!((result - &results[0]).norm().double_value(&[]) < 1e-4 * size);
+    }
+}
