@@ -27,6 +27,7 @@ pub mod masks;
 pub mod model;
 pub mod nets;
 pub mod observer;
+pub mod out_of_memory;
 pub mod parity;
 mod plain_attention;
 mod printable;
