@@ -58,12 +58,12 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 
 /// An error for what no other error foresaw.
 fn unexpected(panic: &str) -> anyhow::Error {
-    if out_of_memory::is_told_in(panic) {
-        return Error::new(OutOfMemory(panic.to_owned()));
-    }
     // libtorch's messages go on with addresses of its own code; the first line says what it is.
     let inner = panic.split_once("Torch(\"").map_or(panic, |(_, inner)| inner);
     let first = inner.split("\\n").next().unwrap_or(inner).lines().next().unwrap_or_default();
+    if out_of_memory::is_told_in(first) {
+        return Error::new(OutOfMemory(first.to_owned()));
+    }
     anyhow!("{FAULT}: {first}")
 }
 
@@ -151,7 +151,10 @@ mod tests {
     #[test]
     fn a_panic_becomes_one_line() {
         let told = |panic: &str| unexpected(panic).to_string();
-        assert!(unexpected("DefaultCPUAllocator: can't allocate memory: you tried").is::<OutOfMemory>());
+        let lack = "called `Result::unwrap()` on an `Err` value: Torch(\"[enforce fail at alloc_cpu.cpp:121] err == 0. \
+                    DefaultCPUAllocator: can't allocate memory: you tried\\nException raised in CUDA's code";
+        let lack = unexpected(lack).downcast::<OutOfMemory>().unwrap().0;
+        assert!(lack.starts_with("[enforce fail") && lack.ends_with("you tried"), "{lack}");
         let torch = "called `Result::unwrap()` on an `Err` value: Torch(\"The size of tensor a (3)\\nException raised";
         assert!(told(torch).ends_with("please report it: The size of tensor a (3)"), "{}", told(torch));
         let caught = catch::<()>(|| panic!("{} and more", 7)).unwrap_err().to_string();

@@ -16,13 +16,13 @@ use crate::session::Session;
 /// What may help.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Mend<'a> {
-    /// To make a run smaller, or to go on with it where its steps are kept: by this command.
+    /// To make a run smaller; or, by this command, to go on with it where its steps are kept.
     Run(Option<&'a str>),
     /// Nothing can be made smaller.
     OtherDevice,
 }
 
-/// A panic of libtorch's that says so, with its words.
+/// A panic of libtorch's that says so, with the first line of its words.
 #[derive(Debug)]
 pub(crate) struct OutOfMemory(pub(crate) String);
 

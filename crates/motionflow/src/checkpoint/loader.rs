@@ -113,7 +113,7 @@ impl<'a> Loader<'a> {
     /// Ends the loading: what was missing, of a wrong shape, or never asked for is one error.
     ///
     /// # Errors
-    /// [`CheckpointError::Tensors`]; [`CheckpointError::OutOfMemory`] where it cannot be told what is wrong.
+    /// [`CheckpointError::Tensors`]; [`CheckpointError::OutOfMemory`] where the tensors could not be made.
     pub fn finish(self) -> Result<(), CheckpointError> {
         let mut account = self.account.borrow_mut();
         let extra = self.weights.names().filter(|name| !account.asked.contains(*name));
