@@ -7,6 +7,7 @@ use motionflow::error::Error as Method;
 
 use crate::args;
 use crate::failure::{self, Misuse, Stopped};
+use crate::out_of_memory::{self, Mend};
 use crate::request::{Program, Request};
 use crate::run_folder::{self, RunFolder};
 use crate::session::Session;
@@ -123,6 +124,9 @@ fn ended(command: &str, path: &Path, error: Error, session: &mut Session) -> Err
         Some(Method::NotFinite { .. }) => {
             Unfinished::remove_from(path);
             error
+        }
+        _ if out_of_memory::caused(&error) => {
+            out_of_memory::explain(error, session, Mend::Run(can_go_on.then_some(&go_on)))
         }
         _ => {
             if can_go_on {

@@ -4,9 +4,11 @@ use std::fmt;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Error, Result, anyhow};
+use motionflow::out_of_memory;
 
 use crate::event::{self, Event};
+use crate::out_of_memory::OutOfMemory;
 use crate::progress::Voice;
 use crate::terminal;
 
@@ -42,7 +44,7 @@ impl fmt::Display for Stopped {
 
 impl std::error::Error for Stopped {}
 
-/// Runs `work`; a panic in it becomes an error. libtorch's errors come as panics, lack of memory among them.
+/// Runs `work`; a panic in it becomes an error. libtorch's errors come as panics, [`OutOfMemory`] among them.
 pub(crate) fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = panic::take_hook();
     panic::set_hook(Box::new(|_| ()));
@@ -56,15 +58,12 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 
 /// An error for what no other error foresaw.
 fn unexpected(panic: &str) -> anyhow::Error {
-    let lack = ["not enough memory", "can't allocate memory", "out of memory"];
-    if lack.iter().any(|lack| panic.contains(lack)) {
-        return anyhow!(
-            "there is not enough memory for a video of this size: lower --frames, --width or --height"
-        );
-    }
     // libtorch's messages go on with addresses of its own code; the first line says what it is.
     let inner = panic.split_once("Torch(\"").map_or(panic, |(_, inner)| inner);
     let first = inner.split("\\n").next().unwrap_or(inner).lines().next().unwrap_or_default();
+    if out_of_memory::is_told_in(first) {
+        return Error::new(OutOfMemory(first.to_owned()));
+    }
     anyhow!("{FAULT}: {first}")
 }
 
@@ -152,14 +151,10 @@ mod tests {
     #[test]
     fn a_panic_becomes_one_line() {
         let told = |panic: &str| unexpected(panic).to_string();
-        assert!(
-            told("[enforce fail] DefaultCPUAllocator: not enough memory: you tried")
-                .contains("lower --frames")
-        );
-        assert!(
-            told("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
-                .contains("lower --frames")
-        );
+        let lack = "called `Result::unwrap()` on an `Err` value: Torch(\"[enforce fail at alloc_cpu.cpp:121] err == 0. \
+                    DefaultCPUAllocator: can't allocate memory: you tried\\nException raised in CUDA's code";
+        let lack = unexpected(lack).downcast::<OutOfMemory>().unwrap().0;
+        assert!(lack.starts_with("[enforce fail") && lack.ends_with("you tried"), "{lack}");
         let torch = "called `Result::unwrap()` on an `Err` value: Torch(\"The size of tensor a (3)\\nException raised";
         assert!(told(torch).ends_with("please report it: The size of tensor a (3)"), "{}", told(torch));
         let caught = catch::<()>(|| panic!("{} and more", 7)).unwrap_err().to_string();

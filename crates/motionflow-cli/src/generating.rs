@@ -45,6 +45,7 @@ pub(crate) fn make_video(
         None => (Generating::new(latents), Vec::new()),
     };
     let mut stage = progress.stage("generate", settings.steps);
+    stage.goes_on_after(from.done);
     let mut since = Instant::now();
     let mut loss = String::new();
     let mut saved = Ok(());

@@ -69,6 +69,7 @@ pub(crate) fn invert_source(
         (Inverting::new(clean), Vec::new())
     };
     let mut stage = progress.stage("invert", settings.steps);
+    stage.goes_on_after(from.done);
     let mut since = Instant::now();
     let mut saved = Ok(());
     let inversion = invert(model, from, prompt, settings, &mut |step| {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::asked::Asked;
 use crate::event::Event;
 use crate::failure::{self, Misuse, STOPPED, Stopped};
+use crate::out_of_memory::{self, Mend};
 use crate::progress::{Voice, brief};
 use crate::request::{Program, Request};
 use crate::run_folder::{self, RunFolder};
@@ -99,7 +100,8 @@ impl Jobs {
                     let did = self.one(job, session)?;
                     after(index, session)?;
                     Ok(did)
-                });
+                })
+                .map_err(|error| out_of_memory::explain(error, session, Mend::OtherDevice));
                 outcome.seconds = session.progress.seconds();
                 if self.brief {
                     session.speak_as_told();

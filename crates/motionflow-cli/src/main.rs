@@ -34,6 +34,7 @@ mod metadata;
 mod model;
 mod models;
 mod named;
+mod out_of_memory;
 mod pictures;
 mod progress;
 mod prompts;
@@ -63,6 +64,7 @@ use clap::Parser;
 
 use crate::args::{Cli, Command};
 use crate::event::Event;
+use crate::out_of_memory::Mend;
 use crate::session::Session;
 
 fn main() -> ExitCode {
@@ -80,7 +82,10 @@ fn main() -> ExitCode {
     let outcome = failure::catch(|| run(&cli.command, &mut session));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => ExitCode::from(failure::tell(&error, session.progress.voice())),
+        Err(error) => {
+            let error = out_of_memory::explain(error, &session, Mend::OtherDevice);
+            ExitCode::from(failure::tell(&error, session.progress.voice()))
+        }
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Progress {
     pub(crate) stages: Vec<StageTime>,
     /// What the user was warned of.
     pub(crate) warnings: Vec<String>,
+    /// The stage that was begun and not finished: its name, the steps that are done, and of how many.
+    running: Option<(&'static str, usize, usize)>,
 }
 
 /// How long a stage took.
@@ -47,7 +49,7 @@ pub(crate) struct StageTime {
 
 impl Progress {
     pub(crate) fn new(voice: Voice) -> Self {
-        Self { voice, started: Instant::now(), stages: Vec::new(), warnings: Vec::new() }
+        Self { voice, started: Instant::now(), stages: Vec::new(), warnings: Vec::new(), running: None }
     }
 
     /// How the program talks.
@@ -102,6 +104,14 @@ impl Progress {
         }
     }
 
+    /// Where it is, or where it ended: `invert, step 3 of 25`.
+    pub(crate) fn place(&self) -> Option<String> {
+        self.running.map(|(name, done, steps)| match steps {
+            0..=1 => name.to_owned(),
+            _ => format!("{name}, step {} of {steps}", done + 1),
+        })
+    }
+
     /// Seconds since the run began.
     pub(crate) fn seconds(&self) -> f64 {
         self.started.elapsed().as_secs_f64()
@@ -131,6 +141,7 @@ impl Progress {
         let plain = self.voice == Voice::Plain;
         let bar = (plain && terminal::can_redraw()).then(|| bar(name, steps));
         let lines = plain && bar.is_none();
+        self.running = Some((name, 0, steps));
         self.event(&Event::Stage { stage: name, steps });
         if lines && steps > 1 {
             terminal::note(&format!("{name}: {steps} {unit}"));
@@ -153,6 +164,11 @@ pub(crate) struct Stage<'a> {
 }
 
 impl Stage<'_> {
+    /// So many steps were done by an earlier process.
+    pub(crate) fn goes_on_after(&mut self, done: usize) {
+        self.progress.running = Some((self.name, done, self.steps));
+    }
+
     /// Tells that `done` steps are done; `detail` says how it goes, and may be empty.
     pub(crate) fn step(&mut self, done: usize, detail: &str) {
         if let Some(bar) = &self.bar {
@@ -162,6 +178,7 @@ impl Stage<'_> {
             bar.set_position(done as u64);
             bar.set_message(detail.to_owned());
         }
+        self.goes_on_after(done);
         self.progress.event(&Event::Progress { stage: self.name, done, of: self.steps, detail });
         let part = done * LINES / self.steps.max(1);
         if self.lines && part > self.told && done < self.steps {
@@ -195,6 +212,7 @@ impl Stage<'_> {
             Voice::Plain => terminal::note(&summary),
             _ => self.progress.event(&Event::StageDone { stage: self.name, seconds }),
         }
+        self.progress.running = None;
         self.progress.stages.push(StageTime { name: self.name, seconds });
     }
 }
@@ -251,6 +269,16 @@ mod tests {
         (1..=20).for_each(|step| stage.step(step, ""));
         stage.finish();
         assert_eq!(progress.stages[0].name, "invert");
+        assert_eq!(progress.place(), None);
+    }
+
+    #[test]
+    fn where_a_stage_ended_is_known() {
+        let mut progress = Progress::new(Voice::Quiet);
+        progress.stage("invert", 20).step(7, "");
+        assert_eq!(progress.place().as_deref(), Some("invert, step 8 of 20"));
+        drop(progress.stage("load", 1));
+        assert_eq!(progress.place().as_deref(), Some("load"));
     }
 
     #[test]

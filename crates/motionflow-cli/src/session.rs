@@ -149,6 +149,11 @@ impl Session {
         Ok(Compute { device, kind: self.precision.kind(device), memory: self.memory })
     }
 
+    /// How much memory the nets may take.
+    pub(crate) fn memory(&self) -> MemoryUse {
+        self.memory
+    }
+
     /// Finds the checkpoint that a request names, and fetches it if need be; once for runs in a row.
     pub(crate) fn find(&mut self, asked: &request::Model) -> Result<Rc<FoundModel>> {
         if let Some((_, found)) = self.found.as_ref().filter(|(before, _)| before == asked) {

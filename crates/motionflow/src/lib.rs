@@ -29,6 +29,7 @@ pub mod model;
 mod native;
 pub mod nets;
 pub mod observer;
+pub mod out_of_memory;
 pub mod parity;
 mod plain_attention;
 mod printable;

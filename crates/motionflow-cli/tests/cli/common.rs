@@ -62,6 +62,20 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     }
 }
 
+/// The same command in an address space of so many KiB.
+pub(crate) fn in_memory(command: &Command, kibibytes: u32) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit -v {kibibytes} && exec \"$0\" \"$@\"")]);
+    limited.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited
+}
+
 pub(crate) fn motionflow(arguments: &[&str]) -> Outcome {
     run(program().args(arguments))
 }

@@ -9,7 +9,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
-use crate::common::{Outcome, Place, SMALL, copy, motionflow, program, read_json, run, text, tree};
+use crate::common::{
+    Outcome, Place, SMALL, copy, in_memory, motionflow, program, read_json, run, text, tree,
+};
 
 /// Address space of the program in KiB. The tiny checkpoint does with 2,000,000, nearly all of it libtorch's libraries.
 const MEMORY: u32 = 3_000_000;
@@ -24,16 +26,7 @@ fn generate(place: &Place, model: &Path) -> Outcome {
     if cfg!(not(target_os = "linux")) {
         return run(&mut command);
     }
-    let mut limited = Command::new("sh");
-    limited.args(["-c", &format!("ulimit -v {MEMORY} && exec \"$0\" \"$@\"")]);
-    limited.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => limited.env(name, value),
-            None => limited.env_remove(name),
-        };
-    }
-    run(&mut limited)
+    run(&mut in_memory(&command, MEMORY))
 }
 
 /// The tiny checkpoint, after `break_it`, is refused.

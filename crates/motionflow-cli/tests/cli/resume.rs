@@ -82,15 +82,17 @@ fn a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bytes() {
     assert!(after_a_step > 0, "no run was killed after its first step");
 }
 
-/// What is between the steps is float32, and whole in the files.
+/// What is between the steps is float32, and whole in the files. The weight makes the gradient of the loss more than
+/// float16 can hold at first.
 #[test]
 fn a_run_in_half_precision_goes_on_to_the_same_bytes() {
-    for precision in ["f16", "bf16"] {
+    for flags in [["--precision", "f16", "--lambda-cross", "1e5"], ["--precision", "bf16", "--memory", "low"]]
+    {
         let place = Place::new();
-        run(transfer(&place, "unbroken", "12").args(["--precision", precision])).ok();
+        run(transfer(&place, "unbroken", "12").args(flags)).ok();
         let folder = place.path("killed");
         let mut command = transfer(&place, "killed", "12");
-        command.args(["--precision", precision]);
+        command.args(flags);
         for kept in ["inversion-0002.safetensors", "sampling-0002.safetensors"] {
             let mut running = start(&mut command);
             wait_for(&folder.join(".unfinished").join(kept));

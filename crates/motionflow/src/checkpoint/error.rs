@@ -84,6 +84,14 @@ pub enum CheckpointError {
     /// The tensors of a component are not those that its config calls for.
     #[error("{0}")]
     Tensors(Box<TensorProblems>),
+    /// There is no memory left for the weights.
+    #[error("{component}: {message}")]
+    OutOfMemory {
+        /// The component and the files of its weights.
+        component: String,
+        /// What libtorch says.
+        message: String,
+    },
     /// The tokenizer's files are wrong.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),

@@ -9,6 +9,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::error::{CheckpointError, TensorProblems};
 use super::weights::Weights;
+use crate::out_of_memory;
 use crate::printable::printable;
 
 /// A place in the tree of a component's tensor names, as `down_blocks.0.resnets`. Clones and [`Loader::sub`]s share
@@ -27,6 +28,8 @@ pub struct Loader<'a> {
 struct Account {
     asked: BTreeSet<String>,
     problems: TensorProblems,
+    /// What libtorch said when memory ran out.
+    out_of_memory: Option<String>,
 }
 
 impl<'a> Loader<'a> {
@@ -41,6 +44,7 @@ impl<'a> Loader<'a> {
         let account = Account {
             asked: BTreeSet::new(),
             problems: TensorProblems { component, ..TensorProblems::default() },
+            out_of_memory: None,
         };
         Self { weights, prefix: String::new(), device, kind, account: Rc::new(RefCell::new(account)) }
     }
@@ -82,6 +86,7 @@ impl<'a> Loader<'a> {
             Ok(tensor) => return tensor,
             Err(Problem::Missing) => account.problems.missing.push(format!("{name} {shape:?}")),
             Err(Problem::Wrong(why)) => account.problems.wrong.push(format!("{name}: {why}")),
+            Err(Problem::OutOfMemory(message)) => account.out_of_memory = Some(message),
         }
         let zero = Tensor::zeros([1], (self.kind, Device::Cpu));
         zero.f_expand(shape, false).unwrap_or(zero)
@@ -99,19 +104,25 @@ impl<'a> Loader<'a> {
             stored.to_tensor().and_then(|t| t.f_to_kind(self.kind)).and_then(|t| t.f_to_device(self.device));
         // libtorch's messages go on with addresses of its own code.
         let told = |error: TchError| printable(error.to_string().lines().next().unwrap_or_default());
-        tensor.map_err(|error| Problem::Wrong(told(error)))
+        tensor.map_err(|error| match told(error) {
+            message if out_of_memory::is_told_in(&message) => Problem::OutOfMemory(message),
+            message => Problem::Wrong(message),
+        })
     }
 
     /// Ends the loading: what was missing, of a wrong shape, or never asked for is one error.
     ///
     /// # Errors
-    /// [`CheckpointError::Tensors`].
+    /// [`CheckpointError::Tensors`]; [`CheckpointError::OutOfMemory`] where the tensors could not be made.
     pub fn finish(self) -> Result<(), CheckpointError> {
         let mut account = self.account.borrow_mut();
         let extra = self.weights.names().filter(|name| !account.asked.contains(*name));
         let extra = extra.map(str::to_owned).collect();
         account.problems.extra = extra;
         let problems = std::mem::take(&mut account.problems);
+        if let Some(message) = account.out_of_memory.take() {
+            return Err(CheckpointError::OutOfMemory { component: problems.component, message });
+        }
         if problems.is_empty() { Ok(()) } else { Err(CheckpointError::Tensors(Box::new(problems))) }
     }
 
@@ -123,6 +134,7 @@ impl<'a> Loader<'a> {
 enum Problem {
     Missing,
     Wrong(String),
+    OutOfMemory(String),
 }
 
 fn is_float(kind: Kind) -> bool {
