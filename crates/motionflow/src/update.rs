@@ -5,7 +5,7 @@ use tch::Tensor;
 use crate::error::Error;
 use crate::generation::{GuidedUpdate, finite};
 use crate::latents::norm;
-use crate::loss_scale::{Unscaled, unscaled};
+use crate::loss_scale::{self, Unscaled, unscaled};
 use crate::losses::{LossParts, guidance_loss};
 use crate::masks::LayerMasks;
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, VideoModel};
@@ -14,6 +14,27 @@ use crate::schedule::Step;
 use crate::settings::Settings;
 use crate::statistics::brought_back;
 use crate::token_weight::{Weighing, token_weights};
+
+/// ∇L of the guidance loss with respect to the latents, as the first update of a generation takes it: float32, of the
+/// latents' shape.
+///
+/// # Errors
+/// [`Error::UnknownBlock`] and [`Error::EndOfSeveral`] for settings that do not suit the model or the prompt.
+pub(crate) fn guidance_gradient(
+    model: &dyn VideoModel,
+    latents: &Tensor,
+    masks: &[LayerMasks],
+    target: &EncodedPrompt,
+    settings: &Settings,
+    timestep: i64,
+) -> Result<Tensor, Error> {
+    let settings = Settings { loss_threshold: 0.0, ..settings.clone() };
+    let guide = Guide::new(model, target, &settings)?;
+    let z = latents.detach().set_requires_grad(true);
+    let scale = loss_scale::first(target.features.kind());
+    let found = unscaled(scale, |scale| guide.gradient(&z, masks, timestep, scale));
+    Ok(found.map_or_else(|| z.zeros_like(), |found| found.gradient))
+}
 
 /// What all updates of a generation have in common.
 pub(crate) struct Guide<'a> {

@@ -22,6 +22,10 @@ pub(crate) struct Bench {
     /// How often each phase is timed, after two times that do not count; 1 to 100
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) repeat: u16,
+    /// Hold --precision against float32 instead, with the same inputs and weights: errors, the guided gradient's direction,
+    /// motion masks
+    #[arg(long, conflicts_with = "repeat")]
+    pub(crate) accuracy: bool,
     /// File for the figures, as JSON
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
@@ -44,4 +48,7 @@ pub(crate) struct Size {
 
 const EXAMPLE: &str = "\
 Example: what a transfer with ZeroScope takes on this machine
-  motionflow bench --model cerspense/zeroscope_v2_576w -o bench.json";
+  motionflow bench --model cerspense/zeroscope_v2_576w -o bench.json
+
+How far float16 is from float32:
+  motionflow bench --model cerspense/zeroscope_v2_576w --accuracy --precision f16";

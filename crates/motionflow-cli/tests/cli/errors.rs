@@ -758,6 +758,7 @@ fn other_commands(place: &Place) -> Vec<Outcome> {
         verify(&place.path("empty"), &[]),
         verify(&case, &["--tolerance", "0"]),
         verify(&case, &["--tolerance", "1e-12"]),
+        motionflow(&["bench", "--accuracy", "--precision", "f32", "--model", &tiny_model()]),
         verify(&no_case, &[]),
         verify(&no_tensor, &[]),
     ]
