@@ -1,6 +1,7 @@
 //! `motionflow generate`: a video from a prompt alone.
 
 use anyhow::Result;
+use motionflow::compute::Compute;
 use motionflow::model::VideoModel;
 use motionflow::prompt::Prompt;
 use motionflow::settings::{Init, Settings};
@@ -9,6 +10,7 @@ use motionflow_media::{gif, picture, video};
 
 use crate::args;
 use crate::asked::{self, Asked};
+use crate::estimate::{Task, Way};
 use crate::generating::{Start, make_video};
 use crate::metadata::Notes;
 use crate::prompts;
@@ -51,6 +53,8 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     resolve::check(&settings, &found.schedule()?)?;
     let size = request.video.resolve(&found.recommended.video)?;
     found.check_size(&size)?;
+    let compute = Compute::exact(session.device()?);
+    session.check_memory(&Task::new(found.configs()?, &settings, Way::Generate, compute)?, &size)?;
     let negative_prompt = request.prompts.new.negative_prompt.as_ref();
     let negative_prompt = negative_prompt.unwrap_or(&found.recommended.negative_prompt);
     let record = RunRecord {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use anyhow::Result;
+use motionflow::compute::Compute;
 use motionflow::inversion::Inversion;
 use motionflow::masks::MotionMasks;
 use motionflow::model::{EncodedPrompt, VideoModel};
@@ -12,6 +13,7 @@ use motionflow::text_to_video::TextToVideo;
 use motionflow_media::Ffmpeg;
 
 use crate::asked::Asked;
+use crate::estimate::{Task, Way};
 use crate::inversion_cache::InversionCache;
 use crate::inverting::{Inverted, Origin, invert_source, judge_masks};
 use crate::progress::Progress;
@@ -69,6 +71,8 @@ impl LookingJob {
         settings.subject_map.check(prompt.subjects.len())?;
         let mut video = request.video.resolve(&found.recommended.video)?;
         found.check_size(&video)?;
+        let compute = Compute::exact(session.device()?);
+        session.check_memory(&Task::new(found.configs()?, &settings, Way::Invert, compute)?, &video)?;
         let cut = request.source.cut.resolve()?;
         let source = SourceClip::read(&ffmpeg, &path, cut, &video, &mut session.progress)?;
         video.fps = request.video.fps.unwrap_or(source.record.fps);

@@ -107,6 +107,15 @@ impl Compute {
     pub fn exact(device: Device) -> Self {
         Self { device, kind: Kind::Float, memory: MemoryUse::default() }
     }
+
+    /// What its nets compute with, by the name that a user gives it.
+    pub fn precision(&self) -> Precision {
+        match self.kind {
+            Kind::Half => Precision::F16,
+            Kind::BFloat16 => Precision::Bf16,
+            _ => Precision::F32,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -129,5 +138,9 @@ mod tests {
         assert_eq!(Precision::Auto.kind(Device::Cuda(0)), Kind::Half);
         assert_eq!(Precision::Auto.kind(Device::Cpu), Kind::Float);
         assert_eq!(Precision::F32.kind(Device::Cuda(0)), Kind::Float);
+        for precision in [Precision::F32, Precision::F16, Precision::Bf16] {
+            let kind = precision.kind(Device::Cpu);
+            assert_eq!(Compute { kind, ..Compute::exact(Device::Cpu) }.precision(), precision);
+        }
     }
 }
