@@ -34,7 +34,9 @@ impl Asked {
         if let Some(folder) = &recall.resume {
             let mut flags = flags;
             let cache = flags.program.cache.take();
-            if !flags.is_empty()? || session.flags().threads.is_some() || session.flags().device.is_some() {
+            let program = session.flags().of_the_bytes();
+            let behaves_otherwise = !Request { program, ..Request::default() }.is_empty()?;
+            if !flags.is_empty()? || behaves_otherwise {
                 let message =
                     "--resume goes on with what the run was asked for; leave out the other settings";
                 return Err(Misuse(message.to_owned()).into());

@@ -1,7 +1,6 @@
 //! `motionflow generate`: a video from a prompt alone.
 
 use anyhow::Result;
-use motionflow::compute::Compute;
 use motionflow::model::VideoModel;
 use motionflow::prompt::Prompt;
 use motionflow::settings::{Init, Settings};
@@ -53,12 +52,12 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     resolve::check(&settings, &found.schedule()?)?;
     let size = request.video.resolve(&found.recommended.video)?;
     found.check_size(&size)?;
-    let compute = Compute::exact(session.device()?);
-    session.check_memory(&Task::new(found.configs()?, &settings, Way::Generate, compute)?, &size)?;
+    session
+        .check_memory(&Task::new(found.configs()?, &settings, Way::Generate, session.compute()?)?, &size)?;
     let negative_prompt = request.prompts.new.negative_prompt.as_ref();
     let negative_prompt = negative_prompt.unwrap_or(&found.recommended.negative_prompt);
     let record = RunRecord {
-        program: ProgramRecord::new(COMMAND, &ffmpeg, session.device()?),
+        program: ProgramRecord::new(COMMAND, &ffmpeg, session.compute()?),
         prompts: PromptRecord {
             source_prompt: None,
             prompt: Some(text),

@@ -73,9 +73,10 @@ impl InversionCache {
                 ("model", &record.model.sha256),
                 ("steps", &steps),
                 ("subject_map", named(record.settings.subject_map)),
-                ("precision", "float32"),
                 // The last bits depend on these, and a run must give the same bytes with the cache and without.
                 ("device", record.program.device.as_deref().unwrap_or_default()),
+                ("precision", record.program.precision.as_deref().unwrap_or_default()),
+                ("memory", record.program.memory.as_deref().unwrap_or_default()),
                 ("threads", &threads),
                 ("libtorch", &record.program.libtorch),
                 ("version", &record.program.version),

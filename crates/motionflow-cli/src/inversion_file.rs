@@ -220,6 +220,8 @@ mod tests {
                 ffmpeg: "0".into(),
                 threads: 1,
                 device: None,
+                precision: None,
+                memory: None,
             },
             source: SourceRecord {
                 path: "clip.mp4".into(),

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use anyhow::Result;
-use motionflow::compute::Compute;
 use motionflow::inversion::Inversion;
 use motionflow::masks::MotionMasks;
 use motionflow::model::{EncodedPrompt, VideoModel};
@@ -71,13 +70,15 @@ impl LookingJob {
         settings.subject_map.check(prompt.subjects.len())?;
         let mut video = request.video.resolve(&found.recommended.video)?;
         found.check_size(&video)?;
-        let compute = Compute::exact(session.device()?);
-        session.check_memory(&Task::new(found.configs()?, &settings, Way::Invert, compute)?, &video)?;
+        session.check_memory(
+            &Task::new(found.configs()?, &settings, Way::Invert, session.compute()?)?,
+            &video,
+        )?;
         let cut = request.source.cut.resolve()?;
         let source = SourceClip::read(&ffmpeg, &path, cut, &video, &mut session.progress)?;
         video.fps = request.video.fps.unwrap_or(source.record.fps);
         let record = RunRecord {
-            program: ProgramRecord::new(command, &ffmpeg, session.device()?),
+            program: ProgramRecord::new(command, &ffmpeg, session.compute()?),
             prompts: PromptRecord { source_prompt: Some(source_prompt), ..PromptRecord::default() },
             source: Some(source.record.clone()),
             video: VideoRecord::of(&video),

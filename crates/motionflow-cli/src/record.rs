@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use motionflow::compute::Compute;
 use motionflow::device;
 use motionflow::generation::GuidedUpdate;
 use motionflow::losses::LossParts;
@@ -10,7 +11,6 @@ use motionflow::settings::Settings;
 use motionflow_media::Ffmpeg;
 use motionflow_media::atomic::write_atomically;
 use serde::{Deserialize, Serialize};
-use tch::Device;
 
 use crate::failure::Misuse;
 use crate::inverting::Origin;
@@ -103,17 +103,24 @@ pub(crate) struct ProgramRecord {
     /// Runs from before there was a choice have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) device: Option<String>,
+    /// As what the nets computed; float32 where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) precision: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory: Option<String>,
 }
 
 impl ProgramRecord {
-    pub(crate) fn new(command: &str, ffmpeg: &Ffmpeg, device: Device) -> Self {
+    pub(crate) fn new(command: &str, ffmpeg: &Ffmpeg, compute: Compute) -> Self {
         Self {
             command: command.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             libtorch: env!("MOTIONFLOW_LIBTORCH_VERSION").to_owned(),
             ffmpeg: ffmpeg.version().to_owned(),
             threads: tch::get_num_threads(),
-            device: Some(device::name_of(device)),
+            device: Some(device::name_of(compute.device)),
+            precision: Some(compute.precision().to_string()),
+            memory: Some(compute.memory.to_string()),
         }
     }
 }
@@ -295,6 +302,8 @@ pub(crate) mod tests {
                 ffmpeg: "0".into(),
                 threads: 1,
                 device: Some("cpu".into()),
+                precision: Some("bf16".into()),
+                memory: Some("low".into()),
             },
             prompts: PromptRecord {
                 source_prompt: Some("a [car]".into()),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use motionflow::compute::{MemoryUse, Precision};
 use motionflow::device::DeviceChoice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -117,6 +118,14 @@ pub(crate) struct Program {
     #[serde(with = "crate::named", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(crate) device: Option<DeviceChoice>,
+    /// What the nets compute with: auto, f32, f16 or bf16
+    #[serde(with = "crate::named", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(crate) precision: Option<Precision>,
+    /// How much memory they may take to be faster: low, balanced or fast
+    #[serde(with = "crate::named", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(crate) memory: Option<MemoryUse>,
     /// Whether the cache of inversions is used
     pub(crate) cache: Option<bool>,
     /// Whether nothing but an error is printed
@@ -131,6 +140,14 @@ pub(crate) struct Program {
     pub(crate) libtorch: Option<String>,
     /// Recorded: ffmpeg's version
     pub(crate) ffmpeg: Option<String>,
+}
+
+impl Program {
+    /// That part on which the last bits of a result depend.
+    pub(crate) fn of_the_bytes(&self) -> Self {
+        let Self { threads, device, precision, memory, .. } = *self;
+        Self { threads, device, precision, memory, ..Self::default() }
+    }
 }
 
 impl Request {
@@ -151,6 +168,7 @@ impl Request {
         let mut settings = Table::try_from(motionflow::settings::Settings::default())?;
         merge(&mut settings, Table::try_from(&self.settings)?);
         self.settings = settings.try_into()?;
+        self.program.precision.get_or_insert(Precision::F32);
         Ok(())
     }
 
@@ -201,8 +219,7 @@ impl Request {
     pub(crate) fn to_text_as_said(&self) -> Result<String> {
         let mut request = self.clone();
         request.output = Output { metadata: self.output.metadata, ..Output::default() };
-        request.program =
-            Program { threads: self.program.threads, device: self.program.device, ..Program::default() };
+        request.program = self.program.of_the_bytes();
         Ok(toml::to_string(&request.said()?)?)
     }
 
@@ -399,5 +416,24 @@ impl args::Source {
             cut: self.cut.clone(),
             ..Source::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn precision(text: &str) -> Option<Precision> {
+        let mut request: Request = toml_file::parse(text, "run.toml").unwrap();
+        request.fill_in_record().unwrap();
+        request.program.precision
+    }
+
+    #[test]
+    fn a_record_from_before_there_was_a_choice_was_made_in_float32() {
+        assert_eq!(precision("program.version = \"0.1.0\""), Some(Precision::F32));
+        assert_eq!(precision("program.threads = 1"), None);
+        let bf16 = "[program]\nversion = \"0.1.0\"\nprecision = \"bf16\"";
+        assert_eq!(precision(bf16), Some(Precision::Bf16));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Context, Result, anyhow};
-use motionflow::compute::Compute;
+use motionflow::compute::{Compute, MemoryUse, Precision};
 use motionflow::device::DeviceChoice;
 use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::prompt::Prompt;
@@ -39,10 +39,12 @@ pub(crate) struct Session {
     /// The threads that libtorch takes by itself.
     own_threads: i32,
     device: DeviceChoice,
+    precision: Precision,
+    memory: MemoryUse,
     /// The checkpoint that was found last, and as what.
     found: Option<(request::Model, Rc<FoundModel>)>,
-    /// Identity, device and nets of the checkpoint that was loaded last.
-    loaded: Option<((String, Device), Rc<TextToVideo>)>,
+    /// The checkpoint that was loaded last: its identity, how it computes, and its nets.
+    loaded: Option<((String, Compute), Rc<TextToVideo>)>,
     /// What it has made of prompts.
     encoded: HashMap<Prompt, Rc<EncodedPrompt>>,
     ffmpeg: Option<Ffmpeg>,
@@ -55,6 +57,8 @@ impl Session {
         let flags = Program {
             threads: common.threads,
             device: common.device,
+            precision: common.precision,
+            memory: common.memory,
             quiet: common.quiet.then_some(true),
             json: common.json.then_some(true),
             ..Program::default()
@@ -68,7 +72,9 @@ impl Session {
             flags,
             ignores_memory: common.ignore_memory,
             own_threads,
-            device: DeviceChoice::Auto,
+            device: DeviceChoice::default(),
+            precision: Precision::default(),
+            memory: MemoryUse::default(),
             found: None,
             loaded: None,
             encoded: HashMap::new(),
@@ -129,6 +135,8 @@ impl Session {
             threads::limit(threads);
         }
         self.device = program.device.unwrap_or_default();
+        self.precision = program.precision.unwrap_or_default();
+        self.memory = program.memory.unwrap_or_default();
         Ok(())
     }
 
@@ -137,6 +145,12 @@ impl Session {
         self.device
             .open()
             .map_err(|error| Misuse(format!("--device {}: {error}; {WITHOUT_CUDA}", self.device)).into())
+    }
+
+    /// On what a model computes, as what, and in how much memory.
+    pub(crate) fn compute(&self) -> Result<Compute> {
+        let device = self.device()?;
+        Ok(Compute { device, kind: self.precision.kind(device), memory: self.memory })
     }
 
     /// Refuses, before the weights are loaded, what would not fit into memory.
@@ -159,15 +173,15 @@ impl Session {
 
     /// The nets of a checkpoint, loaded once for runs in a row.
     pub(crate) fn load(&mut self, found: &FoundModel) -> Result<Rc<TextToVideo>> {
-        let device = self.device()?;
-        let identity = (found.record()?.sha256, device);
+        let compute = self.compute()?;
+        let identity = (found.record()?.sha256, compute);
         if let Some((_, model)) = self.loaded.as_ref().filter(|(loaded, _)| *loaded == identity) {
             return Ok(Rc::clone(model));
         }
         // The one before goes first: there may not be memory for both.
         self.loaded = None;
         self.encoded.clear();
-        let model = Rc::new(found.load(Compute::exact(device), &mut self.progress)?);
+        let model = Rc::new(found.load(compute, &mut self.progress)?);
         self.loaded = Some((identity, Rc::clone(&model)));
         Ok(model)
     }

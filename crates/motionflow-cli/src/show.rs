@@ -121,6 +121,7 @@ fn summary(record: &Table) -> Vec<(&'static str, String)> {
     add("model", model(record));
     add("video", video(record));
     add("settings", settings(record));
+    add("computed", computed(record));
     lines
 }
 
@@ -176,6 +177,12 @@ fn settings(record: &Table) -> Option<String> {
         [] => "the general defaults".to_owned(),
         changed => format!("{}; others as by default", changed.join(", ")),
     })
+}
+
+/// By what and as what; records from before there was a choice do not say.
+fn computed(record: &Table) -> Option<String> {
+    let get = |key| text(record, &["program", key]);
+    Some(format!("on {} in {}, memory {}", get("device")?, get("precision")?, get("memory")?))
 }
 
 /// How it went: time, memory, warnings.

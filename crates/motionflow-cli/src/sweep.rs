@@ -10,7 +10,7 @@ use crate::experiment::{self, Cell, Experiment, Variant, slug, told};
 use crate::failure::Misuse;
 use crate::jobs::Job;
 use crate::prompts;
-use crate::request::{Output, Program, Request, required};
+use crate::request::{Output, Request, required};
 use crate::session::Session;
 use crate::toml_file::{self, nearest};
 
@@ -60,8 +60,7 @@ pub(crate) fn run(args: &args::Sweep, session: &mut Session) -> Result<()> {
 fn read(args: &args::Sweep, swept: &[Swept]) -> Result<Experiment> {
     let mut base = Request::read(&args.config)?;
     base.output = Output { metadata: base.output.metadata, ..Output::default() };
-    base.program =
-        Program { threads: base.program.threads, device: base.program.device, ..Program::default() };
+    base.program = base.program.of_the_bytes();
     let (mut variants, mut cells) = (Vec::new(), Vec::new());
     for combination in combinations(swept) {
         let said: Vec<String> =
@@ -173,7 +172,7 @@ fn keys() -> BTreeMap<String, String> {
             let is_recorded = schema["description"].as_str().is_some_and(|text| text.starts_with("Recorded"));
             let is_for_all = match table.as_str() {
                 "output" => key != "metadata",
-                "program" => key != "threads" && key != "device",
+                "program" => !["threads", "device", "precision", "memory"].contains(&key.as_str()),
                 _ => false,
             };
             if !is_recorded && !is_for_all {

@@ -15,7 +15,6 @@ use motionflow_media::compare::{Pane, side_by_side};
 use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
 use motionflow_media::image::RgbImage;
 use motionflow_media::{Ffmpeg, gif, picture, plot, video};
-use tch::Device;
 
 use crate::args;
 use crate::asked::{self, Asked};
@@ -158,7 +157,7 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
 /// A transfer of which all that can be checked without the weights is checked.
 struct Job {
     ffmpeg: Ffmpeg,
-    device: Device,
+    compute: Compute,
     found: Rc<FoundModel>,
     settings: Settings,
     video: Video,
@@ -190,7 +189,7 @@ impl Job {
             prompts::check_pair(&source_prompt, &prompt)?;
         }
         let ffmpeg = session.ffmpeg()?;
-        let device = session.device()?;
+        let compute = session.compute()?;
         let found = session.find(&request.model)?;
         let recommended = &found.recommended;
         let mut asked = request.settings.clone();
@@ -222,7 +221,7 @@ impl Job {
         let metadata = request.output.metadata.unwrap_or(true);
         Ok(Self {
             ffmpeg,
-            device,
+            compute,
             found,
             settings,
             video,
@@ -248,7 +247,7 @@ impl Job {
     /// What takes time and memory.
     fn task(&self) -> Result<Task> {
         let way = if self.inversion.is_some() { Way::FromInversion } else { Way::Transfer };
-        Task::new(self.found.configs()?, &self.settings, way, Compute::exact(self.device))
+        Task::new(self.found.configs()?, &self.settings, way, self.compute)
     }
 
     /// Tells what would be done.
@@ -274,7 +273,7 @@ impl Job {
 
     fn record(&self) -> Result<RunRecord> {
         Ok(RunRecord {
-            program: ProgramRecord::new(COMMAND, &self.ffmpeg, self.device),
+            program: ProgramRecord::new(COMMAND, &self.ffmpeg, self.compute),
             prompts: self.prompts(),
             source: Some(self.source.record.clone()),
             video: VideoRecord::of(&self.video),

@@ -129,6 +129,7 @@ mod tests {
             parts: crate::losses::LossParts::default(),
             gradient_norm: 1.0,
             relative_move: 0.1,
+            loss_scale: 1.0,
         };
         assert!(loss_warning(&[1.0, 1.0, 1.0, 0.99].map(update)).is_some());
         assert!(loss_warning(&[1.0, 0.9, 0.8, 0.7].map(update)).is_none());

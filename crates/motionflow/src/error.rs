@@ -1,5 +1,6 @@
 //! What can go wrong in the method, besides the checkpoint and the prompts, which have errors of their own.
 
+use tch::Kind;
 use thiserror::Error;
 
 use crate::checkpoint::CheckpointError;
@@ -92,7 +93,7 @@ pub enum Error {
         /// The net's timestep.
         timestep: i64,
         /// What to try.
-        mend: &'static str,
+        mend: String,
     },
     /// The one who watched the progress wanted no more of it.
     #[error("stopped")]
@@ -100,4 +101,12 @@ pub enum Error {
     /// An inversion that does not fit the settings or the model that are to use it.
     #[error("this inversion does not fit: {0}")]
     Inversion(String),
+}
+
+/// What to try when values are not finite, where the nets compute in `kind`; `mend` where the method is to blame.
+pub(crate) fn mend_not_finite(kind: Kind, mend: &str) -> String {
+    if kind == Kind::Half {
+        return format!("float16 ends at 65504, so try --precision bf16 or f32 first; else {mend}");
+    }
+    mend.to_owned()
 }

@@ -3,10 +3,11 @@
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
-use crate::error::Error;
+use crate::error::{Error, mend_not_finite};
 use crate::latents::{Latents, is_finite};
+use crate::loss_scale;
 use crate::losses::LossParts;
 use crate::masks::{LayerMasks, MotionMasks};
 use crate::model::{EncodedPrompt, VideoModel};
@@ -35,6 +36,14 @@ pub struct GuidedUpdate {
     pub gradient_norm: f64,
     /// ‖Δz‖/‖z‖ of the move, before any statistics of the latents are brought back.
     pub relative_move: f64,
+    /// What the loss was multiplied by for the backward pass. The next update begins with it.
+    #[serde(default = "unscaled")]
+    pub loss_scale: f64,
+}
+
+/// Of updates from before there was a scale.
+fn unscaled() -> f64 {
+    1.0
 }
 
 /// What generation reports while it runs.
@@ -115,7 +124,9 @@ pub fn generate(
         if let Some((guide, masks)) = guide.as_ref().filter(|_| index < settings.guided_steps) {
             let masks = masks_at(masks, step.timestep, target, latents.frames())?;
             for update in 1..=settings.updates_per_step {
-                let position = Position { step, index, update };
+                let first_scale = || loss_scale::first(target.features.kind());
+                let loss_scale = updates.last().map_or_else(first_scale, |last| last.loss_scale);
+                let position = Position { step, index, update, loss_scale };
                 let Some((moved, record)) = guide.update(latents.tensor(), masks, position)? else { break };
                 latents = Latents::new(moved);
                 report(&GenerationEvent::Updated(&record))?;
@@ -123,7 +134,7 @@ pub fn generate(
             }
         }
         let denoised = sampling_step(model, latents.tensor(), target, negative, settings, step);
-        finite(&denoised, "sampling", index, settings, step)?;
+        finite(&denoised, "sampling", index, settings, step, target.features.kind())?;
         latents = Latents::new(denoised);
         let (steps, timestep) = (settings.steps, step.timestep);
         report(&GenerationEvent::Denoised { step: index + 1, steps, timestep, latents: &latents })?;
@@ -174,22 +185,23 @@ fn sampling_step(
     let mut observer = Weighing { observer: &mut NoObserver, weights };
     let prediction = model.predict_noise(&both, step.timestep, &features, &mut observer).continue_value();
     let Some(prediction) = prediction else { return latents.shallow_clone() };
-    let halves = prediction.to_kind(tch::Kind::Float).chunk(2, 0);
+    let halves = prediction.to_kind(Kind::Float).chunk(2, 0);
     let guided = &halves[0] + (&halves[1] - &halves[0]) * settings.guidance_scale;
-    model.schedule().remove_noise_step(latents, &guided, step).to_kind(latents.kind())
+    model.schedule().remove_noise_step(latents, &guided, step)
 }
 
-/// Checks that latents are numbers still.
+/// Checks that latents are numbers still; the nets compute in `kind`.
 pub(crate) fn finite(
     latents: &Tensor,
     stage: &'static str,
     index: usize,
     settings: &Settings,
     step: Step,
+    kind: Kind,
 ) -> Result<(), Error> {
     if is_finite(latents) {
         return Ok(());
     }
-    let mend = "lower --step-size or --step-norm, or --guidance-scale";
+    let mend = mend_not_finite(kind, "lower --step-size or --step-norm, or --guidance-scale");
     Err(Error::NotFinite { stage, step: index + 1, steps: settings.steps, timestep: step.timestep, mend })
 }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::error::Error;
+use crate::error::{Error, mend_not_finite};
 use crate::latents::{Latents, is_finite};
 use crate::masking::motion_masks;
 use crate::masks::{LayerMaps, LayerMasks, MotionMasks, SubjectMaps, layer_masks, subject_map};
@@ -84,7 +84,6 @@ pub fn invert(
     let _no_gradients = tch::no_grad_guard();
     let Inverting { done, mut latents, mut maps } = from;
     (latents, maps) = (latents.on(model.device()), maps.on(model.device()));
-    let kind = latents.tensor().kind();
     for (index, step) in schedule.ascending(settings.steps).into_iter().enumerate().skip(done) {
         let mut observer = MapKeeper::new(&model.guidance_layers().cross);
         let prediction =
@@ -92,14 +91,17 @@ pub fn invert(
         let Some(prediction) = prediction.continue_value() else { break };
         let step_maps: Vec<LayerMaps> =
             shown_by.iter().map(|tokens| subject_maps(&observer, tokens)).collect();
-        latents = Latents::new(schedule.add_noise_step(latents.tensor(), &prediction, step).to_kind(kind));
+        latents = Latents::new(schedule.add_noise_step(latents.tensor(), &prediction, step));
         if !is_finite(latents.tensor()) {
             return Err(Error::NotFinite {
                 stage: "inversion",
                 step: index + 1,
                 steps: settings.steps,
                 timestep: step.timestep,
-                mend: "the checkpoint or the source frames are broken",
+                mend: mend_not_finite(
+                    source.features.kind(),
+                    "the checkpoint or the source frames are broken",
+                ),
             });
         }
         let masks: Vec<LayerMasks> = step_maps.iter().map(|maps| layer_masks(maps, settings.tau)).collect();

@@ -2,14 +2,14 @@
 
 use tch::{Device, Kind, Tensor};
 
-/// Latents [1, channels, frames, height, width], in the scale that the net was trained with.
+/// Latents [1, channels, frames, height, width], float32, in the scale that the net was trained with.
 #[derive(Debug)]
 pub struct Latents(Tensor);
 
 impl Latents {
-    /// Wraps a tensor [1, channels, frames, height, width].
+    /// Wraps a tensor [1, channels, frames, height, width]. What a net has computed in half precision becomes float32.
     pub fn new(latents: Tensor) -> Self {
-        Self(latents)
+        if latents.kind() == Kind::Float { Self(latents) } else { Self(latents.to_kind(Kind::Float)) }
     }
 
     /// [1, channels, frames, height, width]

@@ -20,6 +20,7 @@ pub mod fuzzing;
 pub mod generation;
 pub mod inversion;
 pub mod latents;
+mod loss_scale;
 pub mod losses;
 pub mod masking;
 pub mod masks;

@@ -173,14 +173,15 @@ impl VideoModel for TextToVideo {
     fn encode_clip(&self, clip: &Clip) -> Latents {
         let _no_gradients = tch::no_grad_guard();
         let frames = clip.frames().to_device(self.compute.device).to_kind(self.compute.kind);
-        let latents = self.vae.encode(&frames) * self.vae.config().scaling_factor;
+        let latents = self.vae.encode(&frames).to_kind(Kind::Float) * self.vae.config().scaling_factor;
         Latents::new(latents.permute([1, 0, 2, 3]).unsqueeze(0).contiguous())
     }
 
     fn decode_latents(&self, latents: &Latents) -> Clip {
         let _no_gradients = tch::no_grad_guard();
         let latents = latents.tensor().squeeze_dim(0).permute([1, 0, 2, 3]);
-        let frames = self.vae.decode(&(latents / self.vae.config().scaling_factor));
+        let latents = (latents / self.vae.config().scaling_factor).to_kind(self.compute.kind);
+        let frames = self.vae.decode(&latents);
         Clip::new(frames.to_kind(Kind::Float).to_device(Device::Cpu))
     }
 
@@ -191,7 +192,7 @@ impl VideoModel for TextToVideo {
         features: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        self.unet.forward(latents, timestep, features, observer)
+        self.unet.forward(&latents.to_kind(self.compute.kind), timestep, features, observer)
     }
 
     fn device(&self) -> Device {
@@ -213,7 +214,7 @@ impl VideoModel for TextToVideo {
         tch::manual_seed(seed as i64);
         let shape = [1, channels, frames, height / downscale, width / downscale];
         let noise = Tensor::randn(shape, (Kind::Float, Device::Cpu));
-        Ok(Latents::new(noise.to_device(self.compute.device).to_kind(self.compute.kind)))
+        Ok(Latents::new(noise.to_device(self.compute.device)))
     }
 
     fn check_size(&self, frames: i64, height: i64, width: i64) -> Result<(), Error> {

@@ -1,10 +1,11 @@
 //! One guided update: the latents move so that the subjects' attention follows the masks.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::error::Error;
 use crate::generation::{GuidedUpdate, finite};
 use crate::latents::norm;
+use crate::loss_scale::{Unscaled, unscaled};
 use crate::losses::{LossParts, guidance_loss};
 use crate::masks::LayerMasks;
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, VideoModel};
@@ -32,6 +33,8 @@ pub(crate) struct Position {
     pub(crate) index: usize,
     /// Within the step, counted from 1.
     pub(crate) update: usize,
+    /// What the loss is multiplied by for the backward pass, at most.
+    pub(crate) loss_scale: f64,
 }
 
 impl<'a> Guide<'a> {
@@ -54,23 +57,13 @@ impl<'a> Guide<'a> {
         at: Position,
     ) -> Result<Option<(Tensor, GuidedUpdate)>, Error> {
         let z = latents.detach().set_requires_grad(true);
-        let (loss, parts) = self.loss(&z, masks, at.step.timestep);
-        let value = loss.detach().double_value(&[]);
-        if value < self.settings.loss_threshold {
-            return Ok(None);
-        }
-        let gradient = if loss.requires_grad() {
-            Tensor::run_backward(&[&loss], &[&z], false, false).swap_remove(0)
-        } else {
-            z.zeros_like()
-        };
-        drop(loss);
+        let gradient = unscaled(at.loss_scale, |scale| self.gradient(&z, masks, at.step.timestep, scale));
+        let Some(Unscaled { gradient, along: (value, parts), scale }) = gradient else { return Ok(None) };
         let _no_gradients = tch::no_grad_guard();
         let (latent_norm, gradient_norm) = (norm(&z), norm(&gradient));
         let step_size = self.step_size(at.index, latent_norm, gradient_norm);
-        let before = z.detach().to_kind(Kind::Float);
-        let moved = &before - gradient.to_kind(Kind::Float) * step_size;
-        let moved = brought_back(moved, &before, self.settings.keep_statistics).to_kind(latents.kind());
+        let moved = latents - gradient * step_size;
+        let moved = brought_back(moved, latents, self.settings.keep_statistics);
         let record = GuidedUpdate {
             step: at.index + 1,
             steps: self.settings.steps,
@@ -80,9 +73,32 @@ impl<'a> Guide<'a> {
             parts,
             gradient_norm,
             relative_move: step_size * gradient_norm / latent_norm,
+            loss_scale: scale,
         };
-        finite(&moved, "guided update", at.index, self.settings, at.step)?;
+        let kind = self.target.features.kind();
+        finite(&moved, "guided update", at.index, self.settings, at.step, kind)?;
         Ok(Some((moved, record)))
+    }
+
+    /// ∇(`scale`·L), with L and its parts. None where L is under its threshold already.
+    fn gradient(
+        &self,
+        z: &Tensor,
+        masks: &[LayerMasks],
+        timestep: i64,
+        scale: f64,
+    ) -> Option<(Tensor, (f64, LossParts))> {
+        let (loss, parts) = self.loss(z, masks, timestep);
+        let value = loss.detach().double_value(&[]);
+        if value < self.settings.loss_threshold {
+            return None;
+        }
+        let gradient = if loss.requires_grad() {
+            Tensor::run_backward(&[&(loss * scale)], &[z], false, false).swap_remove(0)
+        } else {
+            z.zeros_like()
+        };
+        Some((gradient, (value, parts)))
     }
 
     /// The net runs only as far as the last layer that a loss reads.

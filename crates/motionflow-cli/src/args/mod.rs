@@ -11,6 +11,7 @@ mod video;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
+use motionflow::compute::{MemoryUse, Precision};
 use motionflow::device::DeviceChoice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -113,6 +114,12 @@ pub(crate) struct Common {
     /// What computes: auto, cpu, cuda, or cuda:1 and so on; auto takes CUDA where it is [default: auto]
     #[arg(long, global = true, value_name = "DEVICE")]
     pub(crate) device: Option<DeviceChoice>,
+    /// What the nets compute with: auto, f32, f16 or bf16; auto is f16 on CUDA and f32 on the CPU [default: auto]
+    #[arg(long, global = true, value_name = "KIND")]
+    pub(crate) precision: Option<Precision>,
+    /// How much memory they may take to be faster: low, balanced or fast [default: balanced]
+    #[arg(long, global = true, value_name = "USE")]
+    pub(crate) memory: Option<MemoryUse>,
 }
 
 /// Where the settings come from, besides the flags.

@@ -623,6 +623,10 @@ fn computing(place: &Place) -> Vec<Outcome> {
         run(generate(place, &["--model", &tiny, "--guidance-scale", "1e300"]).args(small)),
         run(generate(place, &["--model", &tiny]).args(huge)),
         run(generate(place, &["--model", &tiny, "--ignore-memory"]).args(huge)),
+        with(place, &[("--step-size", "1e300"), ("--precision", "f16")]),
+        with(place, &[("--model", &text(&model)), ("--precision", "f16")]),
+        run(generate(place, &["--model", &tiny, "--guidance-scale", "1e300", "--precision", "f16"])
+            .args(small)),
         run(&mut without_ffmpeg),
         run(generate(place, &["--model", &tiny]).env("MOTIONFLOW_FFMPEG", place.path("none"))),
     ]

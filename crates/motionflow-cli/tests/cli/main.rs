@@ -19,6 +19,7 @@ mod hub_server;
 mod inversions_once;
 mod machines;
 mod motion_arrives;
+mod precision;
 mod resume;
 mod settings_file;
 mod shell;

@@ -82,6 +82,28 @@ fn a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bytes() {
     assert!(after_a_step > 0, "no run was killed after its first step");
 }
 
+/// What is between the steps is float32, and whole in the files.
+#[test]
+fn a_run_in_half_precision_goes_on_to_the_same_bytes() {
+    for precision in ["f16", "bf16"] {
+        let place = Place::new();
+        run(transfer(&place, "unbroken", "12").args(["--precision", precision])).ok();
+        let folder = place.path("killed");
+        let mut command = transfer(&place, "killed", "12");
+        command.args(["--precision", precision]);
+        for kept in ["inversion-0002.safetensors", "sampling-0002.safetensors"] {
+            let mut running = start(&mut command);
+            wait_for(&folder.join(".unfinished").join(kept));
+            running.kill().unwrap();
+            running.wait().unwrap();
+            command = resume(&folder);
+        }
+        let outcome = run(&mut command).ok();
+        assert!(outcome.stderr.contains("generate: goes on after step"), "{}", outcome.stderr);
+        same_results(&place.path("unbroken"), &folder);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_stops_between_steps_and_says_how_to_go_on() {
@@ -116,7 +138,6 @@ fn ctrl_c_stops_between_steps_and_says_how_to_go_on() {
     assert!(again.stderr.contains("finished already"), "{}", again.stderr);
 }
 
-#[cfg(unix)]
 fn wait_for(path: &Path) {
     let patience = Instant::now();
     while !path.exists() {
