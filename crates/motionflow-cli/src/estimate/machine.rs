@@ -206,13 +206,15 @@ impl Machine {
         let data = |shape: &[i64]| {
             if is_gpu { Tensor::randn(shape, options) } else { Tensor::ones(shape, options) }
         };
-        // Channels come last in a GPU's memory.
-        let images = |[images, channels, height, width]: [i64; 4]| {
-            if is_gpu {
-                data(&[images, height, width, channels]).permute([0, 3, 1, 2])
-            } else {
-                data(&[images, channels, height, width])
+        // [batch, channels, ..]; the channels come last in a GPU's memory.
+        let images = |shape: &[i64]| {
+            let [batch, channels, rest @ ..] = shape else { return data(shape) };
+            if !is_gpu {
+                return data(shape);
             }
+            let last = rest.len() as i64 + 1;
+            let order: Vec<i64> = [0, last].into_iter().chain(1..last).collect();
+            data(&[&[*batch], rest, &[*channels]].concat()).permute(order)
         };
         match *operation {
             Operation::Convolution {
@@ -223,23 +225,16 @@ impl Machine {
                 kernel,
                 stride,
             } => {
-                let x = images([count, input, height * stride, width * stride]);
-                let (weight, bias) = (images([output, input, kernel, kernel]), data(&[output]));
+                let x = images(&[count, input, height * stride, width * stride]);
+                let (weight, bias) = (images(&[output, input, kernel, kernel]), data(&[output]));
                 let padding = kernel / 2;
                 Box::new(move || {
                     let _ = x.conv2d(&weight, Some(&bias), [stride; 2], [padding; 2], [1, 1], 1);
                 })
             }
-            Operation::TemporalConvolution { videos, frames, channels, size: [height, width] } if is_gpu => {
-                let x = images([videos, channels, frames, height * width]);
-                let (weight, bias) = (images([channels, channels, 3, 1]), data(&[channels]));
-                Box::new(move || {
-                    let _ = x.conv2d(&weight, Some(&bias), [1, 1], [1, 0], [1, 1], 1);
-                })
-            }
             Operation::TemporalConvolution { videos, frames, channels, size: [height, width] } => {
-                let x = data(&[videos, channels, frames, height, width]);
-                let (weight, bias) = (data(&[channels, channels, 3, 1, 1]), data(&[channels]));
+                let x = images(&[videos, channels, frames, height, width]);
+                let (weight, bias) = (images(&[channels, channels, 3, 1, 1]), data(&[channels]));
                 Box::new(move || {
                     let _ = x.conv3d(&weight, Some(&bias), [1, 1, 1], [1, 0, 0], [1, 1, 1], 1);
                 })

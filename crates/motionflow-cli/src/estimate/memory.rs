@@ -63,6 +63,8 @@ pub(super) struct Room {
 impl Room {
     /// None where the system does not tell.
     pub(super) fn on(device: Device) -> Option<Self> {
+        // So that the peaks are what is taken now.
+        device::reset_peak_memory(device);
         if let Some(memory) = device::memory(device) {
             // What earlier runs of this process left for reuse is free for this one.
             let free = (memory.free + memory.peak_reserved).min(memory.total);

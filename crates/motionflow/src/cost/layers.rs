@@ -152,13 +152,13 @@ impl Tape {
         self.hold(held);
         self.attention(sequences, heads, head_dim, None, plain);
         self.hold(hidden);
-        self.attention(
-            sequences,
-            heads,
-            head_dim,
-            text.map(|[tokens, features]| [x.images(), tokens, features]),
-            plain,
-        );
+        // All frames of a video are one sequence to the fused layers, which its text then serves once.
+        let sequences = match (text, self.layers) {
+            (Some(_), Layers::Fused) => [x.videos, x.frames * x.places()],
+            _ => sequences,
+        };
+        let text = text.map(|[tokens, features]| [x.images(), tokens, features]);
+        self.attention(sequences, heads, head_dim, text, plain);
         if !ends {
             self.hold(hidden);
             self.feed_forward(rows, inner);
@@ -185,12 +185,15 @@ impl Tape {
             None => (queries, rows, inner),
         };
         self.layer_norm(hidden, inner);
-        self.linear(rows, inner, inner, false, true);
-        for _ in 0..2 {
-            if text.is_some() && self.layers == Layers::Fused {
-                self.parameters(features * inner);
-            } else {
-                self.linear(key_rows, features, inner, false, text.is_none());
+        match (text, self.layers) {
+            (None, Layers::Fused) => self.linear(rows, inner, 3 * inner, false, true),
+            (Some(_), Layers::Fused) => {
+                self.linear(rows, inner, inner, false, true);
+                self.parameters(2 * features * inner);
+            }
+            (_, Layers::Plain) => {
+                self.linear(rows, inner, inner, false, true);
+                (0..2).for_each(|_| self.linear(key_rows, features, inner, false, text.is_none()));
             }
         }
         self.run(Operation::Attention {
@@ -215,8 +218,9 @@ impl Tape {
         // The norm's input, query, key, value; what the fused attention gives, or the probabilities.
         let keys_and_values = if text.is_some() { self.either(2, 0) } else { 2 } * key_rows * inner;
         self.save(2 * hidden + keys_and_values);
-        self.save(if plain { probabilities } else { hidden });
-        self.takes(4 * hidden + keys_and_values + 3 * probabilities);
+        // With the fused layers they are float32, and there once more as the values are.
+        self.save(if plain { self.either(1, 3) * probabilities } else { hidden });
+        self.takes(4 * hidden + keys_and_values + self.either(3, 7) * probabilities);
     }
 
     /// The gated feed-forward net with its norm before and the sum after it.
