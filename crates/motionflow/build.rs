@@ -1,7 +1,21 @@
-//! Lets this crate's binaries and tests find libtorch by rpath.
+//! Compiles what stands between this crate and the parts of libtorch that `tch` does not reach.
+
+use std::path::Path;
+
 fn main() {
-    println!("cargo::rerun-if-env-changed=LIBTORCH");
-    if let Ok(libtorch) = std::env::var("LIBTORCH") {
-        println!("cargo::rustc-link-arg=-Wl,-rpath,{libtorch}/lib");
-    }
+    println!("cargo:rerun-if-changed=native");
+    // Where torch-sys found libtorch.
+    let Ok(libraries) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return };
+    let Some(libtorch) = Path::new(&libraries).parent() else { return };
+    let include = libtorch.join("include");
+    let abi = std::env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".to_owned());
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .warnings(false)
+        .include(include.join("torch/csrc/api/include"))
+        .include(include)
+        .define("_GLIBCXX_USE_CXX11_ABI", abi.as_str())
+        .files(["native/device.cpp", "native/function.cpp"])
+        .compile("motionflow_native");
 }

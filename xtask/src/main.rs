@@ -14,6 +14,7 @@ mod libtorch;
 mod parity;
 mod parity_cases;
 mod python;
+mod random_checkpoint;
 mod reference;
 mod run;
 mod setup;
@@ -41,6 +42,7 @@ Usage: cargo xtask <COMMAND>
   parity --committed         write the small cases under crates/motionflow/tests/ anew
   bench [ARGS]               time a forward of the UNet against PyTorch's; ARGS go to benches/unet_forward.py
   fuzz [TARGET] [--seconds N | --runs N]   run the fuzz targets, 60 seconds each; what they learn stays in target/fuzz/
+  random-checkpoint FOLDER   write a checkpoint of ZeroScope's shape with random weights, 3.7 GB; needs no workspace
   ci                         what must pass: fmt, clippy, cargo-deny, every test, the demo at few steps
 
 Environment:
@@ -63,11 +65,14 @@ fn main() -> ExitCode {
 
 fn chore() -> Result<ExitCode> {
     let mut arguments = Arguments::from_env();
-    let workspace = Workspace::find()?;
     let Some(command) = arguments.next() else {
         eprint!("{HELP}");
         return Ok(ExitCode::from(2));
     };
+    if command == "random-checkpoint" {
+        return random_checkpoint::random_checkpoint(arguments);
+    }
+    let workspace = Workspace::find()?;
     match command.as_str() {
         "setup" => {
             arguments.finish()?;

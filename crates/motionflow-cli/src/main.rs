@@ -3,6 +3,7 @@
 mod args;
 mod asked;
 mod batch;
+mod bench;
 mod bytes;
 mod cache;
 mod cache_command;
@@ -94,6 +95,7 @@ fn run(command: &Command, session: &mut Session) -> Result<()> {
         Command::Sweep(args) => sweep::run(args, session),
         Command::Models(args) => models::run(args, session),
         Command::Verify(args) => verify::run(args, session),
+        Command::Bench(args) => bench::run(args, session),
         Command::Cache(args) => cache_command::run(args, &session.progress),
         Command::Doctor => doctor::run(session),
         Command::Completions(args) => completions::run(args, &session.progress),

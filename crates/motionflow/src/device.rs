@@ -8,14 +8,17 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-use tch::{Cuda, Device};
+use tch::{Cuda, Device, Kind, Tensor};
 
+use crate::native;
+
+/// libtorch's CUDA half, and the library by which it opens NVRTC.
 #[cfg(target_os = "macos")]
-const CUDA_LIBRARY: &str = "libtorch_cuda.dylib";
+const LIBRARIES: [&str; 2] = ["libtorch_cuda.dylib", "libcaffe2_nvrtc.dylib"];
 #[cfg(windows)]
-const CUDA_LIBRARY: &str = "torch_cuda.dll";
+const LIBRARIES: [&str; 2] = ["torch_cuda.dll", "caffe2_nvrtc.dll"];
 #[cfg(not(any(target_os = "macos", windows)))]
-const CUDA_LIBRARY: &str = "libtorch_cuda.so";
+const LIBRARIES: [&str; 2] = ["libtorch_cuda.so", "libcaffe2_nvrtc.so"];
 
 /// A device as a user names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -112,12 +115,28 @@ pub struct DeviceMemory {
 }
 
 /// How the memory of a device is taken. None for the CPU.
-pub fn memory(_device: Device) -> Option<DeviceMemory> {
-    None
+pub fn memory(device: Device) -> Option<DeviceMemory> {
+    let Device::Cuda(index) = device else { return None };
+    // libtorch has no figures of a device that nothing was done on.
+    drop(Tensor::f_zeros([1], (Kind::Float, device)).ok()?);
+    let [peak_allocated, peak_reserved, free, total] =
+        native::device_memory(i8::try_from(index).ok()?).ok()?;
+    Some(DeviceMemory { peak_allocated, peak_reserved, free, total })
 }
 
 /// Begins to measure the peaks of [`memory`] anew.
-pub fn reset_peak_memory(_device: Device) {}
+pub fn reset_peak_memory(device: Device) {
+    if let Device::Cuda(index) = device {
+        let _ = i8::try_from(index).map(native::reset_peak_memory);
+    }
+}
+
+/// Gives memory that libtorch keeps for reuse back to the CUDA devices.
+pub fn release_memory() {
+    if Cuda::is_available() {
+        let _ = native::empty_cache();
+    }
+}
 
 /// How many CUDA devices there are: at least one.
 ///
@@ -129,7 +148,10 @@ pub fn cuda_devices() -> Result<usize, String> {
         // libtorch remembers at its first question whether it has CUDA, so the library is opened before.
         open_cuda_library()?;
         match usize::try_from(Cuda::device_count()) {
-            Ok(count) if count > 0 && Cuda::is_available() => Ok(count),
+            Ok(count) if count > 0 && Cuda::is_available() => {
+                native::forbid_tf32()?;
+                Ok(count)
+            }
             _ => {
                 Err("libtorch for CUDA is here, but sees no device (`nvidia-smi` shows what the driver sees)"
                     .to_owned())
@@ -141,11 +163,13 @@ pub fn cuda_devices() -> Result<usize, String> {
 
 fn open_cuda_library() -> Result<(), String> {
     // SAFETY: the library is libtorch's own other half; its initialisers register its kernels and do nothing else.
-    let library = unsafe { open_globally(CUDA_LIBRARY) };
+    let library = unsafe { open_globally(LIBRARIES[0]) };
     match library {
         Ok(library) => {
-            // It stays open as long as the process lives.
+            // They stay open as long as the process lives.
             std::mem::forget(library);
+            // SAFETY: as above; it brings NVRTC with it, which compiles the kernels. Without it they are done without.
+            std::mem::forget(unsafe { open_globally(LIBRARIES[1]) });
             Ok(())
         }
         Err(error) => {

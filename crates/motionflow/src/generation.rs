@@ -120,6 +120,7 @@ pub fn generate(
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Error::Stopped),
     };
+    let sampler = Sampler::new(model, target, negative, settings);
     for (index, step) in schedule.descending(settings.steps).into_iter().enumerate().skip(done) {
         if let Some((guide, masks)) = guide.as_ref().filter(|_| index < settings.guided_steps) {
             let masks = masks_at(masks, step.timestep, target, latents.frames())?;
@@ -133,7 +134,7 @@ pub fn generate(
                 updates.push(record);
             }
         }
-        let denoised = sampling_step(model, latents.tensor(), target, negative, settings, step);
+        let denoised = sampler.step(latents.tensor(), step);
         finite(&denoised, "sampling", index, settings, step, target.features.kind())?;
         latents = Latents::new(denoised);
         let (steps, timestep) = (settings.steps, step.timestep);
@@ -168,26 +169,39 @@ fn masks_at<'a>(
     }
 }
 
-/// One DDIM step with classifier-free guidance: `ε = ε_negative + s·(ε_prompt − ε_negative)`, both in one batch.
-fn sampling_step(
-    model: &dyn VideoModel,
-    latents: &Tensor,
-    target: &EncodedPrompt,
-    negative: &EncodedPrompt,
-    settings: &Settings,
-    step: Step,
-) -> Tensor {
-    let _no_gradients = tch::no_grad_guard();
-    let features = Tensor::cat(&[&negative.features, &target.features], 0);
-    let both = Tensor::cat(&[latents, latents], 0);
-    let weights = token_weights(target, settings.token_weight);
-    let weights = weights.map(|weights| Tensor::cat(&[&weights.ones_like(), &weights], 0));
-    let mut observer = Weighing { observer: &mut NoObserver, weights };
-    let prediction = model.predict_noise(&both, step.timestep, &features, &mut observer).continue_value();
-    let Some(prediction) = prediction else { return latents.shallow_clone() };
-    let halves = prediction.to_kind(Kind::Float).chunk(2, 0);
-    let guided = &halves[0] + (&halves[1] - &halves[0]) * settings.guidance_scale;
-    model.schedule().remove_noise_step(latents, &guided, step)
+/// DDIM with classifier-free guidance: `ε = ε_negative + s·(ε_prompt − ε_negative)`, both in one batch.
+struct Sampler<'a> {
+    model: &'a dyn VideoModel,
+    /// Both texts.
+    features: Tensor,
+    token_weights: Option<Tensor>,
+    guidance_scale: f64,
+}
+
+impl<'a> Sampler<'a> {
+    fn new(
+        model: &'a dyn VideoModel,
+        target: &EncodedPrompt,
+        negative: &EncodedPrompt,
+        settings: &Settings,
+    ) -> Self {
+        let features = Tensor::cat(&[&negative.features, &target.features], 0);
+        let weights = token_weights(target, settings.token_weight);
+        let token_weights = weights.map(|weights| Tensor::cat(&[&weights.ones_like(), &weights], 0));
+        Self { model, features, token_weights, guidance_scale: settings.guidance_scale }
+    }
+
+    fn step(&self, latents: &Tensor, step: Step) -> Tensor {
+        let _no_gradients = tch::no_grad_guard();
+        let both = Tensor::cat(&[latents, latents], 0);
+        let weights = self.token_weights.as_ref().map(Tensor::shallow_clone);
+        let mut observer = Weighing { observer: &mut NoObserver, weights };
+        let prediction = self.model.predict_noise(&both, step.timestep, &self.features, &mut observer);
+        let Some(prediction) = prediction.continue_value() else { return latents.shallow_clone() };
+        let halves = prediction.to_kind(Kind::Float).chunk(2, 0);
+        let guided = &halves[0] + (&halves[1] - &halves[0]) * self.guidance_scale;
+        self.model.schedule().remove_noise_step(latents, &guided, step)
+    }
 }
 
 /// Checks that latents are numbers still; the nets compute in `kind`.

@@ -3,6 +3,7 @@
 //! Groups of flags that a settings file has too are read from it into the same structs (see [`crate::request`]). What
 //! is not said is `None`, and filled in by [`crate::resolve`].
 
+mod bench;
 mod eval;
 mod many;
 mod method;
@@ -16,6 +17,7 @@ use motionflow::device::DeviceChoice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use bench::{Bench, Size};
 pub(crate) use eval::{Eval, Judges, Pair};
 pub(crate) use many::{Batch, Shard, Sweep};
 pub(crate) use method::{Guidance, Masks, Preset, Sampling, Steps};
@@ -158,6 +160,8 @@ pub(crate) enum Command {
     Show(Show),
     /// Recompute a parity case and print each tensor's relative error
     Verify(Verify),
+    /// Time the parts of a transfer on this machine
+    Bench(Bench),
     /// Show or remove the inversions that are kept for later runs
     Cache(CacheCommand),
     /// Look whether all that a run needs is there, and say what to do where it is not
@@ -183,6 +187,7 @@ impl Command {
             Self::Eval(_) => "eval",
             Self::Sweep(_) => "sweep",
             Self::Verify(_) => "verify",
+            Self::Bench(_) => "bench",
             Self::Cache(_) => "cache",
             Self::Doctor => "doctor",
             Self::Completions(_) => "completions",

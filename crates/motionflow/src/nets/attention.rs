@@ -2,12 +2,17 @@
 //!
 //! "Attention Is All You Need" (<https://arxiv.org/abs/1706.03762>), in diffusers' arrangement.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::layers::{LayerNorm, Linear};
 use crate::checkpoint::Loader;
+use crate::kernels;
+
+/// Sequences of so many tokens are faster in another of libtorch's fused attentions (measured on an H200).
+const SHORT: i64 = 64;
 
 /// Somebody who looks at attention while a net runs, and may weigh the words of its text.
 pub trait AttentionObserver {
@@ -37,28 +42,39 @@ impl AttentionObserver for NoObserver {
     }
 }
 
-/// softmax(Q·Kᵀ/√d)·V with `heads` heads; keys and values come from the context, or from the input itself.
+/// softmax(Q·Kᵀ/√d)·V with `heads` heads; keys and values come from the text, or from the input itself.
 #[derive(Debug)]
 pub struct Attention {
     name: String,
     heads: i64,
-    to_q: Linear,
-    to_k: Linear,
-    to_v: Linear,
+    projections: Projections,
     to_out: Linear,
 }
 
+/// Queries, keys and values, with those of the same input in one product.
+#[derive(Debug)]
+enum Projections {
+    ToItself { to_qkv: Linear },
+    ToText { to_q: Linear, text: TextProjection },
+}
+
 impl Attention {
-    /// Loads `to_q`, `to_k`, `to_v` (no bias) and `to_out.0`; `context` is the size of the keys' and values' source.
-    pub fn new(weights: &Loader, channels: i64, heads: i64, context: i64) -> Self {
-        Self {
-            name: weights.path(),
-            heads,
-            to_q: Linear::without_bias(&weights.sub("to_q"), channels, channels),
-            to_k: Linear::without_bias(&weights.sub("to_k"), context, channels),
-            to_v: Linear::without_bias(&weights.sub("to_v"), context, channels),
-            to_out: Linear::new(&weights.sub("to_out.0"), channels, channels),
-        }
+    /// Loads `to_q`, `to_k`, `to_v` (no bias) and `to_out.0`; `context` is the size of the text's features, where it
+    /// attends to a text.
+    pub fn new(weights: &Loader, channels: i64, heads: i64, context: Option<i64>) -> Self {
+        let linear = |name: &str, input| Linear::without_bias(&weights.sub(name), input, channels);
+        let projections = match context {
+            None => {
+                let layers = ["to_q", "to_k", "to_v"].map(|name| linear(name, channels));
+                Projections::ToItself { to_qkv: Linear::joined(&layers) }
+            }
+            Some(context) => Projections::ToText {
+                to_q: linear("to_q", channels),
+                text: TextProjection::new(["to_k", "to_v"].map(|name| linear(name, context)), heads),
+            },
+        };
+        let to_out = Linear::new(&weights.sub("to_out.0"), channels, channels);
+        Self { name: weights.path(), heads, projections, to_out }
     }
 
     /// The checkpoint's name of this layer, e.g. `mid_block.attentions.0.transformer_blocks.0.attn2`.
@@ -66,55 +82,117 @@ impl Attention {
         &self.name
     }
 
-    /// x [batch, query, channels], context [batch, key, context] -> [batch, query, channels]
+    /// x [batch, query, channels], text [videos, key, context] for the layers that attend to one, each video's the same
+    /// for its share of the batch -> [batch, query, channels]
     pub fn forward(
         &self,
         x: &Tensor,
-        context: Option<&Tensor>,
+        text: Option<&Tensor>,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let weights = context.and(observer.token_weights()).map(Tensor::shallow_clone);
-        let context = context.unwrap_or(x);
-        let (q, k) = (self.split(&self.to_q.forward(x)), self.split(&self.to_k.forward(context)));
-        let v = || {
-            let values = self.to_v.forward(context);
-            self.split(&match &weights {
-                Some(weights) => weighed(&values, weights),
-                None => values,
-            })
+        let size = x.size();
+        let [q, k, v] = match (&self.projections, text) {
+            (Projections::ToItself { to_qkv }, _) => split(to_qkv.forward_joined(x, 3), self.heads),
+            (Projections::ToText { to_q, text }, Some(features)) => {
+                let [k, v] = text.keys_and_values(features);
+                let v = match observer.token_weights() {
+                    Some(weights) => v * weights.unsqueeze(1),
+                    None => v,
+                };
+                let (videos, frames) = (features.size()[0], size[0] / features.size()[0]);
+                let q = to_q.forward(x);
+                // All queries of a video in one sequence, so that its text need not be repeated for every frame; by
+                // frames on the CPU, as diffusers has it.
+                let batch = if kernels::are_used(x) { videos } else { size[0] };
+                let [q] = split(vec![q.view([batch, -1, size[2]])], self.heads);
+                let repeated = |x: Tensor| {
+                    if batch == videos { x } else { x.repeat_interleave_self_int(frames, 0, batch) }
+                };
+                let (k, v) = (repeated(k), repeated(v));
+                [q, k, v]
+            }
+            (Projections::ToText { .. }, None) => unreachable!("a layer that attends to a text is given one"),
         };
         let attended = if observer.wants(&self.name) {
             let probabilities = attention_probabilities(&q, &k);
-            observer.observe(&self.name, probabilities.mean_dim(1, false, None))?;
-            probabilities.matmul(&v())
+            let seen = probabilities.mean_dim(1, false, None).view([size[0], size[1], -1]);
+            observer.observe(&self.name, seen)?;
+            probabilities.to_kind(v.kind()).matmul(&v)
         } else {
-            scaled_dot_product_attention(&q, &k, &v())
+            scaled_dot_product_attention(&q, &k, &v)
         };
-        ControlFlow::Continue(self.to_out.forward(&attended.transpose(1, 2).flatten(2, 3)))
+        let joined = attended.transpose(1, 2).reshape(size);
+        ControlFlow::Continue(self.to_out.forward(&joined))
     }
+}
 
-    /// [batch, tokens, channels] -> [batch, heads, tokens, channels / heads]
-    fn split(&self, x: &Tensor) -> Tensor {
+/// [batch, tokens, channels] -> [batch, heads, tokens, channels / heads], each of N
+fn split<const N: usize>(joined: Vec<Tensor>, heads: i64) -> [Tensor; N] {
+    let mut parts = joined.into_iter();
+    std::array::from_fn(|_| {
+        let x = parts.next().unwrap_or_default();
         let size = x.size();
-        x.view([size[0], size[1], self.heads, size[2] / self.heads]).transpose(1, 2)
+        x.view([size[0], size[1], heads, size[2] / heads]).transpose(1, 2)
+    })
+}
+
+/// Keys and values of texts, computed once for each.
+#[derive(Debug)]
+struct TextProjection {
+    to_kv: Linear,
+    heads: i64,
+    /// Features of a text, which stay in memory so that no other text can take their place; its keys and values.
+    known: RefCell<Vec<(Tensor, [Tensor; 2])>>,
+}
+
+impl TextProjection {
+    /// How many texts a run has: the source's, the prompt's, and the prompt's together with the negative one's.
+    const TEXTS: usize = 3;
+
+    fn new(layers: [Linear; 2], heads: i64) -> Self {
+        Self { to_kv: Linear::joined(&layers), heads, known: RefCell::default() }
+    }
+
+    /// [videos, tokens, context] -> twice [videos, heads, tokens, d]
+    fn keys_and_values(&self, features: &Tensor) -> [Tensor; 2] {
+        let mut known = self.known.borrow_mut();
+        let same = |text: &Tensor| text.data_ptr() == features.data_ptr() && text.size() == features.size();
+        if let Some((_, found)) = known.iter().find(|(text, _)| same(text)) {
+            return found.each_ref().map(Tensor::shallow_clone);
+        }
+        let made: [Tensor; 2] = split(self.to_kv.forward_joined(features, 2), self.heads);
+        if known.len() == Self::TEXTS {
+            drop(known.remove(0));
+        }
+        known.push((features.shallow_clone(), made.each_ref().map(Tensor::shallow_clone)));
+        made
     }
 }
 
-/// Values [videos · frames, tokens, channels] times the weights of their tokens [videos, tokens, 1], the same in all frames
-/// of a video.
-fn weighed(values: &Tensor, weights: &Tensor) -> Tensor {
-    let frames = values.size()[0] / weights.size()[0];
-    values * weights.repeat_interleave_self_int(frames, 0, values.size()[0])
-}
-
-/// softmax(Q·Kᵀ/√d): [batch, heads, query, d] and [batch, heads, key, d] -> [batch, heads, query, key]
+/// softmax(Q·Kᵀ/√d), in float32: [batch, heads, query, d] and [batch, heads, key, d] -> [batch, heads, query, key]
 pub fn attention_probabilities(q: &Tensor, k: &Tensor) -> Tensor {
     let scale = (q.size()[3] as f64).powf(-0.5);
+    let (q, k) = (q.to_kind(Kind::Float), k.to_kind(Kind::Float));
     (q.matmul(&k.transpose(-1, -2)) * scale).softmax(-1, None)
 }
 
 /// libtorch's fused attention over [batch, heads, tokens, d].
 pub fn scaled_dot_product_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    if q.device().is_cuda() && q.size()[2].max(k.size()[2]) <= SHORT {
+        let with_gradient = [q, k, v].iter().any(|tensor| tensor.requires_grad());
+        let bias = None::<Tensor>;
+        return Tensor::internal_scaled_dot_product_efficient_attention(
+            q,
+            k,
+            v,
+            bias,
+            with_gradient,
+            0.0,
+            false,
+            None,
+        )
+        .0;
+    }
     Tensor::scaled_dot_product_attention(q, k, v, None::<Tensor>, 0.0, false, None, false)
 }
 
@@ -135,8 +213,7 @@ impl FeedForward {
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
-        let projected = self.project_in.forward(x).chunk(2, -1);
-        self.project_out.forward(&(&projected[0] * projected[1].gelu("none")))
+        self.project_out.forward(&kernels::geglu(&self.project_in.forward(x)))
     }
 }
 
@@ -158,9 +235,9 @@ impl TransformerBlock {
         let norm = |name: &str| LayerNorm::new(&weights.sub(name), channels, 1e-5);
         Self {
             norm1: norm("norm1"),
-            attn1: Attention::new(&weights.sub("attn1"), channels, heads, channels),
+            attn1: Attention::new(&weights.sub("attn1"), channels, heads, None),
             norm2: norm("norm2"),
-            attn2: Attention::new(&weights.sub("attn2"), channels, heads, context.unwrap_or(channels)),
+            attn2: Attention::new(&weights.sub("attn2"), channels, heads, context),
             norm3: norm("norm3"),
             ff: FeedForward::new(&weights.sub("ff"), channels),
         }
@@ -171,35 +248,37 @@ impl TransformerBlock {
         [self.attn1.name(), self.attn2.name()]
     }
 
-    /// x [batch, tokens, channels], context [batch, key, context] -> [batch, tokens, channels]
+    /// x [batch, tokens, channels], text [videos, key, context] -> [batch, tokens, channels]
     pub fn forward(
         &self,
         x: &Tensor,
-        context: Option<&Tensor>,
+        text: Option<&Tensor>,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let x = self.attn1.forward(&self.norm1.forward(x), None, observer)? + x;
-        let x = self.attn2.forward(&self.norm2.forward(&x), context, observer)? + x;
-        let x = self.ff.forward(&self.norm3.forward(&x)) + x;
-        ControlFlow::Continue(x)
+        let attended = self.attn1.forward(&self.norm1.forward(x), None, observer)?;
+        let (x, normed) = self.norm2.forward_added(&attended, x);
+        let attended = self.attn2.forward(&normed, text, observer)?;
+        let (x, normed) = self.norm3.forward_added(&attended, &x);
+        ControlFlow::Continue(self.ff.forward(&normed) + x)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use tch::Device;
 
     use super::*;
 
+    fn random(shape: &[i64]) -> Tensor {
+        Tensor::randn(shape, (Kind::Float, Device::Cpu))
+    }
+
     #[test]
     fn weighing_values_is_weighing_probabilities() {
-        let random = |shape: [i64; 3]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
-        // Two videos of two frames.
-        let (probabilities, values) = (random([4, 6, 3]).softmax(-1, None), random([4, 3, 5]));
+        let (probabilities, values) = (random(&[2, 1, 6, 3]).softmax(-1, None), random(&[2, 1, 3, 5]));
         let weights = Tensor::from_slice(&[1f32, 1.0, 1.0, 1.0, 2.5, 0.0]).view([2, 3, 1]);
-        let by_frame = weights.repeat_interleave_self_int(2, 0, 4).transpose(1, 2);
-        let expected = (&probabilities * by_frame).matmul(&values);
-        let found = probabilities.matmul(&weighed(&values, &weights));
+        let expected = (&probabilities * weights.transpose(1, 2).unsqueeze(1)).matmul(&values);
+        let found = probabilities.matmul(&(values * weights.unsqueeze(1)));
         assert!((found - expected).abs().max().double_value(&[]) < 1e-6);
     }
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use tch::Tensor;
 
 use crate::checkpoint::Loader;
+use crate::kernels::{self, Convolution, Norm};
 
 /// `y = x·Wᵀ + b` over the last dimension.
 #[derive(Debug)]
@@ -24,9 +25,26 @@ impl Linear {
         Self { weight: weights.tensor("weight", &[output, input]), bias: None }
     }
 
+    /// Several layers without bias over the same input as one, their outputs one behind the other.
+    pub fn joined(layers: &[Self]) -> Self {
+        let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
+        Self { weight: Tensor::cat(&weights, 0), bias: None }
+    }
+
     /// [.., input] -> [.., output]
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, self.bias.as_ref())
+    }
+
+    /// What each of `count` layers gives that were joined, [.., input] -> [.., output / count]. In one product on CUDA,
+    /// where that is faster; one by one on the CPU, where it is as diffusers computes it, to the last bit.
+    pub fn forward_joined(&self, x: &Tensor, count: i64) -> Vec<Tensor> {
+        if kernels::are_used(x) {
+            let joined = self.forward(x);
+            let dimension = joined.dim() as i64 - 1;
+            return joined.unflatten(dimension, [count, -1]).unbind(dimension);
+        }
+        self.weight.chunk(count, 0).iter().map(|weight| x.linear(weight, None::<&Tensor>)).collect()
     }
 }
 
@@ -42,7 +60,7 @@ pub struct Conv2d {
 impl Conv2d {
     /// Loads `weight` [output, input, kernel, kernel] and `bias` \[output\].
     pub fn new(weights: &Loader, input: i64, output: i64, kernel: i64, stride: i64, padding: i64) -> Self {
-        let weight = weights.tensor("weight", &[output, input, kernel, kernel]);
+        let weight = kernels::laid_out(&weights.tensor("weight", &[output, input, kernel, kernel]));
         Self { weight, bias: weights.tensor("bias", &[output]), stride, padding }
     }
 
@@ -58,8 +76,11 @@ impl Conv2d {
 
     /// [batch, input, height, width] -> [batch, output, height', width']
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        x.conv2d(&self.weight, Some(&self.bias), stride, padding, [1, 1], 1)
+        kernels::convolution(x, &self.convolution(), Some(&self.bias))
+    }
+
+    fn convolution(&self) -> Convolution<'_> {
+        Convolution { weight: &self.weight, stride: self.stride, padding: self.padding }
     }
 }
 
@@ -73,13 +94,57 @@ pub struct TemporalConv {
 impl TemporalConv {
     /// Loads `weight` [channels, channels, 3, 1, 1] and `bias` \[channels\].
     pub fn new(weights: &Loader, channels: i64) -> Self {
-        let weight = weights.tensor("weight", &[channels, channels, 3, 1, 1]);
+        let weight = kernels::laid_out(&weights.tensor("weight", &[channels, channels, 3, 1, 1]));
         Self { weight, bias: weights.tensor("bias", &[channels]) }
     }
 
-    /// [batch, channels, frames, height, width], same shape out
-    pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.conv3d(&self.weight, Some(&self.bias), [1, 1, 1], [1, 0, 0], [1, 1, 1], 1)
+    fn convolution(&self) -> Convolution<'_> {
+        Convolution { weight: &self.weight, stride: 1, padding: 1 }
+    }
+}
+
+/// What comes out of a convolution, and its bias where that was left to the next layer.
+#[derive(Debug)]
+pub struct Convolved<'a> {
+    /// [batch, channels, ..]
+    pub x: Tensor,
+    /// \[channels\], still to be added.
+    pub bias: Option<&'a Tensor>,
+}
+
+/// A convolution that a norm and an activation go before.
+pub trait NormedConvolution {
+    /// Norm, activation, convolution. `shift` \[channels\] is added to x before.
+    fn after_norm(
+        &self,
+        x: &Tensor,
+        shift: Option<&Tensor>,
+        norm: &GroupNorm,
+        activation: Activation,
+    ) -> Convolved<'_> {
+        let (convolution, bias) = self.parts();
+        if activation == Activation::Silu && kernels::are_used(x) {
+            let x = kernels::norm_silu_convolution(x, shift, &norm.norm(), &convolution);
+            return Convolved { x, bias: Some(bias) };
+        }
+        let normed = kernels::group_norm(x, shift, &norm.norm(), activation == Activation::Silu);
+        let activated = if activation == Activation::Silu { normed } else { activation.forward(&normed) };
+        Convolved { x: kernels::convolution(&activated, &convolution, Some(bias)), bias: None }
+    }
+
+    /// The convolution and its bias.
+    fn parts(&self) -> (Convolution<'_>, &Tensor);
+}
+
+impl NormedConvolution for Conv2d {
+    fn parts(&self) -> (Convolution<'_>, &Tensor) {
+        (self.convolution(), &self.bias)
+    }
+}
+
+impl NormedConvolution for TemporalConv {
+    fn parts(&self) -> (Convolution<'_>, &Tensor) {
+        (self.convolution(), &self.bias)
     }
 }
 
@@ -101,7 +166,22 @@ impl GroupNorm {
 
     /// [batch, channels, ..], same shape out
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.epsilon, true)
+        kernels::group_norm(x, None, &self.norm(), false)
+    }
+
+    /// The same with SiLU after it.
+    pub fn forward_silu(&self, x: &Tensor) -> Tensor {
+        kernels::group_norm(x, None, &self.norm(), true)
+    }
+
+    /// A video's norm, its result ready for attention along time:
+    /// [batch, channels, frames, height, width] -> [batch·height·width, frames, channels]
+    pub fn forward_places_first(&self, x: &Tensor) -> Tensor {
+        kernels::group_norm_places_first(x, &self.norm())
+    }
+
+    fn norm(&self) -> Norm<'_> {
+        Norm { weight: &self.weight, bias: &self.bias, groups: self.groups, epsilon: self.epsilon }
     }
 }
 
@@ -110,24 +190,23 @@ impl GroupNorm {
 pub struct LayerNorm {
     weight: Tensor,
     bias: Tensor,
-    size: i64,
     epsilon: f64,
 }
 
 impl LayerNorm {
     /// Loads `weight` and `bias` \[size\].
     pub fn new(weights: &Loader, size: i64, epsilon: f64) -> Self {
-        Self {
-            weight: weights.tensor("weight", &[size]),
-            bias: weights.tensor("bias", &[size]),
-            size,
-            epsilon,
-        }
+        Self { weight: weights.tensor("weight", &[size]), bias: weights.tensor("bias", &[size]), epsilon }
     }
 
     /// [.., size], same shape out
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.layer_norm([self.size], Some(&self.weight), Some(&self.bias), self.epsilon, true)
+        kernels::layer_norm(x, &self.weight, &self.bias, self.epsilon)
+    }
+
+    /// x + residual, and the norm of that: twice [.., size]
+    pub fn forward_added(&self, x: &Tensor, residual: &Tensor) -> (Tensor, Tensor) {
+        kernels::add_layer_norm(x, residual, &self.weight, &self.bias, self.epsilon)
     }
 }
 

@@ -4,8 +4,9 @@
 
 use tch::Tensor;
 
-use super::layers::{Activation, Conv2d, GroupNorm, Linear};
+use super::layers::{Activation, Conv2d, Convolved, GroupNorm, Linear, NormedConvolution};
 use crate::checkpoint::Loader;
+use crate::kernels;
 
 /// What all residual blocks of one net have in common.
 #[derive(Debug, Clone, Copy)]
@@ -54,17 +55,24 @@ impl ResnetBlock2D {
         }
     }
 
-    /// x [images, input, height, width], time [images, `time_channels`] -> [images, output, height, width]
+    /// x [images, input, height, width], time [1, `time_channels`], activated -> [images, output, height, width]
     pub fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Tensor {
-        let activate = |x: &Tensor| self.options.activation.forward(x);
-        let mut hidden = self.conv1.forward(&activate(&self.norm1.forward(x)));
-        if let (Some(projection), Some(time)) = (&self.time_emb_proj, time) {
-            hidden += projection.forward(&activate(time)).unsqueeze(-1).unsqueeze(-1);
-        }
-        let hidden = self.conv2.forward(&activate(&self.norm2.forward(&hidden)));
+        let activation = self.options.activation;
+        let Convolved { x: hidden, bias } = self.conv1.after_norm(x, None, &self.norm1, activation);
+        let time = self
+            .time_emb_proj
+            .as_ref()
+            .zip(time)
+            .map(|(projection, time)| projection.forward(time).view([-1]));
+        let shift = match (time, bias) {
+            (Some(time), Some(bias)) => Some(time + bias),
+            (time, bias) => time.or_else(|| bias.map(Tensor::shallow_clone)),
+        };
+        let Convolved { x: hidden, bias } =
+            self.conv2.after_norm(&hidden, shift.as_ref(), &self.norm2, activation);
         let sum = match &self.conv_shortcut {
-            Some(shortcut) => hidden + shortcut.forward(x),
-            None => hidden + x,
+            Some(shortcut) => kernels::add(&hidden, bias, &shortcut.forward(x)),
+            None => kernels::add(&hidden, bias, x),
         };
         #[allow(clippy::float_cmp, reason = "exactly 1 is what spares the division")]
         if self.options.output_scale == 1.0 { sum } else { sum / self.options.output_scale }

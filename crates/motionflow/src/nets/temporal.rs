@@ -7,8 +7,9 @@ use std::ops::ControlFlow;
 use tch::Tensor;
 
 use super::attention::{AttentionObserver, TransformerBlock};
-use super::layers::{GroupNorm, Linear, TemporalConv};
+use super::layers::{Activation, Convolved, GroupNorm, Linear, NormedConvolution, TemporalConv};
 use crate::checkpoint::Loader;
+use crate::kernels;
 
 /// [batch·frames, channels, height, width] -> [batch, channels, frames, height, width]
 fn frames_behind_channels(x: &Tensor, frames: i64) -> Tensor {
@@ -36,11 +37,11 @@ impl TemporalConvLayer {
     /// [batch·frames, channels, height, width], same shape out
     pub fn forward(&self, x: &Tensor, frames: i64) -> Tensor {
         let video = frames_behind_channels(x, frames);
-        let mut hidden = video.shallow_clone();
+        let mut hidden = Convolved { x: video.shallow_clone(), bias: None };
         for (norm, conv) in &self.layers {
-            hidden = conv.forward(&norm.forward(&hidden).silu());
+            hidden = conv.after_norm(&hidden.x, hidden.bias, norm, Activation::Silu);
         }
-        (hidden + video).permute([0, 2, 1, 3, 4]).reshape(x.size())
+        kernels::add(&hidden.x, hidden.bias, &video).permute([0, 2, 1, 3, 4]).reshape(x.size())
     }
 }
 
@@ -78,12 +79,8 @@ impl TransformerTemporal {
         frames: i64,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let size = x.size();
-        let (batch, channels, height, width) = (size[0] / frames, size[1], size[2], size[3]);
-        let hidden = self.norm.forward(&frames_behind_channels(x, frames));
-        let hidden = hidden.permute([0, 3, 4, 2, 1]).reshape([batch * height * width, frames, channels]);
+        let hidden = self.norm.forward_places_first(&frames_behind_channels(x, frames));
         let hidden = self.block.forward(&self.proj_in.forward(&hidden), None, observer)?;
-        let hidden = self.proj_out.forward(&hidden).view([batch, height, width, frames, channels]);
-        ControlFlow::Continue(hidden.permute([0, 3, 4, 1, 2]).contiguous().reshape(size) + x)
+        ControlFlow::Continue(kernels::add_places_first(&self.proj_out.forward(&hidden), x))
     }
 }

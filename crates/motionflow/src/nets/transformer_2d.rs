@@ -7,6 +7,7 @@ use tch::Tensor;
 use super::attention::{AttentionObserver, TransformerBlock};
 use super::layers::{GroupNorm, Linear};
 use crate::checkpoint::Loader;
+use crate::kernels;
 
 /// Group norm, projection in, one transformer block, projection out, input added.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Transformer2D {
         self.block.attention_names()
     }
 
-    /// x [frames, channels, height, width], text [frames, tokens, context] -> same shape as x
+    /// x [frames, channels, height, width], text [videos, tokens, context] -> same shape as x
     pub fn forward(
         &self,
         x: &Tensor,
@@ -54,6 +55,6 @@ impl Transformer2D {
         let hidden = self.norm.forward(x).permute([0, 2, 3, 1]).reshape([frames, -1, channels]);
         let hidden = self.block.forward(&self.proj_in.forward(&hidden), Some(text), observer)?;
         let hidden = self.proj_out.forward(&hidden).view([frames, size[2], size[3], channels]);
-        ControlFlow::Continue(hidden.permute([0, 3, 1, 2]).contiguous() + x)
+        ControlFlow::Continue(kernels::add(&hidden.permute([0, 3, 1, 2]), None, x))
     }
 }

@@ -276,7 +276,7 @@ impl Encoder {
             }
         }
         let x = self.mid_block.forward(&x);
-        self.conv_out.forward(&self.conv_norm_out.forward(&x).silu())
+        self.conv_out.forward(&self.conv_norm_out.forward_silu(&x))
     }
 }
 
@@ -323,7 +323,7 @@ impl Decoder {
                 x = upsampler.forward(&x, None);
             }
         }
-        self.conv_out.forward(&self.conv_norm_out.forward(&x).silu())
+        self.conv_out.forward(&self.conv_norm_out.forward_silu(&x))
     }
 }
 

@@ -13,9 +13,9 @@ use crate::nets::transformer_2d::Transformer2D;
 
 /// What every block is given besides the hidden states.
 pub(super) struct Conditions<'a> {
-    /// Embedding of the timestep, [images, features].
+    /// Embedding of the timestep, activated, [1, features].
     pub(super) time: &'a Tensor,
-    /// The text once for every frame, [images, tokens, features].
+    /// The text of every video, [videos, tokens, features].
     pub(super) text: &'a Tensor,
     /// Frames of one video.
     pub(super) frames: i64,

@@ -22,6 +22,7 @@ use super::layers::{Conv2d, GroupNorm};
 use super::resnet::ResnetOptions;
 use super::temporal::TransformerTemporal;
 use crate::checkpoint::Loader;
+use crate::kernels;
 
 /// `transformer_in` has this many heads whatever the config says.
 pub const TRANSFORMER_IN_HEADS: i64 = 8;
@@ -125,16 +126,12 @@ impl UNet3D {
         let size = latents.size();
         let (batch, frames, height, width) = (size[0], size[2], size[3], size[4]);
         let features = timestep_features(timestep, self.config.block_out_channels[0], latents.device());
-        let features = features.to_kind(latents.kind()).expand([batch, -1], false);
-        let time =
-            self.time_embedding.forward(&features).repeat_interleave_self_int(frames, 0, batch * frames);
-        let conditions = Conditions {
-            time: &time,
-            text: &text.repeat_interleave_self_int(frames, 0, batch * frames),
-            frames,
-        };
+        let time = self.time_embedding.forward(&features.to_kind(latents.kind()));
+        let time = self.config.act_fn.forward(&time);
+        let conditions = Conditions { time: &time, text, frames };
         let x = latents.permute([0, 2, 1, 3, 4]).reshape([batch * frames, size[1], height, width]);
-        let mut x = self.transformer_in.forward(&self.conv_in.forward(&x), frames, observer)?;
+        let x = self.conv_in.forward(&kernels::laid_out(&x));
+        let mut x = self.transformer_in.forward(&x, frames, observer)?;
         let mut skips = vec![x.shallow_clone()];
         for block in &self.down_blocks {
             x = block.forward(x, &conditions, &mut skips, observer)?;
@@ -143,7 +140,7 @@ impl UNet3D {
         for block in &self.up_blocks {
             x = block.forward(x, &conditions, &mut skips, observer)?;
         }
-        let noise = self.conv_out.forward(&self.conv_norm_out.forward(&x).silu());
+        let noise = self.conv_out.forward(&self.conv_norm_out.forward_silu(&x));
         let noise = noise.reshape([batch, frames, self.config.out_channels, height, width]);
         ControlFlow::Continue(noise.permute([0, 2, 1, 3, 4]))
     }

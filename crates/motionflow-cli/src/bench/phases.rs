@@ -1,0 +1,157 @@
+//! The phases of a transfer, run as a transfer runs them, lap by lap.
+
+use std::ops::ControlFlow;
+
+use anyhow::Result;
+use motionflow::clip::Clip;
+use motionflow::error::Error;
+use motionflow::generation::{Generating, GenerationEvent, generate};
+use motionflow::inversion::{Inversion, Inverting, invert};
+use motionflow::latents::Latents;
+use motionflow::masks::SubjectMaps;
+use motionflow::model::{EncodedPrompt, VideoModel};
+use motionflow::settings::Settings;
+use serde::Serialize;
+use tch::Device;
+
+use super::laps::{Laps, Milliseconds, Peak, WARM_UPS};
+use crate::progress::Stage;
+
+/// How many phases there are.
+pub(super) const COUNT: usize = 5;
+
+/// What one phase takes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Phase {
+    pub(super) name: &'static str,
+    pub(super) ms: Milliseconds,
+    /// On a CUDA device.
+    pub(super) peak: Option<Peak>,
+    /// How often it is done in a transfer.
+    pub(super) times: usize,
+    /// Its part of a transfer's time.
+    pub(super) share: f64,
+}
+
+/// What the phases work on.
+pub(super) struct Work<'a> {
+    pub(super) model: &'a dyn VideoModel,
+    pub(super) clip: &'a Clip,
+    pub(super) source: &'a EncodedPrompt,
+    pub(super) target: &'a EncodedPrompt,
+    pub(super) negative: &'a EncodedPrompt,
+    /// The settings of the transfer.
+    pub(super) settings: &'a Settings,
+    /// How many laps count.
+    pub(super) repeat: usize,
+}
+
+impl Work<'_> {
+    /// Times all phases.
+    pub(super) fn run(&self, stage: &mut Stage) -> Result<Vec<Phase>> {
+        let settings = self.settings;
+        let updates =
+            if settings.is_guided() { settings.guided_steps * settings.updates_per_step } else { 0 };
+        let mut phases = Vec::new();
+        let mut done = |name, laps: &Laps, times| {
+            phases.push(Phase { name, ms: laps.times(), peak: Peak::of(self.device()), times, share: 0.0 });
+            stage.step(phases.len(), name);
+        };
+        let (laps, clean) = self.laps_of(|| self.model.encode_clip(self.clip));
+        done("encode", &laps, 1);
+        let (laps, inversion) = self.inversion(clean)?;
+        done("invert", &laps, settings.steps);
+        done("update", &self.updates(&inversion)?, updates);
+        let (laps, latents) = self.sampling(inversion.latents)?;
+        done("sample", &laps, settings.steps);
+        let (laps, _) = self.laps_of(|| self.model.decode_latents(&latents));
+        done("decode", &laps, 1);
+        let total: f64 = phases.iter().map(Phase::total).sum();
+        for phase in &mut phases {
+            phase.share = phase.total() / total;
+        }
+        Ok(phases)
+    }
+
+    fn device(&self) -> Device {
+        self.model.device()
+    }
+
+    fn laps(&self) -> usize {
+        WARM_UPS + self.repeat
+    }
+
+    /// Steps that are timed are the last ones of a run of at least so many.
+    fn at_least_the_laps(&self) -> Settings {
+        Settings { steps: self.settings.steps.max(self.laps()), ..self.settings.clone() }
+    }
+
+    fn laps_of<T>(&self, mut work: impl FnMut() -> T) -> (Laps, T) {
+        let mut laps = Laps::begin(self.device());
+        loop {
+            let made = work();
+            laps.lap();
+            if laps.counted() == self.repeat {
+                return (laps, made);
+            }
+        }
+    }
+
+    /// The last steps of an inversion.
+    fn inversion(&self, clean: Latents) -> Result<(Laps, Inversion)> {
+        let settings = self.at_least_the_laps();
+        let from =
+            Inverting { done: settings.steps - self.laps(), latents: clean, maps: SubjectMaps::default() };
+        let mut laps = Laps::begin(self.device());
+        let inversion = invert(self.model, from, self.source, &settings, &mut |_| {
+            laps.lap();
+            ControlFlow::Continue(())
+        })?;
+        Ok((laps, inversion))
+    }
+
+    /// Updates at the noisiest step, one after the other.
+    fn updates(&self, inversion: &Inversion) -> Result<Laps> {
+        let settings = Settings {
+            guided_steps: 1,
+            updates_per_step: self.laps(),
+            updates: true,
+            loss_threshold: 0.0,
+            ..self.at_least_the_laps()
+        };
+        let masks = inversion.masks(&settings.guided_timesteps(self.model.schedule()), &settings)?;
+        let start = Generating::new(inversion.latents.share());
+        let mut laps = Laps::begin(self.device());
+        let stopped =
+            generate(self.model, start, Some(&masks), self.target, self.negative, &settings, &mut |_| {
+                laps.lap();
+                if laps.counted() < self.repeat { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+        match stopped {
+            Ok(_) | Err(Error::Stopped) => Ok(laps),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The last steps of a sampling.
+    fn sampling(&self, noise: Latents) -> Result<(Laps, Latents)> {
+        let settings = Settings { updates: false, ..self.at_least_the_laps() };
+        let start = Generating { done: settings.steps - self.laps(), latents: noise, updates: Vec::new() };
+        let mut laps = Laps::begin(self.device());
+        let generation =
+            generate(self.model, start, None, self.target, self.negative, &settings, &mut |event| {
+                if let GenerationEvent::Denoised { .. } = event {
+                    laps.lap();
+                }
+                ControlFlow::Continue(())
+            })?;
+        Ok((laps, generation.latents))
+    }
+}
+
+impl Phase {
+    /// Milliseconds in a transfer.
+    pub(super) fn total(&self) -> f64 {
+        self.ms.median * self.times as f64
+    }
+}

@@ -1,0 +1,344 @@
+//! Launches of the CUDA kernels, on rows of channels [.., channels] that lie dense.
+
+mod program;
+
+use tch::{Device, Kind, Tensor};
+
+use self::program::{Argument, Grid, Program, Source};
+use super::Norm;
+
+/// Threads of a block.
+const THREADS: i64 = 512;
+/// Blocks that fill a large device several times over.
+const BLOCKS: i64 = 1056;
+/// Shared memory that every device has for a block, in bytes.
+const SHARED: i64 = 48 << 10;
+/// Longest row that a layer norm takes.
+const LONGEST_ROW: i64 = 2048;
+
+/// A place and a type of numbers that there are kernels for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Numbers {
+    device: usize,
+    kind: Kind,
+}
+
+/// How the rows of a group norm lie.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GroupNormShape {
+    /// What is normalised together: frames or videos.
+    pub(super) sets: i64,
+    /// Rows of a set.
+    pub(super) rows: i64,
+    pub(super) channels: i64,
+    pub(super) groups: i64,
+    /// Frames and places of a set, where the result goes into the order (video, place, frame).
+    pub(super) places_first: Option<[i64; 2]>,
+    pub(super) silu: bool,
+}
+
+impl Numbers {
+    /// Those of a tensor; none on the CPU.
+    pub(super) fn of(x: &Tensor) -> Option<Self> {
+        match (x.device(), x.kind()) {
+            (Device::Cuda(device), kind @ (Kind::Float | Kind::Half | Kind::BFloat16)) => {
+                Some(Self { device, kind })
+            }
+            _ => None,
+        }
+    }
+
+    fn program(self, source: Source, width: i64) -> Program {
+        let kind = match self.kind {
+            Kind::Float => 0,
+            Kind::Half => 1,
+            _ => 2,
+        };
+        Program { device: self.device, source, kind, width }
+    }
+
+    /// Elements that are moved at once, up to 16 bytes.
+    fn pack(self, channels: i64) -> i64 {
+        let most = if self.kind == Kind::Float { 4 } else { 8 };
+        [most, 4, 2].into_iter().find(|width| channels % width == 0).unwrap_or(1)
+    }
+
+    /// Why no kernel can be used here, if none can.
+    pub(super) fn problem(self) -> Option<String> {
+        self.program(Source::Elementwise, 1).ready().err()
+    }
+
+    pub(super) fn can_group_norm(self, channels: i64) -> bool {
+        let columns = channels / self.pack(channels);
+        let shared = 8 * channels * lanes(columns);
+        shared <= SHARED && self.program(Source::GroupNorm, self.pack(channels)).ready().is_ok()
+    }
+
+    pub(super) fn can_layer_norm(self, channels: i64) -> bool {
+        channels % 2 == 0
+            && channels <= LONGEST_ROW
+            && self.program(Source::LayerNorm, packs_of_a_lane(channels)).ready().is_ok()
+    }
+
+    pub(super) fn can_elementwise(self, channels: i64) -> bool {
+        self.program(Source::Elementwise, self.pack(channels)).ready().is_ok()
+    }
+}
+
+/// Rows that a block works on at once.
+fn lanes(columns: i64) -> i64 {
+    (THREADS / columns).max(1)
+}
+
+/// Threads of a block whose x goes over the columns.
+fn block(columns: i64) -> [i64; 2] {
+    [columns.min(THREADS), lanes(columns)]
+}
+
+/// Packs of two elements for each lane of a warp: one of the widths that kernels are compiled for.
+fn packs_of_a_lane(channels: i64) -> i64 {
+    [2, 5, 10, 20, 32].into_iter().find(|packs| channels <= 64 * packs).unwrap_or(32)
+}
+
+fn pointer(tensor: &Tensor) -> Argument {
+    Argument::Pointer(tensor.data_ptr())
+}
+
+fn pointer_or_null(tensor: Option<&Tensor>) -> Argument {
+    tensor.map_or(Argument::Pointer(std::ptr::null()), pointer)
+}
+
+fn int(value: i64) -> Argument {
+    Argument::Int(value as i32)
+}
+
+impl GroupNormShape {
+    fn chunks(self, columns: i64) -> i64 {
+        (BLOCKS / self.sets).clamp(1, (self.rows / (4 * lanes(columns))).max(1))
+    }
+
+    fn order(self) -> [Argument; 4] {
+        let [frames, places] = self.places_first.unwrap_or([1, 1]);
+        [int(frames), int(places), int(self.silu.into()), int(self.places_first.is_some().into())]
+    }
+}
+
+/// The pieces that all launches of one group norm share.
+struct GroupNormLaunch {
+    program: Program,
+    chunks: i64,
+    grid: Grid,
+    /// Channels, groups, rows of a set, rows of a chunk.
+    sizes: [Argument; 4],
+    partial: Tensor,
+    finish: Grid,
+}
+
+impl GroupNormLaunch {
+    fn new(numbers: Numbers, shape: GroupNormShape, device: Device) -> Self {
+        let width = numbers.pack(shape.channels);
+        let columns = shape.channels / width;
+        let chunks = shape.chunks(columns);
+        let rows_per_chunk = (shape.rows + chunks - 1) / chunks;
+        let shared = 8 * shape.channels * lanes(columns);
+        let float = (Kind::Float, device);
+        Self {
+            program: numbers.program(Source::GroupNorm, width),
+            chunks,
+            grid: Grid { blocks: [chunks, shape.sets], threads: block(columns), shared },
+            sizes: [int(shape.channels), int(shape.groups), Argument::Long(shape.rows), int(rows_per_chunk)],
+            partial: Tensor::empty([shape.sets, chunks, shape.groups, 2], float),
+            finish: Grid { blocks: [shape.sets, 1], threads: [32 * shape.groups.min(32), 1], shared: 0 },
+        }
+    }
+
+    /// Two figures of every set and group: mean and 1/√(variance + ε), or both means where `epsilon` is negative.
+    fn finish(&self, shape: GroupNormShape, epsilon: f64) -> Tensor {
+        let stats = Tensor::empty([shape.sets, shape.groups, 2], (Kind::Float, self.partial.device()));
+        let count = (shape.rows * (shape.channels / shape.groups)) as f64;
+        let mut arguments = [
+            pointer(&self.partial),
+            pointer(&stats),
+            int(self.chunks),
+            int(shape.groups),
+            Argument::Double(count),
+            Argument::Float(epsilon as f32),
+        ];
+        self.program.launch("group_norm_finish", self.finish, &mut arguments);
+        stats
+    }
+}
+
+/// What comes out, of the input's shape or places first, and the statistics that the gradient needs.
+pub(super) fn group_norm(
+    numbers: Numbers,
+    shape: GroupNormShape,
+    x: &Tensor,
+    shift: Option<&Tensor>,
+    norm: &Norm,
+) -> (Tensor, Tensor) {
+    let launch = GroupNormLaunch::new(numbers, shape, x.device());
+    let input = [pointer(x), pointer_or_null(shift)];
+    let mut arguments = [&input[..], &[pointer(&launch.partial)], &launch.sizes].concat();
+    launch.program.launch("group_norm_sums", launch.grid, &mut arguments);
+    let stats = launch.finish(shape, norm.epsilon);
+    let y = x.empty_like();
+    let tensors = [pointer(&stats), pointer(norm.weight), pointer(norm.bias), pointer(&y)];
+    let mut arguments = [&input[..], &tensors, &launch.sizes, &shape.order()].concat();
+    launch.program.launch("group_norm_apply", launch.grid, &mut arguments);
+    (y, stats)
+}
+
+/// The gradient with respect to the input.
+pub(super) fn group_norm_backward(
+    numbers: Numbers,
+    shape: GroupNormShape,
+    [x, stats, dy]: [&Tensor; 3],
+    shift: Option<&Tensor>,
+    [weight, bias]: [&Tensor; 2],
+) -> Tensor {
+    let launch = GroupNormLaunch::new(numbers, shape, x.device());
+    let input =
+        [pointer(x), pointer_or_null(shift), pointer(stats), pointer(weight), pointer(bias), pointer(dy)];
+    let mut arguments = [&input[..], &[pointer(&launch.partial)], &launch.sizes, &shape.order()].concat();
+    launch.program.launch("group_norm_backward_sums", launch.grid, &mut arguments);
+    let means = launch.finish(shape, -1.0);
+    let dx = x.empty_like();
+    let mut arguments =
+        [&input[..], &[pointer(&means), pointer(&dx)], &launch.sizes, &shape.order()].concat();
+    launch.program.launch("group_norm_backward_apply", launch.grid, &mut arguments);
+    dx
+}
+
+fn layer_norm_grid(rows: i64) -> Grid {
+    Grid { blocks: [(rows + 7) / 8, 1], threads: [32, 8], shared: 0 }
+}
+
+/// Rows [.., channels] and a residual that is added before, if any -> the sum (the input itself without one), normed
+pub(super) fn layer_norm(
+    numbers: Numbers,
+    x: &Tensor,
+    residual: Option<&Tensor>,
+    [weight, bias]: [&Tensor; 2],
+    epsilon: f64,
+) -> (Tensor, Tensor) {
+    let channels = weight.size()[0];
+    let rows = x.numel() as i64 / channels;
+    let sum = if residual.is_some() { x.empty_like() } else { x.shallow_clone() };
+    let y = x.empty_like();
+    let mut arguments = [
+        pointer(x),
+        pointer_or_null(residual),
+        pointer(weight),
+        pointer(bias),
+        pointer(&sum),
+        pointer(&y),
+        Argument::Long(rows),
+        int(channels),
+        Argument::Float(epsilon as f32),
+    ];
+    let program = numbers.program(Source::LayerNorm, packs_of_a_lane(channels));
+    program.launch("layer_norm", layer_norm_grid(rows), &mut arguments);
+    (sum, y)
+}
+
+/// The gradient with respect to the sum; `dsum` is what reaches it otherwise.
+pub(super) fn layer_norm_backward(
+    numbers: Numbers,
+    [x, weight, dy]: [&Tensor; 3],
+    dsum: Option<&Tensor>,
+    epsilon: f64,
+) -> Tensor {
+    let channels = weight.size()[0];
+    let rows = x.numel() as i64 / channels;
+    let dx = x.empty_like();
+    let mut arguments = [
+        pointer(x),
+        pointer(weight),
+        pointer(dy),
+        pointer_or_null(dsum),
+        pointer(&dx),
+        Argument::Long(rows),
+        int(channels),
+        Argument::Float(epsilon as f32),
+    ];
+    let program = numbers.program(Source::LayerNorm, packs_of_a_lane(channels));
+    program.launch("layer_norm_backward", layer_norm_grid(rows), &mut arguments);
+    dx
+}
+
+/// Where the rows of a sum lie in another order: (video, place, frame).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Nowhere.
+    Same,
+    /// In the input; frames and places.
+    From([i64; 2]),
+    /// In the result; frames and places.
+    To([i64; 2]),
+}
+
+/// Rows [.., channels] + bias \[channels\] + residual, which lies as the result of [`Order::From`].
+pub(super) fn add(
+    numbers: Numbers,
+    x: &Tensor,
+    bias: Option<&Tensor>,
+    residual: Option<&Tensor>,
+    channels: i64,
+    order: Order,
+) -> Tensor {
+    let rows = x.numel() as i64 / channels;
+    let y = residual.unwrap_or(x).empty_like();
+    let width = numbers.pack(channels);
+    let (code, [frames, places]) = match order {
+        Order::Same => (0, [1, 1]),
+        Order::From(sizes) => (1, sizes),
+        Order::To(sizes) => (2, sizes),
+    };
+    let mut arguments = [
+        pointer(x),
+        pointer_or_null(bias),
+        pointer_or_null(residual),
+        pointer(&y),
+        Argument::Long(rows),
+        int(channels),
+        int(frames),
+        int(places),
+        int(code),
+    ];
+    let threads = block(channels / width);
+    let blocks = ((rows + threads[1] - 1) / threads[1]).min(4 * BLOCKS);
+    let grid = Grid { blocks: [blocks, 1], threads, shared: 0 };
+    numbers.program(Source::Elementwise, width).launch("add", grid, &mut arguments);
+    y
+}
+
+/// [.., 2·inner] -> [.., inner]
+pub(super) fn geglu(numbers: Numbers, x: &Tensor) -> Tensor {
+    let mut size = x.size();
+    let inner = size.last().copied().unwrap_or_default() / 2;
+    if let Some(last) = size.last_mut() {
+        *last = inner;
+    }
+    let y = Tensor::empty(size, (x.kind(), x.device()));
+    launch_geglu(numbers, "geglu", &[x, &y], inner, y.numel() as i64);
+    y
+}
+
+/// The gradient with respect to the input [.., 2·inner].
+pub(super) fn geglu_backward(numbers: Numbers, x: &Tensor, dy: &Tensor) -> Tensor {
+    let dx = x.empty_like();
+    let inner = dy.size().last().copied().unwrap_or_default();
+    launch_geglu(numbers, "geglu_backward", &[x, dy, &dx], inner, dy.numel() as i64);
+    dx
+}
+
+fn launch_geglu(numbers: Numbers, name: &'static str, tensors: &[&Tensor], inner: i64, elements: i64) {
+    let width = numbers.pack(inner);
+    let packs = elements / width;
+    let mut arguments: Vec<Argument> = tensors.iter().map(|tensor| pointer(tensor)).collect();
+    arguments.extend([Argument::Long(packs), int(inner)]);
+    let blocks = ((packs + 255) / 256).clamp(1, 16 * BLOCKS);
+    let grid = Grid { blocks: [blocks, 1], threads: [256, 1], shared: 0 };
+    numbers.program(Source::Elementwise, width).launch(name, grid, &mut arguments);
+}

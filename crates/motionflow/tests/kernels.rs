@@ -1,0 +1,245 @@
+//! The kernels' interface against libtorch's own operations in float32, forward and gradient, on random shapes: on the
+//! CPU always, and with the kernels themselves on a CUDA device where there is one.
+
+use motionflow::device::cuda_devices;
+use motionflow::kernels::{self, Convolution, Norm};
+use proptest::prelude::*;
+use tch::{Device, Kind, Tensor};
+
+/// The places and types of numbers to try.
+fn everywhere() -> Vec<(Device, Kind)> {
+    let mut all = vec![(Device::Cpu, Kind::Float)];
+    if cuda_devices().is_ok() {
+        assert_eq!(kernels::problem(Device::Cuda(0)), None);
+        all.extend([Kind::Float, Kind::Half, Kind::BFloat16].map(|kind| (Device::Cuda(0), kind)));
+    }
+    all
+}
+
+fn tolerance(kind: Kind) -> f64 {
+    match kind {
+        Kind::Half => 2e-3,
+        Kind::BFloat16 => 1.2e-2,
+        _ => 1e-5,
+    }
+}
+
+/// Random numbers that float16 and bfloat16 have, too.
+fn random(shape: &[i64], seed: i64) -> Tensor {
+    tch::manual_seed(seed);
+    (Tensor::randn(shape, (Kind::Float, Device::Cpu)) * 16.0).round() / 16.0
+}
+
+/// Channels-last, as the nets have it on CUDA.
+fn laid_out(x: &Tensor) -> Tensor {
+    match x.dim() {
+        4 => x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]),
+        5 => x.permute([0, 2, 3, 4, 1]).contiguous().permute([0, 4, 1, 2, 3]),
+        _ => x.contiguous(),
+    }
+}
+
+fn leaf(x: &Tensor, device: Device, kind: Kind) -> Tensor {
+    laid_out(&x.to_device(device).to_kind(kind)).detach().set_requires_grad(true)
+}
+
+/// Compares a function with its meaning in float32: its value without and with a graph, and the gradient of a random
+/// projection of it with respect to each of `inputs`.
+fn compare(
+    what: &str,
+    inputs: &[Tensor],
+    constants: &[Tensor],
+    ours: impl Fn(&[Tensor], &[Tensor]) -> Tensor,
+    meant: impl Fn(&[Tensor], &[Tensor]) -> Tensor,
+) {
+    for (device, kind) in everywhere() {
+        let here = |tensors: &[Tensor]| -> Vec<Tensor> {
+            tensors.iter().map(|c| c.to_device(device).to_kind(kind)).collect()
+        };
+        let constants_here = here(constants);
+        let x: Vec<Tensor> = inputs.iter().map(|x| leaf(x, device, kind)).collect();
+        let plain = tch::no_grad(|| ours(&x, &constants_here));
+        let y = ours(&x, &constants_here);
+        let projection = random(&y.size(), 99);
+        let at = projection.to_device(device).to_kind(kind);
+        let gradients = Tensor::run_backward(&[(&y * at).sum(Kind::Float)], &x, false, false);
+
+        let exact: Vec<Tensor> = inputs.iter().map(|x| leaf(x, Device::Cpu, Kind::Double)).collect();
+        let constants: Vec<Tensor> = constants.iter().map(|c| c.to_kind(Kind::Double)).collect();
+        let expected = meant(&exact, &constants);
+        let loss = (&expected * projection.to_kind(Kind::Double)).sum(Kind::Double);
+        let expected_gradients = Tensor::run_backward(&[loss], &exact, false, false);
+
+        near(&format!("{what} {device:?} {kind:?}"), &y, &expected, kind);
+        near(&format!("{what} {device:?} {kind:?} without a graph"), &plain, &expected, kind);
+        for (index, (found, expected)) in gradients.iter().zip(&expected_gradients).enumerate() {
+            near(&format!("gradient {index} of {what} {device:?} {kind:?}"), found, expected, kind);
+        }
+    }
+}
+
+fn near(what: &str, found: &Tensor, expected: &Tensor, kind: Kind) {
+    assert_eq!(found.size(), expected.size(), "{what}");
+    let found = found.detach().to_device(Device::Cpu).to_kind(Kind::Double);
+    let off = (found - expected.detach()).norm().double_value(&[]);
+    let size = expected.norm().double_value(&[]).max(1e-3);
+    // Not `>`: a NaN must fail, too.
+    assert!(off <= tolerance(kind) * size, "{what}: off by {} of {size}", off / size);
+}
+
+fn norm<'a>(constants: &'a [Tensor], groups: i64) -> Norm<'a> {
+    Norm { weight: &constants[0], bias: &constants[1], groups, epsilon: 1e-5 }
+}
+
+fn group_norm_as_meant(x: &Tensor, c: &[Tensor], groups: i64, silu: bool) -> Tensor {
+    let mut shape = vec![1; x.dim()];
+    shape[1] = -1;
+    let shifted = x + c[2].view(shape.as_slice());
+    let y = shifted.group_norm(groups, Some(&c[0]), Some(&c[1]), 1e-5, false);
+    if silu { y.silu() } else { y }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn group_norm(
+        images in 1i64..4, groups in 1i64..5, size in 1i64..30, height in 1i64..12, width in 1i64..12, silu: bool
+    ) {
+        let channels = groups * size;
+        // A group of one value has no variance, and its gradient is all rounding.
+        prop_assume!(size * height * width > 4);
+        let constants = [&[channels][..]; 3].map(|shape| random(shape, 1));
+        compare(
+            "group norm",
+            &[random(&[images, channels, height, width], 2)],
+            &constants,
+            |x, c| kernels::group_norm(&x[0], Some(&c[2]), &norm(c, groups), silu),
+            |x, c| group_norm_as_meant(&x[0], c, groups, silu),
+        );
+    }
+
+    #[test]
+    fn group_norm_of_a_video_places_first(
+        videos in 1i64..3, frames in 1i64..6, groups in 1i64..5, size in 1i64..20, height in 2i64..7, width in 2i64..7
+    ) {
+        let channels = groups * size;
+        let constants = [random(&[channels], 1), random(&[channels], 2), Tensor::zeros([channels], (Kind::Float, Device::Cpu))];
+        compare(
+            "group norm of a video",
+            &[random(&[videos, channels, frames, height, width], 2)],
+            &constants,
+            |x, c| kernels::group_norm_places_first(&x[0], &norm(c, groups)),
+            |x, c| {
+                let y = group_norm_as_meant(&x[0], c, groups, false);
+                y.permute([0, 3, 4, 2, 1]).reshape([videos * height * width, frames, channels])
+            },
+        );
+    }
+
+    #[test]
+    fn norm_silu_and_convolution(
+        images in 1i64..3, groups in 1i64..5, size in 1i64..9, output in 1i64..20, height in 2i64..9, width in 2i64..9
+    ) {
+        let input = groups * size;
+        let mut constants = [&[input][..]; 3].map(|shape| random(shape, 1)).into_iter().collect::<Vec<_>>();
+        constants.push(random(&[output, input, 3, 3], 3));
+        compare(
+            "norm, SiLU and convolution",
+            &[random(&[images, input, height, width], 2)],
+            &constants,
+            |x, c| {
+                let weight = laid_out(&c[3]);
+                let convolution = Convolution { weight: &weight, stride: 1, padding: 1 };
+                kernels::norm_silu_convolution(&x[0], Some(&c[2]), &norm(c, groups), &convolution)
+            },
+            |x, c| group_norm_as_meant(&x[0], c, groups, true).conv2d(&c[3], None::<&Tensor>, 1, 1, 1, 1),
+        );
+    }
+
+    #[test]
+    fn norm_silu_and_convolution_over_time(
+        videos in 1i64..3, frames in 1i64..6, groups in 1i64..4, size in 1i64..9, side in 2i64..5
+    ) {
+        let channels = groups * size;
+        let mut constants = [&[channels][..]; 3].map(|shape| random(shape, 1)).into_iter().collect::<Vec<_>>();
+        constants.push(random(&[channels, channels, 3, 1, 1], 3));
+        compare(
+            "norm, SiLU and convolution over time",
+            &[random(&[videos, channels, frames, side, side], 2)],
+            &constants,
+            |x, c| {
+                let weight = laid_out(&c[3]);
+                let convolution = Convolution { weight: &weight, stride: 1, padding: 1 };
+                kernels::norm_silu_convolution(&x[0], Some(&c[2]), &norm(c, groups), &convolution)
+            },
+            |x, c| {
+                let y = group_norm_as_meant(&x[0], c, groups, true);
+                y.conv3d(&c[3], None::<&Tensor>, [1, 1, 1], [1, 0, 0], [1, 1, 1], 1)
+            },
+        );
+    }
+
+    #[test]
+    fn sums(images in 1i64..4, frames in 1i64..6, channels in 1i64..70, height in 1i64..7, width in 1i64..7) {
+        let shape = [images * frames, channels, height, width];
+        compare(
+            "sum",
+            &[random(&shape, 1), random(&shape, 2)],
+            &[random(&[channels], 3)],
+            |x, c| kernels::add(&x[0], Some(&c[0]), &x[1]),
+            |x, c| &x[0] + c[0].view([1, -1, 1, 1]) + &x[1],
+        );
+        compare(
+            "sum of what lies places first",
+            &[random(&[images * height * width, frames, channels], 1), random(&shape, 2)],
+            &[],
+            |x, _| kernels::add_places_first(&x[0], &x[1]),
+            |x, _| {
+                let video = x[0].view([images, height, width, frames, channels]).permute([0, 3, 4, 1, 2]);
+                video.reshape(shape) + &x[1]
+            },
+        );
+    }
+
+    #[test]
+    fn layer_norm(rows in 1i64..40, size in prop_oneof![2i64..80, Just(320), Just(1280), Just(2047), Just(2048), Just(3000)]) {
+        let constants = [random(&[size], 1), random(&[size], 2)];
+        let x = [random(&[2, rows, size], 3), random(&[2, rows, size], 4)];
+        compare(
+            "layer norm",
+            &x[..1],
+            &constants,
+            |x, c| kernels::layer_norm(&x[0], &c[0], &c[1], 1e-5),
+            |x, c| x[0].layer_norm([size], Some(&c[0]), Some(&c[1]), 1e-5, false),
+        );
+        compare(
+            "sum and its layer norm",
+            &x,
+            &constants,
+            |x, c| {
+                let (sum, normed) = kernels::add_layer_norm(&x[0], &x[1], &c[0], &c[1], 1e-5);
+                sum * 3.0 + normed
+            },
+            |x, c| {
+                let sum = &x[0] + &x[1];
+                let normed = sum.layer_norm([size], Some(&c[0]), Some(&c[1]), 1e-5, false);
+                sum * 3.0 + normed
+            },
+        );
+    }
+
+    #[test]
+    fn gated_gelu(rows in 1i64..50, inner in 1i64..90) {
+        compare(
+            "GEGLU",
+            &[random(&[2, rows, 2 * inner], 1)],
+            &[],
+            |x, _| kernels::geglu(&x[0]),
+            |x, _| {
+                let halves = x[0].chunk(2, -1);
+                &halves[0] * halves[1].gelu("none")
+            },
+        );
+    }
+}
