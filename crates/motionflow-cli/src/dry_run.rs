@@ -7,9 +7,8 @@ use motionflow::prompt::Prompt;
 use motionflow::settings::Settings;
 use serde::Serialize;
 use serde_json::json;
-use tch::Device;
 
-use crate::estimate::Estimate;
+use crate::estimate::{Estimate, Task};
 use crate::model::FoundModel;
 use crate::progress::Progress;
 use crate::recommended::Video;
@@ -20,7 +19,7 @@ use crate::tokens;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan<'a> {
     pub(crate) model: &'a FoundModel,
-    pub(crate) device: Device,
+    pub(crate) task: &'a Task,
     pub(crate) prompts: &'a PromptRecord,
     pub(crate) source_prompt: &'a Prompt,
     pub(crate) prompt: &'a Prompt,
@@ -59,16 +58,12 @@ pub(crate) fn show(plan: &Plan, progress: &mut Progress) -> Result<()> {
         video: VideoRecord::of(plan.video),
         settings: plan.settings,
     };
-    let inverts = plan.source.inversion.is_none();
-    let estimate = Estimate::of(&plan.model.configs()?, plan.settings, plan.video, inverts)?;
+    let estimate = Estimate::of(plan.task, plan.video);
 
     progress.row("plan", &json!({ "resolved": resolved, "estimate": estimate, "tokens": lines }));
     progress.result(&toml::to_string(&resolved)?);
     lines.push(format!("\nmodel   {}", plan.model.describe()));
     lines.extend(estimate.lines());
-    if plan.device.is_cuda() {
-        lines.push("time and memory are those on the CPU: for CUDA they are not foretold yet".to_owned());
-    }
     let names: Vec<&str> = plan.files.iter().map(|(name, _)| *name).collect();
     lines.push(format!("output  {}: {}", plan.output.display(), names.join(", ")));
     lines.push("This was a dry run: nothing was made.".to_owned());

@@ -9,6 +9,7 @@ use motionflow_media::{gif, picture, video};
 
 use crate::args;
 use crate::asked::{self, Asked};
+use crate::estimate::{Task, Way};
 use crate::generating::{Start, make_video};
 use crate::metadata::Notes;
 use crate::prompts;
@@ -51,6 +52,8 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     resolve::check(&settings, &found.schedule()?)?;
     let size = request.video.resolve(&found.recommended.video)?;
     found.check_size(&size)?;
+    session
+        .check_memory(&Task::new(found.configs()?, &settings, Way::Generate, session.compute()?)?, &size)?;
     let negative_prompt = request.prompts.new.negative_prompt.as_ref();
     let negative_prompt = negative_prompt.unwrap_or(&found.recommended.negative_prompt);
     let record = RunRecord {

@@ -12,6 +12,7 @@ use motionflow::text_to_video::TextToVideo;
 use motionflow_media::Ffmpeg;
 
 use crate::asked::Asked;
+use crate::estimate::{Task, Way};
 use crate::inversion_cache::InversionCache;
 use crate::inverting::{Inverted, Origin, invert_source, judge_masks};
 use crate::progress::Progress;
@@ -69,6 +70,10 @@ impl LookingJob {
         settings.subject_map.check(prompt.subjects.len())?;
         let mut video = request.video.resolve(&found.recommended.video)?;
         found.check_size(&video)?;
+        session.check_memory(
+            &Task::new(found.configs()?, &settings, Way::Invert, session.compute()?)?,
+            &video,
+        )?;
         let cut = request.source.cut.resolve()?;
         let source = SourceClip::read(&ffmpeg, &path, cut, &video, &mut session.progress)?;
         video.fps = request.video.fps.unwrap_or(source.record.fps);

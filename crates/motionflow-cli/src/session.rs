@@ -14,6 +14,7 @@ use motionflow_media::Ffmpeg;
 use tch::Device;
 
 use crate::args;
+use crate::estimate::Task;
 use crate::event::{self, Event};
 use crate::failure::{FAULT, Misuse};
 use crate::model::FoundModel;
@@ -33,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) progress: Progress,
     command: &'static str,
     flags: Program,
+    /// Whether also a run is begun that is foretold not to fit.
+    ignores_memory: bool,
     /// The threads that libtorch takes by itself.
     own_threads: i32,
     device: DeviceChoice,
@@ -67,6 +70,7 @@ impl Session {
             progress,
             command,
             flags,
+            ignores_memory: common.ignore_memory,
             own_threads,
             device: DeviceChoice::default(),
             precision: Precision::default(),
@@ -152,6 +156,14 @@ impl Session {
     /// How much memory the nets may take.
     pub(crate) fn memory(&self) -> MemoryUse {
         self.memory
+    }
+
+    /// Refuses, before the weights are loaded, what would not fit into memory.
+    pub(crate) fn check_memory(&self, task: &Task, video: &Video) -> Result<()> {
+        match task.refusal(video) {
+            Some(refusal) if !self.ignores_memory => Err(Misuse(refusal).into()),
+            _ => Ok(()),
+        }
     }
 
     /// Finds the checkpoint that a request names, and fetches it if need be; once for runs in a row.

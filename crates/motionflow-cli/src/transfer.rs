@@ -19,6 +19,7 @@ use motionflow_media::{Ffmpeg, gif, picture, plot, video};
 use crate::args;
 use crate::asked::{self, Asked};
 use crate::dry_run::{self, Plan};
+use crate::estimate::{Task, Way};
 use crate::generating::{Start, make_video};
 use crate::inversion_cache::InversionCache;
 use crate::inversion_file::{SavedInversion, check_fit};
@@ -84,6 +85,7 @@ pub(crate) fn transfer(asked: Asked, manner: &Manner, session: &mut Session) -> 
 fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
     let Asked { request, mut folder } = asked;
     let mut job = Job::check(&request, session)?;
+    session.check_memory(&job.task()?, &job.video)?;
     let record = job.record()?;
     record.compare(&request, folder.is_resumed(), &mut session.progress)?;
     let cache = match &manner.inversions {
@@ -242,6 +244,12 @@ impl Job {
         }
     }
 
+    /// What takes time and memory.
+    fn task(&self) -> Result<Task> {
+        let way = if self.inversion.is_some() { Way::FromInversion } else { Way::Transfer };
+        Task::new(self.found.configs()?, &self.settings, way, self.compute)
+    }
+
     /// Tells what would be done.
     fn show(&self, output: &Path, progress: &mut Progress) -> Result<()> {
         let mut files = FILES.to_vec();
@@ -250,7 +258,7 @@ impl Job {
         }
         let plan = Plan {
             model: &self.found,
-            device: self.compute.device,
+            task: &self.task()?,
             prompts: &self.prompts(),
             source_prompt: &self.source_prompt,
             prompt: &self.prompt,

@@ -5,7 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use motionflow::checkpoint::Checkpoint;
-use motionflow::cost::{UNetInput, UNetPart, text_encoder_parameters, unet, vae_decode, vae_encode};
+use motionflow::cost::{
+    Layers, NetCost, Operation, Recompute, UNetInput, UNetPart, text_encoder_parameters, unet, vae_decode,
+    vae_encode,
+};
 use motionflow::model::VideoModel;
 use motionflow::nets::clip_text::ClipTextConfig;
 use motionflow::nets::unet::{GuidanceBlocks, UNetConfig};
@@ -33,10 +36,11 @@ fn the_parameters_are_those_of_the_weights() {
         let checkpoint = Checkpoint::open(&folder).unwrap();
         let config: UNetConfig = checkpoint.config("unet").unwrap();
         let input = UNetInput { videos: 1, frames: 2, height: 8, width: 6, tokens: 7 };
-        let counted = unet(&config, input, UNetPart::Whole).parameters;
+        let counted = unet(&config, input, UNetPart::Whole, Layers::Plain).parameters;
         assert_eq!(counted, elements(&checkpoint, "unet"), "{}", folder.display());
         let config = checkpoint.config("vae").unwrap();
-        let counted = vae_encode(&config, 2, 64, 64).parameters + vae_decode(&config, 2, 64, 64).parameters;
+        let counted = vae_encode(&config, 2, 64, 64, Layers::Plain).parameters
+            + vae_decode(&config, 2, 64, 64, Layers::Plain).parameters;
         assert_eq!(counted, elements(&checkpoint, "vae"), "{}", folder.display());
         let config: ClipTextConfig = checkpoint.config("text_encoder").unwrap();
         assert_eq!(
@@ -57,13 +61,36 @@ fn is_near(counted: f64, known: f64, share: f64) -> bool {
 fn zeroscope_costs_what_was_counted_elsewhere() {
     // 576×320, 24 frames; its config is the default one.
     let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77 };
-    let whole = unet(&UNetConfig::default(), input, UNetPart::Whole);
-    let part = unet(&UNetConfig::default(), input, UNetPart::Guidance(GuidanceBlocks::ALL));
+    let whole = unet(&UNetConfig::default(), input, UNetPart::Whole, Layers::Plain);
+    let part = UNetPart::Guidance(GuidanceBlocks::ALL, Recompute::Nothing);
+    let part = unet(&UNetConfig::default(), input, part, Layers::Plain);
     assert!(is_near(whole.parameters as f64, 1.411e9, 0.001), "{}", whole.parameters);
     assert!(is_near(whole.flops(), 21.4e12, 0.02), "{:e}", whole.flops());
     // The other count goes to the end of up_blocks.1; a run stops before its upsampler.
     let upsampler = 2.0 * 24.0 * f64::from(36 * 20) * f64::from(1280 * 1280 * 9);
     assert!(is_near(part.flops() + upsampler, 12.5e12, 0.005), "{:e}", part.flops());
+}
+
+#[test]
+fn what_is_recomputed_is_not_kept() {
+    let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77 };
+    let update = |layers, recompute| {
+        unet(&UNetConfig::default(), input, UNetPart::Guidance(GuidanceBlocks::ALL, recompute), layers)
+    };
+    let plain = update(Layers::Plain, Recompute::Nothing);
+    let [all, early, parts] = [Recompute::Nothing, Recompute::EarlyLayers, Recompute::EveryPart]
+        .map(|recompute| update(Layers::Fused, recompute));
+    assert_eq!(plain.parameters, parts.parameters);
+    // The text's keys and values are not computed in every run.
+    assert!(is_near(all.flops(), plain.flops(), 0.05) && all.flops() < plain.flops());
+    let recomputed = |cost: &NetCost| cost.recomputed.iter().map(Operation::flops).sum::<f64>();
+    assert!(all.recomputed.is_empty());
+    assert!(recomputed(&early) < recomputed(&parts) && recomputed(&parts) < parts.flops());
+    let peaks = [&plain, &all, &early, &parts].map(|cost| cost.backward_peak);
+    assert!(peaks.is_sorted_by(|more, less| more > less), "{peaks:?}");
+    // One layer of the finest level, and little else.
+    assert!(early.backward_peak < all.backward_peak / 2, "{peaks:?}");
+    assert!(early.backward_peak > early.forward_peak, "{peaks:?}");
 }
 
 #[test]
@@ -73,7 +100,8 @@ fn fewer_guidance_blocks_cost_less_and_are_known_by_name() {
     let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77 };
     let flops = |names: &[&str]| {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        unet(&config, input, UNetPart::Guidance(config.named_blocks(&names).unwrap())).flops()
+        let part = UNetPart::Guidance(config.named_blocks(&names).unwrap(), Recompute::Nothing);
+        unet(&config, input, part, Layers::Plain).flops()
     };
     assert_eq!(flops(&[]).to_bits(), flops(&["up_blocks.1", "down_blocks.2", "mid_block"]).to_bits());
     assert!(flops(&["down_blocks.2"]) < flops(&["down_blocks.2", "mid_block"]));

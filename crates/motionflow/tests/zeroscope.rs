@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use motionflow::checkpoint::{CheckpointError, Loader, Weights};
-use motionflow::cost::{UNetInput, UNetPart, unet};
+use motionflow::cost::{Layers, UNetInput, UNetPart, unet};
 use motionflow::nets::clip_text::{ClipText, ClipTextConfig};
 use motionflow::nets::config::ConfigError;
 use motionflow::nets::unet::{UNet3D, UNetConfig};
@@ -67,7 +67,7 @@ fn the_list_is_what_the_nets_ask_for() {
 fn the_configs_are_zeroscopes() {
     let config: UNetConfig = self::config("unet/config.json");
     let input = UNetInput { videos: 1, frames: 1, height: 8, width: 8, tokens: 77 };
-    assert_eq!(unet(&config, input, UNetPart::Whole).parameters, 1_411_233_860);
+    assert_eq!(unet(&config, input, UNetPart::Whole, Layers::Plain).parameters, 1_411_233_860);
     let schedule: ScheduleConfig = self::config("scheduler/scheduler_config.json");
     assert_eq!(Schedule::new(&schedule).unwrap().descending(50)[0].timestep, 981);
 }

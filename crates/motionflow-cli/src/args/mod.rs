@@ -107,6 +107,9 @@ pub(crate) struct Common {
     /// Print one JSON object a line on standard output for all that happens (docs/machines.md)
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Begin also a run that is foretold to take more memory than there is
+    #[arg(long, global = true)]
+    pub(crate) ignore_memory: bool,
     /// Threads to compute with, 1 or more [default: one a core]
     #[arg(long, global = true, value_name = "N")]
     pub(crate) threads: Option<u16>,

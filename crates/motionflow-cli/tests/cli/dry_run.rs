@@ -18,6 +18,7 @@ fn a_dry_run_tells_all_and_makes_nothing() {
         "tokens of the source prompt",
         "<start>  <end>",
         "model   ",
+        "device  cpu, f32, --memory balanced",
         "time    about ",
         "invert ",
         "memory  about ",
@@ -52,6 +53,46 @@ fn it_needs_no_weights_but_finds_mistakes() {
     fs::create_dir(place.path("out")).unwrap();
     fs::write(place.path("out/run.toml"), "").unwrap();
     transfer(&["--dry-run"]).fails(2, &["holds another run", "--force"]);
+}
+
+#[test]
+fn what_would_not_fit_is_refused_with_what_would() {
+    let place = Place::new();
+    let transfer = |width: &str, height: &str, flags: &[&str]| {
+        let mut command = program();
+        command.args(["transfer", "--source", &car(), "--source-prompt", "a [car]", "--prompt", "a [panda]"]);
+        command.args(["--width", width, "--height", height, "--frames", "16", "--model", &tiny_model()]);
+        run(command.args(["-o", &place.text("out")]).args(flags))
+    };
+    // The attention maps of its guidance layers alone are of thousands of GiB.
+    let refused = transfer("512", "512", &[]);
+    let refused = refused.fails(2, &["this run would take about ", " free: give ", "--ignore-memory"]);
+    assert!(place.names("").is_empty(), "{:?}", place.names(""));
+    let dry = transfer("512", "512", &["--dry-run"]).ok();
+    let line = dry.stdout.lines().find_map(|line| line.strip_prefix("refused ")).unwrap();
+    assert!(line.starts_with("this run would take about "), "{line}");
+    let (_, sizes) = refused.stderr.split_once("--width ").unwrap();
+    let sizes: Vec<&str> = sizes.split(' ').take(3).collect();
+    let [width, "--height", height] = sizes[..] else { panic!("{sizes:?}") };
+    let smaller = transfer(width, height, &["--dry-run"]).ok();
+    assert!(smaller.stdout.contains(" free\n") && !smaller.stdout.contains("refused"), "{}", smaller.stdout);
+}
+
+#[test]
+fn every_run_is_looked_at_before_its_weights() {
+    let place = Place::new();
+    let model = place.copied_model();
+    fs::write(model.join("unet/diffusion_pytorch_model.safetensors"), "").unwrap();
+    let (car, model) = (car(), model.to_str().unwrap());
+    let from_source = ["--source", &car, "--source-prompt", "a [car]"];
+    for (command, flags) in
+        [("generate", &["--prompt", "a panda"][..]), ("invert", &from_source), ("inspect", &from_source)]
+    {
+        let mut asked = program();
+        asked.arg(command).args(flags).args(["--model", model, "-o", &place.text("out")]);
+        let huge = run(asked.args(["-W", "8192", "-H", "8192", "--frames", "10000"]));
+        huge.fails(2, &["this run would take about "]);
+    }
 }
 
 #[test]

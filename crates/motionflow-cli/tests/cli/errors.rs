@@ -609,6 +609,7 @@ fn computing(place: &Place) -> Vec<Outcome> {
     bytes[last..].copy_from_slice(&f32::INFINITY.to_le_bytes());
     fs::write(&weights, bytes).unwrap();
     let small = ["-W", "8", "-H", "8", "--frames", "2", "--steps", "2"];
+    let huge = ["-W", "8192", "-H", "8192", "--frames", "10000"];
     let tiny = tiny_model();
     // Outside of the source tree the program finds no ffmpeg of the tree.
     let elsewhere = place.path("motionflow");
@@ -621,11 +622,12 @@ fn computing(place: &Place) -> Vec<Outcome> {
         with(place, &[("--step-size", "1e300")]),
         with(place, &[("--model", &text(&model))]),
         run(generate(place, &["--model", &tiny, "--guidance-scale", "1e300"]).args(small)),
+        run(generate(place, &["--model", &tiny]).args(huge)),
+        run(generate(place, &["--model", &tiny, "--ignore-memory"]).args(huge)),
         with(place, &[("--step-size", "1e300"), ("--precision", "f16")]),
         with(place, &[("--model", &text(&model)), ("--precision", "f16")]),
         run(generate(place, &["--model", &tiny, "--guidance-scale", "1e300", "--precision", "f16"])
             .args(small)),
-        run(&mut generate(place, &["--model", &tiny, "-W", "8192", "-H", "8192", "--frames", "10000"])),
         run(&mut without_ffmpeg),
         run(generate(place, &["--model", &tiny]).env("MOTIONFLOW_FFMPEG", place.path("none"))),
     ]

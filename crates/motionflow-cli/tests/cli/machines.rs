@@ -117,6 +117,7 @@ fn lists_are_rows() {
     let measured = &rows(&eval, "figures")[0];
     assert_eq!((measured["frames"].as_u64(), measured["figures"].as_array().unwrap().len()), (Some(16), 2));
     let plan = &rows(&dry_run, "plan")[0];
+    assert!(plan["estimate"]["refusal"].is_null() && plan["estimate"]["peak_memory_bytes"].is_u64());
     assert!(plan["estimate"]["seconds"].is_f64() && plan["resolved"]["settings"]["tau"].is_f64());
     assert!(rows(&["doctor"], "finding").iter().all(|row| row["finding"]["verdict"] != "missing"));
 }

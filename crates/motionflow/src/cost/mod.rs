@@ -12,8 +12,19 @@ mod vae;
 
 use crate::nets::clip_text::ClipTextConfig;
 
-pub use unet::{UNetInput, UNetPart, unet};
+pub use unet::{Recompute, UNetInput, UNetPart, unet};
 pub use vae::{FRAMES_AT_ONCE, vae_decode, vae_encode};
+
+/// Which layers compute. The arithmetic is the same; what they pass over and what they keep in memory is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layers {
+    /// libtorch's own, one call each, as on the CPU.
+    Plain,
+    /// Those of CUDA devices: channels come last, and norms, activations and sums are one pass each. They keep for the
+    /// gradient the inputs of norms and of the gated GELU, and the factors and the product of an attention, but no input
+    /// of a convolution or linear layer. The text's keys and values are there before the run.
+    Fused,
+}
 
 /// What one run of a net, or of a part of it, costs.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,6 +39,8 @@ pub struct NetCost {
     pub saved: u64,
     /// Elements that the activations take at once at most, when they are kept for that gradient.
     pub backward_peak: u64,
+    /// What is computed once more on the way back, because it was not kept.
+    pub recomputed: Vec<Operation>,
 }
 
 impl NetCost {

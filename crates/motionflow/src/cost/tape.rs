@@ -1,6 +1,6 @@
 //! Keeping account while a net is walked through.
 
-use super::{NetCost, Operation};
+use super::{Layers, NetCost, Operation};
 
 /// Images of one size: frames of one or more videos.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,14 +30,47 @@ impl Shape {
 }
 
 /// What was computed so far, and what is in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tape {
     pub(super) cost: NetCost,
+    pub(super) layers: Layers,
     /// Elements that callers keep while a layer runs.
     held: i64,
+    /// Elements of the attention maps that were shown so far.
+    shown: i64,
+}
+
+/// Where a part begins that is computed once more on the way back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    operations: usize,
+    saved: u64,
+    shown: i64,
 }
 
 impl Tape {
+    pub(super) fn new(layers: Layers) -> Self {
+        Self { cost: NetCost::default(), layers, held: 0, shown: 0 }
+    }
+
+    /// `plain` with libtorch's layers, else `fused`.
+    pub(super) fn either<T>(&self, plain: T, fused: T) -> T {
+        match self.layers {
+            Layers::Plain => plain,
+            Layers::Fused => fused,
+        }
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark { operations: self.cost.operations.len(), saved: self.cost.saved, shown: self.shown }
+    }
+
+    /// Of all since `mark`, its input and the maps it showed are kept for the gradient; the rest is computed once more.
+    pub(super) fn recompute_since(&mut self, mark: Mark, input: i64) {
+        self.cost.recomputed.extend_from_slice(&self.cost.operations[mark.operations..]);
+        self.cost.saved = mark.saved + (input + self.shown - mark.shown) as u64;
+    }
+
     pub(super) fn parameters(&mut self, count: i64) {
         self.cost.parameters += count as u64;
     }
@@ -61,6 +94,11 @@ impl Tape {
     /// So many elements are kept for the gradient.
     pub(super) fn save(&mut self, elements: i64) {
         self.cost.saved += elements as u64;
+    }
+
+    /// Attention maps of so many elements go to the losses.
+    pub(super) fn show(&mut self, elements: i64) {
+        self.shown += elements;
     }
 
     /// So many elements stay in memory until they are released.

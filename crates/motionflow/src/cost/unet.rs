@@ -1,8 +1,8 @@
 //! The UNet, block by block as in [`crate::nets::unet`].
 
-use super::NetCost;
 use super::layers::TransformerOptions;
-use super::tape::{Shape, Tape};
+use super::tape::{Mark, Shape, Tape};
+use super::{Layers, NetCost};
 use crate::nets::unet::{DownBlockType, GuidanceBlocks, TRANSFORMER_IN_HEADS, UNetConfig, UpBlockType};
 
 /// What goes into a UNet.
@@ -26,12 +26,27 @@ pub enum UNetPart {
     /// All of it.
     Whole,
     /// What a guided update needs: up to the last attention of these blocks, whose probabilities are shown.
-    Guidance(GuidanceBlocks),
+    Guidance(GuidanceBlocks, Recompute),
+}
+
+/// What a guided update does not keep for its gradient, but computes once more on the way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recompute {
+    /// Nothing.
+    Nothing,
+    /// What comes before the first guidance block, a layer (convolutions and attentions) at a time.
+    EarlyLayers,
+    /// Everything, a residual block, temporal convolutions or a transformer at a time.
+    EveryPart,
 }
 
 /// What a run of the UNet costs. The config must be valid.
-pub fn unet(config: &UNetConfig, input: UNetInput, part: UNetPart) -> NetCost {
-    Walk { config, input, part, tape: Tape::default(), skips: Vec::new() }.run()
+pub fn unet(config: &UNetConfig, input: UNetInput, part: UNetPart, layers: Layers) -> NetCost {
+    let recompute = match part {
+        UNetPart::Whole => Recompute::Nothing,
+        UNetPart::Guidance(_, recompute) => recompute,
+    };
+    Walk { config, input, part, recompute, tape: Tape::new(layers), skips: Vec::new() }.run()
 }
 
 /// What a guided update wants of a block's attentions.
@@ -47,6 +62,8 @@ struct Walk<'a> {
     config: &'a UNetConfig,
     input: UNetInput,
     part: UNetPart,
+    /// As long as the walk is before the first guidance block, and behind it.
+    recompute: Recompute,
     tape: Tape,
     skips: Vec<Shape>,
 }
@@ -65,7 +82,10 @@ impl Walk<'_> {
         let mut x = self.tape.same(latents, finest);
         let (heads, head_dim) = (TRANSFORMER_IN_HEADS, config.attention_head_dim);
         let options = TransformerOptions { heads, head_dim, text: None, plain: false, ends: false };
+        let mark = self.tape.mark();
         self.tape.transformer(x, options);
+        self.end_part(mark, x);
+        self.end_layer(mark, x);
         self.skip(x);
 
         let is_guided = |level| config.down_block_types[level] == DownBlockType::CrossAttnDownBlock3D;
@@ -74,11 +94,19 @@ impl Walk<'_> {
         for level in 0..levels {
             let is_guided = guided_level == Some(level);
             let is_last = is_guided && !blocks.middle && !blocks.up;
+            if is_guided && blocks.down {
+                self.reach_guidance();
+            }
             x = self.down_block(x, level, Guided { shown: is_guided && blocks.down, is_last });
             if is_last {
                 return self.tape.cost;
             }
         }
+        if blocks.middle {
+            self.reach_guidance();
+        }
+        let mark = self.tape.mark();
+        let input = x;
         x = self.convolutions(x, x.channels, self.is_scaled());
         let is_last = !blocks.up;
         self.attentions(x, Guided { shown: blocks.middle, is_last });
@@ -86,11 +114,15 @@ impl Walk<'_> {
             return self.tape.cost;
         }
         x = self.convolutions(x, x.channels, self.is_scaled());
+        self.end_layer(mark, input);
 
         let guides = |index: &usize| config.up_block_types[*index] == UpBlockType::CrossAttnUpBlock3D;
         let guided_index = (0..levels).find(guides);
         for index in 0..levels {
             let is_guided = guided_index == Some(index) && self.part != UNetPart::Whole;
+            if is_guided {
+                self.reach_guidance();
+            }
             x = self.up_block(x, index, Guided { shown: is_guided, is_last: is_guided });
             if is_guided {
                 return self.tape.cost;
@@ -104,7 +136,26 @@ impl Walk<'_> {
     fn blocks(&self) -> GuidanceBlocks {
         match self.part {
             UNetPart::Whole => GuidanceBlocks { down: false, middle: false, up: true },
-            UNetPart::Guidance(blocks) => blocks,
+            UNetPart::Guidance(blocks, _) => blocks,
+        }
+    }
+
+    /// From here on whole layers are kept.
+    fn reach_guidance(&mut self) {
+        if self.recompute == Recompute::EarlyLayers {
+            self.recompute = Recompute::Nothing;
+        }
+    }
+
+    fn end_layer(&mut self, mark: Mark, input: Shape) {
+        if self.recompute == Recompute::EarlyLayers {
+            self.tape.recompute_since(mark, input.elements());
+        }
+    }
+
+    fn end_part(&mut self, mark: Mark, input: Shape) {
+        if self.recompute == Recompute::EveryPart {
+            self.tape.recompute_since(mark, input.elements());
         }
     }
 
@@ -124,8 +175,12 @@ impl Walk<'_> {
     }
 
     fn convolutions(&mut self, x: Shape, output: i64, is_scaled: bool) -> Shape {
+        let mark = self.tape.mark();
         let out = self.tape.resnet(x, output, Some(self.time_channels()), is_scaled);
+        self.end_part(mark, x);
+        let mark = self.tape.mark();
         self.tape.temporal_convolutions(out);
+        self.end_part(mark, out);
         out
     }
 
@@ -141,9 +196,13 @@ impl Walk<'_> {
             ends: false,
         };
         self.tape.hold(x.elements());
+        let mark = self.tape.mark();
         self.tape.transformer(x, spatial);
+        self.end_part(mark, x);
         self.tape.hold(x.elements());
+        let mark = self.tape.mark();
         self.tape.transformer(x, TransformerOptions { text: None, ends: is_last, ..spatial });
+        self.end_part(mark, x);
         self.tape.release(2 * x.elements());
     }
 
@@ -152,6 +211,8 @@ impl Walk<'_> {
         let output = config.block_out_channels[level];
         let mut x = x;
         for layer in 1..=config.layers_per_block {
+            let mark = self.tape.mark();
+            let input = x;
             x = self.convolutions(x, output, false);
             if config.down_block_types[level] == DownBlockType::CrossAttnDownBlock3D {
                 let is_last = guided.is_last && layer == config.layers_per_block;
@@ -160,6 +221,7 @@ impl Walk<'_> {
                     return x;
                 }
             }
+            self.end_layer(mark, input);
             self.skip(x);
         }
         if level + 1 < config.block_out_channels.len() {
@@ -181,11 +243,13 @@ impl Walk<'_> {
             self.tape.pass(joined.elements(), 1);
             let kept = x.elements() + joined.elements();
             self.tape.hold(kept);
+            let mark = self.tape.mark();
             x = self.convolutions(joined, output, false);
             if config.up_block_types[index] == UpBlockType::CrossAttnUpBlock3D {
                 let is_last = guided.is_last && layer == config.layers_per_block;
                 self.attentions(x, Guided { is_last, ..guided });
             }
+            self.end_layer(mark, joined);
             self.tape.release(kept);
         }
         if index + 1 < config.block_out_channels.len() && !guided.is_last {

@@ -1,15 +1,15 @@
 //! The VAE, level by level as in [`crate::nets::vae`].
 
 use super::tape::{Shape, Tape};
-use super::{NetCost, Operation};
+use super::{Layers, NetCost, Operation};
 use crate::nets::vae::VaeConfig;
 
 pub use crate::nets::vae::FRAMES_AT_ONCE;
 
 /// What the encoder costs for so many frames at once, of height and width in pixels. The config must be valid.
-pub fn vae_encode(config: &VaeConfig, frames: i64, height: i64, width: i64) -> NetCost {
+pub fn vae_encode(config: &VaeConfig, frames: i64, height: i64, width: i64, layers: Layers) -> NetCost {
     let channels = &config.block_out_channels;
-    let mut tape = Tape::default();
+    let mut tape = Tape::new(layers);
     let pixels = Shape { videos: 1, frames, channels: config.in_channels, size: [height, width] };
     let mut x = tape.same(pixels, channels[0]);
     for (level, &output) in channels.iter().enumerate() {
@@ -29,8 +29,8 @@ pub fn vae_encode(config: &VaeConfig, frames: i64, height: i64, width: i64) -> N
 }
 
 /// What the decoder costs for so many frames at once, of height and width in pixels. The config must be valid.
-pub fn vae_decode(config: &VaeConfig, frames: i64, height: i64, width: i64) -> NetCost {
-    let mut tape = Tape::default();
+pub fn vae_decode(config: &VaeConfig, frames: i64, height: i64, width: i64, layers: Layers) -> NetCost {
+    let mut tape = Tape::new(layers);
     let size = [height, width].map(|side| side / config.downscale());
     let latents = Shape { videos: 1, frames, channels: config.latent_channels, size };
     if config.use_post_quant_conv {

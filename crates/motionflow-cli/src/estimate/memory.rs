@@ -1,0 +1,114 @@
+//! What a run holds in memory at its fullest, and what there is.
+
+use motionflow::compute::Compute;
+use motionflow::device;
+use serde::Serialize;
+use tch::Device;
+
+use crate::bytes::kibibytes;
+
+/// Code of libtorch that comes into memory as it is first used, on the CPU (measured).
+const CODE_BYTES: u64 = 40 << 20;
+/// Memory that the activations take on the CPU, with the holes between them, as a share of what they fill (measured: 1.1
+/// to 1.6).
+const CPU_HOLES: f64 = 1.35;
+/// The same on a CUDA device, whose allocator keeps what it has for reuse (measured: not yet).
+const CUDA_HOLES: f64 = 1.1;
+/// What CUDA's libraries take of the device after the first call: kernels, and the working memory of cuBLAS and cuDNN
+/// (measured: not yet).
+const CUDA_LIBRARY_BYTES: u64 = 700 << 20;
+/// So many times the memory that is there a run must be foretold to take before the CPU refuses it: there the system may
+/// give more than it says, and takes back what others do not use.
+const CPU_TOLERANCE: f64 = 1.5;
+
+/// Bytes that a run takes at its fullest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Memory {
+    #[serde(rename = "weights_bytes")]
+    weights: u64,
+    #[serde(rename = "activations_bytes")]
+    activations: u64,
+    #[serde(rename = "libraries_bytes")]
+    libraries: u64,
+}
+
+impl Memory {
+    /// `weights` and `activations` are counted in elements.
+    pub(super) fn of(compute: Compute, weights: u64, activations: u64, file_bytes: u64) -> Self {
+        let element = compute.kind.elt_size_in_bytes() as u64;
+        let with_holes = |holes: f64| (holes * (element * activations) as f64) as u64;
+        let (activations, libraries) = if compute.device.is_cuda() {
+            (with_holes(CUDA_HOLES), CUDA_LIBRARY_BYTES)
+        } else {
+            // While the weights are loaded, the files are in memory, too.
+            (with_holes(CPU_HOLES).max(file_bytes), CODE_BYTES)
+        };
+        Self { weights: element * weights, activations, libraries }
+    }
+
+    pub(super) fn total(self) -> u64 {
+        self.weights + self.activations + self.libraries
+    }
+}
+
+/// What a device has for a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Room {
+    /// Bytes that no one else has taken.
+    pub(super) free: u64,
+    /// A run that is foretold to take more than this is refused.
+    pub(super) limit: u64,
+}
+
+impl Room {
+    /// None where the system does not tell.
+    pub(super) fn on(device: Device) -> Option<Self> {
+        // So that the peaks are what is taken now.
+        device::reset_peak_memory(device);
+        if let Some(memory) = device::memory(device) {
+            // What earlier runs of this process left for reuse is free for this one.
+            let free = (memory.free + memory.peak_reserved).min(memory.total);
+            return Some(Self { free, limit: free });
+        }
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let free = available(&read("/proc/meminfo"), &read("/sys/fs/cgroup/memory.max"))?;
+        let own = kibibytes(&read("/proc/self/status"), "VmRSS:").unwrap_or_default();
+        Some(Self { free, limit: (CPU_TOLERANCE * (free + own) as f64) as u64 })
+    }
+}
+
+/// What Linux says that programs may still take, bounded by what a container's group may take in all.
+fn available(meminfo: &str, group_limit: &str) -> Option<u64> {
+    let available = kibibytes(meminfo, "MemAvailable:")?;
+    Some(group_limit.trim().parse().map_or(available, |limit: u64| limit.min(available)))
+}
+
+#[cfg(test)]
+mod tests {
+    use motionflow::compute::MemoryUse;
+    use tch::Kind;
+
+    use super::*;
+
+    #[test]
+    fn a_container_may_have_less_than_the_machine() {
+        let meminfo = "MemTotal:  8388608 kB\nMemAvailable:  4194304 kB\n";
+        assert_eq!(available(meminfo, ""), Some(4 << 30));
+        assert_eq!(available(meminfo, "max\n"), Some(4 << 30));
+        assert_eq!(available(meminfo, "1073741824\n"), Some(1 << 30));
+        assert_eq!(available("", ""), None);
+    }
+
+    #[test]
+    fn elements_take_as_much_as_their_kind() {
+        let bytes = |kind| {
+            let compute = Compute { device: Device::Cuda(0), kind, memory: MemoryUse::Fast };
+            Memory::of(compute, 1000, 4000, 1 << 40)
+        };
+        let (half, float) = (bytes(Kind::Half), bytes(Kind::Float));
+        assert_eq!((half.weights, float.weights), (2000, 4000));
+        // The files are read into the device's memory piece by piece.
+        assert_eq!(float.activations, (CUDA_HOLES * 16_000.0) as u64);
+        assert_eq!(float.total() - half.total(), 2000 + half.activations);
+    }
+}
