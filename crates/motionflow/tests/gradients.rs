@@ -84,7 +84,7 @@ fn with_less_memory_the_result_is_the_same() {
         let prompts =
             ["a car on a road", ""].map(|text| model.encode_prompt(&text.parse().unwrap()).unwrap());
         let start = Latents::new(random(&[1, 4, 3, 6, 5], model.device()));
-        let settings = Settings { steps: 3, token_weight: 1.5, ..Settings::default() };
+        let settings = Settings { steps: 3, guided_steps: 0, token_weight: 1.5, ..Settings::default() };
         let [target, negative] = &prompts;
         let go_on = &mut |_: &GenerationEvent| ControlFlow::Continue(());
         let made =

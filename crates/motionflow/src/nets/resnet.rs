@@ -55,15 +55,13 @@ impl ResnetBlock2D {
         }
     }
 
-    /// x [images, input, height, width], time [1, `time_channels`], activated -> [images, output, height, width]
+    /// x [images, input, height, width], time [1 or images, `time_channels`], activated, all rows
+    /// the same -> [images, output, height, width]
     pub fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Tensor {
         let activation = self.options.activation;
         let Convolved { x: hidden, bias } = self.conv1.after_norm(x, None, &self.norm1, activation);
-        let time = self
-            .time_emb_proj
-            .as_ref()
-            .zip(time)
-            .map(|(projection, time)| projection.forward(time).view([-1]));
+        let time = self.time_emb_proj.as_ref().zip(time);
+        let time = time.map(|(projection, time)| projection.forward(time).select(0, 0));
         let shift = match (time, bias) {
             (Some(time), Some(bias)) => Some(time + bias),
             (time, bias) => time.or_else(|| bias.map(Tensor::shallow_clone)),

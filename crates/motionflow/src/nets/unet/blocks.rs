@@ -11,7 +11,7 @@ use crate::nets::transformer_2d::Transformer2D;
 
 /// What every block is given besides the hidden states.
 pub(super) struct Conditions<'a> {
-    /// Embedding of the timestep, activated, [1, features].
+    /// Embedding of the timestep, activated, [1 or images, features], all rows the same.
     pub(super) time: &'a Tensor,
     /// The text of every video, [videos, tokens, features].
     pub(super) text: &'a Tensor,

@@ -26,6 +26,7 @@ use super::layers::{Conv2d, GroupNorm};
 use super::resnet::ResnetOptions;
 use super::temporal::TransformerTemporal;
 use crate::checkpoint::Loader;
+use crate::kernels;
 
 /// `transformer_in` has this many heads whatever the config says.
 pub const TRANSFORMER_IN_HEADS: i64 = 8;
@@ -175,10 +176,17 @@ impl UNet3D {
         stages
     }
 
-    /// The timestep's embedding, activated: [1, 4·channels of the finest level], as the net's weights are.
+    /// The timestep's embedding, activated, as the net's weights are: [1, 4·channels of the finest level], or on the CPU
+    /// once for every image, as diffusers has it to the last bit.
     fn time(&self, timestep: i64, latents: &Tensor) -> Tensor {
         let features = timestep_features(timestep, self.config.block_out_channels[0], latents.device());
-        self.config.act_fn.forward(&self.time_embedding.forward(&features.to_kind(self.kind)))
+        let features = features.to_kind(self.kind);
+        if kernels::are_used(latents) {
+            return self.config.act_fn.forward(&self.time_embedding.forward(&features));
+        }
+        let (batch, frames) = (latents.size()[0], latents.size()[2]);
+        let time = self.time_embedding.forward(&features.expand([batch, -1], false));
+        self.config.act_fn.forward(&time.repeat_interleave_self_int(frames, 0, batch * frames))
     }
 
     /// [batch, channels, frames, height, width] -> [batch·frames, channels, height, width], as the net's weights are
