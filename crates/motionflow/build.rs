@@ -1,4 +1,5 @@
-//! Compiles what stands between this crate and the parts of libtorch that `tch` does not reach.
+//! Compiles what stands between this crate and the parts of libtorch that `tch` does not reach, and lets this crate's
+//! tests find libtorch by rpath.
 
 use std::path::Path;
 
@@ -6,6 +7,7 @@ fn main() {
     println!("cargo:rerun-if-changed=native");
     // Where torch-sys found libtorch.
     let Ok(libraries) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return };
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{libraries}");
     let Some(libtorch) = Path::new(&libraries).parent() else { return };
     let include = libtorch.join("include");
     let abi = std::env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".to_owned());
