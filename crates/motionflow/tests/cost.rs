@@ -78,7 +78,7 @@ fn what_is_recomputed_is_not_kept() {
         unet(&UNetConfig::default(), input, UNetPart::Guidance(GuidanceBlocks::ALL, recompute), layers)
     };
     let plain = update(Layers::Plain, Recompute::Nothing);
-    let [all, early, parts] = [Recompute::Nothing, Recompute::EarlyLayers, Recompute::EveryPart]
+    let [all, early, parts] = [Recompute::Nothing, Recompute::BeforeGuidance, Recompute::Everything]
         .map(|recompute| update(Layers::Fused, recompute));
     assert_eq!(plain.parameters, parts.parameters);
     // The text's keys and values are not computed in every run.
@@ -87,8 +87,9 @@ fn what_is_recomputed_is_not_kept() {
     assert!(all.recomputed.is_empty());
     assert!(recomputed(&early) < recomputed(&parts) && recomputed(&parts) < parts.flops());
     let peaks = [&plain, &all, &early, &parts].map(|cost| cost.backward_peak);
-    assert!(peaks.is_sorted_by(|more, less| more > less), "{peaks:?}");
-    // One layer of the finest level, and little else.
+    assert!(peaks.is_sorted_by(|more, less| more >= less) && peaks[0] > peaks[1], "{peaks:?}");
+    assert!(all.saved > early.saved && early.saved > parts.saved);
+    // One transformer of the finest level, and little else.
     assert!(early.backward_peak < all.backward_peak / 2, "{peaks:?}");
     assert!(early.backward_peak > early.forward_peak, "{peaks:?}");
 }

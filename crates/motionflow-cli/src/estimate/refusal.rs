@@ -98,8 +98,6 @@ mod tests {
     use super::*;
     use crate::estimate::tests::demo;
 
-    const GIB: u64 = 1 << 30;
-
     fn task(way: Way, device: Device, memory: MemoryUse) -> Task {
         let compute = Compute { device, kind: Kind::Half, memory };
         Task::new(demo(), &Settings::default(), way, compute).unwrap()
@@ -120,7 +118,7 @@ mod tests {
         let video = Video { width: 512, height: 512, frames: 24, fps: 8.0 };
         let [fast, balanced, low] = [MemoryUse::Fast, MemoryUse::Balanced, MemoryUse::Low]
             .map(|memory| task(Way::Transfer, Device::Cuda(0), memory).memory(&video, memory).total());
-        assert!(fast > balanced && balanced > low, "{fast} {balanced} {low}");
+        assert!(fast > balanced && balanced >= low, "{fast} {balanced} {low}");
         let task = task(Way::Transfer, Device::Cuda(0), MemoryUse::Fast);
         assert_eq!(told(&task, &video, fast), None);
         let message = told(&task, &video, fast - 1).unwrap();
@@ -132,12 +130,12 @@ mod tests {
     #[test]
     fn what_is_named_fits_and_the_next_larger_does_not() {
         let video = Video { width: 768, height: 512, frames: 40, fps: 8.0 };
-        for (device, flag) in [(Device::Cuda(0), "--memory low "), (Device::Cpu, "")] {
+        for device in [Device::Cuda(0), Device::Cpu] {
             let task = task(Way::Transfer, device, MemoryUse::Balanced);
             let low = |video: &Video| task.memory(video, MemoryUse::Low).total();
             let limit = low(&video) / 2;
             let message = told(&task, &video, limit).unwrap();
-            assert!(message.contains(&format!("give {flag}--frames ")), "{message}");
+            assert!(message.contains("give --memory low --frames "), "{message}");
             let frames = number(&message, "--frames");
             assert!(low(&Video { frames, ..video.clone() }) <= limit, "{message}");
             assert!(low(&Video { frames: frames + 1, ..video.clone() }) > limit, "{message}");
@@ -153,9 +151,13 @@ mod tests {
     #[test]
     fn an_inversion_has_its_size() {
         let video = Video { width: 512, height: 512, frames: 24, fps: 8.0 };
-        let task = task(Way::FromInversion, Device::Cpu, MemoryUse::Balanced);
-        let message = told(&task, &video, 8 * GIB).unwrap();
-        assert!(message.contains("this machine has 8.0 GiB free: invert again with --frames"), "{message}");
+        let task = task(Way::FromInversion, Device::Cpu, MemoryUse::Low);
+        let half = task.memory(&video, MemoryUse::Low).total() / 2;
+        let message = told(&task, &video, half).unwrap();
+        assert!(
+            message.contains("this machine has ") && message.contains(": invert again with --frames"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -59,7 +59,8 @@ struct Manner {
     halves_at_once: i64,
     /// Frames that go through the VAE at once.
     frames_at_once: i64,
-    keeps_text_encoder: bool,
+    /// Else that is on the CPU.
+    has_text_encoder: bool,
 }
 
 /// A part of a run that is told by its name.
@@ -100,20 +101,21 @@ impl Task {
             recompute: Recompute::Nothing,
             halves_at_once: 2,
             frames_at_once: FRAMES_AT_ONCE,
-            keeps_text_encoder: true,
+            has_text_encoder: true,
         };
-        match memory {
-            _ if !self.compute.device.is_cuda() => Manner { layers: Layers::Plain, ..all },
-            MemoryUse::Fast => all,
-            MemoryUse::Balanced => Manner { recompute: Recompute::EarlyLayers, ..all },
+        let is_cuda = self.compute.device.is_cuda();
+        let manner = match memory {
+            MemoryUse::Balanced if is_cuda => Manner { recompute: Recompute::BeforeGuidance, ..all },
+            MemoryUse::Balanced | MemoryUse::Fast => all,
             MemoryUse::Low => Manner {
-                recompute: Recompute::EveryPart,
+                recompute: Recompute::Everything,
                 halves_at_once: 1,
                 frames_at_once: 1,
-                keeps_text_encoder: false,
+                has_text_encoder: !is_cuda,
                 ..all
             },
-        }
+        };
+        Manner { layers: if is_cuda { Layers::Fused } else { Layers::Plain }, ..manner }
     }
 
     /// Weights of all nets.
@@ -175,9 +177,7 @@ impl Task {
         let stages = self.stages_in(video, manner);
         let activations = stages.iter().map(Stage::activations).max().unwrap_or_default();
         let text_encoder = text_encoder_parameters(&self.configs.text_encoder);
-        // It goes before the activations come.
-        let gone = if manner.keeps_text_encoder { 0 } else { text_encoder };
-        let (weights, activations) = (self.parameters() - gone, activations.max(gone));
+        let weights = self.parameters() - if manner.has_text_encoder { 0 } else { text_encoder };
         Memory::of(self.compute, weights, activations, self.configs.file_bytes)
     }
 

@@ -74,7 +74,7 @@ fn what_would_not_fit_is_refused_with_what_would() {
     let (_, sizes) = refused.stderr.split_once("--width ").unwrap();
     let sizes: Vec<&str> = sizes.split(' ').take(3).collect();
     let [width, "--height", height] = sizes[..] else { panic!("{sizes:?}") };
-    let smaller = transfer(width, height, &["--dry-run"]).ok();
+    let smaller = transfer(width, height, &["--dry-run", "--memory", "low"]).ok();
     assert!(smaller.stdout.contains(" free\n") && !smaller.stdout.contains("refused"), "{}", smaller.stdout);
 }
 

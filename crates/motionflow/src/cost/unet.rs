@@ -29,15 +29,16 @@ pub enum UNetPart {
     Guidance(GuidanceBlocks, Recompute),
 }
 
-/// What a guided update does not keep for its gradient, but computes once more on the way back.
+/// What a guided update does not keep for its gradient, but computes once more on the way back, a layer's convolutions or
+/// one of its transformers at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recompute {
     /// Nothing.
     Nothing,
-    /// What comes before the first guidance block, a layer (convolutions and attentions) at a time.
-    EarlyLayers,
-    /// Everything, a residual block, temporal convolutions or a transformer at a time.
-    EveryPart,
+    /// What comes before the first attention that is looked at.
+    BeforeGuidance,
+    /// Everything.
+    Everything,
 }
 
 /// What a run of the UNet costs. The config must be valid.
@@ -62,7 +63,7 @@ struct Walk<'a> {
     config: &'a UNetConfig,
     input: UNetInput,
     part: UNetPart,
-    /// As long as the walk is before the first guidance block, and behind it.
+    /// Where the walk is.
     recompute: Recompute,
     tape: Tape,
     skips: Vec<Shape>,
@@ -85,7 +86,6 @@ impl Walk<'_> {
         let mark = self.tape.mark();
         self.tape.transformer(x, options);
         self.end_part(mark, x);
-        self.end_layer(mark, x);
         self.skip(x);
 
         let is_guided = |level| config.down_block_types[level] == DownBlockType::CrossAttnDownBlock3D;
@@ -94,35 +94,23 @@ impl Walk<'_> {
         for level in 0..levels {
             let is_guided = guided_level == Some(level);
             let is_last = is_guided && !blocks.middle && !blocks.up;
-            if is_guided && blocks.down {
-                self.reach_guidance();
-            }
             x = self.down_block(x, level, Guided { shown: is_guided && blocks.down, is_last });
             if is_last {
                 return self.tape.cost;
             }
         }
-        if blocks.middle {
-            self.reach_guidance();
-        }
-        let mark = self.tape.mark();
-        let input = x;
-        x = self.convolutions(x, x.channels, self.is_scaled());
+        x = self.convolutions(x, x, x.channels, self.is_scaled());
         let is_last = !blocks.up;
         self.attentions(x, Guided { shown: blocks.middle, is_last });
         if is_last {
             return self.tape.cost;
         }
-        x = self.convolutions(x, x.channels, self.is_scaled());
-        self.end_layer(mark, input);
+        x = self.convolutions(x, x, x.channels, self.is_scaled());
 
         let guides = |index: &usize| config.up_block_types[*index] == UpBlockType::CrossAttnUpBlock3D;
         let guided_index = (0..levels).find(guides);
         for index in 0..levels {
             let is_guided = guided_index == Some(index) && self.part != UNetPart::Whole;
-            if is_guided {
-                self.reach_guidance();
-            }
             x = self.up_block(x, index, Guided { shown: is_guided, is_last: is_guided });
             if is_guided {
                 return self.tape.cost;
@@ -140,21 +128,8 @@ impl Walk<'_> {
         }
     }
 
-    /// From here on whole layers are kept.
-    fn reach_guidance(&mut self) {
-        if self.recompute == Recompute::EarlyLayers {
-            self.recompute = Recompute::Nothing;
-        }
-    }
-
-    fn end_layer(&mut self, mark: Mark, input: Shape) {
-        if self.recompute == Recompute::EarlyLayers {
-            self.tape.recompute_since(mark, input.elements());
-        }
-    }
-
     fn end_part(&mut self, mark: Mark, input: Shape) {
-        if self.recompute == Recompute::EveryPart {
+        if self.recompute != Recompute::Nothing {
             self.tape.recompute_since(mark, input.elements());
         }
     }
@@ -174,13 +149,12 @@ impl Walk<'_> {
         self.skips.push(x);
     }
 
-    fn convolutions(&mut self, x: Shape, output: i64, is_scaled: bool) -> Shape {
+    /// `input` is x without the skip that was joined to it: that is kept in any case.
+    fn convolutions(&mut self, input: Shape, x: Shape, output: i64, is_scaled: bool) -> Shape {
         let mark = self.tape.mark();
         let out = self.tape.resnet(x, output, Some(self.time_channels()), is_scaled);
-        self.end_part(mark, x);
-        let mark = self.tape.mark();
         self.tape.temporal_convolutions(out);
-        self.end_part(mark, out);
+        self.end_part(mark, input);
         out
     }
 
@@ -195,6 +169,9 @@ impl Walk<'_> {
             plain: shown,
             ends: false,
         };
+        if shown && self.recompute == Recompute::BeforeGuidance {
+            self.recompute = Recompute::Nothing;
+        }
         self.tape.hold(x.elements());
         let mark = self.tape.mark();
         self.tape.transformer(x, spatial);
@@ -211,9 +188,7 @@ impl Walk<'_> {
         let output = config.block_out_channels[level];
         let mut x = x;
         for layer in 1..=config.layers_per_block {
-            let mark = self.tape.mark();
-            let input = x;
-            x = self.convolutions(x, output, false);
+            x = self.convolutions(x, x, output, false);
             if config.down_block_types[level] == DownBlockType::CrossAttnDownBlock3D {
                 let is_last = guided.is_last && layer == config.layers_per_block;
                 self.attentions(x, Guided { is_last, ..guided });
@@ -221,11 +196,13 @@ impl Walk<'_> {
                     return x;
                 }
             }
-            self.end_layer(mark, input);
             self.skip(x);
         }
         if level + 1 < config.block_out_channels.len() {
-            x = self.tape.downsample(x, config.downsample_padding);
+            let mark = self.tape.mark();
+            let small = self.tape.downsample(x, config.downsample_padding);
+            self.end_part(mark, x);
+            x = small;
             self.skip(x);
         }
         x
@@ -243,18 +220,19 @@ impl Walk<'_> {
             self.tape.pass(joined.elements(), 1);
             let kept = x.elements() + joined.elements();
             self.tape.hold(kept);
-            let mark = self.tape.mark();
-            x = self.convolutions(joined, output, false);
+            x = self.convolutions(x, joined, output, false);
             if config.up_block_types[index] == UpBlockType::CrossAttnUpBlock3D {
                 let is_last = guided.is_last && layer == config.layers_per_block;
                 self.attentions(x, Guided { is_last, ..guided });
             }
-            self.end_layer(mark, joined);
             self.tape.release(kept);
         }
         if index + 1 < config.block_out_channels.len() && !guided.is_last {
             let size = self.skips.last().map_or(x.size, |skip| skip.size);
-            x = self.tape.upsample(x, size);
+            let mark = self.tape.mark();
+            let large = self.tape.upsample(x, size);
+            self.end_part(mark, x);
+            x = large;
         }
         x
     }
