@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include <ATen/Context.h>
+#include <c10/core/AllocatorConfig.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
 #include "guard.h"
@@ -21,6 +22,11 @@ char *motionflow_forbid_tf32() {
     at::globalContext().setAllowTF32CuBLAS(false);
     at::globalContext().setAllowTF32CuDNN(false);
   });
+}
+
+// Memory of a device is taken in segments that grow, so that little of it lies in holes. Before anything is allocated there.
+char *motionflow_let_segments_grow() {
+  return motionflow::guarded([] { c10::CachingAllocator::setAllocatorSettings("expandable_segments:True"); });
 }
 
 // Bytes: most that was allocated at once, most that was reserved, free, total.

@@ -150,6 +150,8 @@ pub fn cuda_devices() -> Result<usize, String> {
         match usize::try_from(Cuda::device_count()) {
             Ok(count) if count > 0 && Cuda::is_available() => {
                 native::forbid_tf32()?;
+                // Without it all works, and takes some more memory.
+                let _ = native::let_segments_grow();
                 Ok(count)
             }
             _ => {

@@ -12,6 +12,7 @@ unsafe extern "C" {
     fn free(pointer: *mut c_void);
     fn strdup(text: *const c_char) -> *mut c_char;
     fn motionflow_forbid_tf32() -> *mut c_char;
+    fn motionflow_let_segments_grow() -> *mut c_char;
     fn motionflow_device_memory(device: i8, figures: *mut u64) -> *mut c_char;
     fn motionflow_reset_peak_memory(device: i8) -> *mut c_char;
     fn motionflow_empty_cache() -> *mut c_char;
@@ -50,6 +51,12 @@ type Callback = unsafe extern "C" fn(
 pub(crate) fn forbid_tf32() -> Result<(), String> {
     // SAFETY: takes nothing, and gives a message that is ours.
     unsafe { told(motionflow_forbid_tf32()) }
+}
+
+/// Lets libtorch take a CUDA device's memory in segments that grow, so that little of it lies in holes.
+pub(crate) fn let_segments_grow() -> Result<(), String> {
+    // SAFETY: takes nothing, and gives a message that is ours.
+    unsafe { told(motionflow_let_segments_grow()) }
 }
 
 /// Bytes of a CUDA device: most allocated at once, most reserved, free, in all.

@@ -3,6 +3,7 @@
 
 use motionflow::device::cuda_devices;
 use motionflow::kernels::{self, Convolution, Norm};
+use motionflow::nets::attention::scaled_dot_product_attention;
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
@@ -244,4 +245,39 @@ proptest! {
             },
         );
     }
+
+    #[test]
+    fn attention_over_short_sequences(batch in 1i64..6, heads in 1i64..4, tokens in 1i64..34, head_dim in prop_oneof![Just(64i64), Just(8)]) {
+        let channels = heads * head_dim;
+        compare(
+            "attention",
+            &[random(&[batch, tokens, 3 * channels], 1)],
+            &[],
+            |x, _| attended(&x[0], heads, scaled_dot_product_attention),
+            |x, _| attended(&x[0], heads, |q, k, v| {
+                let scale = (head_dim as f64).powf(-0.5);
+                (q.matmul(&k.transpose(-1, -2)) * scale).softmax(-1, None).matmul(v)
+            }),
+        );
+    }
+
+    #[test]
+    fn enlargement(images in 1i64..4, channels in 1i64..20, height in 1i64..7, width in 1i64..7, odd: bool) {
+        let to = [2 * height - i64::from(odd), 2 * width];
+        compare(
+            "enlargement",
+            &[random(&[images, channels, height, width], 1)],
+            &[],
+            |x, _| kernels::enlarge(&x[0], to),
+            |x, _| x[0].upsample_nearest2d(to, None, None),
+        );
+    }
+}
+
+/// [batch, tokens, 3·channels] -> [batch, tokens, channels]
+fn attended(x: &Tensor, heads: i64, attention: impl Fn(&Tensor, &Tensor, &Tensor) -> Tensor) -> Tensor {
+    let size = x.size();
+    let parts = x.view([size[0], size[1], 3, heads, -1]).unbind(2);
+    let [q, k, v] = [0, 1, 2].map(|index| parts[index].transpose(1, 2));
+    attention(&q, &k, &v).transpose(1, 2).reshape([size[0], size[1], size[2] / 3])
 }

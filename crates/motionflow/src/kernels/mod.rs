@@ -194,6 +194,24 @@ pub fn geglu(x: &Tensor) -> Tensor {
     }
 }
 
+/// softmax(Q·Kᵀ/√d)·V over short sequences, all [batch, heads, tokens, d]. None where no kernel can, or where a gradient is
+/// wanted, which libtorch's fused attentions have.
+pub(crate) fn short_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Option<Tensor> {
+    let traced = native::grad_enabled() && [q, k, v].iter().any(|tensor| tensor.requires_grad());
+    if traced { None } else { cuda::short_attention(q, k, v) }
+}
+
+/// Enlargement by the nearest neighbour: [batch, channels, height, width] -> [batch, channels, `to`]
+pub fn enlarge(x: &Tensor, to: [i64; 2]) -> Tensor {
+    let traced = native::grad_enabled() && x.requires_grad();
+    match Numbers::of(x).filter(|_| !traced) {
+        Some(numbers) if numbers.can_elementwise(x.size()[1]) => {
+            in_shape(&cuda::enlarge(numbers, &rows_of(x), to), 4)
+        }
+        _ => x.upsample_nearest2d(to, None, None),
+    }
+}
+
 /// A group norm by the kernels.
 #[derive(Clone, Copy)]
 struct GroupNorm {
@@ -208,7 +226,7 @@ impl GroupNorm {
         let size = x.size();
         let (channels, rows) = (size[1], size[2..].iter().product());
         let shape = GroupNormShape { sets: size[0], rows, channels, groups: norm.groups, places_first, silu };
-        numbers.can_group_norm(channels).then_some(Self { numbers, shape })
+        numbers.can_group_norm(channels, norm.groups).then_some(Self { numbers, shape })
     }
 
     fn run(self, x: &Tensor, shift: Option<&Tensor>, norm: &Norm, conv: Option<&Convolution>) -> Tensor {

@@ -179,17 +179,13 @@ pub fn attention_probabilities(q: &Tensor, k: &Tensor) -> Tensor {
 /// libtorch's fused attention over [batch, heads, tokens, d].
 pub fn scaled_dot_product_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
     if q.device().is_cuda() && q.size()[2].max(k.size()[2]) <= SHORT {
-        let with_gradient = [q, k, v].iter().any(|tensor| tensor.requires_grad());
-        let bias = None::<Tensor>;
+        if let Some(attended) = kernels::short_attention(q, k, v) {
+            return attended;
+        }
+        let traced = [q, k, v].iter().any(|tensor| tensor.requires_grad());
+        let none = None::<Tensor>;
         return Tensor::internal_scaled_dot_product_efficient_attention(
-            q,
-            k,
-            v,
-            bias,
-            with_gradient,
-            0.0,
-            false,
-            None,
+            q, k, v, none, traced, 0.0, false, None,
         )
         .0;
     }

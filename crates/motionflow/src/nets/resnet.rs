@@ -69,7 +69,11 @@ impl ResnetBlock2D {
         let Convolved { x: hidden, bias } =
             self.conv2.after_norm(&hidden, shift.as_ref(), &self.norm2, activation);
         let sum = match &self.conv_shortcut {
-            Some(shortcut) => kernels::add(&hidden, bias, &shortcut.forward(x)),
+            Some(shortcut) => {
+                let Convolved { x: residual, bias: other } = shortcut.forward_apart(x);
+                let bias = bias.zip(other).map(|(bias, other)| bias + other);
+                kernels::add(&hidden, bias.as_ref(), &residual)
+            }
             None => kernels::add(&hidden, bias, x),
         };
         #[allow(clippy::float_cmp, reason = "exactly 1 is what spares the division")]
@@ -115,6 +119,6 @@ impl Upsample2D {
     pub fn forward(&self, x: &Tensor, size: Option<[i64; 2]>) -> Tensor {
         let shape = x.size();
         let size = size.unwrap_or([shape[2] * 2, shape[3] * 2]);
-        self.conv.forward(&x.upsample_nearest2d(size, None, None))
+        self.conv.forward(&kernels::enlarge(x, size))
     }
 }

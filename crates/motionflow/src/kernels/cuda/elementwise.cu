@@ -1,4 +1,4 @@
-// Sums by row with a bias by channel, in another order of rows if need be, and the gated GELU. V = WIDTH
+// Sums by row with a bias by channel, in another order of rows if need be, the gated GELU, and enlargement. V = WIDTH
 // elements are moved at once.
 
 constexpr int V = WIDTH;
@@ -59,5 +59,18 @@ extern "C" __global__ void geglu_backward(const T *x, const T *dy, T *dx, long l
     }
     store<V>(dx + row * 2 * I + c, dvalue);
     store<V>(dx + row * 2 * I + I + c, dgate);
+  }
+}
+
+// Nearest neighbour, [images, height, width, C] -> [images, to_height, to_width, C].
+extern "C" __global__ void enlarge(const T *x, T *y, long long packs, int C, int height, int width, int to_height,
+                                   int to_width) {
+  const int columns = C / V;
+  for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < packs; k += (long long)gridDim.x * blockDim.x) {
+    const long long place = k / columns, line = place / to_width, image = line / to_height;
+    const int c = (int)(k - place * columns) * V;
+    const int i = min((int)((line - image * to_height) * ((float)height / to_height)), height - 1);
+    const int j = min((int)((place - line * to_width) * ((float)width / to_width)), width - 1);
+    store<V>(y + place * C + c, load<V>(x + ((image * height + i) * width + j) * C + c));
   }
 }

@@ -6,8 +6,11 @@
 
 constexpr int V = WIDTH;
 
-// Sums by channel in shared memory [2][lanes][C] -> sums by group [sets][chunks][G][2].
-__device__ void write_group_sums(float *shared, float *partial, int C, int G) {
+// Sums by channel in shared memory [2][lanes][C] -> sums by group [sets][chunks][G][2]. The last block of a set to get
+// here makes two figures [sets][G][2] of all of them: with ε < 0 both means, else the mean, and 1/√(variance + ε) where
+// the second sums are of squares. `arrived` [sets] begins and ends as zeros.
+__device__ void finish(float *shared, float *partial, float *figures, unsigned *arrived, int C, int G, double count,
+                       float epsilon) {
   const int lanes = blockDim.y, threads = blockDim.x * blockDim.y;
   const int thread = threadIdx.y * blockDim.x + threadIdx.x;
   float *first = shared, *second = shared + lanes * C;
@@ -30,9 +33,42 @@ __device__ void write_group_sums(float *shared, float *partial, int C, int G) {
     out[0] = a;
     out[1] = b;
   }
+  __shared__ bool is_last;
+  __threadfence();
+  __syncthreads();
+  if (thread == 0) is_last = atomicInc(arrived + blockIdx.y, gridDim.x - 1) == gridDim.x - 1;
+  __syncthreads();
+  if (!is_last) return;
+  __threadfence();
+  // Threads of a column of figures take every `rows`-th chunk; one adds theirs up.
+  const int columns = 2 * G, rows = max(1, min(threads / columns, 8));
+  double *sums = reinterpret_cast<double *>(shared);
+  const float *in = partial + (long long)blockIdx.y * gridDim.x * columns;
+  for (int k = thread; k < rows * columns; k += threads) {
+    const int column = k % columns;
+    double sum = 0;
+#pragma unroll 8
+    for (int chunk = k / columns; chunk < gridDim.x; chunk += rows) sum += __ldcg(in + chunk * columns + column);
+    sums[k] = sum;
+  }
+  __syncthreads();
+  for (int g = thread; g < G; g += threads) {
+    double a = 0, b = 0;
+    for (int row = 0; row < rows; row++) {
+      a += sums[row * columns + 2 * g];
+      b += sums[row * columns + 2 * g + 1];
+    }
+    a /= count;
+    b /= count;
+    float *out = figures + ((long long)blockIdx.y * G + g) * 2;
+    out[0] = (float)a;
+    out[1] = epsilon < 0 ? (float)b : (float)(1.0 / sqrt(max(b - a * a, 0.0) + (double)epsilon));
+  }
 }
 
-extern "C" __global__ void group_norm_sums(const T *x, const T *shift, float *partial, int C, int G, long long rows, int rows_per_chunk) {
+extern "C" __global__ void group_norm_sums(const T *x, const T *shift, float *partial, float *stats,
+                                           unsigned *arrived, double count, float epsilon, int C, int G,
+                                           long long rows, int rows_per_chunk) {
   extern __shared__ float shared[];
   const int lanes = blockDim.y;
   const long long first = (long long)blockIdx.x * rows_per_chunk, end = min(first + rows_per_chunk, rows);
@@ -55,28 +91,7 @@ extern "C" __global__ void group_norm_sums(const T *x, const T *shift, float *pa
       shared[(lanes + threadIdx.y) * C + c + i] = square[i];
     }
   }
-  write_group_sums(shared, partial, C, G);
-}
-
-// One block a set, one warp a group. Of sums of values and squares: mean and 1/√(variance + ε). With ε < 0: both means.
-extern "C" __global__ void group_norm_finish(const float *partial, float *stats, int chunks, int G, double count,
-                                             float epsilon) {
-  const int lane = threadIdx.x % 32;
-  for (int g = threadIdx.x / 32; g < G; g += blockDim.x / 32) {
-    double a = 0, b = 0;
-    for (int chunk = lane; chunk < chunks; chunk += 32) {
-      const float *in = partial + (((long long)blockIdx.x * chunks + chunk) * G + g) * 2;
-      a += in[0];
-      b += in[1];
-    }
-    a = sum_of_warp(a) / count;
-    b = sum_of_warp(b) / count;
-    if (lane == 0) {
-      float *out = stats + ((long long)blockIdx.x * G + g) * 2;
-      out[0] = (float)a;
-      out[1] = epsilon < 0 ? (float)b : (float)(1.0 / sqrt(max(b - a * a, 0.0) + (double)epsilon));
-    }
-  }
+  finish(shared, partial, stats, arrived, C, G, count, epsilon);
 }
 
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + __expf(-x)); }
@@ -141,7 +156,8 @@ struct Backward {
 };
 
 extern "C" __global__ void group_norm_backward_sums(const T *x, const T *shift, const float *stats, const T *weight, const T *bias,
-                              const T *dy, float *partial, int C, int G, long long rows, int rows_per_chunk, int frames,
+                              const T *dy, float *partial, float *means, unsigned *arrived,
+                              double count, float epsilon, int C, int G, long long rows, int rows_per_chunk, int frames,
                               int places, int silu, int from_places_first) {
   extern __shared__ float shared[];
   const int lanes = blockDim.y;
@@ -166,7 +182,7 @@ extern "C" __global__ void group_norm_backward_sums(const T *x, const T *shift, 
       shared[(lanes + threadIdx.y) * C + c + i] = product[i];
     }
   }
-  write_group_sums(shared, partial, C, G);
+  finish(shared, partial, means, arrived, C, G, count, epsilon);
 }
 
 extern "C" __global__ void group_norm_backward_apply(const T *x, const T *shift, const float *stats, const T *weight, const T *bias,

@@ -2,13 +2,16 @@
 
 mod program;
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use tch::{Device, Kind, Tensor};
 
 use self::program::{Argument, Grid, Program, Source};
 use super::Norm;
 
 /// Threads of a block.
-const THREADS: i64 = 512;
+const THREADS: i64 = 256;
 /// Blocks that fill a large device several times over.
 const BLOCKS: i64 = 1056;
 /// Shared memory that every device has for a block, in bytes.
@@ -68,10 +71,10 @@ impl Numbers {
         self.program(Source::Elementwise, 1).ready().err()
     }
 
-    pub(super) fn can_group_norm(self, channels: i64) -> bool {
+    pub(super) fn can_group_norm(self, channels: i64, groups: i64) -> bool {
         let columns = channels / self.pack(channels);
-        let shared = 8 * channels * lanes(columns);
-        shared <= SHARED && self.program(Source::GroupNorm, self.pack(channels)).ready().is_ok()
+        group_norm_shared(channels, groups, columns) <= SHARED
+            && self.program(Source::GroupNorm, self.pack(channels)).ready().is_ok()
     }
 
     pub(super) fn can_layer_norm(self, channels: i64) -> bool {
@@ -123,15 +126,17 @@ impl GroupNormShape {
     }
 }
 
-/// The pieces that all launches of one group norm share.
+/// The pieces that both launches of a group norm share.
 struct GroupNormLaunch {
     program: Program,
-    chunks: i64,
     grid: Grid,
     /// Channels, groups, rows of a set, rows of a chunk.
     sizes: [Argument; 4],
-    partial: Tensor,
-    finish: Grid,
+    /// Sums of every chunk and, behind them, two figures of every set and group.
+    sums: Tensor,
+    figures: Tensor,
+    arrived: Tensor,
+    count: f64,
 }
 
 impl GroupNormLaunch {
@@ -140,33 +145,47 @@ impl GroupNormLaunch {
         let columns = shape.channels / width;
         let chunks = shape.chunks(columns);
         let rows_per_chunk = (shape.rows + chunks - 1) / chunks;
-        let shared = 8 * shape.channels * lanes(columns);
-        let float = (Kind::Float, device);
+        let shared = group_norm_shared(shape.channels, shape.groups, columns);
+        let sums = Tensor::empty([shape.sets * (chunks + 1), shape.groups, 2], (Kind::Float, device));
         Self {
             program: numbers.program(Source::GroupNorm, width),
-            chunks,
             grid: Grid { blocks: [chunks, shape.sets], threads: block(columns), shared },
             sizes: [int(shape.channels), int(shape.groups), Argument::Long(shape.rows), int(rows_per_chunk)],
-            partial: Tensor::empty([shape.sets, chunks, shape.groups, 2], float),
-            finish: Grid { blocks: [shape.sets, 1], threads: [32 * shape.groups.min(32), 1], shared: 0 },
+            figures: sums.narrow(0, shape.sets * chunks, shape.sets),
+            sums,
+            arrived: arrived(numbers.device, shape.sets),
+            count: (shape.rows * (shape.channels / shape.groups)) as f64,
         }
     }
 
-    /// Two figures of every set and group: mean and 1/√(variance + ε), or both means where `epsilon` is negative.
-    fn finish(&self, shape: GroupNormShape, epsilon: f64) -> Tensor {
-        let stats = Tensor::empty([shape.sets, shape.groups, 2], (Kind::Float, self.partial.device()));
-        let count = (shape.rows * (shape.channels / shape.groups)) as f64;
-        let mut arguments = [
-            pointer(&self.partial),
-            pointer(&stats),
-            int(self.chunks),
-            int(shape.groups),
-            Argument::Double(count),
+    /// Where the sums' kernel writes, and what it makes of them: mean and 1/√(variance + ε), or both means where `epsilon`
+    /// is negative.
+    fn finish(&self, epsilon: f64) -> [Argument; 5] {
+        [
+            pointer(&self.sums),
+            pointer(&self.figures),
+            pointer(&self.arrived),
+            Argument::Double(self.count),
             Argument::Float(epsilon as f32),
-        ];
-        self.program.launch("group_norm_finish", self.finish, &mut arguments);
-        stats
+        ]
     }
+}
+
+/// A counter for every set, which kernels leave as zeros.
+fn arrived(device: usize, sets: i64) -> Tensor {
+    static COUNTERS: Mutex<BTreeMap<usize, Tensor>> = Mutex::new(BTreeMap::new());
+    let mut counters = COUNTERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let made = |sets: i64| Tensor::zeros([sets], (Kind::Int, Device::Cuda(device)));
+    let counter = counters.entry(device).or_insert_with(|| made(1024));
+    if counter.size()[0] < sets {
+        *counter = made(sets);
+    }
+    counter.shallow_clone()
+}
+
+/// Bytes of shared memory: two sums a channel and lane, or what the last block adds up.
+fn group_norm_shared(channels: i64, groups: i64, columns: i64) -> i64 {
+    (8 * channels * lanes(columns)).max(128 * groups)
 }
 
 /// What comes out, of the input's shape or places first, and the statistics that the gradient needs.
@@ -179,14 +198,13 @@ pub(super) fn group_norm(
 ) -> (Tensor, Tensor) {
     let launch = GroupNormLaunch::new(numbers, shape, x.device());
     let input = [pointer(x), pointer_or_null(shift)];
-    let mut arguments = [&input[..], &[pointer(&launch.partial)], &launch.sizes].concat();
+    let mut arguments = [&input[..], &launch.finish(norm.epsilon), &launch.sizes].concat();
     launch.program.launch("group_norm_sums", launch.grid, &mut arguments);
-    let stats = launch.finish(shape, norm.epsilon);
     let y = x.empty_like();
-    let tensors = [pointer(&stats), pointer(norm.weight), pointer(norm.bias), pointer(&y)];
+    let tensors = [pointer(&launch.figures), pointer(norm.weight), pointer(norm.bias), pointer(&y)];
     let mut arguments = [&input[..], &tensors, &launch.sizes, &shape.order()].concat();
     launch.program.launch("group_norm_apply", launch.grid, &mut arguments);
-    (y, stats)
+    (y, launch.figures)
 }
 
 /// The gradient with respect to the input.
@@ -200,12 +218,11 @@ pub(super) fn group_norm_backward(
     let launch = GroupNormLaunch::new(numbers, shape, x.device());
     let input =
         [pointer(x), pointer_or_null(shift), pointer(stats), pointer(weight), pointer(bias), pointer(dy)];
-    let mut arguments = [&input[..], &[pointer(&launch.partial)], &launch.sizes, &shape.order()].concat();
+    let mut arguments = [&input[..], &launch.finish(-1.0), &launch.sizes, &shape.order()].concat();
     launch.program.launch("group_norm_backward_sums", launch.grid, &mut arguments);
-    let means = launch.finish(shape, -1.0);
     let dx = x.empty_like();
-    let mut arguments =
-        [&input[..], &[pointer(&means), pointer(&dx)], &launch.sizes, &shape.order()].concat();
+    let tensors = [pointer(&launch.figures), pointer(&dx)];
+    let mut arguments = [&input[..], &tensors, &launch.sizes, &shape.order()].concat();
     launch.program.launch("group_norm_backward_apply", launch.grid, &mut arguments);
     dx
 }
@@ -341,4 +358,61 @@ fn launch_geglu(numbers: Numbers, name: &'static str, tensors: &[&Tensor], inner
     let blocks = ((packs + 255) / 256).clamp(1, 16 * BLOCKS);
     let grid = Grid { blocks: [blocks, 1], threads: [256, 1], shared: 0 };
     numbers.program(Source::Elementwise, width).launch(name, grid, &mut arguments);
+}
+
+/// Tokens and features of a head that [`short_attention`] takes.
+const MOST_TOKENS: i64 = 32;
+const HEAD_DIM: i64 = 64;
+
+/// softmax(Q·Kᵀ/√d)·V, all [batch, heads, tokens, d] with the same strides; no gradient. None for what the kernel cannot do.
+pub(super) fn short_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Option<Tensor> {
+    let numbers = Numbers::of(q).filter(|numbers| numbers.kind != Kind::Float)?;
+    let (size, stride) = (q.size(), q.stride());
+    let fits = size[2] <= MOST_TOKENS && size[3] == HEAD_DIM && stride[3] == 1;
+    let aligned = stride[..3].iter().all(|stride| stride % 2 == 0);
+    let alike = [k, v].iter().all(|other| other.size() == size && other.stride() == stride);
+    let program = numbers.program(Source::TemporalAttention, (size[2] + 7) / 8 * 8);
+    if !(fits && aligned && alike && program.ready().is_ok()) {
+        return None;
+    }
+    let [batch, heads, tokens] = [size[0], size[1], size[2]];
+    let y = Tensor::empty([batch, tokens, heads, HEAD_DIM], (q.kind(), q.device()));
+    let mut arguments = [
+        pointer(q),
+        pointer(k),
+        pointer(v),
+        pointer(&y),
+        Argument::Long(batch * heads),
+        int(heads),
+        int(tokens),
+        Argument::Long(stride[0]),
+        int(stride[1]),
+        int(stride[2]),
+        Argument::Float((HEAD_DIM as f32).powf(-0.5)),
+    ];
+    let grid = Grid { blocks: [(batch * heads + 3) / 4, 1], threads: [32, 4], shared: 0 };
+    program.launch("temporal_attention", grid, &mut arguments);
+    Some(y.transpose(1, 2))
+}
+
+/// Nearest neighbour: [images, height, width, channels] -> [images, `to`, channels]
+pub(super) fn enlarge(numbers: Numbers, x: &Tensor, to: [i64; 2]) -> Tensor {
+    let size = x.size();
+    let (channels, width) = (size[3], numbers.pack(size[3]));
+    let y = Tensor::empty([size[0], to[0], to[1], channels], (x.kind(), x.device()));
+    let packs = y.numel() as i64 / width;
+    let mut arguments = [
+        pointer(x),
+        pointer(&y),
+        Argument::Long(packs),
+        int(channels),
+        int(size[1]),
+        int(size[2]),
+        int(to[0]),
+        int(to[1]),
+    ];
+    let grid =
+        Grid { blocks: [((packs + 255) / 256).clamp(1, 16 * BLOCKS), 1], threads: [256, 1], shared: 0 };
+    numbers.program(Source::Elementwise, width).launch("enlarge", grid, &mut arguments);
+    y
 }

@@ -15,6 +15,7 @@ pub(super) enum Source {
     GroupNorm,
     LayerNorm,
     Elementwise,
+    TemporalAttention,
 }
 
 impl Source {
@@ -23,6 +24,7 @@ impl Source {
             Self::GroupNorm => include_str!("group_norm.cu"),
             Self::LayerNorm => include_str!("layer_norm.cu"),
             Self::Elementwise => include_str!("elementwise.cu"),
+            Self::TemporalAttention => include_str!("temporal_attention.cu"),
         }
     }
 }
