@@ -70,7 +70,7 @@ impl Attention {
             }
             Some(context) => Projections::ToText {
                 to_q: linear("to_q", channels),
-                text: TextProjection::new(["to_k", "to_v"].map(|name| linear(name, context)), heads),
+                text: TextProjection::new(&["to_k", "to_v"].map(|name| linear(name, context)), heads),
             },
         };
         let to_out = Linear::new(&weights.sub("to_out.0"), channels, channels);
@@ -149,8 +149,8 @@ impl TextProjection {
     /// How many texts a run has: the source's, the prompt's, and the prompt's and the negative one, together or each.
     const TEXTS: usize = 4;
 
-    fn new(layers: [Linear; 2], heads: i64) -> Self {
-        Self { to_kv: Linear::joined(&layers), heads, known: RefCell::default() }
+    fn new(layers: &[Linear; 2], heads: i64) -> Self {
+        Self { to_kv: Linear::joined(layers), heads, known: RefCell::default() }
     }
 
     /// [videos, tokens, context] -> twice [videos, heads, tokens, d]

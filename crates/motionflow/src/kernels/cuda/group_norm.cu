@@ -40,23 +40,27 @@ __device__ void finish(float *shared, float *partial, float *figures, unsigned *
   __syncthreads();
   if (!is_last) return;
   __threadfence();
-  // Threads of a column of figures take every `rows`-th chunk; one adds theirs up.
-  const int columns = 2 * G, rows = max(1, min(threads / columns, 8));
+  // Each thread adds two groups' figures of every `rows`-th chunk, so that many loads are under way at once.
+  const int columns = (G + 1) / 2, rows = max(1, threads / columns);
   double *sums = reinterpret_cast<double *>(shared);
-  const float *in = partial + (long long)blockIdx.y * gridDim.x * columns;
+  const float *in = partial + (long long)blockIdx.y * gridDim.x * G * 2;
   for (int k = thread; k < rows * columns; k += threads) {
-    const int column = k % columns;
-    double sum = 0;
+    const int g = k % columns * 2;
+    double sum[4] = {};
 #pragma unroll 8
-    for (int chunk = k / columns; chunk < gridDim.x; chunk += rows) sum += __ldcg(in + chunk * columns + column);
-    sums[k] = sum;
+    for (int chunk = k / columns; chunk < gridDim.x; chunk += rows) {
+      for (int i = 0; i < 4; i++)
+        if (i < 2 || g + 1 < G) sum[i] += __ldcg(in + (chunk * G + g) * 2 + i);
+    }
+    for (int i = 0; i < 4; i++) sums[k * 4 + i] = sum[i];
   }
   __syncthreads();
   for (int g = thread; g < G; g += threads) {
     double a = 0, b = 0;
     for (int row = 0; row < rows; row++) {
-      a += sums[row * columns + 2 * g];
-      b += sums[row * columns + 2 * g + 1];
+      const double *sum = sums + (row * columns + g / 2) * 4 + g % 2 * 2;
+      a += sum[0];
+      b += sum[1];
     }
     a /= count;
     b /= count;
@@ -94,7 +98,7 @@ extern "C" __global__ void group_norm_sums(const T *x, const T *shift, float *pa
   finish(shared, partial, stats, arrived, C, G, count, epsilon);
 }
 
-__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + __expf(-x)); }
+__device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
 extern "C" __global__ void group_norm_apply(const T *x, const T *shift, const float *stats, const T *weight, const T *bias, T *y, int C, int G,
                       long long rows, int rows_per_chunk, int frames, int places, int silu, int to_places_first) {

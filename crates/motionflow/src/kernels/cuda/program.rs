@@ -117,7 +117,7 @@ impl Program {
             let attribute = |which| driver::device::get_attribute(device, which).map_err(told);
             let major = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
             let minor = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-            let code = self.to_ptx(&format!("compute_{major}{minor}"))?;
+            let code = self.ptx(&format!("compute_{major}{minor}"))?;
             let module = inside(context, || driver::module::load_data(code.as_ptr().cast()))
                 .and_then(|m| m)
                 .map_err(told)?;
@@ -125,7 +125,7 @@ impl Program {
         }
     }
 
-    fn to_ptx(&self, architecture: &str) -> Result<Vec<std::ffi::c_char>, String> {
+    fn ptx(&self, architecture: &str) -> Result<Vec<std::ffi::c_char>, String> {
         let text = CString::new(format!("{NUMBERS}{}", self.source.text())).map_err(|e| e.to_string())?;
         let options = [
             format!("--gpu-architecture={architecture}"),

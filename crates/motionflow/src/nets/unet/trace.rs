@@ -175,11 +175,11 @@ impl<'a> Trace<'a> {
         for ((index, _), gradient) in self.leaves.iter().zip(found) {
             add(&mut along[*index], gradient);
         }
-        self.back(along, of_maps).unwrap_or(zeros)
+        self.back(along, &of_maps).unwrap_or(zeros)
     }
 
     /// Back through the steps, the last first; `along` are the gradients with respect to their outputs.
-    fn back(mut self, mut along: Vec<Option<Tensor>>, of_maps: Vec<Option<Tensor>>) -> Option<Tensor> {
+    fn back(mut self, mut along: Vec<Option<Tensor>>, of_maps: &[Option<Tensor>]) -> Option<Tensor> {
         let (time, frames) = (self.net.time(self.timestep, &self.latents), self.latents.size()[2]);
         let text = self.text.shallow_clone();
         let conditions = Conditions { time: &time, text: &text, frames };
@@ -192,7 +192,7 @@ impl<'a> Trace<'a> {
             let shown: Vec<(&str, &Tensor)> = self
                 .maps
                 .iter()
-                .zip(&of_maps)
+                .zip(of_maps)
                 .filter(|((of, _, _), _)| *of == index)
                 .filter_map(|((_, name, _), gradient)| Some((name.as_str(), gradient.as_ref()?)))
                 .collect();
