@@ -198,10 +198,9 @@ impl<'a> Sampler<'a> {
     fn step(&self, latents: &Tensor, step: Step) -> Tensor {
         let _no_gradients = tch::no_grad_guard();
         let predict = |(features, weights): &(Tensor, Option<Tensor>)| {
-            let latents = latents.expand([features.size()[0], -1, -1, -1, -1], false);
             let weights = weights.as_ref().map(Tensor::shallow_clone);
             let mut observer = Weighing { observer: &mut NoObserver, weights };
-            self.model.predict_noise(&latents, step.timestep, features, &mut observer).continue_value()
+            self.model.predict_noise(latents, step.timestep, features, &mut observer).continue_value()
         };
         let Some(parts) = self.texts.iter().map(predict).collect::<Option<Vec<Tensor>>>() else {
             return latents.shallow_clone();

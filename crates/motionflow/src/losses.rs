@@ -92,6 +92,19 @@ pub fn other_loss(map: &Tensor, mask: &Tensor, others: &Tensor) -> Tensor {
     (sum(&(others * (1f64 - mask) * map)) / sum(map)).mean(Kind::Float)
 }
 
+/// The parts of a loss before they are read: the device may still be computing them.
+#[derive(Debug)]
+pub struct UnreadParts([Option<Tensor>; 5]);
+
+impl UnreadParts {
+    /// Waits for them.
+    pub fn read(&self) -> LossParts {
+        let [cross, spatial, temporal, outside, other] =
+            self.0.each_ref().map(|part| part.as_ref().map(|loss| loss.double_value(&[])));
+        LossParts { cross, spatial, temporal, outside, other }
+    }
+}
+
 /// The weighted sum of the losses, averaged over the subjects: scalar, and its parts.
 ///
 /// `masks` and `subjects` (positions in the new prompt of the tokens that show it) go together, one entry a subject. A
@@ -102,7 +115,7 @@ pub fn guidance_loss(
     layers: &GuidanceLayers,
     subjects: &[Vec<i64>],
     weights: LossWeights,
-) -> (Tensor, LossParts) {
+) -> (Tensor, UnreadParts) {
     let mut parts: [Vec<Tensor>; 5] = Default::default();
     for (subject, (own, tokens)) in masks.iter().zip(subjects).enumerate() {
         let others_for = |layer: &GuidanceLayer| {
@@ -145,9 +158,7 @@ pub fn guidance_loss(
     let total = weighted
         .filter_map(|(part, weight)| Some(part.as_ref()? * weight))
         .fold(Tensor::from(0f32), |sum, term| term + sum);
-    let [cross, spatial, temporal, outside, other] =
-        parts.map(|part| part.map(|loss| loss.detach().double_value(&[])));
-    (total, LossParts { cross, spatial, temporal, outside, other })
+    (total, UnreadParts(parts.map(|part| part.map(|loss| loss.detach()))))
 }
 
 fn mean(losses: impl Iterator<Item = Tensor>) -> Option<Tensor> {
@@ -225,11 +236,13 @@ mod tests {
         let subjects = [vec![0], vec![1]];
         let off = LossWeights { cross: 1.0, spatial: 1.0, temporal: 1.0, outside: 0.0, other: 0.0 };
         let (total, parts) = guidance_loss(&maps, &masks, &layers, &subjects, off);
+        let parts = parts.read();
         assert_eq!((parts.outside, parts.other), (None, None));
         // 1 − 0.8 and 1 − 0.5.
         close(&total, 0.35);
         let on = LossWeights { outside: 2.0, other: 3.0, ..off };
         let (total, parts) = guidance_loss(&maps, &masks, &layers, &subjects, on);
+        let parts = parts.read();
         // Outside: 0.25 + 0 and 1 + 0. Other: 0.2 and 0.5.
         let [outside, other] = [parts.outside, parts.other].map(Option::unwrap);
         assert!((outside - 0.625).abs() < 1e-6 && (other - 0.35).abs() < 1e-6, "{parts:?}");

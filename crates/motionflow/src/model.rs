@@ -104,8 +104,8 @@ pub trait VideoModel {
     /// Latents to frames.
     fn decode_latents(&self, latents: &Latents) -> Clip;
 
-    /// Predicts the noise in latents [batch, channels, frames, height, width] under features [batch, tokens, features],
-    /// or stops where the observer says so.
+    /// Predicts the noise in latents [batch or 1, channels, frames, height, width] under features [batch, tokens, features],
+    /// the same latents under each where there are those of one video, or stops where the observer says so.
     fn predict_noise(
         &self,
         latents: &Tensor,

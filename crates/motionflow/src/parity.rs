@@ -254,6 +254,7 @@ fn first_update(
     let traced = model.trace(start.tensor(), *timestep, &target.features, &mut observer);
     let (loss, parts) =
         guidance_loss(&observer.maps, masks, layers, &target.subjects, settings.loss_weights());
+    let parts = parts.read();
     ours.insert("gradient".into(), traced.gradient(&loss));
     let loss = [Some(loss.detach().double_value(&[])), parts.cross, parts.spatial, parts.temporal];
     ours.insert("loss".into(), Tensor::from_slice(&loss.map(|part| part.unwrap_or(f64::NAN))));

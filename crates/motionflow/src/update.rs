@@ -30,10 +30,9 @@ pub(crate) fn guidance_gradient(
 ) -> Result<Tensor, Error> {
     let settings = Settings { loss_threshold: 0.0, ..settings.clone() };
     let guide = Guide::new(model, target, &settings)?;
-    let z = latents.detach().set_requires_grad(true);
     let scale = loss_scale::first(target.features.kind());
-    let found = unscaled(scale, |scale| guide.gradient(&z, masks, timestep, scale));
-    Ok(found.map_or_else(|| z.zeros_like(), |found| found.gradient))
+    let found = unscaled(scale, |scale| guide.gradient(latents, masks, timestep, scale));
+    Ok(found.map_or_else(|| latents.zeros_like(), |found| found.gradient))
 }
 
 /// What all updates of a generation have in common.
@@ -116,12 +115,15 @@ impl<'a> Guide<'a> {
         let traced = self.model.trace(latents, timestep, &self.target.features, &mut observer);
         let weights = self.settings.loss_weights();
         let (loss, parts) = guidance_loss(&keeper.maps, masks, &self.layers, &self.shown_by, weights);
-        let value = loss.detach().double_value(&[]);
-        if value < self.settings.loss_threshold {
+        let value = || loss.detach().double_value(&[]);
+        let threshold = self.settings.loss_threshold;
+        if threshold > 0.0 && value() < threshold {
             return None;
         }
         drop(keeper);
-        Some((traced.gradient(&(loss * scale)), (value, parts)))
+        // Read after all is asked for: a read waits for the device, which would wait for us then.
+        let gradient = traced.gradient(&(&loss * scale));
+        Some((gradient, (value(), parts.read())))
     }
 
     /// What the gradient is multiplied by.

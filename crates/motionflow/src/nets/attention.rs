@@ -244,19 +244,27 @@ impl TransformerBlock {
         [self.attn1.name(), self.attn2.name()]
     }
 
-    /// x [batch, tokens, channels], text [videos, key, context] -> [batch, tokens, channels]
+    /// x [batch, tokens, channels], text [videos, key, context] -> [batch, tokens, channels]. A batch that is so far the same
+    /// for all texts is given once, and repeated for each: `times` the batch comes out.
     pub fn forward(
         &self,
         x: &Tensor,
         text: Option<&Tensor>,
+        times: i64,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
         let attended = self.attn1.forward(&self.norm1.forward(x), None, observer)?;
         let (x, normed) = self.norm2.forward_added(&attended, x);
+        let (x, normed) = (repeated(x, times), repeated(normed, times));
         let attended = self.attn2.forward(&normed, text, observer)?;
         let (x, normed) = self.norm3.forward_added(&attended, &x);
         ControlFlow::Continue(self.ff.forward(&normed) + x)
     }
+}
+
+/// [batch, ..] -> [times·batch, ..]
+pub fn repeated(x: Tensor, times: i64) -> Tensor {
+    if times == 1 { x } else { Tensor::cat(&vec![&x; times as usize], 0) }
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl TransformerTemporal {
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
         let hidden = self.norm.forward_places_first(&frames_behind_channels(x, frames));
-        let hidden = self.block.forward(&self.proj_in.forward(&hidden), None, observer)?;
+        let hidden = self.block.forward(&self.proj_in.forward(&hidden), None, 1, observer)?;
         ControlFlow::Continue(kernels::add_places_first(&self.proj_out.forward(&hidden), x))
     }
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use tch::Tensor;
 
-use super::attention::{AttentionObserver, TransformerBlock};
+use super::attention::{AttentionObserver, TransformerBlock, repeated};
 use super::layers::{GroupNorm, Linear};
 use crate::checkpoint::Loader;
 use crate::kernels;
@@ -43,18 +43,22 @@ impl Transformer2D {
         self.block.attention_names()
     }
 
-    /// x [frames, channels, height, width], text [videos, tokens, context] -> same shape as x
+    /// x [images, channels, height, width], text [videos, tokens, context] -> [videos·frames, channels, height, width]; x
+    /// may be of one video that is so far the same for all texts.
     pub fn forward(
         &self,
         x: &Tensor,
         text: &Tensor,
+        frames: i64,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
         let size = x.size();
-        let (frames, channels) = (size[0], size[1]);
-        let hidden = self.norm.forward(x).permute([0, 2, 3, 1]).reshape([frames, -1, channels]);
-        let hidden = self.block.forward(&self.proj_in.forward(&hidden), Some(text), observer)?;
-        let hidden = self.proj_out.forward(&hidden).view([frames, size[2], size[3], channels]);
-        ControlFlow::Continue(kernels::add(&hidden.permute([0, 3, 1, 2]), None, x))
+        let (images, channels, height, width) = (size[0], size[1], size[2], size[3]);
+        let times = text.size()[0] * frames / images;
+        let hidden = self.norm.forward(x).permute([0, 2, 3, 1]).reshape([images, -1, channels]);
+        let hidden = self.block.forward(&self.proj_in.forward(&hidden), Some(text), times, observer)?;
+        let hidden = self.proj_out.forward(&hidden).view([times * images, height, width, channels]);
+        let residual = repeated(x.shallow_clone(), times);
+        ControlFlow::Continue(kernels::add(&hidden.permute([0, 3, 1, 2]), None, &residual))
     }
 }

@@ -70,8 +70,8 @@ __device__ void finish(float *shared, float *partial, float *figures, unsigned *
   }
 }
 
-extern "C" __global__ void group_norm_sums(const T *x, const T *shift, float *partial, float *stats,
-                                           unsigned *arrived, double count, float epsilon, int C, int G,
+extern "C" __global__ void group_norm_sums(const T *__restrict__ x, const T *__restrict__ shift, float *__restrict__ partial, float *__restrict__ stats,
+                                           unsigned *__restrict__ arrived, double count, float epsilon, int C, int G,
                                            long long rows, int rows_per_chunk) {
   extern __shared__ float shared[];
   const int lanes = blockDim.y;
@@ -100,7 +100,7 @@ extern "C" __global__ void group_norm_sums(const T *x, const T *shift, float *pa
 
 __device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
-extern "C" __global__ void group_norm_apply(const T *x, const T *shift, const float *stats, const T *weight, const T *bias, T *y, int C, int G,
+extern "C" __global__ void group_norm_apply(const T *__restrict__ x, const T *__restrict__ shift, const float *__restrict__ stats, const T *__restrict__ weight, const T *__restrict__ bias, T *__restrict__ y, int C, int G,
                       long long rows, int rows_per_chunk, int frames, int places, int silu, int to_places_first) {
   extern __shared__ float shared[];
   float *scale = shared, *offset = shared + C;
@@ -159,8 +159,8 @@ struct Backward {
   }
 };
 
-extern "C" __global__ void group_norm_backward_sums(const T *x, const T *shift, const float *stats, const T *weight, const T *bias,
-                              const T *dy, float *partial, float *means, unsigned *arrived,
+extern "C" __global__ void group_norm_backward_sums(const T *__restrict__ x, const T *__restrict__ shift, const float *__restrict__ stats, const T *__restrict__ weight, const T *__restrict__ bias,
+                              const T *__restrict__ dy, float *__restrict__ partial, float *__restrict__ means, unsigned *__restrict__ arrived,
                               double count, float epsilon, int C, int G, long long rows, int rows_per_chunk, int frames,
                               int places, int silu, int from_places_first) {
   extern __shared__ float shared[];
@@ -189,8 +189,8 @@ extern "C" __global__ void group_norm_backward_sums(const T *x, const T *shift, 
   finish(shared, partial, means, arrived, C, G, count, epsilon);
 }
 
-extern "C" __global__ void group_norm_backward_apply(const T *x, const T *shift, const float *stats, const T *weight, const T *bias,
-                               const T *dy, const float *means, T *dx, int C, int G, long long rows, int rows_per_chunk,
+extern "C" __global__ void group_norm_backward_apply(const T *__restrict__ x, const T *__restrict__ shift, const float *__restrict__ stats, const T *__restrict__ weight, const T *__restrict__ bias,
+                               const T *__restrict__ dy, const float *__restrict__ means, T *__restrict__ dx, int C, int G, long long rows, int rows_per_chunk,
                                int frames, int places, int silu, int from_places_first) {
   const int lanes = blockDim.y;
   const long long first = (long long)blockIdx.x * rows_per_chunk, end = min(first + rows_per_chunk, rows);

@@ -121,7 +121,8 @@ impl UNet3D {
 
     /// Predicts the noise, or stops where the observer says so.
     ///
-    /// latents [batch, channels, frames, height, width], text [batch, tokens, features] -> shape of the latents
+    /// latents [batch, channels, frames, height, width], text [batch, tokens, features] -> shape of the latents. Latents of
+    /// one video may be given for several texts.
     pub fn forward(
         &self,
         latents: &Tensor,
@@ -129,9 +130,15 @@ impl UNet3D {
         text: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let (time, frames) = (self.time(timestep, latents), latents.size()[2]);
+        let videos = text.size()[0];
+        // The same latents under several texts are the same as far as the first attention to them. On the CPU they go
+        // through the net as in diffusers, to the last bit.
+        let shared = latents.size()[0] < videos && kernels::are_used(latents);
+        let latents =
+            if shared { latents.shallow_clone() } else { latents.expand([videos, -1, -1, -1, -1], false) };
+        let (time, frames) = (self.time(timestep, &latents), latents.size()[2]);
         let conditions = Conditions { time: &time, text, frames };
-        let mut x = self.images(latents);
+        let mut x = self.images(&latents);
         let mut skips: Vec<Tensor> = Vec::new();
         for stage in self.stages() {
             let skip = match stage.skip {

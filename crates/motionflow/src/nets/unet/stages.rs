@@ -6,7 +6,7 @@ use tch::Tensor;
 
 use super::blocks::{Conditions, ConvolutionPair};
 use crate::kernels;
-use crate::nets::attention::AttentionObserver;
+use crate::nets::attention::{AttentionObserver, repeated};
 use crate::nets::layers::Conv2d;
 use crate::nets::resnet::{Downsample2D, Upsample2D};
 use crate::nets::temporal::TransformerTemporal;
@@ -67,14 +67,20 @@ impl<'a> Stage<'a> {
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
         let joined = match (self.skip, skip) {
-            (Skip::Joined, Some(skip)) => Tensor::cat(&[x, skip], 1),
+            // On the way down one video may still have stood for all.
+            (Skip::Joined, Some(skip)) => {
+                let skip = repeated(skip.shallow_clone(), x.size()[0] / skip.size()[0]);
+                Tensor::cat(&[x, &skip], 1)
+            }
             _ => x.shallow_clone(),
         };
         let x = &joined;
         ControlFlow::Continue(match self.work {
             Work::In(conv) => conv.forward(&kernels::laid_out(x)),
             Work::Convolutions(pair) => pair.forward(x, conditions),
-            Work::Spatial(transformer) => transformer.forward(x, conditions.text, observer)?,
+            Work::Spatial(transformer) => {
+                transformer.forward(x, conditions.text, conditions.frames, observer)?
+            }
             Work::Temporal(transformer) => transformer.forward(x, conditions.frames, observer)?,
             Work::Downsample(downsampler) => downsampler.forward(x),
             Work::Upsample(upsampler) => {
