@@ -1,7 +1,8 @@
-// softmax(Q·Kᵀ/√d)·V of many short sequences, one warp each, for d = 64 and up to WIDTH tokens, a multiple of 8 up to 32.
+// softmax(Q·Kᵀ/√d)·V of many short sequences, one warp each, for d = 64 and up to WIDTH tokens; WIDTH is a multiple of
+// 8 up to 32.
 //
-// Products are the matrix units' m16n8k16 with float32 sums; their fragments are loaded where they lie. The scores of 16
-// keys, as they come out of the first product, are the left factor of the second ("FlashAttention-2",
+// Products are the matrix units' m16n8k16 with float32 sums; their fragments are loaded where they lie. The scores of
+// 16 keys, as they come out of the first product, are the left factor of the second ("FlashAttention-2",
 // https://arxiv.org/abs/2307.08691). Rows past the end are zeros, keys past the end have no weight.
 
 #if KIND == 0
