@@ -8,7 +8,9 @@ use anyhow::{Context, Result};
 use motionflow::checkpoint::Checkpoint;
 use motionflow::compute::Compute;
 use motionflow::error::Error;
+use motionflow::nets::clip_text::ClipTextConfig;
 use motionflow::nets::unet::UNetConfig;
+use motionflow::nets::vae::VaeConfig;
 use motionflow::prompt::{Prompt, subject_positions};
 use motionflow::schedule::Schedule;
 use motionflow::text_to_video::{TextToVideo, check_size};
@@ -93,12 +95,17 @@ impl FoundModel {
         if folder == self.name { folder } else { format!("{} ({folder})", self.name) }
     }
 
-    /// The configs of its nets.
+    /// The configs of its nets, which can be run.
     pub(crate) fn configs(&self) -> Result<Configs> {
+        let unet: UNetConfig = self.checkpoint.config("unet").map_err(Error::from)?;
+        let vae: VaeConfig = self.checkpoint.config("vae").map_err(Error::from)?;
+        let text_encoder: ClipTextConfig = self.checkpoint.config("text_encoder").map_err(Error::from)?;
+        let checked = unet.validate().and_then(|()| vae.validate()).and_then(|()| text_encoder.validate());
+        checked.map_err(Error::from).with_context(|| self.cannot_load())?;
         Ok(Configs {
-            unet: self.checkpoint.config("unet").map_err(Error::from)?,
-            vae: self.checkpoint.config("vae").map_err(Error::from)?,
-            text_encoder: self.checkpoint.config("text_encoder").map_err(Error::from)?,
+            unet,
+            vae,
+            text_encoder,
             tokens: self.tokenizer()?.max_length(),
             file_bytes: self.checkpoint.size_bytes(),
         })

@@ -90,7 +90,7 @@ fn near(what: &str, found: &Tensor, expected: &Tensor, kind: Kind) {
     assert!(off <= tolerance(kind) * size, "{what}: off by {} of {size}", off / size);
 }
 
-fn norm<'a>(constants: &'a [Tensor], groups: i64) -> Norm<'a> {
+fn norm(constants: &[Tensor], groups: i64) -> Norm<'_> {
     Norm { weight: &constants[0], bias: &constants[1], groups, epsilon: 1e-5 }
 }
 

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use motionflow::device::cuda_devices;
+use motionflow::kernels;
+use tch::Device;
 
 use super::Finding;
 use crate::libtorch_version::version_of;
@@ -46,8 +48,7 @@ fn threads() -> Finding {
 
 fn cuda() -> Finding {
     let reason = match cuda_devices() {
-        Ok(1) => return Finding::ok("CUDA: 1 device".to_owned()),
-        Ok(devices) => return Finding::ok(format!("CUDA: {devices} devices")),
+        Ok(devices) => return with_kernels(devices),
         Err(reason) => reason,
     };
     if Path::new("/dev/nvidia0").exists() {
@@ -57,4 +58,16 @@ fn cuda() -> Finding {
         );
     }
     Finding::ok(format!("CUDA: {reason}; the CPU computes"))
+}
+
+/// What is said where the CPU need not compute.
+fn with_kernels(devices: usize) -> Finding {
+    let devices = if devices == 1 { "1 device".to_owned() } else { format!("{devices} devices") };
+    match kernels::problem(Device::Cuda(0)) {
+        None => Finding::ok(format!("CUDA: {devices}, kernels ready")),
+        Some(problem) => Finding::warning(
+            format!("CUDA: {devices}, but without kernels of its own it computes slower: {problem}"),
+            "let the program find NVRTC, which is one of the libraries of libtorch for CUDA: docs/devices.md",
+        ),
+    }
 }

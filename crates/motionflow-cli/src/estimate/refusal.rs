@@ -10,8 +10,11 @@ use crate::recommended::Video;
 
 impl Task {
     /// Why a run of this size is not begun, and what would fit instead. None where it fits, and where the system does not
-    /// tell what there is.
+    /// tell what there is; nor where weights are missing, of which the loading tells.
     pub(crate) fn refusal(&self, video: &Video) -> Option<String> {
+        if !self.may_have_its_weights() {
+            return None;
+        }
         refusal(self, video, Room::on(self.compute.device)?)
     }
 }

@@ -129,6 +129,12 @@ impl Task {
             + text_encoder_parameters(text_encoder)
     }
 
+    /// Whether the checkpoint's files are large enough for the weights that its configs call for.
+    pub(super) fn may_have_its_weights(&self) -> bool {
+        const SMALLEST: u64 = 2;
+        self.parameters() <= self.configs.file_bytes / SMALLEST
+    }
+
     pub(super) fn stages(&self, video: &Video) -> Vec<Stage> {
         self.stages_in(video, self.manner(self.compute.memory))
     }

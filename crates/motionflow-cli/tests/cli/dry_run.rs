@@ -82,7 +82,10 @@ fn what_would_not_fit_is_refused_with_what_would() {
 fn every_run_is_looked_at_before_its_weights() {
     let place = Place::new();
     let model = place.copied_model();
-    fs::write(model.join("unet/diffusion_pytorch_model.safetensors"), "").unwrap();
+    // As large as the config calls for, and unreadable.
+    let weights = model.join("unet/diffusion_pytorch_model.safetensors");
+    let zeros = vec![0; fs::metadata(&weights).unwrap().len() as usize];
+    fs::write(weights, zeros).unwrap();
     let (car, model) = (car(), model.to_str().unwrap());
     let from_source = ["--source", &car, "--source-prompt", "a [car]"];
     for (command, flags) in

@@ -38,8 +38,8 @@ fn bash_completes_commands_and_flags() {
 #[test]
 fn a_flag_for_a_folder_is_offered_folders() {
     let script = motionflow(&["completions", "zsh"]).ok().stdout;
-    for flag in ["--output", "--model", "--inversion"] {
-        let lines: Vec<&str> = script.lines().filter(|line| line.contains(&format!("{flag}=["))).collect();
+    for flag in ["--output=[Folder", "--model=[", "--inversion=["] {
+        let lines: Vec<&str> = script.lines().filter(|line| line.contains(flag)).collect();
         assert!(
             !lines.is_empty() && lines.iter().all(|line| line.contains("_files -/")),
             "{flag}: {lines:?}"

@@ -75,6 +75,13 @@ impl<'a> Loader<'a> {
         self.weights.get(&self.full_name(name)).is_some()
     }
 
+    /// Whether all that was asked for is there. Else the net is built on, and never run, to learn what else is wrong:
+    /// nothing may be computed of its tensors, since that could take memory.
+    pub fn is_whole(&self) -> bool {
+        let account = self.account.borrow();
+        account.problems.is_empty() && account.out_of_memory.is_none()
+    }
+
     /// The tensor `name` of this place, which must have the given shape. When it is missing or of another shape, that
     /// is noted for [`Loader::finish`], and the caller gets zeros of the shape, which take no memory, to go on with.
     pub fn tensor(&self, name: &str, shape: &[i64]) -> Tensor {

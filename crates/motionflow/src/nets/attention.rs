@@ -66,12 +66,13 @@ impl Attention {
         let projections = match context {
             None => {
                 let layers = ["to_q", "to_k", "to_v"].map(|name| linear(name, channels));
-                Projections::ToItself { to_qkv: Linear::joined(&layers) }
+                Projections::ToItself { to_qkv: Linear::joined(weights, &layers) }
             }
-            Some(context) => Projections::ToText {
-                to_q: linear("to_q", channels),
-                text: TextProjection::new(&["to_k", "to_v"].map(|name| linear(name, context)), heads),
-            },
+            Some(context) => {
+                let layers = ["to_k", "to_v"].map(|name| linear(name, context));
+                let text = TextProjection::new(Linear::joined(weights, &layers), heads);
+                Projections::ToText { to_q: linear("to_q", channels), text }
+            }
         };
         let to_out = Linear::new(&weights.sub("to_out.0"), channels, channels);
         Self { name: weights.path(), heads, projections, to_out }
@@ -149,8 +150,8 @@ impl TextProjection {
     /// How many texts a run has: the source's, the prompt's, and the prompt's and the negative one, together or each.
     const TEXTS: usize = 4;
 
-    fn new(layers: &[Linear; 2], heads: i64) -> Self {
-        Self { to_kv: Linear::joined(layers), heads, known: RefCell::default() }
+    fn new(to_kv: Linear, heads: i64) -> Self {
+        Self { to_kv, heads, known: RefCell::default() }
     }
 
     /// [videos, tokens, context] -> twice [videos, heads, tokens, d]

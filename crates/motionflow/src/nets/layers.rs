@@ -26,9 +26,10 @@ impl Linear {
     }
 
     /// Several layers without bias over the same input as one, their outputs one behind the other.
-    pub fn joined(layers: &[Self]) -> Self {
-        let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
-        Self { weight: Tensor::cat(&weights, 0), bias: None }
+    pub fn joined(weights: &Loader, layers: &[Self]) -> Self {
+        let parts: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
+        let weight = if weights.is_whole() { Tensor::cat(&parts, 0) } else { parts[0].shallow_clone() };
+        Self { weight, bias: None }
     }
 
     /// [.., input] -> [.., output]

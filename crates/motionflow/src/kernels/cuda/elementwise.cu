@@ -4,8 +4,8 @@
 constexpr int V = WIDTH;
 
 // y[row] = x[row] + bias + residual[row]. ORDER 1: x lies (video, place, frame). ORDER 2: y does; then no residual.
-extern "C" __global__ void add(const T *__restrict__ x, const T *__restrict__ bias, const T *__restrict__ residual, T *__restrict__ y, long long rows, int C, int frames, int places,
-                    int order) {
+extern "C" __global__ void add(const T *__restrict__ x, const T *__restrict__ bias, const T *__restrict__ residual,
+                               T *__restrict__ y, long long rows, int C, int frames, int places, int order) {
   for (int c = threadIdx.x * V; c < C; c += blockDim.x * V) {
     float moved[V] = {};
     if (bias)
@@ -31,7 +31,8 @@ __device__ __forceinline__ float normal_cdf(float x) { return 0.5f * (1.0f + erf
 // [rows, 2·I] -> [rows, I]: the first half times GELU of the second.
 extern "C" __global__ void geglu(const T *__restrict__ x, T *__restrict__ y, long long packs, int I) {
   const int columns = I / V;
-  for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < packs; k += (long long)gridDim.x * blockDim.x) {
+  for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < packs;
+       k += (long long)gridDim.x * blockDim.x) {
     const long long row = k / columns;
     const int c = (int)(k - row * columns) * V;
     Pack<V> value = load<V>(x + row * 2 * I + c);
@@ -44,9 +45,11 @@ extern "C" __global__ void geglu(const T *__restrict__ x, T *__restrict__ y, lon
   }
 }
 
-extern "C" __global__ void geglu_backward(const T *__restrict__ x, const T *__restrict__ dy, T *__restrict__ dx, long long packs, int I) {
+extern "C" __global__ void geglu_backward(const T *__restrict__ x, const T *__restrict__ dy, T *__restrict__ dx,
+                                          long long packs, int I) {
   const int columns = I / V;
-  for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < packs; k += (long long)gridDim.x * blockDim.x) {
+  for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < packs;
+       k += (long long)gridDim.x * blockDim.x) {
     const long long row = k / columns;
     const int c = (int)(k - row * columns) * V;
     const Pack<V> value = load<V>(x + row * 2 * I + c), gate = load<V>(x + row * 2 * I + I + c);
@@ -63,10 +66,11 @@ extern "C" __global__ void geglu_backward(const T *__restrict__ x, const T *__re
 }
 
 // Nearest neighbour, [images, height, width, C] -> [images, to_height, to_width, C].
-extern "C" __global__ void enlarge(const T *__restrict__ x, T *__restrict__ y, long long packs, int C, int height, int width, int to_height,
-                                   int to_width) {
+extern "C" __global__ void enlarge(const T *__restrict__ x, T *__restrict__ y, long long packs, int C, int height,
+                                   int width, int to_height, int to_width) {
   const int columns = C / V;
-  for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < packs; k += (long long)gridDim.x * blockDim.x) {
+  for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < packs;
+       k += (long long)gridDim.x * blockDim.x) {
     const long long place = k / columns, line = place / to_width, image = line / to_height;
     const int c = (int)(k - place * columns) * V;
     const int i = min((int)((line - image * to_height) * ((float)height / to_height)), height - 1);

@@ -1,8 +1,8 @@
 // Group norm over rows of channels, with an optional shift of the input by channel and an optional SiLU after.
 //
-// A set is what is normalised together: the rows of one frame, or of all frames of a video, which lie one after another.
-// Threads: x over packs of V = WIDTH channels, y ("lanes") over rows. Grid: x over chunks of a set's rows, y over sets. All sums
-// are taken in a fixed order, so that the same input gives the same bits.
+// A set is what is normalised together: the rows of one frame, or of all frames of a video, which lie one after
+// another. Threads: x over packs of V = WIDTH channels, y ("lanes") over rows. Grid: x over chunks of a set's rows, y
+// over sets. All sums are taken in a fixed order, so that the same input gives the same bits.
 
 constexpr int V = WIDTH;
 
@@ -70,7 +70,8 @@ __device__ void finish(float *shared, float *partial, float *figures, unsigned *
   }
 }
 
-extern "C" __global__ void group_norm_sums(const T *__restrict__ x, const T *__restrict__ shift, float *__restrict__ partial, float *__restrict__ stats,
+extern "C" __global__ void group_norm_sums(const T *__restrict__ x, const T *__restrict__ shift,
+                                           float *__restrict__ partial, float *__restrict__ stats,
                                            unsigned *__restrict__ arrived, double count, float epsilon, int C, int G,
                                            long long rows, int rows_per_chunk) {
   extern __shared__ float shared[];
@@ -100,8 +101,10 @@ extern "C" __global__ void group_norm_sums(const T *__restrict__ x, const T *__r
 
 __device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
-extern "C" __global__ void group_norm_apply(const T *__restrict__ x, const T *__restrict__ shift, const float *__restrict__ stats, const T *__restrict__ weight, const T *__restrict__ bias, T *__restrict__ y, int C, int G,
-                      long long rows, int rows_per_chunk, int frames, int places, int silu, int to_places_first) {
+extern "C" __global__ void group_norm_apply(const T *__restrict__ x, const T *__restrict__ shift,
+                                            const float *__restrict__ stats, const T *__restrict__ weight,
+                                            const T *__restrict__ bias, T *__restrict__ y, int C, int G, long long rows,
+                                            int rows_per_chunk, int frames, int places, int silu, int to_places_first) {
   extern __shared__ float shared[];
   float *scale = shared, *offset = shared + C;
   const int lanes = blockDim.y, threads = blockDim.x * blockDim.y, size = C / G;
@@ -159,10 +162,13 @@ struct Backward {
   }
 };
 
-extern "C" __global__ void group_norm_backward_sums(const T *__restrict__ x, const T *__restrict__ shift, const float *__restrict__ stats, const T *__restrict__ weight, const T *__restrict__ bias,
-                              const T *__restrict__ dy, float *__restrict__ partial, float *__restrict__ means, unsigned *__restrict__ arrived,
-                              double count, float epsilon, int C, int G, long long rows, int rows_per_chunk, int frames,
-                              int places, int silu, int from_places_first) {
+extern "C" __global__ void group_norm_backward_sums(const T *__restrict__ x, const T *__restrict__ shift,
+                                                    const float *__restrict__ stats, const T *__restrict__ weight,
+                                                    const T *__restrict__ bias, const T *__restrict__ dy,
+                                                    float *__restrict__ partial, float *__restrict__ means,
+                                                    unsigned *__restrict__ arrived, double count, float epsilon, int C,
+                                                    int G, long long rows, int rows_per_chunk, int frames, int places,
+                                                    int silu, int from_places_first) {
   extern __shared__ float shared[];
   const int lanes = blockDim.y;
   const long long first = (long long)blockIdx.x * rows_per_chunk, end = min(first + rows_per_chunk, rows);
@@ -189,9 +195,12 @@ extern "C" __global__ void group_norm_backward_sums(const T *__restrict__ x, con
   finish(shared, partial, means, arrived, C, G, count, epsilon);
 }
 
-extern "C" __global__ void group_norm_backward_apply(const T *__restrict__ x, const T *__restrict__ shift, const float *__restrict__ stats, const T *__restrict__ weight, const T *__restrict__ bias,
-                               const T *__restrict__ dy, const float *__restrict__ means, T *__restrict__ dx, int C, int G, long long rows, int rows_per_chunk,
-                               int frames, int places, int silu, int from_places_first) {
+extern "C" __global__ void group_norm_backward_apply(const T *__restrict__ x, const T *__restrict__ shift,
+                                                     const float *__restrict__ stats, const T *__restrict__ weight,
+                                                     const T *__restrict__ bias, const T *__restrict__ dy,
+                                                     const float *__restrict__ means, T *__restrict__ dx, int C, int G,
+                                                     long long rows, int rows_per_chunk, int frames, int places,
+                                                     int silu, int from_places_first) {
   const int lanes = blockDim.y;
   const long long first = (long long)blockIdx.x * rows_per_chunk, end = min(first + rows_per_chunk, rows);
   const long long before = blockIdx.y * rows;

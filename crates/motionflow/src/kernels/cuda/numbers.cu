@@ -1,5 +1,5 @@
-// Goes before each of the other files. KIND is 0 for float32, 1 for float16, 2 for bfloat16; what WIDTH is, each file says.
-// All arithmetic is in float32. No header is needed, so that NVRTC alone can compile it.
+// Goes before each of the other files. KIND is 0 for float32, 1 for float16, 2 for bfloat16; what WIDTH is, each file
+// says. All arithmetic is in float32. No header is needed, so that NVRTC alone can compile it.
 
 #if KIND == 0
 typedef float T;
