@@ -20,6 +20,9 @@ const LIBRARIES: [&str; 2] = ["torch_cuda.dll", "caffe2_nvrtc.dll"];
 #[cfg(not(any(target_os = "macos", windows)))]
 const LIBRARIES: [&str; 2] = ["libtorch_cuda.so", "libcaffe2_nvrtc.so"];
 
+/// By which a user tells libtorch's allocator what to do.
+const ALLOCATOR_VARIABLES: [&str; 2] = ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"];
+
 /// A device as a user names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
@@ -151,7 +154,9 @@ pub fn cuda_devices() -> Result<usize, String> {
             Ok(count) if count > 0 && Cuda::is_available() => {
                 native::forbid_tf32()?;
                 // Without it all works, and takes some more memory.
-                let _ = native::let_segments_grow();
+                if ALLOCATOR_VARIABLES.iter().all(|name| std::env::var_os(name).is_none()) {
+                    let _ = native::let_segments_grow();
+                }
                 Ok(count)
             }
             _ => {

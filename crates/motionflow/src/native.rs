@@ -180,7 +180,9 @@ unsafe extern "C" fn call(
             ptr::null_mut()
         }
         Err(panic) => {
-            let message = panic.downcast_ref::<String>().map_or("a gradient failed", String::as_str);
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let message =
+                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a gradient failed");
             let message = message.replace('\0', " ") + "\0";
             // SAFETY: the text ends in a zero.
             unsafe { strdup(message.as_ptr().cast()) }

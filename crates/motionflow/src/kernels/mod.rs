@@ -37,9 +37,9 @@ pub struct Convolution<'a> {
     pub padding: i64,
 }
 
-/// Why the kernels cannot be used on a CUDA device; the layers are then libtorch's own. None where they can.
+/// Why a kernel cannot be used in float16 on a CUDA device; such layers are then libtorch's own. None where all can.
 pub fn problem(device: Device) -> Option<String> {
-    Numbers::of(&Tensor::empty([0], (Kind::Float, device)))?.problem()
+    Numbers::of(&Tensor::empty([0], (Kind::Half, device)))?.problem()
 }
 
 /// Whether layers are joined for the kernels' sake: a convolution's bias is left to the layer behind it, which reads its
@@ -96,7 +96,7 @@ pub fn convolution(x: &Tensor, convolution: &Convolution, bias: Option<&Tensor>)
 pub fn add(x: &Tensor, bias: Option<&Tensor>, residual: &Tensor) -> Tensor {
     let channels = x.size()[1];
     match Numbers::of(x) {
-        Some(numbers) if numbers.can_elementwise(channels) => {
+        Some(numbers) if alike(x, residual) && numbers.can_elementwise(channels) => {
             let (rows, rest) = (rows_of(x), rows_of(residual));
             let sum = cuda::add(numbers, &rows, bias, Some(&rest), channels, Order::Same);
             let sum = in_shape(&sum, x.dim());
@@ -158,7 +158,8 @@ pub fn add_layer_norm(
     bias: &Tensor,
     epsilon: f64,
 ) -> (Tensor, Tensor) {
-    let numbers = Numbers::of(x).filter(|numbers| numbers.can_layer_norm(weight.size()[0]));
+    let numbers = Numbers::of(x).filter(|_| alike(x, residual));
+    let numbers = numbers.filter(|numbers| numbers.can_layer_norm(weight.size()[0]));
     let Some(numbers) = numbers else {
         let sum = x + residual;
         let normed = plain::layer_norm(&sum, weight, bias, epsilon);
@@ -250,8 +251,7 @@ impl GroupNorm {
         saved.extend(conv.map(|conv| conv.weight.shallow_clone()));
         let (has_shift, conv) = (shift.is_some(), conv.map(|conv| conv.padding));
         let gradient = move |saved: &[Tensor], gradients: &[Tensor]| {
-            let through = conv.and(saved.last()).map(|weight| (weight, conv.unwrap_or_default()));
-            let dy = match through {
+            let dy = match saved.last().zip(conv) {
                 Some((weight, padding)) => input_gradient(&gradients[0], weight, padding),
                 None => gradients[0].shallow_clone(),
             };
@@ -273,6 +273,11 @@ fn input_gradient(dy: &Tensor, weight: &Tensor, padding: i64) -> Tensor {
         return dy.conv_transpose3d(weight, none, [1, 1, 1], [padding, 0, 0], [0, 0, 0], 1, [1, 1, 1]);
     }
     dy.conv_transpose2d(weight, none, [1, 1], [padding; 2], [0, 0], 1, [1, 1])
+}
+
+/// Whether two tensors go through a kernel side by side.
+fn alike(x: &Tensor, other: &Tensor) -> bool {
+    (x.kind(), x.device()) == (other.kind(), other.device()) && x.size() == other.size()
 }
 
 /// The outputs as they are, or with a gradient where one is asked for.

@@ -185,10 +185,13 @@ pub fn scaled_dot_product_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tenso
         }
         let traced = [q, k, v].iter().any(|tensor| tensor.requires_grad());
         let none = None::<Tensor>;
-        return Tensor::internal_scaled_dot_product_efficient_attention(
+        let attended = Tensor::f_internal_scaled_dot_product_efficient_attention(
             q, k, v, none, traced, 0.0, false, None,
-        )
-        .0;
+        );
+        // Not every device has it for every type of numbers.
+        if let Ok((attended, ..)) = attended {
+            return attended;
+        }
     }
     Tensor::scaled_dot_product_attention(q, k, v, None::<Tensor>, 0.0, false, None, false)
 }

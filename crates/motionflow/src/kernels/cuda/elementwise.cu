@@ -4,7 +4,7 @@
 constexpr int V = WIDTH;
 
 // y[row] = x[row] + bias + residual[row]. ORDER 1: x lies (video, place, frame). ORDER 2: y does; then no residual.
-extern "C" __global__ void add(const T *__restrict__ x, const T *__restrict__ bias, const T *__restrict__ residual,
+extern "C" __global__ void __launch_bounds__(512) add(const T *__restrict__ x, const T *__restrict__ bias, const T *__restrict__ residual,
                                T *__restrict__ y, long long rows, int C, int frames, int places, int order) {
   for (int c = threadIdx.x * V; c < C; c += blockDim.x * V) {
     float moved[V] = {};
@@ -29,7 +29,7 @@ extern "C" __global__ void add(const T *__restrict__ x, const T *__restrict__ bi
 __device__ __forceinline__ float normal_cdf(float x) { return 0.5f * (1.0f + erff(x * 0.70710678f)); }
 
 // [rows, 2·I] -> [rows, I]: the first half times GELU of the second.
-extern "C" __global__ void geglu(const T *__restrict__ x, T *__restrict__ y, long long packs, int I) {
+extern "C" __global__ void __launch_bounds__(256) geglu(const T *__restrict__ x, T *__restrict__ y, long long packs, int I) {
   const int columns = I / V;
   for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < packs;
        k += (long long)gridDim.x * blockDim.x) {
@@ -45,7 +45,7 @@ extern "C" __global__ void geglu(const T *__restrict__ x, T *__restrict__ y, lon
   }
 }
 
-extern "C" __global__ void geglu_backward(const T *__restrict__ x, const T *__restrict__ dy, T *__restrict__ dx,
+extern "C" __global__ void __launch_bounds__(256) geglu_backward(const T *__restrict__ x, const T *__restrict__ dy, T *__restrict__ dx,
                                           long long packs, int I) {
   const int columns = I / V;
   for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < packs;
@@ -66,7 +66,7 @@ extern "C" __global__ void geglu_backward(const T *__restrict__ x, const T *__re
 }
 
 // Nearest neighbour, [images, height, width, C] -> [images, to_height, to_width, C].
-extern "C" __global__ void enlarge(const T *__restrict__ x, T *__restrict__ y, long long packs, int C, int height,
+extern "C" __global__ void __launch_bounds__(256) enlarge(const T *__restrict__ x, T *__restrict__ y, long long packs, int C, int height,
                                    int width, int to_height, int to_width) {
   const int columns = C / V;
   for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < packs;

@@ -70,11 +70,11 @@ __device__ void finish(float *shared, float *partial, float *figures, unsigned *
   }
 }
 
-extern "C" __global__ void group_norm_sums(const T *__restrict__ x, const T *__restrict__ shift,
+extern "C" __global__ void __launch_bounds__(512) group_norm_sums(const T *__restrict__ x, const T *__restrict__ shift,
                                            float *__restrict__ partial, float *__restrict__ stats,
                                            unsigned *__restrict__ arrived, double count, float epsilon, int C, int G,
                                            long long rows, int rows_per_chunk) {
-  extern __shared__ float shared[];
+  extern __shared__ __align__(16) float shared[];
   const int lanes = blockDim.y;
   const long long first = (long long)blockIdx.x * rows_per_chunk, end = min(first + rows_per_chunk, rows);
   x += blockIdx.y * rows * C;
@@ -101,11 +101,11 @@ extern "C" __global__ void group_norm_sums(const T *__restrict__ x, const T *__r
 
 __device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
-extern "C" __global__ void group_norm_apply(const T *__restrict__ x, const T *__restrict__ shift,
+extern "C" __global__ void __launch_bounds__(512) group_norm_apply(const T *__restrict__ x, const T *__restrict__ shift,
                                             const float *__restrict__ stats, const T *__restrict__ weight,
                                             const T *__restrict__ bias, T *__restrict__ y, int C, int G, long long rows,
                                             int rows_per_chunk, int frames, int places, int silu, int to_places_first) {
-  extern __shared__ float shared[];
+  extern __shared__ __align__(16) float shared[];
   float *scale = shared, *offset = shared + C;
   const int lanes = blockDim.y, threads = blockDim.x * blockDim.y, size = C / G;
   for (int c = threadIdx.y * blockDim.x + threadIdx.x; c < C; c += threads) {
@@ -162,14 +162,14 @@ struct Backward {
   }
 };
 
-extern "C" __global__ void group_norm_backward_sums(const T *__restrict__ x, const T *__restrict__ shift,
+extern "C" __global__ void __launch_bounds__(512) group_norm_backward_sums(const T *__restrict__ x, const T *__restrict__ shift,
                                                     const float *__restrict__ stats, const T *__restrict__ weight,
                                                     const T *__restrict__ bias, const T *__restrict__ dy,
                                                     float *__restrict__ partial, float *__restrict__ means,
                                                     unsigned *__restrict__ arrived, double count, float epsilon, int C,
                                                     int G, long long rows, int rows_per_chunk, int frames, int places,
                                                     int silu, int from_places_first) {
-  extern __shared__ float shared[];
+  extern __shared__ __align__(16) float shared[];
   const int lanes = blockDim.y;
   const long long first = (long long)blockIdx.x * rows_per_chunk, end = min(first + rows_per_chunk, rows);
   const long long before = blockIdx.y * rows;
@@ -195,7 +195,7 @@ extern "C" __global__ void group_norm_backward_sums(const T *__restrict__ x, con
   finish(shared, partial, means, arrived, C, G, count, epsilon);
 }
 
-extern "C" __global__ void group_norm_backward_apply(const T *__restrict__ x, const T *__restrict__ shift,
+extern "C" __global__ void __launch_bounds__(512) group_norm_backward_apply(const T *__restrict__ x, const T *__restrict__ shift,
                                                      const float *__restrict__ stats, const T *__restrict__ weight,
                                                      const T *__restrict__ bias, const T *__restrict__ dy,
                                                      const float *__restrict__ means, T *__restrict__ dx, int C, int G,

@@ -3,7 +3,7 @@
 
 constexpr int N = WIDTH;
 
-extern "C" __global__ void layer_norm(const T *__restrict__ x, const T *__restrict__ residual,
+extern "C" __global__ void __launch_bounds__(256) layer_norm(const T *__restrict__ x, const T *__restrict__ residual,
                                       const T *__restrict__ weight, const T *__restrict__ bias, T *__restrict__ sum,
                                       T *__restrict__ y, long long rows, int C, float epsilon) {
   const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;
@@ -47,7 +47,7 @@ extern "C" __global__ void layer_norm(const T *__restrict__ x, const T *__restri
 }
 
 // x is the norm's input (the sum, where there was a residual); dsum the gradient that reaches it otherwise, or null.
-extern "C" __global__ void layer_norm_backward(const T *__restrict__ x, const T *__restrict__ weight,
+extern "C" __global__ void __launch_bounds__(256) layer_norm_backward(const T *__restrict__ x, const T *__restrict__ weight,
                                                const T *__restrict__ dy, const T *__restrict__ dsum, T *__restrict__ dx,
                                                long long rows, int C, float epsilon) {
   const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;

@@ -16,7 +16,7 @@ const THREADS: i64 = 512;
 const BLOCKS: i64 = 1056;
 /// Blocks of a group norm: two for each of an H200's multiprocessors were the fastest of 264 to 2112.
 const GROUP_NORM_BLOCKS: i64 = 264;
-/// Shared memory that every device has for a block, in bytes.
+/// Shared memory that every device has for a block, in bytes; a kernel's own few go off it.
 const SHARED: i64 = 48 << 10;
 /// Longest row that a layer norm takes.
 const LONGEST_ROW: i64 = 2048;
@@ -68,14 +68,21 @@ impl Numbers {
         [most, 4, 2].into_iter().find(|width| channels % width == 0).unwrap_or(1)
     }
 
-    /// Why no kernel can be used here, if none can.
+    /// Why not all kernels can be used here, if they cannot.
     pub(super) fn problem(self) -> Option<String> {
-        self.program(Source::Elementwise, 1).ready().err()
+        let sources = [
+            (Source::GroupNorm, 4),
+            (Source::LayerNorm, 10),
+            (Source::Elementwise, 4),
+            (Source::TemporalAttention, 24),
+        ];
+        sources.into_iter().find_map(|(source, width)| self.program(source, width).ready().err())
     }
 
     pub(super) fn can_group_norm(self, channels: i64, groups: i64) -> bool {
         let columns = channels / self.pack(channels);
-        group_norm_shared(channels, groups, columns) <= SHARED
+        channels % groups == 0
+            && group_norm_shared(channels, groups, columns) < SHARED
             && self.program(Source::GroupNorm, self.pack(channels)).ready().is_ok()
     }
 

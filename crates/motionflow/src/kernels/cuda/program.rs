@@ -179,8 +179,9 @@ impl Program {
         }
         let symbol = CString::new(name).map_err(|error| error.to_string())?;
         // SAFETY: the module is loaded and stays so.
-        let found = unsafe { driver::module::get_function(loaded.module, symbol) };
-        let function = Function(found.map_err(|error| format!("{error:?}"))?);
+        let found = unsafe { inside(loaded.context, || driver::module::get_function(loaded.module, symbol)) };
+        let found = found.and_then(|found| found).map_err(|error| format!("{error:?}"))?;
+        let function = Function(found);
         functions.insert(name, function);
         Ok((loaded.context, function))
     }

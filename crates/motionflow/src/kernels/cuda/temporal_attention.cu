@@ -30,14 +30,16 @@ __device__ __forceinline__ void blocks(unsigned (&to)[4], const T *from) {
   const unsigned at = (unsigned)__cvta_generic_to_shared(from);
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-               : "r"(at));
+               : "r"(at)
+               : "memory");
 }
 
 __device__ __forceinline__ void blocks_transposed(unsigned (&to)[4], const T *from) {
   const unsigned at = (unsigned)__cvta_generic_to_shared(from);
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-               : "r"(at));
+               : "r"(at)
+               : "memory");
 }
 
 extern "C" __global__ void temporal_attention(const T *__restrict__ q, const T *__restrict__ k,

@@ -154,7 +154,7 @@ impl<'a> Trace<'a> {
 
     /// ∂loss/∂latents [1, channels, frames, height, width], of the loss that was made of the maps that were observed. Zeros
     /// where it does not depend on them.
-    pub fn gradient(self, loss: &Tensor) -> Tensor {
+    pub fn gradient(mut self, loss: &Tensor) -> Tensor {
         let zeros = self.latents.zeros_like();
         if !loss.requires_grad() {
             return zeros;
@@ -175,11 +175,19 @@ impl<'a> Trace<'a> {
         for ((index, _), gradient) in self.leaves.iter().zip(found) {
             add(&mut along[*index], gradient);
         }
-        self.back(along, &of_maps).unwrap_or(zeros)
+        let maps = std::mem::take(&mut self.maps).into_iter().zip(of_maps);
+        let of_maps =
+            maps.filter_map(|((index, name, _), gradient)| Some((index, name, gradient?))).collect();
+        self.back(along, of_maps).unwrap_or(zeros)
     }
 
-    /// Back through the steps, the last first; `along` are the gradients with respect to their outputs.
-    fn back(mut self, mut along: Vec<Option<Tensor>>, of_maps: &[Option<Tensor>]) -> Option<Tensor> {
+    /// Back through the steps, the last first. `along` are the gradients with respect to their outputs, `of_maps` those with
+    /// respect to the maps that they showed, by step and layer.
+    fn back(
+        mut self,
+        mut along: Vec<Option<Tensor>>,
+        mut of_maps: Vec<(usize, String, Tensor)>,
+    ) -> Option<Tensor> {
         let (time, frames) = (self.net.time(self.timestep, &self.latents), self.latents.size()[2]);
         let text = self.text.shallow_clone();
         let conditions = Conditions { time: &time, text: &text, frames };
@@ -189,13 +197,7 @@ impl<'a> Trace<'a> {
             drop(output);
             let index = self.steps.len();
             let gradient = along.pop().flatten();
-            let shown: Vec<(&str, &Tensor)> = self
-                .maps
-                .iter()
-                .zip(of_maps)
-                .filter(|((of, _, _), _)| *of == index)
-                .filter_map(|((_, name, _), gradient)| Some((name.as_str(), gradient.as_ref()?)))
-                .collect();
+            let shown = of_maps.split_off(of_maps.partition_point(|(of, _, _)| *of < index));
             if gradient.is_none() && shown.is_empty() {
                 continue;
             }
@@ -275,19 +277,19 @@ impl AttentionObserver for Shown<'_> {
 
 /// Looks at the maps that have a gradient once more, each with its gradient.
 struct Again<'a> {
-    shown: Vec<(&'a str, &'a Tensor)>,
+    shown: Vec<(usize, String, Tensor)>,
     outputs: Vec<(Tensor, Tensor)>,
     token_weights: Option<&'a Tensor>,
 }
 
 impl AttentionObserver for Again<'_> {
     fn wants(&self, layer: &str) -> bool {
-        self.shown.iter().any(|(name, _)| *name == layer)
+        self.shown.iter().any(|(_, name, _)| name == layer)
     }
 
     fn observe(&mut self, layer: &str, probabilities: Tensor) -> ControlFlow<()> {
-        let gradient = self.shown.iter().find(|(name, _)| *name == layer);
-        self.outputs.extend(gradient.map(|(_, gradient)| (probabilities, gradient.shallow_clone())));
+        let gradient = self.shown.iter().find(|(_, name, _)| name == layer);
+        self.outputs.extend(gradient.map(|(_, _, gradient)| (probabilities, gradient.shallow_clone())));
         ControlFlow::Continue(())
     }
 
