@@ -250,7 +250,7 @@ impl Machine {
                 let (q, k, v) = (split(queries), split(keys), split(keys));
                 Box::new(move || {
                     let _ = if plain {
-                        attention_probabilities(&q, &k).matmul(&v)
+                        attention_probabilities(&q, &k).to_kind(v.kind()).matmul(&v)
                     } else {
                         scaled_dot_product_attention(&q, &k, &v)
                     };

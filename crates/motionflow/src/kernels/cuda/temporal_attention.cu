@@ -1,9 +1,8 @@
-// softmax(Q·Kᵀ/√d)·V of many short sequences, one warp each, for d = 64 and up to WIDTH tokens; WIDTH is a multiple of
-// 8 up to 32.
+// softmax(Q·Kᵀ/√d)·V of many short sequences, one warp each, for d = 64 and up to WIDTH tokens, a multiple of 8 up to 32.
 //
-// Products are the matrix units' m16n8k16 with float32 sums; their fragments are loaded where they lie. The scores of
-// 16 keys, as they come out of the first product, are the left factor of the second ("FlashAttention-2",
-// https://arxiv.org/abs/2307.08691). Rows past the end are zeros, keys past the end have no weight.
+// Each warp copies its tokens into shared memory, and from there into the fragments of the matrix units' m16n8k16, with
+// float32 sums. The scores of 16 keys, as they come out of the first product, are the left factor of the second
+// ("FlashAttention-2", https://arxiv.org/abs/2307.08691). Tokens past the end are zeros, as keys they have no weight.
 
 #if KIND == 0
 #error "the matrix units take float16 and bfloat16"
@@ -13,7 +12,9 @@
 #define NUMBERS "bf16"
 #endif
 
-constexpr int D = 64, ROWS = (WIDTH + 15) / 16, KEYS = WIDTH / 8;
+constexpr int D = 64, ROWS = (WIDTH + 15) / 16, KEYS = WIDTH / 8, WARPS = 4;
+// Tokens as they are held: up to full fragments, and apart by other than a multiple of all banks.
+constexpr int HELD = ROWS * 16, PITCH = D + 8;
 
 __device__ __forceinline__ void multiply(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." NUMBERS "." NUMBERS ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
@@ -24,7 +25,23 @@ __device__ __forceinline__ void multiply(float (&sum)[4], const unsigned (&a)[4]
 
 __device__ __forceinline__ unsigned both(T low, T high) { return (unsigned)low | (unsigned)high << 16; }
 
-extern "C" __global__ void temporal_attention(const T *q, const T *k, const T *v, T *y, long long sequences, int heads,
+// Four 8×8 blocks; lane 8·i + j gives the place of row j of block i.
+__device__ __forceinline__ void blocks(unsigned (&to)[4], const T *from) {
+  const unsigned at = (unsigned)__cvta_generic_to_shared(from);
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(at));
+}
+
+__device__ __forceinline__ void blocks_transposed(unsigned (&to)[4], const T *from) {
+  const unsigned at = (unsigned)__cvta_generic_to_shared(from);
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(at));
+}
+
+extern "C" __global__ void temporal_attention(const T *__restrict__ q, const T *__restrict__ k,
+                                              const T *__restrict__ v, T *__restrict__ y, long long sequences, int heads,
                                               int tokens, long long batch_stride, int head_stride, int token_stride,
                                               float scale) {
   const long long sequence = (long long)blockIdx.x * blockDim.y + threadIdx.y;
@@ -36,31 +53,44 @@ extern "C" __global__ void temporal_attention(const T *q, const T *k, const T *v
   q += start;
   k += start;
   v += start;
-  const auto two = [&](const T *x, int token, int d) -> unsigned {
-    return token < tokens ? *reinterpret_cast<const unsigned *>(x + (long long)token * token_stride + d) : 0u;
+  __shared__ alignas(16) T held[WARPS][2][HELD][PITCH];
+  T(&first)[HELD][PITCH] = held[threadIdx.y][0];
+  T(&second)[HELD][PITCH] = held[threadIdx.y][1];
+  const auto hold = [&](T(&to)[HELD][PITCH], const T *from) {
+#pragma unroll
+    for (int token = lane / 8; token < HELD; token += 4) {
+      Pack<8> pack = {};
+      if (token < tokens) pack = load<8>(from + (long long)token * token_stride + lane % 8 * 8);
+      store<8>(&to[token][lane % 8 * 8], pack);
+    }
   };
-  const auto one = [&](const T *x, int token, int d) -> T {
-    return token < tokens ? x[(long long)token * token_stride + d] : (T)0;
-  };
+  hold(first, q);
+  hold(second, k);
+  __syncwarp();
 
   float scores[ROWS][KEYS][4] = {};
 #pragma unroll
-  for (int d = 0; d < D; d += 16) {
-    unsigned a[ROWS][4];
+  for (int d = 0; d < D; d += 32) {
+    unsigned a[ROWS][2][4];
 #pragma unroll
-    for (int m = 0; m < ROWS; m++) {
-      a[m][0] = two(q, m * 16 + row, d + pair);
-      a[m][1] = two(q, m * 16 + row + 8, d + pair);
-      a[m][2] = two(q, m * 16 + row, d + pair + 8);
-      a[m][3] = two(q, m * 16 + row + 8, d + pair + 8);
-    }
+    for (int m = 0; m < ROWS; m++)
+#pragma unroll
+      for (int half = 0; half < 2; half++)
+        blocks(a[m][half], &first[m * 16 + lane % 16][d + half * 16 + lane / 16 * 8]);
 #pragma unroll
     for (int n = 0; n < KEYS; n++) {
-      const unsigned b0 = two(k, n * 8 + row, d + pair), b1 = two(k, n * 8 + row, d + pair + 8);
+      unsigned b[4];
+      blocks(b, &second[n * 8 + lane % 8][d + lane / 8 * 8]);
 #pragma unroll
-      for (int m = 0; m < ROWS; m++) multiply(scores[m][n], a[m], b0, b1);
+      for (int m = 0; m < ROWS; m++) {
+        multiply(scores[m][n], a[m][0], b[0], b[1]);
+        multiply(scores[m][n], a[m][1], b[2], b[3]);
+      }
     }
   }
+  __syncwarp();
+  hold(first, v);
+  __syncwarp();
 
   // Entries 0 and 1 are of one row, 2 and 3 of the one 8 below; four lanes share a row.
   float total[ROWS][2];
@@ -105,24 +135,27 @@ extern "C" __global__ void temporal_attention(const T *q, const T *k, const T *v
 
   T *out = y + (batch * tokens * heads + head) * D;
 #pragma unroll
-  for (int d = 0; d < D; d += 8) {
-    float sums[ROWS][4] = {};
+  for (int d = 0; d < D; d += 16) {
+    float sums[ROWS][2][4] = {};
 #pragma unroll
     for (int n = 0; n < ROWS; n++) {
-      const int key = n * 16 + pair;
-      const unsigned b0 = both(one(v, key, d + row), one(v, key + 1, d + row));
-      const unsigned b1 = both(one(v, key + 8, d + row), one(v, key + 9, d + row));
+      unsigned b[4];
+      blocks_transposed(b, &first[n * 16 + lane % 16][d + lane / 16 * 8]);
 #pragma unroll
-      for (int m = 0; m < ROWS; m++) multiply(sums[m], weights[m][n], b0, b1);
+      for (int m = 0; m < ROWS; m++) {
+        multiply(sums[m][0], weights[m][n], b[0], b[1]);
+        multiply(sums[m][1], weights[m][n], b[2], b[3]);
+      }
     }
 #pragma unroll
     for (int m = 0; m < ROWS; m++)
 #pragma unroll
-      for (int half = 0; half < 2; half++) {
-        const int token = m * 16 + half * 8 + row;
+      for (int part = 0; part < 4; part++) {
+        const int token = m * 16 + part / 2 * 8 + row, half = part % 2;
+        const float *sum = sums[m][half] + part / 2 * 2, scaled = total[m][part / 2];
         if (token < tokens)
-          *reinterpret_cast<unsigned *>(out + (long long)token * heads * D + d + pair) =
-              both(narrow(sums[m][half * 2] * total[m][half]), narrow(sums[m][half * 2 + 1] * total[m][half]));
+          *reinterpret_cast<unsigned *>(out + (long long)token * heads * D + d + half * 8 + pair) =
+              both(narrow(sum[0] * scaled), narrow(sum[1] * scaled));
       }
   }
 }
