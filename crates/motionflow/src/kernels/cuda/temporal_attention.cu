@@ -1,4 +1,5 @@
-// softmax(Q·Kᵀ/√d)·V of many short sequences, one warp each, for d = 64 and up to WIDTH tokens, a multiple of 8 up to 32.
+// softmax(Q·Kᵀ/√d)·V of many short sequences, one warp each, for d = 64 and up to WIDTH tokens; WIDTH is a multiple of
+// 8 up to 32.
 //
 // Each warp copies its tokens into shared memory, and from there into the fragments of the matrix units' m16n8k16, with
 // float32 sums. The scores of 16 keys, as they come out of the first product, are the left factor of the second
@@ -43,9 +44,9 @@ __device__ __forceinline__ void blocks_transposed(unsigned (&to)[4], const T *fr
 }
 
 extern "C" __global__ void temporal_attention(const T *__restrict__ q, const T *__restrict__ k,
-                                              const T *__restrict__ v, T *__restrict__ y, long long sequences, int heads,
-                                              int tokens, long long batch_stride, int head_stride, int token_stride,
-                                              float scale) {
+                                              const T *__restrict__ v, T *__restrict__ y, long long sequences,
+                                              int heads, int tokens, long long batch_stride, int head_stride,
+                                              int token_stride, float scale) {
   const long long sequence = (long long)blockIdx.x * blockDim.y + threadIdx.y;
   if (sequence >= sequences) return;
   const int lane = threadIdx.x, row = lane / 4, pair = lane % 4 * 2;
