@@ -4,7 +4,8 @@
 constexpr int V = WIDTH;
 
 // y[row] = x[row] + bias + residual[row]. ORDER 1: x lies (video, place, frame). ORDER 2: y does; then no residual.
-extern "C" __global__ void __launch_bounds__(512) add(const T *__restrict__ x, const T *__restrict__ bias, const T *__restrict__ residual,
+extern "C" __global__ void __launch_bounds__(512) add(const T *__restrict__ x, const T *__restrict__ bias,
+                                                      const T *__restrict__ residual,
                                T *__restrict__ y, long long rows, int C, int frames, int places, int order) {
   for (int c = threadIdx.x * V; c < C; c += blockDim.x * V) {
     float moved[V] = {};
@@ -29,7 +30,8 @@ extern "C" __global__ void __launch_bounds__(512) add(const T *__restrict__ x, c
 __device__ __forceinline__ float normal_cdf(float x) { return 0.5f * (1.0f + erff(x * 0.70710678f)); }
 
 // [rows, 2·I] -> [rows, I]: the first half times GELU of the second.
-extern "C" __global__ void __launch_bounds__(256) geglu(const T *__restrict__ x, T *__restrict__ y, long long packs, int I) {
+extern "C" __global__ void __launch_bounds__(256) geglu(const T *__restrict__ x, T *__restrict__ y,
+                                                        long long packs, int I) {
   const int columns = I / V;
   for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < packs;
        k += (long long)gridDim.x * blockDim.x) {
@@ -45,7 +47,8 @@ extern "C" __global__ void __launch_bounds__(256) geglu(const T *__restrict__ x,
   }
 }
 
-extern "C" __global__ void __launch_bounds__(256) geglu_backward(const T *__restrict__ x, const T *__restrict__ dy, T *__restrict__ dx,
+extern "C" __global__ void __launch_bounds__(256) geglu_backward(const T *__restrict__ x,
+                                                                 const T *__restrict__ dy, T *__restrict__ dx,
                                           long long packs, int I) {
   const int columns = I / V;
   for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < packs;
