@@ -45,9 +45,4 @@ char *motionflow_device_memory(int8_t device, uint64_t *figures) {
 char *motionflow_reset_peak_memory(int8_t device) {
   return motionflow::guarded([&] { cuda()->resetPeakStats(device); });
 }
-
-// Gives memory that is kept for reuse back to the device.
-char *motionflow_empty_cache() {
-  return motionflow::guarded([] { cuda()->emptyCache(); });
-}
 }

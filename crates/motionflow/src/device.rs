@@ -134,13 +134,6 @@ pub fn reset_peak_memory(device: Device) {
     }
 }
 
-/// Gives memory that libtorch keeps for reuse back to the CUDA devices.
-pub fn release_memory() {
-    if Cuda::is_available() {
-        let _ = native::empty_cache();
-    }
-}
-
 /// How many CUDA devices there are: at least one.
 ///
 /// # Errors

@@ -15,7 +15,6 @@ unsafe extern "C" {
     fn motionflow_let_segments_grow() -> *mut c_char;
     fn motionflow_device_memory(device: i8, figures: *mut u64) -> *mut c_char;
     fn motionflow_reset_peak_memory(device: i8) -> *mut c_char;
-    fn motionflow_empty_cache() -> *mut c_char;
     fn motionflow_grad_enabled() -> bool;
     fn motionflow_gradients(
         outputs: *const *mut C_tensor,
@@ -71,12 +70,6 @@ pub(crate) fn device_memory(device: i8) -> Result<[u64; 4], String> {
 pub(crate) fn reset_peak_memory(device: i8) -> Result<(), String> {
     // SAFETY: takes a number, and gives a message that is ours.
     unsafe { told(motionflow_reset_peak_memory(device)) }
-}
-
-/// Gives memory that is kept for reuse back to the device.
-pub(crate) fn empty_cache() -> Result<(), String> {
-    // SAFETY: takes nothing, and gives a message that is ours.
-    unsafe { told(motionflow_empty_cache()) }
 }
 
 /// Whether operations are recorded for a gradient, on this thread.

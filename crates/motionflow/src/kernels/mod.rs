@@ -1,8 +1,9 @@
 //! The layers between matrix products and convolutions that are worth a kernel of their own on CUDA.
 //!
 //! Activations lie channels-last there, so all of them pass once over rows of channels. Each function is differentiable
-//! with respect to its input and its residual (weights, biases and shifts get no gradient), and is computed by libtorch's
-//! own operations on the CPU and wherever the kernels cannot be compiled.
+//! with respect to its input and its residual (weights, biases and shifts get no gradient; enlargement and attention along
+//! time take libtorch's where one is wanted), and is computed by libtorch's own operations on the CPU and wherever the
+//! kernels cannot be compiled.
 
 mod cuda;
 mod plain;

@@ -380,7 +380,7 @@ pub(super) fn short_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Option<Tens
     let (size, stride) = (q.size(), q.stride());
     let fits = size[2] <= MOST_TOKENS && size[3] == HEAD_DIM && stride[3] == 1;
     let aligned = stride[..3].iter().all(|stride| stride % 8 == 0)
-        && [q, k, v].iter().all(|tensor| tensor.data_ptr() as usize % 16 == 0);
+        && [q, k, v].iter().all(|tensor| (tensor.data_ptr() as usize).is_multiple_of(16));
     let alike = [k, v].iter().all(|other| other.size() == size && other.stride() == stride);
     let program = numbers.program(Source::TemporalAttention, (size[2] + 7) / 8 * 8);
     if !(fits && aligned && alike && program.ready().is_ok()) {
