@@ -18,6 +18,7 @@ import gzip
 import importlib.util
 import json
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
@@ -25,6 +26,8 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 import motionflow_ref as mf
+
+MOST_ROUNDING = 5e-5  # half of what the Rust program may be off
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 p.add_argument("out", type=Path)
@@ -185,29 +188,48 @@ store = mf.install(unet, layers)
 wc, ws, wt = (float(x) for x in a.weights.split(","))
 s = mf.Settings(steps=a.steps, guided_steps=a.guided_steps, guidance_scale=a.guidance_scale, tau=a.tau, lr=a.lr,
                 weights={"cross": wc, "self": ws, "temporal": wt})
-acp = scheduler.alphas_cumprod
 inputs["z0"] = (expected["vae_mean"] * vae.config.scaling_factor).permute(1, 0, 2, 3)[None].contiguous()
-zT, masks = mf.invert(unet, store, layers, acp, inputs["z0"], source_text, source_tokens, s)
-expected["inverted"] = zT
-for t, by_layer in masks.items():
-    for name, m in by_layer.items():
-        expected[f"mask/{t}/{name}"] = m.to(torch.uint8)
-t = mf.timesteps(a.steps)[-1]
-x = zT.clone().requires_grad_(True)
-store.enabled, store.maps = True, {}
-unet(x, t, target_text, return_dict=False)
-store.enabled = False
-loss, parts = mf.total_loss(store.maps, masks[t], layers, target_tokens, s.weights)
-(grad,) = torch.autograd.grad(loss, x)
-expected["loss"] = torch.tensor([float(loss.detach()), parts["cross"], parts["self"], parts["temporal"]])
-expected["gradient"] = grad
-z, history = mf.generate(unet, store, layers, acp, zT, masks, target_text, negative_text, target_tokens, s, log=lambda _: None)
-expected["generated"] = z
-expected["loss_history"] = torch.tensor([r["loss"] for r in history])
-plain_settings = mf.Settings(**{**s.__dict__, "update": False})
-expected["generated_without_updates"] = mf.generate(unet, store, layers, acp, zT, masks, target_text, negative_text, target_tokens, plain_settings, log=lambda _: None)[0]
-with torch.no_grad():
-    expected["video"] = vae.decode(z[0].permute(1, 0, 2, 3) / vae.config.scaling_factor).sample
+
+
+def method(dtype):
+    """What the method makes of the inputs, with nets and latents in `dtype`."""
+    found = {}
+    unet.to(dtype)
+    vae.to(dtype)
+    acp = scheduler.alphas_cumprod.to(dtype)
+    source_text, target_text, negative_text = (expected[f"{n}_text"].to(dtype) for n in ("source", "target", "negative"))
+    zT, masks = mf.invert(unet, store, layers, acp, inputs["z0"].to(dtype), source_text, source_tokens, s)
+    found["inverted"] = zT
+    for t, by_layer in masks.items():
+        for name, m in by_layer.items():
+            found[f"mask/{t}/{name}"] = m.to(torch.uint8)
+    t = mf.timesteps(a.steps)[-1]
+    x = zT.clone().requires_grad_(True)
+    store.enabled, store.maps = True, {}
+    unet(x, t, target_text, return_dict=False)
+    store.enabled = False
+    loss, parts = mf.total_loss(store.maps, masks[t], layers, target_tokens, s.weights)
+    (found["gradient"],) = torch.autograd.grad(loss, x)
+    found["loss"] = torch.tensor([float(loss.detach()), parts["cross"], parts["self"], parts["temporal"]])
+    sample = lambda settings: mf.generate(unet, store, layers, acp, zT, masks, target_text, negative_text, target_tokens, settings, log=lambda _: None)
+    found["generated"], history = sample(s)
+    found["loss_history"] = torch.tensor([r["loss"] for r in history])
+    found["generated_without_updates"], _ = sample(mf.Settings(**{**s.__dict__, "update": False}))
+    with torch.no_grad():
+        found["video"] = vae.decode(found["generated"][0].permute(1, 0, 2, 3) / vae.config.scaling_factor).sample
+    return found
+
+
+found = method(torch.float32)
+expected.update(found)
+
+# ---- how far float32 is from float64 here: a case that makes rounding large says nothing about a program
+with patch.object(torch.Tensor, "float", torch.Tensor.double):
+    exact = method(torch.float64)
+rounding = {k: float((found[k].double() - exact[k].double()).norm() / exact[k].double().norm().clamp(min=1e-30)) for k in found}
+worst = max(rounding, key=rounding.get)
+if rounding[worst] > MOST_ROUNDING:
+    raise SystemExit(f"float32 itself is off by {rounding[worst]:.1e} in '{worst}' of this case, more than {MOST_ROUNDING}: take another --seed")
 
 save_file({k: v.detach().contiguous() for k, v in inputs.items()}, a.out / "inputs.safetensors")
 save_file({k: v.detach().contiguous() for k, v in expected.items()}, a.out / "expected.safetensors")
@@ -216,5 +238,7 @@ save_file({k: v.detach().contiguous() for k, v in expected.items()}, a.out / "ex
     "source_tokens": source_tokens, "target_tokens": target_tokens, "guidance_layers": layers,
     "settings": {"steps": a.steps, "guided_steps": a.guided_steps, "guidance_scale": a.guidance_scale, "tau": a.tau,
                  "lr": a.lr, "weights": s.weights}}, indent=2))
+masks = torch.cat([m.flatten().float() for k, m in found.items() if k.startswith("mask/")])
 print(json.dumps({"loss": expected["loss"].tolist(), "history": expected["loss_history"].tolist(),
-                  "grad_norm": float(grad.norm()), "mask_coverage": float(torch.cat([m.flatten() for b in masks.values() for m in b.values()]).mean())}))
+                  "grad_norm": float(found["gradient"].norm()), "mask_coverage": float(masks.mean()),
+                  "rounding": {worst: rounding[worst]}}))
