@@ -39,6 +39,7 @@ pub mod schedule;
 pub mod settings;
 pub mod small_file;
 mod statistics;
+mod text_encoder;
 pub mod text_to_video;
 mod token_weight;
 pub mod tokenizer;

@@ -12,19 +12,20 @@ use crate::error::Error;
 use crate::latents::Latents;
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, Traced, VideoModel};
 use crate::nets::attention::AttentionObserver;
-use crate::nets::clip_text::ClipText;
 use crate::nets::config::ConfigError;
 use crate::nets::unet::{Recomputed, Trace, UNet3D, UNetConfig};
 use crate::nets::vae::{AutoencoderKl, VaeConfig};
 use crate::prompt::{Prompt, prompt_warnings, subject_positions};
 use crate::schedule::Schedule;
+use crate::text_encoder::TextEncoder;
 use crate::tokenizer::Tokenizer;
 
-/// CLIP text encoder, 3D UNet and VAE of one checkpoint.
+/// CLIP text encoder, 3D UNet and VAE of one checkpoint. The first leaves memory when the others run, and comes back for the
+/// next prompt.
 #[derive(Debug)]
 pub struct TextToVideo {
     tokenizer: Tokenizer,
-    text_encoder: ClipText,
+    text_encoder: TextEncoder,
     unet: UNet3D,
     vae: AutoencoderKl,
     schedule: Schedule,
@@ -39,10 +40,7 @@ impl TextToVideo {
     /// Says which file or config is missing or wrong, and lists all tensors that are.
     pub fn load(checkpoint: &Checkpoint, compute: Compute) -> Result<Self, Error> {
         let _no_gradients = tch::no_grad_guard();
-        // It runs once a prompt.
-        let spared = compute.memory == MemoryUse::Low && compute.device.is_cuda();
-        let text_compute = if spared { Compute::exact(Device::Cpu) } else { compute };
-        let text_encoder = load_net(checkpoint, "text_encoder", text_compute, ClipText::new)?;
+        let text_encoder = TextEncoder::load(checkpoint, compute)?;
         let unet = load_net(checkpoint, "unet", compute, UNet3D::new)?;
         let vae = load_net(checkpoint, "vae", compute, AutoencoderKl::new)?;
         let vae = if compute.memory == MemoryUse::Low { vae.one_frame_at_a_time() } else { vae };
@@ -74,12 +72,6 @@ impl TextToVideo {
         &self.tokenizer
     }
 
-    /// The text encoder's features of token ids: [1, tokens, features]
-    pub fn encode_ids(&self, ids: &[i64]) -> Tensor {
-        let _no_gradients = tch::no_grad_guard();
-        self.text_encoder.forward(ids).to_device(self.compute.device).to_kind(self.compute.kind)
-    }
-
     fn check_parts(&self) -> Result<(), Error> {
         let (unet, vae, text) = (self.unet.config(), self.vae.config(), self.text_encoder.config());
         let mismatch = |what: String| Err(Error::Mismatch(what));
@@ -100,7 +92,7 @@ impl TextToVideo {
 }
 
 /// Builds one net from its folder's config and weights; says all that is wrong with the weights at once.
-fn load_net<Net, Config: DeserializeOwned>(
+pub(crate) fn load_net<Net, Config: DeserializeOwned>(
     checkpoint: &Checkpoint,
     component: &str,
     compute: Compute,
@@ -177,10 +169,11 @@ impl VideoModel for TextToVideo {
             subjects.push(positions.into_iter().map(|position| position as i64).collect());
         }
         let end = tokens.length as i64 - 1;
-        Ok(EncodedPrompt { features: self.encode_ids(&tokens.ids), subjects, end, warnings })
+        Ok(EncodedPrompt { features: self.text_encoder.encode(&tokens.ids)?, subjects, end, warnings })
     }
 
     fn encode_clip(&self, clip: &Clip) -> Latents {
+        self.text_encoder.release();
         let _no_gradients = tch::no_grad_guard();
         let frames = clip.frames().to_device(self.compute.device).to_kind(self.compute.kind);
         let latents = self.vae.encode(&frames).to_kind(Kind::Float) * self.vae.config().scaling_factor;
@@ -202,6 +195,7 @@ impl VideoModel for TextToVideo {
         features: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
+        self.text_encoder.release();
         self.unet.forward(latents, timestep, features, observer)
     }
 
@@ -212,6 +206,7 @@ impl VideoModel for TextToVideo {
         features: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> Box<dyn Traced + 'a> {
+        self.text_encoder.release();
         let recomputed = match self.compute.memory {
             MemoryUse::Low => Recomputed::All,
             // The CPU has the memory rather than the time.

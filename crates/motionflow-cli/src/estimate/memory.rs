@@ -32,18 +32,29 @@ pub(crate) struct Memory {
     libraries: u64,
 }
 
+/// What a run holds, in elements.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Elements {
+    /// Of nets that stay.
+    pub(super) weights: u64,
+    /// Where they are most.
+    pub(super) activations: u64,
+    /// Weights that go before there are activations.
+    pub(super) released: u64,
+}
+
 impl Memory {
-    /// `weights` and `activations` are counted in elements.
-    pub(super) fn of(compute: Compute, weights: u64, activations: u64, file_bytes: u64) -> Self {
+    pub(super) fn of(compute: Compute, held: Elements, file_bytes: u64) -> Self {
         let element = compute.kind.elt_size_in_bytes() as u64;
-        let with_holes = |holes: f64| (holes * (element * activations) as f64) as u64;
+        let with_holes = |holes: f64| (holes * (element * held.activations) as f64) as u64;
+        let released = element * held.released;
         let (activations, libraries) = if compute.device.is_cuda() {
-            (with_holes(CUDA_HOLES), CUDA_LIBRARY_BYTES)
+            (with_holes(CUDA_HOLES).max(released), CUDA_LIBRARY_BYTES)
         } else {
             // While the weights are loaded, the files are in memory, too.
-            (with_holes(CPU_HOLES).max(file_bytes), CODE_BYTES)
+            (with_holes(CPU_HOLES).max(released + file_bytes), CODE_BYTES)
         };
-        Self { weights: element * weights, activations, libraries }
+        Self { weights: element * held.weights, activations, libraries }
     }
 
     pub(super) fn total(self) -> u64 {
@@ -103,7 +114,8 @@ mod tests {
     fn elements_take_as_much_as_their_kind() {
         let bytes = |kind| {
             let compute = Compute { device: Device::Cuda(0), kind, memory: MemoryUse::Fast };
-            Memory::of(compute, 1000, 4000, 1 << 40)
+            let held = Elements { weights: 1000, activations: 4000, released: 100 };
+            Memory::of(compute, held, 1 << 40)
         };
         let (half, float) = (bytes(Kind::Half), bytes(Kind::Float));
         assert_eq!((half.weights, float.weights), (2000, 4000));

@@ -11,7 +11,7 @@ use motionflow::nets::unet::{GuidanceBlocks, UNetConfig};
 use motionflow::nets::vae::VaeConfig;
 use motionflow::settings::Settings;
 
-use super::memory::Memory;
+use super::memory::{Elements, Memory};
 use crate::recommended::Video;
 
 /// The configs of a checkpoint's nets, how many tokens its texts have, and the size of its files.
@@ -59,8 +59,8 @@ struct Manner {
     halves_at_once: i64,
     /// Frames that go through the VAE at once.
     frames_at_once: i64,
-    /// Else that is on the CPU.
-    has_text_encoder: bool,
+    /// Else it leaves memory before the other nets run.
+    keeps_text_encoder: bool,
 }
 
 /// A part of a run that is told by its name.
@@ -101,7 +101,7 @@ impl Task {
             recompute: Recompute::Nothing,
             halves_at_once: 2,
             frames_at_once: FRAMES_AT_ONCE,
-            has_text_encoder: true,
+            keeps_text_encoder: memory == MemoryUse::Fast,
         };
         let is_cuda = self.compute.device.is_cuda();
         let manner = match memory {
@@ -111,7 +111,6 @@ impl Task {
                 recompute: Recompute::Everything,
                 halves_at_once: 1,
                 frames_at_once: 1,
-                has_text_encoder: !is_cuda,
                 ..all
             },
         };
@@ -183,8 +182,9 @@ impl Task {
         let stages = self.stages_in(video, manner);
         let activations = stages.iter().map(Stage::activations).max().unwrap_or_default();
         let text_encoder = text_encoder_parameters(&self.configs.text_encoder);
-        let weights = self.parameters() - if manner.has_text_encoder { 0 } else { text_encoder };
-        Memory::of(self.compute, weights, activations, self.configs.file_bytes)
+        let released = if manner.keeps_text_encoder { 0 } else { text_encoder };
+        let weights = self.parameters() - released;
+        Memory::of(self.compute, Elements { weights, activations, released }, self.configs.file_bytes)
     }
 
     /// Whether the nets can take a video of this size.
