@@ -99,7 +99,7 @@ pub(crate) fn load_net<Net, Config: DeserializeOwned>(
     build: impl FnOnce(&Loader, Config) -> Result<Net, ConfigError>,
 ) -> Result<Net, Error> {
     let weights = checkpoint.weights(component)?;
-    let loader = Loader::new(&weights, component, compute.device, compute.kind);
+    let loader = Loader::new(&weights, component, compute.device, compute.kind).with_memory(compute.memory);
     let net = build(&loader, checkpoint.config(component)?)?;
     loader.finish()?;
     Ok(net)

@@ -9,6 +9,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::error::{CheckpointError, TensorProblems};
 use super::weights::Weights;
+use crate::compute::MemoryUse;
 use crate::out_of_memory;
 use crate::printable::printable;
 
@@ -21,6 +22,7 @@ pub struct Loader<'a> {
     prefix: String,
     device: Device,
     kind: Kind,
+    memory: MemoryUse,
     account: Rc<RefCell<Account>>,
 }
 
@@ -46,7 +48,14 @@ impl<'a> Loader<'a> {
             problems: TensorProblems { component, ..TensorProblems::default() },
             out_of_memory: None,
         };
-        Self { weights, prefix: String::new(), device, kind, account: Rc::new(RefCell::new(account)) }
+        let memory = MemoryUse::default();
+        Self { weights, prefix: String::new(), device, kind, memory, account: Rc::new(RefCell::new(account)) }
+    }
+
+    /// The same for nets that may take so much memory.
+    #[must_use]
+    pub fn with_memory(self, memory: MemoryUse) -> Self {
+        Self { memory, ..self }
     }
 
     /// The place `name` under this one.
@@ -68,6 +77,11 @@ impl<'a> Loader<'a> {
     /// As what the loader's tensors come.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// How much memory the nets may take.
+    pub fn memory(&self) -> MemoryUse {
+        self.memory
     }
 
     /// Whether there is a tensor `name` here. Does not count as asking for it.

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 
 use tch::{Kind, Tensor};
 
+use super::feed_forward::FeedForward;
 use super::layers::{LayerNorm, Linear};
 use crate::checkpoint::Loader;
 use crate::kernels;
@@ -194,27 +195,6 @@ pub fn scaled_dot_product_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tenso
         }
     }
     Tensor::scaled_dot_product_attention(q, k, v, None::<Tensor>, 0.0, false, None, false)
-}
-
-/// Two linear layers with a gated GELU between them (GEGLU, <https://arxiv.org/abs/2002.05202>).
-#[derive(Debug)]
-struct FeedForward {
-    project_in: Linear,
-    project_out: Linear,
-}
-
-impl FeedForward {
-    fn new(weights: &Loader, channels: i64) -> Self {
-        let inner = 4 * channels;
-        Self {
-            project_in: Linear::new(&weights.sub("net.0.proj"), channels, 2 * inner),
-            project_out: Linear::new(&weights.sub("net.2"), inner, channels),
-        }
-    }
-
-    fn forward(&self, x: &Tensor) -> Tensor {
-        self.project_out.forward(&kernels::geglu(&self.project_in.forward(x)))
-    }
 }
 
 /// Self-attention, then attention to the context (or a second self-attention), then the feed-forward net, each with

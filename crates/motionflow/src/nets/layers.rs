@@ -32,6 +32,16 @@ impl Linear {
         Self { weight, bias: None }
     }
 
+    /// The layer of these [`Linear::weights`].
+    pub(super) fn of(weights: &[Tensor]) -> Self {
+        Self { weight: weights[0].shallow_clone(), bias: weights.get(1).map(Tensor::shallow_clone) }
+    }
+
+    /// `weight` and, where there is one, `bias`.
+    pub(super) fn weights(&self) -> impl Iterator<Item = Tensor> + '_ {
+        std::iter::once(&self.weight).chain(&self.bias).map(Tensor::shallow_clone)
+    }
+
     /// [.., input] -> [.., output]
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, self.bias.as_ref())
