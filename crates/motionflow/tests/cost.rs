@@ -35,7 +35,7 @@ fn the_parameters_are_those_of_the_weights() {
     for folder in folders {
         let checkpoint = Checkpoint::open(&folder).unwrap();
         let config: UNetConfig = checkpoint.config("unet").unwrap();
-        let input = UNetInput { videos: 1, frames: 2, height: 8, width: 6, tokens: 7 };
+        let input = UNetInput { videos: 1, frames: 2, height: 8, width: 6, tokens: 7, in_parts: false };
         let counted = unet(&config, input, UNetPart::Whole, Layers::Plain).parameters;
         assert_eq!(counted, elements(&checkpoint, "unet"), "{}", folder.display());
         let config = checkpoint.config("vae").unwrap();
@@ -60,7 +60,7 @@ fn is_near(counted: f64, known: f64, share: f64) -> bool {
 #[test]
 fn zeroscope_costs_what_was_counted_elsewhere() {
     // 576×320, 24 frames; its config is the default one.
-    let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77 };
+    let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77, in_parts: false };
     let whole = unet(&UNetConfig::default(), input, UNetPart::Whole, Layers::Plain);
     let part = UNetPart::Guidance(GuidanceBlocks::ALL, Recompute::Nothing);
     let part = unet(&UNetConfig::default(), input, part, Layers::Plain);
@@ -73,7 +73,7 @@ fn zeroscope_costs_what_was_counted_elsewhere() {
 
 #[test]
 fn what_is_recomputed_is_not_kept() {
-    let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77 };
+    let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77, in_parts: false };
     let update = |layers, recompute| {
         unet(&UNetConfig::default(), input, UNetPart::Guidance(GuidanceBlocks::ALL, recompute), layers)
     };
@@ -95,10 +95,23 @@ fn what_is_recomputed_is_not_kept() {
 }
 
 #[test]
+fn feed_forward_nets_in_parts_take_less() {
+    let peaks = |in_parts| {
+        let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77, in_parts };
+        let update = UNetPart::Guidance(GuidanceBlocks::ALL, Recompute::Everything);
+        let cost = |part| unet(&UNetConfig::default(), input, part, Layers::Fused);
+        [cost(UNetPart::Whole).forward_peak, cost(update).backward_peak]
+    };
+    let ([forward, backward], [whole_forward, whole_backward]) = (peaks(true), peaks(false));
+    assert!(forward < whole_forward * 3 / 4, "{forward} of {whole_forward}");
+    assert!(backward < whole_backward * 3 / 5, "{backward} of {whole_backward}");
+}
+
+#[test]
 fn fewer_guidance_blocks_cost_less_and_are_known_by_name() {
     let config = UNetConfig::default();
     assert_eq!(config.guidance_blocks(), ["down_blocks.2", "mid_block", "up_blocks.1"]);
-    let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77 };
+    let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77, in_parts: false };
     let flops = |names: &[&str]| {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let part = UNetPart::Guidance(config.named_blocks(&names).unwrap(), Recompute::Nothing);

@@ -66,7 +66,7 @@ fn the_list_is_what_the_nets_ask_for() {
 #[test]
 fn the_configs_are_zeroscopes() {
     let config: UNetConfig = self::config("unet/config.json");
-    let input = UNetInput { videos: 1, frames: 1, height: 8, width: 8, tokens: 77 };
+    let input = UNetInput { videos: 1, frames: 1, height: 8, width: 8, tokens: 77, in_parts: false };
     assert_eq!(unet(&config, input, UNetPart::Whole, Layers::Plain).parameters, 1_411_233_860);
     let schedule: ScheduleConfig = self::config("scheduler/scheduler_config.json");
     assert_eq!(Schedule::new(&schedule).unwrap().descending(50)[0].timestep, 981);

@@ -59,6 +59,8 @@ struct Manner {
     halves_at_once: i64,
     /// Frames that go through the VAE at once.
     frames_at_once: i64,
+    /// Whether the UNet's feed-forward nets run in parts.
+    in_parts: bool,
     /// Else it leaves memory before the other nets run.
     keeps_text_encoder: bool,
 }
@@ -101,6 +103,7 @@ impl Task {
             recompute: Recompute::Nothing,
             halves_at_once: 2,
             frames_at_once: FRAMES_AT_ONCE,
+            in_parts: false,
             keeps_text_encoder: memory == MemoryUse::Fast,
         };
         let is_cuda = self.compute.device.is_cuda();
@@ -117,7 +120,7 @@ impl Task {
     /// Weights of all nets.
     pub(super) fn parameters(&self) -> u64 {
         let Configs { unet: config, vae, text_encoder, .. } = &self.configs;
-        let input = UNetInput { videos: 1, frames: 1, height: 1, width: 1, tokens: 1 };
+        let input = UNetInput { videos: 1, frames: 1, height: 1, width: 1, tokens: 1, in_parts: false };
         let side = vae.downscale();
         unet(config, input, UNetPart::Whole, Layers::Plain).parameters
             + vae_encode(vae, 1, side, side, Layers::Plain).parameters
@@ -146,6 +149,7 @@ impl Task {
             height: height / downscale,
             width: width / downscale,
             tokens: *tokens as i64,
+            in_parts: manner.in_parts,
         };
         let at_once = frames.min(manner.frames_at_once);
         let parts = frames as f64 / at_once as f64;

@@ -5,6 +5,7 @@
 
 use super::tape::{Shape, Tape};
 use super::{Layers, Operation};
+use crate::nets::feed_forward;
 
 /// What a spatial or temporal transformer is told besides its input.
 #[derive(Debug, Clone, Copy)]
@@ -226,7 +227,9 @@ impl Tape {
     /// The gated feed-forward net with its norm before and the sum after it.
     fn feed_forward(&mut self, rows: i64, channels: i64) {
         let hidden = rows * channels;
+        let parts = if self.in_parts { feed_forward::parts(rows, 8 * channels) } else { 1 };
         self.layer_norm(hidden, channels);
+        let mark = self.mark();
         self.linear(rows, channels, 8 * channels, true, true);
         match self.layers {
             Layers::Plain => self.pass(4 * hidden, 2),
@@ -234,6 +237,14 @@ impl Tape {
             Layers::Fused => self.pass(6 * hidden, 1),
         }
         self.linear(rows, 4 * channels, channels, true, true);
+        if parts > 1 {
+            self.compute_again_since(mark);
+            self.pass(2 * hidden, 1);
+            // The norm's input and output; of one part the projection, product and both gradients.
+            self.save(2 * hidden);
+            self.takes(2 * hidden + self.either(30, 21) * hidden / parts);
+            return;
+        }
         self.pass(hidden, 1);
         // The norm's input, the projection, and with libtorch's layers its gate's half after the activation.
         self.save(self.either(13, 9) * hidden);

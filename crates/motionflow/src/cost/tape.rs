@@ -34,6 +34,8 @@ impl Shape {
 pub(super) struct Tape {
     pub(super) cost: NetCost,
     pub(super) layers: Layers,
+    /// Whether feed-forward nets run in parts.
+    pub(super) in_parts: bool,
     /// Elements that callers keep while a layer runs.
     held: i64,
     /// Elements of the attention maps that were shown so far.
@@ -50,7 +52,7 @@ pub(super) struct Mark {
 
 impl Tape {
     pub(super) fn new(layers: Layers) -> Self {
-        Self { cost: NetCost::default(), layers, held: 0, shown: 0 }
+        Self { cost: NetCost::default(), layers, in_parts: false, held: 0, shown: 0 }
     }
 
     /// `plain` with libtorch's layers, else `fused`.
@@ -67,8 +69,13 @@ impl Tape {
 
     /// Of all since `mark`, its input and the maps it showed are kept for the gradient; the rest is computed once more.
     pub(super) fn recompute_since(&mut self, mark: Mark, input: i64) {
-        self.cost.recomputed.extend_from_slice(&self.cost.operations[mark.operations..]);
+        self.compute_again_since(mark);
         self.cost.saved = mark.saved + (input + self.shown - mark.shown) as u64;
+    }
+
+    /// All since `mark` is computed once more on the way back.
+    pub(super) fn compute_again_since(&mut self, mark: Mark) {
+        self.cost.recomputed.extend_from_slice(&self.cost.operations[mark.operations..]);
     }
 
     pub(super) fn parameters(&mut self, count: i64) {

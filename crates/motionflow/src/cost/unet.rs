@@ -18,6 +18,8 @@ pub struct UNetInput {
     pub width: i64,
     /// Tokens of the text.
     pub tokens: i64,
+    /// Whether it goes through the feed-forward nets in parts, as it does where memory is spared.
+    pub in_parts: bool,
 }
 
 /// How much of a UNet runs.
@@ -47,7 +49,9 @@ pub fn unet(config: &UNetConfig, input: UNetInput, part: UNetPart, layers: Layer
         UNetPart::Whole => Recompute::Nothing,
         UNetPart::Guidance(_, recompute) => recompute,
     };
-    Walk { config, input, part, recompute, tape: Tape::new(layers), skips: Vec::new() }.run()
+    let mut tape = Tape::new(layers);
+    tape.in_parts = input.in_parts;
+    Walk { config, input, part, recompute, tape, skips: Vec::new() }.run()
 }
 
 /// What a guided update wants of a block's attentions.

@@ -33,7 +33,7 @@ impl FeedForward {
     /// [.., channels], same shape out
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
         let rows = x.numel() as i64 / x.size().last().copied().unwrap_or(1);
-        let parts = (rows * self.width + MIDDLE - 1) / MIDDLE;
+        let parts = parts(rows, self.width);
         if self.is_spared && parts > 1 { self.forward_in(parts, x) } else { self.whole(x) }
     }
 
@@ -63,6 +63,11 @@ impl FeedForward {
         };
         native::record(x, None, &[output], &saved, Box::new(gradient)).swap_remove(0)
     }
+}
+
+/// In how many parts so many rows go through a net whose middle is so wide, where memory is spared.
+pub(crate) fn parts(rows: i64, width: i64) -> i64 {
+    (rows * width + MIDDLE - 1) / MIDDLE
 }
 
 /// A function of the rows of tensors [.., channels], some rows after the others, as one tensor of the first one's shape.

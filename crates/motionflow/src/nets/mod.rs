@@ -5,7 +5,7 @@ mod clip_encoder;
 pub mod clip_text;
 pub mod clip_vision;
 pub mod config;
-mod feed_forward;
+pub(crate) mod feed_forward;
 pub mod layers;
 pub mod resnet;
 pub mod temporal;
