@@ -131,7 +131,7 @@ pub(crate) struct Recall {
     /// File with settings (TOML), or the run.toml of a run to do it again; flags go before it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// Go on with the stopped run in this folder, from its last finished step; takes no other settings
+    /// Go on with the stopped run in this folder, from its last finished step; takes no other settings, but for --memory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "config")]
     pub(crate) resume: Option<PathBuf>,
 }
