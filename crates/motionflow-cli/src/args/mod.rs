@@ -17,11 +17,11 @@ use motionflow::device::DeviceChoice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use bench::{Bench, Size};
+pub(crate) use bench::Bench;
 pub(crate) use eval::{Eval, Judges, Pair};
 pub(crate) use many::{Batch, Shard, Sweep};
 pub(crate) use method::{Guidance, Masks, Preset, Sampling, Steps};
-pub(crate) use video::{Cut, Prompts, Source, Video};
+pub(crate) use video::{Cut, Prompts, Size, Source, Video};
 
 const EXAMPLE: &str = "\
 Example: give the motion of a car to a panda
