@@ -193,6 +193,32 @@ fn a_cached_inversion_is_found_again_in_another_memory() {
     assert_eq!(entries(&place), 1);
 }
 
+/// Elsewhere nothing is refused.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_goes_on_in_less_memory_is_estimated_so() {
+    let place = Place::new();
+    let record = place.path("huge/.unfinished/run.toml");
+    fs::create_dir_all(record.parent().unwrap()).unwrap();
+    let request = format!(
+        "[program]\ncommand = \"generate\"\nmemory = \"balanced\"\n[prompts]\nprompt = \"a panda\"\n\
+         [video]\nwidth = 8192\nheight = 8192\nframes = 10000\n[model]\nname = {:?}\n",
+        tiny_model()
+    );
+    fs::write(&record, &request).unwrap();
+    let need = |flags: &[&str]| {
+        let mut command = program();
+        command.args(["generate", "--resume", &place.text("huge")]).args(flags);
+        let told = run(&mut command).fails(2, &["this run would take about"]).stderr;
+        let (_, need) = told.split_once("take about ").unwrap();
+        need.split(" of memory").next().unwrap().to_owned()
+    };
+    assert_eq!(need(&[]), need(&["--memory", "balanced"]));
+    assert_ne!(need(&[]), need(&["--memory", "low"]));
+    // What was refused has changed nothing.
+    assert_eq!(fs::read_to_string(&record).unwrap(), request);
+}
+
 #[test]
 fn every_command_goes_on_in_another_memory() {
     let place = Place::new();
