@@ -35,7 +35,7 @@ impl Asked {
         if let Some(folder) = &recall.resume {
             let mut flags = flags;
             let cache = flags.program.cache.take();
-            let program = session.flags().of_the_bytes();
+            let program = Program { memory: None, ..session.flags().of_the_bytes() };
             let behaves_otherwise = !Request { program, ..Request::default() }.is_empty()?;
             if !flags.is_empty()? || behaves_otherwise {
                 let message =
@@ -61,7 +61,7 @@ impl Asked {
         Ok(Some(Self { request, folder }))
     }
 
-    /// The stopped run in a folder. `None` when the folder holds a finished run.
+    /// The stopped run in a folder, in another memory where the flags say so. `None` when the folder holds a finished run.
     pub(crate) fn resumed(command: &str, path: &Path, session: &mut Session) -> Result<Option<Self>> {
         if !Unfinished::is_recorded_in(path) && run_folder::holds_a_run(path) {
             Unfinished::remove_from(path);
@@ -83,8 +83,9 @@ impl Asked {
                 "the run was begun by another version of the program: its end may not be what an unbroken run gives",
             );
         }
-        let Program { quiet, json, .. } = session.flags().clone();
-        request.program = Program { quiet, json, ..request.program };
+        let Program { memory, quiet, json, .. } = session.flags().clone();
+        let memory = memory.or(request.program.memory);
+        request.program = Program { memory, quiet, json, ..request.program };
         session.behave(&request.program)?;
         Ok(Some(Self { request, folder }))
     }

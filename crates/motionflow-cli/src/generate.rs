@@ -69,7 +69,7 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
         settings,
         output: OutputRecord { metadata: request.output.metadata.unwrap_or(true) },
     };
-    record.compare(&request, folder.is_resumed(), &mut session.progress)?;
+    folder.take_up(&record, &request, &mut session.progress)?;
 
     let model = session.load(&found)?;
     let progress = &mut session.progress;

@@ -26,18 +26,21 @@ pub(crate) struct InversionCache {
     place: Option<(Cache, Key)>,
     /// Whether all who look here must get the same inversion, so that one makes it and the others wait.
     is_store: bool,
+    /// Whether what the run makes may be kept: not what is made in two memories, which no key tells of.
+    keeps: bool,
 }
 
 impl InversionCache {
-    /// For the source of a run.
-    pub(crate) fn of(record: &RunRecord, allowed: bool) -> Result<Self> {
+    /// For the source of a run; `began_in` is the memory of its first step, where not all are made in one.
+    pub(crate) fn of(record: &RunRecord, began_in: Option<&str>, allowed: bool) -> Result<Self> {
         let cache = if allowed { Some(Cache::open()?) } else { None };
-        Ok(Self { place: cache.zip(Self::key(record)), is_store: false })
+        Ok(Self { place: cache.zip(Self::key(record, began_in)), is_store: false, keeps: began_in.is_none() })
     }
 
-    /// In a folder where every run of one source and source prompt finds the same inversion.
-    pub(crate) fn store(record: &RunRecord, folder: &Path) -> Self {
-        Self { place: Some(Cache::at(folder.to_owned())).zip(Self::key(record)), is_store: true }
+    /// As [`InversionCache::of`], in a folder where every run of one source and source prompt finds the same inversion.
+    pub(crate) fn store(record: &RunRecord, began_in: Option<&str>, folder: &Path) -> Self {
+        let cache = Some(Cache::at(folder.to_owned()));
+        Self { place: cache.zip(Self::key(record, began_in)), is_store: true, keeps: began_in.is_none() }
     }
 
     /// Whether what lies here goes before what this run has begun itself.
@@ -61,7 +64,8 @@ impl InversionCache {
         Ok(Some(file))
     }
 
-    fn key(record: &RunRecord) -> Option<Key> {
+    fn key(record: &RunRecord, began_in: Option<&str>) -> Option<Key> {
+        let memory = began_in.or(record.program.memory.as_deref());
         record.source.as_ref().map(|source| {
             let (steps, threads) = (record.settings.steps.to_string(), record.program.threads.to_string());
             let VideoRecord { width, height, frames, .. } = record.video;
@@ -76,7 +80,7 @@ impl InversionCache {
                 // The last bits depend on these, and a run must give the same bytes with the cache and without.
                 ("device", record.program.device.as_deref().unwrap_or_default()),
                 ("precision", record.program.precision.as_deref().unwrap_or_default()),
-                ("memory", record.program.memory.as_deref().unwrap_or_default()),
+                ("memory", memory.unwrap_or_default()),
                 ("threads", &threads),
                 ("libtorch", &record.program.libtorch),
                 ("version", &record.program.version),
@@ -114,7 +118,7 @@ impl InversionCache {
 
     /// Keeps an inversion. A cache that cannot be written to is told, and no reason to fail.
     pub(crate) fn put(&self, inversion: &Inversion, progress: &mut Progress) {
-        let Some((cache, key)) = &self.place else { return };
+        let Some((cache, key)) = self.place.as_ref().filter(|_| self.keeps) else { return };
         let kept =
             cache.put(key, |folder| map_tensors::write(&folder.join(TENSORS), &inversion_tensors(inversion)));
         if let Err(error) = kept {

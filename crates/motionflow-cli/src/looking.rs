@@ -57,7 +57,7 @@ pub(crate) struct Look {
 impl LookingJob {
     /// Checks what is cheap first, then loads.
     pub(crate) fn prepare(command: &str, asked: Asked, session: &mut Session) -> Result<(RunFolder, Self)> {
-        let Asked { request, folder } = asked;
+        let Asked { request, mut folder } = asked;
         let source_prompt = required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?;
         let path = source_path(&request)?;
         let prompt = prompts::parse("--source-prompt", &source_prompt)?;
@@ -86,8 +86,8 @@ impl LookingJob {
             settings: settings.clone(),
             output: OutputRecord { metadata: true },
         };
-        record.compare(&request, folder.is_resumed(), &mut session.progress)?;
-        let cache = InversionCache::of(&record, request.program.cache.unwrap_or(true))?;
+        let began_in = folder.take_up(&record, &request, &mut session.progress)?;
+        let cache = InversionCache::of(&record, began_in.as_deref(), request.program.cache.unwrap_or(true))?;
         let model = session.load(&found)?;
         let text = model.encode_prompt(&prompt)?;
         text.warnings.iter().for_each(|warning| session.progress.warn(warning));

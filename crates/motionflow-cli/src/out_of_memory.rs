@@ -73,13 +73,20 @@ pub(crate) fn explain(error: Error, session: &Session, mend: Mend) -> Error {
         let [taken, total, free] = [memory.peak_reserved, memory.total, memory.free].map(bytes);
         let _ = write!(message, " (this program had taken {taken} of {total}; {free} are free)");
     }
-    let low = if session.memory() == MemoryUse::Low { "" } else { "--memory low, " };
-    let smaller = format!("{low}fewer --frames or a smaller --width and --height");
+    let is_low = session.memory() == MemoryUse::Low;
+    let smaller = "fewer --frames or a smaller --width and --height";
     let mend = match mend {
-        Mend::Run(None) => format!("give {smaller}, or end other programs that use it"),
-        Mend::Run(Some(go_on)) => format!(
-            "end other programs that use it, and go on with\n  {go_on}\nor start anew (--force) with {smaller}"
-        ),
+        Mend::Run(None) => {
+            let low = if is_low { "" } else { "--memory low, " };
+            format!("give {low}{smaller}, or end other programs that use it")
+        }
+        Mend::Run(Some(go_on)) => {
+            let (how, low) =
+                if is_low { ("and go on", "") } else { ("or go on in less memory", " --memory low") };
+            format!(
+                "end other programs that use it, {how} with\n  {go_on}{low}\nor start anew (--force) with {smaller}"
+            )
+        }
         Mend::OtherDevice => "give another --device, or end other programs that use it".to_owned(),
     };
     anyhow!("{message}: {mend}")

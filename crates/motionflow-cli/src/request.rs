@@ -254,15 +254,15 @@ impl Request {
         if self.source.path.is_some() || self.source.inversion.is_some() {
             return Ok(());
         }
-        let (cut, video) = (&self.source.cut, &self.video);
+        let (cut, size) = (&self.source.cut, &self.video.size);
         let said = [
             ("source_prompt", self.prompts.source_prompt.is_some()),
             ("start", cut.start.is_some()),
             ("every", cut.every.is_some()),
             ("fit", cut.fit.is_some()),
-            ("width", video.width.is_some()),
-            ("height", video.height.is_some()),
-            ("frames", video.frames.is_some()),
+            ("width", size.width.is_some()),
+            ("height", size.height.is_some()),
+            ("frames", size.frames.is_some()),
             ("steps", self.settings.steps.steps.is_some()),
         ];
         let Some((name, _)) = said.into_iter().find(|(_, said)| *said) else { return Ok(()) };
@@ -301,9 +301,8 @@ impl Request {
             self.source.inversion = None;
         }
         let cut = &flags.source.cut;
-        let video = &flags.video;
         let other_cut = cut.start.is_some() || cut.every.is_some() || cut.fit.is_some();
-        let other_size = video.width.is_some() || video.height.is_some() || video.frames.is_some();
+        let other_size = flags.video.size != args::Size::default();
         if flags.source.path.is_some() || other_cut || other_size {
             self.source.frames_sha256 = None;
         }

@@ -14,14 +14,15 @@ use crate::{args, recommended, request};
 impl args::Video {
     /// Fills in what was not said.
     pub(crate) fn resolve(&self, recommended: &recommended::Video) -> Result<recommended::Video> {
-        let fps = self.fps.unwrap_or(recommended.fps);
+        let Self { size: args::Size { width, height, frames }, fps } = *self;
+        let fps = fps.unwrap_or(recommended.fps);
         if !(fps > 0.0 && fps <= 1000.0) {
             return Err(Misuse(format!("--fps is {fps}, but must be over 0 and at most 1000")).into());
         }
         Ok(recommended::Video {
-            width: within("--width", self.width.unwrap_or(recommended.width), 1..=8192)?,
-            height: within("--height", self.height.unwrap_or(recommended.height), 1..=8192)?,
-            frames: within("--frames", self.frames.unwrap_or(recommended.frames), 1..=10_000)?,
+            width: within("--width", width.unwrap_or(recommended.width), 1..=8192)?,
+            height: within("--height", height.unwrap_or(recommended.height), 1..=8192)?,
+            frames: within("--frames", frames.unwrap_or(recommended.frames), 1..=10_000)?,
             fps,
         })
     }

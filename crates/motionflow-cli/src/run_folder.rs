@@ -6,7 +6,9 @@ use std::{fs, io};
 use anyhow::{Context, Result, bail};
 
 use crate::failure::{FAULT, Misuse, without_name};
+use crate::progress::Progress;
 use crate::record::RunRecord;
+use crate::request::Request;
 use crate::stop;
 use crate::terminal::typed;
 use crate::unfinished::{self, Unfinished};
@@ -105,9 +107,24 @@ impl RunFolder {
         self.asked = Some(text);
     }
 
-    /// Whether this is a run that was begun earlier.
-    pub(crate) fn is_resumed(&self) -> bool {
-        self.unfinished.is_some()
+    /// Holds what a run will be made of against what was recorded of it, and keeps the memory in which it goes on. Returns
+    /// the memory in which it began, where its steps are not all made in one.
+    pub(crate) fn take_up(
+        &mut self,
+        record: &RunRecord,
+        asked: &Request,
+        progress: &mut Progress,
+    ) -> Result<Option<String>> {
+        record.compare(asked, self.unfinished.is_some(), progress)?;
+        let Some(unfinished) = &mut self.unfinished else { return Ok(None) };
+        unfinished.go_on_in(record.program.memory.as_deref())?;
+        let began_in = unfinished.began_in();
+        if began_in.is_some() {
+            progress.warn(
+                "some steps of this run were made in another --memory: the last bits may not be those of an unbroken run",
+            );
+        }
+        Ok(began_in)
     }
 
     /// From now on the folder is in use, and what each step leaves is kept in it.
@@ -117,7 +134,7 @@ impl RunFolder {
             unfinished
         } else {
             self.made = self.make().with_context(|| self.cannot())?;
-            Unfinished::begin(&self.path, &record.to_toml()?, self.asked.as_deref())?
+            Unfinished::begin(&self.path, record, self.asked.as_deref())?
         };
         Ok(self.unfinished.insert(begun))
     }

@@ -87,10 +87,10 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
     let mut job = Job::check(&request, session)?;
     session.check_memory(&job.task()?, &job.video)?;
     let record = job.record()?;
-    record.compare(&request, folder.is_resumed(), &mut session.progress)?;
+    let began_in = folder.take_up(&record, &request, &mut session.progress)?;
     let cache = match &manner.inversions {
-        Some(folder) => InversionCache::store(&record, folder),
-        None => InversionCache::of(&record, request.program.cache.unwrap_or(true))?,
+        Some(folder) => InversionCache::store(&record, began_in.as_deref(), folder),
+        None => InversionCache::of(&record, began_in.as_deref(), request.program.cache.unwrap_or(true))?,
     };
     let model = session.load(&job.found)?;
     let source_text = session.encode(&model, &job.source_prompt)?;

@@ -1,9 +1,10 @@
 //! A run that is not finished: the hidden folder `.unfinished` in its run folder keeps what was asked and what each
 //! finished step left, so that the run can go on after whatever ended it.
 //!
-//! `run.toml` is the record of the run. `inversion-N.safetensors` has the latents after step N of the inversion and the
-//! attention maps of that step, `sampling-N.safetensors` the latents after step N of the sampling. Both hold the step's
-//! own record as bytes of JSON. `files/` is where the results are written before they are moved into the run folder.
+//! `run.toml` is the record of the run, with the memory in which it goes on. `inversion-N.safetensors` has the latents
+//! after step N of the inversion and the attention maps of that step, `sampling-N.safetensors` the latents after step N
+//! of the sampling. Both hold the step's own record, and in which memory it was made, as bytes of JSON. `files/` is where
+//! the results are written before they are moved into the run folder.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use tch::Tensor;
 
 use crate::failure::Misuse;
 use crate::map_tensors::{self, map_tensors, maps_at};
-use crate::record::StepRecord;
+use crate::record::{RunRecord, StepRecord};
 
 /// The folder's name.
 pub(crate) const FOLDER: &str = ".unfinished";
@@ -36,11 +37,27 @@ const SAMPLING: &str = "sampling";
 #[derive(Debug)]
 pub(crate) struct Unfinished {
     folder: PathBuf,
+    /// In how much memory the next steps are made (`--memory`).
+    memory: Option<String>,
     /// Whether anything is worth keeping.
     kept: bool,
     /// Whether a step is not waited for until it is on the disk.
     quick: bool,
     _lock: File,
+}
+
+/// What every step leaves besides its tensors.
+#[derive(Serialize)]
+struct Left<'a, T> {
+    memory: Option<&'a str>,
+    #[serde(flatten)]
+    record: &'a T,
+}
+
+/// How a step was made.
+#[derive(Deserialize)]
+struct Made {
+    memory: Option<String>,
 }
 
 /// What a sampling step leaves besides its latents.
@@ -70,7 +87,8 @@ impl Unfinished {
     }
 
     /// Begins a run in a folder that exists. What an earlier unfinished run left there is removed.
-    pub(crate) fn begin(run_folder: &Path, record: &str, asked: Option<&str>) -> Result<Self> {
+    pub(crate) fn begin(run_folder: &Path, record: &RunRecord, asked: Option<&str>) -> Result<Self> {
+        let text = record.to_toml()?;
         let folder = run_folder.join(FOLDER);
         let cannot = || cannot_be_written(run_folder);
         fs::create_dir_all(&folder).with_context(cannot)?;
@@ -85,8 +103,9 @@ impl Unfinished {
         if let Some(asked) = asked {
             atomic::write_atomically(&folder.join(ASKED), asked.as_bytes()).with_context(cannot)?;
         }
-        atomic::write_atomically(&folder.join(RECORD), record.as_bytes()).with_context(cannot)?;
-        Ok(Self { folder, kept: false, quick: false, _lock: lock })
+        atomic::write_atomically(&folder.join(RECORD), text.as_bytes()).with_context(cannot)?;
+        let memory = record.program.memory.clone();
+        Ok(Self { folder, memory, kept: false, quick: false, _lock: lock })
     }
 
     /// Opens the unfinished run of a run folder, to go on with it.
@@ -100,7 +119,26 @@ impl Unfinished {
             return Err(Misuse(message).into());
         }
         let lock = lock(&folder, run_folder)?;
-        Ok(Self { folder, kept: true, quick: false, _lock: lock })
+        Ok(Self { folder, memory: None, kept: true, quick: false, _lock: lock })
+    }
+
+    /// Makes the next steps in this memory, whoever goes on with them.
+    pub(crate) fn go_on_in(&mut self, memory: Option<&str>) -> Result<()> {
+        self.memory = memory.map(str::to_owned);
+        let mut record = RunRecord::read(&self.folder)?;
+        if record.program.memory != self.memory {
+            record.program.memory.clone_from(&self.memory);
+            record.write(&self.folder)?;
+        }
+        Ok(())
+    }
+
+    /// In which memory the first step was made, where not all steps are made in one.
+    pub(crate) fn began_in(&self) -> Option<String> {
+        let made = [INVERSION, SAMPLING].into_iter().flat_map(|of| self.steps::<Made>(of));
+        let memories: Vec<String> = made.filter_map(|(_, made)| made.memory).collect();
+        let is_mixed = memories.iter().any(|memory| Some(memory) != self.memory.as_ref());
+        memories.into_iter().next().filter(|_| is_mixed)
     }
 
     /// Whether steps survive the end of the program alone, not that of the machine.
@@ -150,7 +188,8 @@ impl Unfinished {
         record: &impl Serialize,
     ) -> Result<()> {
         let path = step_file(&self.folder, of, step);
-        tensors.push(("record".to_owned(), Tensor::from_slice(&serde_json::to_vec(record)?)));
+        let left = Left { memory: self.memory.as_deref(), record };
+        tensors.push(("record".to_owned(), Tensor::from_slice(&serde_json::to_vec(&left)?)));
         if self.quick {
             map_tensors::write_unsynced(&path, &tensors)?;
         } else {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::{Model, Steps};
+use super::{Model, Size, Steps};
 
 /// `bench`
 #[derive(Debug, Args)]
@@ -29,21 +29,6 @@ pub(crate) struct Bench {
     /// File for the figures, as JSON
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
-}
-
-/// The size of the video that it is timed with.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Video size")]
-pub(crate) struct Size {
-    /// Width in pixels, 1 to 8192 [default: the checkpoint's recommendation, else 576]
-    #[arg(long, short = 'W', value_name = "PIXELS")]
-    pub(crate) width: Option<u32>,
-    /// Height in pixels, 1 to 8192 [default: the checkpoint's recommendation, else 320]
-    #[arg(long, short = 'H', value_name = "PIXELS")]
-    pub(crate) height: Option<u32>,
-    /// Number of frames, 1 to 10000 [default: the checkpoint's recommendation, else 24]
-    #[arg(long, value_name = "N")]
-    pub(crate) frames: Option<u32>,
 }
 
 const EXAMPLE: &str = "\

@@ -17,11 +17,11 @@ use motionflow::device::DeviceChoice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use bench::{Bench, Size};
+pub(crate) use bench::Bench;
 pub(crate) use eval::{Eval, Judges, Pair};
 pub(crate) use many::{Batch, Shard, Sweep};
 pub(crate) use method::{Guidance, Masks, Preset, Sampling, Steps};
-pub(crate) use video::{Cut, Prompts, Source, Video};
+pub(crate) use video::{Cut, Prompts, Size, Source, Video};
 
 const EXAMPLE: &str = "\
 Example: give the motion of a car to a panda
@@ -131,7 +131,7 @@ pub(crate) struct Recall {
     /// File with settings (TOML), or the run.toml of a run to do it again; flags go before it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// Go on with the stopped run in this folder, from its last finished step; takes no other settings
+    /// Go on with the stopped run in this folder, from its last finished step; takes no other settings, but for --memory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "config")]
     pub(crate) resume: Option<PathBuf>,
 }

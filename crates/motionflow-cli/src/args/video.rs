@@ -53,11 +53,24 @@ pub(crate) struct Prompts {
     pub(crate) negative_prompt: Option<String>,
 }
 
-/// The video's size.
+/// The video's size, in space and time.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[command(next_help_heading = "Video size")]
 pub(crate) struct Video {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) size: Size,
+    /// Frames per second, over 0 up to 1000 [default: those of the source, else the checkpoint's recommendation]
+    #[arg(long, value_name = "RATE")]
+    pub(crate) fps: Option<f64>,
+}
+
+/// How wide, high and long it is.
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[command(next_help_heading = "Video size")]
+pub(crate) struct Size {
     /// Width in pixels, 1 to 8192 [default: the checkpoint's recommendation, else 576]
     #[arg(long, short = 'W', value_name = "PIXELS")]
     pub(crate) width: Option<u32>,
@@ -67,9 +80,6 @@ pub(crate) struct Video {
     /// Number of frames, 1 to 10000 [default: the checkpoint's recommendation, else 24]
     #[arg(long, value_name = "N")]
     pub(crate) frames: Option<u32>,
-    /// Frames per second, over 0 up to 1000 [default: those of the source, else the checkpoint's recommendation]
-    #[arg(long, value_name = "RATE")]
-    pub(crate) fps: Option<f64>,
 }
 
 fn fit_parser() -> impl TypedValueParser<Value = Fit> {

@@ -69,9 +69,8 @@ impl<'a> Job<'a> {
         let asked = request::Settings { steps: args.steps.clone(), guidance, ..request::Settings::default() };
         let settings = asked.resolve(&found.recommended.settings);
         resolve::check(&settings, &found.schedule()?)?;
-        let args::Size { width, height, frames } = args.size;
-        let size = args::Video { width, height, frames, fps: None };
-        let video = size.resolve(&found.recommended.video)?;
+        let asked = args::Video { size: args.size.clone(), fps: None };
+        let video = asked.resolve(&found.recommended.video)?;
         found.check_size(&video)?;
         let source = prompts::parse("--source-prompt", "a [car] on a road")?;
         let target = prompts::parse("--prompt", "a [panda] in the snow")?;

@@ -22,7 +22,7 @@ use crate::eval::npz;
 use crate::hub_server::{Cut, Hub, program_with_hub, sha256};
 
 /// Rows that nothing from outside brings about, by the beginning of their messages.
-const UNPROVOKED: [(&str, &str); 14] = [
+const UNPROVOKED: [(&str, &str); 15] = [
     ("--device …: there is no CUDA device", "takes a machine with CUDA"),
     ("…: cannot be written; set HF_HOME", "takes a disk that fills up in a download"),
     ("this should not have happened", "a fault in the program; failure.rs tests how it is told"),
@@ -39,6 +39,7 @@ const UNPROVOKED: [(&str, &str); 14] = [
     ("the mask of \"…\" jumps", "depends on the model; diagnostics.rs tests it"),
     ("the text encoder does not know", "depends on the vocabulary; prompt.rs tests it"),
     ("out of memory on …: end other programs", "takes a limit between two needs; out_of_memory.rs sets one"),
+    ("some steps of this run", "takes a run that is stopped and gone on with; resume.rs has one"),
     ("the cached inversion was damaged", "takes two runs; inversions_once.rs makes them"),
 ];
 

@@ -7,7 +7,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Place, car, in_memory, program, read_json, run, same_results, text, tiny_model};
+use crate::common::{
+    Place, car, copy, in_memory, program, read_json, read_toml, run, same_results, text, tiny_model,
+};
 
 /// Address space in KiB. The inversion of [`transfer`] takes 800,000, its guided update 1,790,000.
 const MEMORY: u32 = 1_250_000;
@@ -25,8 +27,9 @@ fn transfer(output: &Path) -> Command {
 #[test]
 fn a_run_without_memory_ends_with_one_message_and_goes_on_where_there_is_more() {
     let place = Place::new();
-    let (unbroken, ended) = (place.path("unbroken"), place.path("ended"));
-    let go_on = format!("go on with\n  motionflow transfer --resume {}", text(&ended));
+    let (unbroken, ended, thrifty) = (place.path("unbroken"), place.path("ended"), place.path("thrifty"));
+    let go_on =
+        format!("go on in less memory with\n  motionflow transfer --resume {} --memory low\n", text(&ended));
     let outcome = run(&mut in_memory(&transfer(&ended), MEMORY));
     let outcome = outcome.fails(1, &["out of memory on cpu, in generate, step 1 of 2", "start anew", &go_on]);
     assert!(!outcome.stderr.contains("what is done is kept"), "{}", outcome.stderr);
@@ -36,6 +39,15 @@ fn a_run_without_memory_ends_with_one_message_and_goes_on_where_there_is_more() 
     resume.args(["transfer", "--resume", &text(&ended)]);
     let again = run(&mut in_memory(&resume, MEMORY)).fails(1, &["in generate, step 1 of 2", &go_on]);
     assert!(again.stderr.contains("invert: goes on after step 2 of 2"), "{}", again.stderr);
+
+    // On the CPU this one takes as much in any case.
+    copy(&ended, &thrifty);
+    let mut in_less = program();
+    in_less.args(["transfer", "--resume", &text(&thrifty), "--memory", "low"]);
+    let go_on = format!("and go on with\n  motionflow transfer --resume {}\n", text(&thrifty));
+    run(&mut in_memory(&in_less, MEMORY)).fails(1, &["in generate, step 1 of 2", &go_on]);
+    assert_eq!(read_toml(&thrifty.join(".unfinished/run.toml"))["program"]["memory"].as_str(), Some("low"));
+
     run(&mut resume).ok();
     run(&mut transfer(&unbroken)).ok();
     same_results(&unbroken, &ended);

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::{Place, car, program, run, same_results, text, tiny_model};
+use crate::common::{
+    Outcome, Place, car, program, read_json, read_toml, read_video, run, same_results, text, tiny_model,
+};
 
 const KILLS: usize = 20;
 const RESULTS: [&str; 8] = [
@@ -94,16 +96,166 @@ fn a_run_in_half_precision_goes_on_to_the_same_bytes() {
         let mut command = transfer(&place, "killed", "12");
         command.args(flags);
         for kept in ["inversion-0002.safetensors", "sampling-0002.safetensors"] {
-            let mut running = start(&mut command);
-            wait_for(&folder.join(".unfinished").join(kept));
-            running.kill().unwrap();
-            running.wait().unwrap();
+            kill_at(&mut command, &folder, kept);
             command = resume(&folder);
         }
         let outcome = run(&mut command).ok();
         assert!(outcome.stderr.contains("generate: goes on after step"), "{}", outcome.stderr);
         same_results(&place.path("unbroken"), &folder);
     }
+}
+
+const MIXED: &str = "made in another --memory";
+
+/// Kills a run once a file of its folder `.unfinished` is there.
+fn kill_at(command: &mut Command, folder: &Path, kept: &str) {
+    let mut running = start(command);
+    wait_for(&folder.join(".unfinished").join(kept));
+    running.kill().unwrap();
+    running.wait().unwrap();
+}
+
+/// With a cache of inversions of its own.
+fn cached<'a>(place: &Place, command: &'a mut Command) -> &'a mut Command {
+    command.env("MOTIONFLOW_CACHE", place.path("cache")).env_remove("MOTIONFLOW_CACHE_LIMIT")
+}
+
+fn entries(place: &Place) -> usize {
+    fs::read_dir(place.path("cache")).map_or(0, Iterator::count)
+}
+
+fn memory_in(record: &Path) -> String {
+    read_toml(record)["program"]["memory"].as_str().unwrap().to_owned()
+}
+
+fn warned(outcome: &Outcome, folder: &Path) -> bool {
+    let warnings = read_json(&folder.join("run.json"))["warnings"].to_string();
+    assert_eq!(outcome.stderr.contains(MIXED), warnings.contains(MIXED), "{}", outcome.stderr);
+    warnings.contains(MIXED)
+}
+
+#[test]
+fn a_run_goes_on_in_another_memory_and_tells_it() {
+    let place = Place::new();
+    let (unbroken, folder) = (place.path("unbroken"), place.path("killed"));
+    run(&mut transfer(&place, "unbroken", "12")).ok();
+    kill_at(&mut transfer(&place, "killed", "12"), &folder, "inversion-0002.safetensors");
+    let mut other = resume(&folder);
+    kill_at(cached(&place, other.args(["--memory", "low"])), &folder, "sampling-0002.safetensors");
+    assert_eq!(memory_in(&folder.join(".unfinished/run.toml")), "low");
+
+    // What was made in two memories is no inversion of either, and lies in no cache.
+    let outcome = run(cached(&place, &mut resume(&folder))).ok();
+    assert!(outcome.stderr.contains("generate: goes on after step"), "{}", outcome.stderr);
+    assert!(warned(&outcome, &folder));
+    assert_eq!(memory_in(&folder.join("run.toml")), "low");
+    assert_eq!(place.names("killed"), RESULTS);
+    assert_eq!(entries(&place), 0);
+    let [one, other] = [&unbroken, &folder].map(|folder| read_video(&folder.join("result.mp4"), 3));
+    for (one, other) in one.frames.iter().zip(&other.frames) {
+        let far = one.as_raw().iter().zip(other.as_raw()).map(|(one, other)| one.abs_diff(*other)).max();
+        assert!(far <= Some(8), "{far:?}");
+    }
+}
+
+#[test]
+fn the_memory_that_it_began_in_changes_nothing() {
+    let place = Place::new();
+    let folder = place.path("killed");
+    run(&mut transfer(&place, "unbroken", "12")).ok();
+    kill_at(&mut transfer(&place, "killed", "12"), &folder, "sampling-0001.safetensors");
+    // What ends before a step in the other memory leaves none.
+    let mut low = resume(&folder);
+    run(low.args(["--memory", "low"]).env("MOTIONFLOW_CACHE_LIMIT", "lots")).fails(2, &["CACHE_LIMIT"]);
+    assert_eq!(memory_in(&folder.join(".unfinished/run.toml")), "low");
+    let mut again = resume(&folder);
+    let outcome = run(cached(&place, again.args(["--memory", "balanced"]))).ok();
+    assert!(!warned(&outcome, &folder));
+    same_results(&place.path("unbroken"), &folder);
+    assert_eq!(entries(&place), 1);
+}
+
+#[test]
+fn a_cached_inversion_is_found_again_in_another_memory() {
+    let place = Place::new();
+    let cache = |output: &str| {
+        let mut command = place.transfer_to(output);
+        cached(&place, &mut command);
+        command
+    };
+    run(&mut cache("first")).ok();
+    let folder = place.path("second");
+    kill_at(cache("second").args(["--seed", "2"]), &folder, "sampling-0001.safetensors");
+    let mut low = resume(&folder);
+    let outcome = run(cached(&place, low.args(["--memory", "low"]))).ok();
+    assert!(outcome.stderr.contains("taken from the cache"), "{}", outcome.stderr);
+    assert!(warned(&outcome, &folder));
+    assert_eq!(entries(&place), 1);
+}
+
+/// Elsewhere nothing is refused.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_goes_on_in_less_memory_is_estimated_so() {
+    let place = Place::new();
+    let record = place.path("huge/.unfinished/run.toml");
+    fs::create_dir_all(record.parent().unwrap()).unwrap();
+    let request = format!(
+        "[program]\ncommand = \"generate\"\nmemory = \"balanced\"\n[prompts]\nprompt = \"a panda\"\n\
+         [video]\nwidth = 8192\nheight = 8192\nframes = 10000\n[model]\nname = {:?}\n",
+        tiny_model()
+    );
+    fs::write(&record, &request).unwrap();
+    let need = |flags: &[&str]| {
+        let mut command = program();
+        command.args(["generate", "--resume", &place.text("huge")]).args(flags);
+        let told = run(&mut command).fails(2, &["this run would take about"]).stderr;
+        let (_, need) = told.split_once("take about ").unwrap();
+        need.split(" of memory").next().unwrap().to_owned()
+    };
+    assert_eq!(need(&[]), need(&["--memory", "balanced"]));
+    assert_ne!(need(&[]), need(&["--memory", "low"]));
+    // What was refused has changed nothing.
+    assert_eq!(fs::read_to_string(&record).unwrap(), request);
+}
+
+#[test]
+fn every_command_goes_on_in_another_memory() {
+    let place = Place::new();
+    let size = ["-W", "24", "-H", "16", "--frames", "3", "--steps", "12", "--threads", "1"];
+    for (name, step) in
+        [("invert", "inversion-0001"), ("inspect", "inversion-0001"), ("generate", "sampling-0001")]
+    {
+        let (folder, mut command) = (place.path(name), program());
+        command.args([name, "--model", &tiny_model(), "--output", &place.text(name)]).args(size);
+        if name == "generate" {
+            command.args(["--prompt", "a panda"]);
+        } else {
+            command.args(["--source", &car(), "--source-prompt", "a [car]"]);
+        }
+        kill_at(&mut command, &folder, &format!("{step}.safetensors"));
+        let low = run(program().args([name, "--resume", &text(&folder), "--memory", "low"])).ok();
+        assert!(low.stderr.contains(MIXED), "{}", low.stderr);
+        assert_eq!(memory_in(&folder.join("run.toml")), "low");
+    }
+}
+
+#[test]
+fn a_batch_goes_on_with_its_jobs_in_another_memory() {
+    let place = Place::new();
+    run(&mut transfer(&place, "done", "12")).ok();
+    let defaults = fs::read_to_string(place.path("done/run.toml")).unwrap().replace("\n[", "\n[defaults.");
+    fs::write(place.path("jobs.toml"), format!("{defaults}\n[[job]]\nname = \"a\"\n")).unwrap();
+    let batch = || {
+        let mut command = program();
+        command.args(["batch", &place.text("jobs.toml"), "-o", &place.text("batch"), "--threads", "1"]);
+        command
+    };
+    let folder = place.path("batch/a");
+    kill_at(&mut batch(), &folder, "inversion-0002.safetensors");
+    let outcome = run(batch().args(["--memory", "low"])).ok();
+    assert!(outcome.stderr.contains("goes on after step") && warned(&outcome, &folder), "{}", outcome.stderr);
+    assert_eq!(memory_in(&folder.join("run.toml")), "low");
 }
 
 #[cfg(unix)]
@@ -194,6 +346,9 @@ fn ctrl_c_in_a_terminal_does_not_spoil_files_that_are_being_written() {
 fn only_what_was_begun_goes_on() {
     let place = Place::new();
     run(&mut resume(&place.path("nothing"))).fails(2, &["holds no unfinished run"]);
-    run(resume(&place.path("nothing")).args(["--tau", "0.3"])).fails(2, &["--resume", "leave out the other"]);
+    for other in [["--tau", "0.3"], ["--precision", "f16"], ["--device", "cpu"], ["--threads", "2"]] {
+        run(resume(&place.path("nothing")).args(other).args(["--memory", "low"]))
+            .fails(2, &["--resume", "leave out the other"]);
+    }
     assert!(place.names(".").is_empty());
 }
