@@ -19,7 +19,7 @@ pub use trace::{Recomputed, Trace};
 
 use self::blocks::{Conditions, DownBlock, MidBlock, UpBlock};
 use self::embedding::TimestepEmbedding;
-use self::stages::{Skip, Stage, Work};
+use self::stages::{Stage, State, Work};
 use super::attention::AttentionObserver;
 use super::config::ConfigError;
 use super::layers::{Conv2d, GroupNorm};
@@ -138,20 +138,14 @@ impl UNet3D {
             if shared { latents.shallow_clone() } else { latents.expand([videos, -1, -1, -1, -1], false) };
         let (time, frames) = (self.time(timestep, &latents), latents.size()[2]);
         let conditions = Conditions { time: &time, text, frames };
-        let mut x = self.images(&latents);
-        let mut skips: Vec<Tensor> = Vec::new();
+        let mut state = State::new(self.images(&latents));
         for stage in self.stages() {
-            let skip = match stage.skip {
-                Skip::None => None,
-                Skip::Joined => skips.pop(),
-                Skip::Size => skips.last().map(Tensor::shallow_clone),
-            };
-            x = stage.run(&x, skip.as_ref(), &conditions, observer)?;
-            if stage.is_kept {
-                skips.push(x.shallow_clone());
-            }
+            let skip = state.skip_of(stage);
+            let skip = skip.as_ref().map(|(_, skip)| skip);
+            let x = stage.run(&state.x.1, skip, &conditions, observer)?;
+            state.advance(stage, None, x);
         }
-        let noise = self.conv_out.forward(&self.conv_norm_out.forward_silu(&x));
+        let noise = self.conv_out.forward(&self.conv_norm_out.forward_silu(&state.x.1));
         let size = noise.size();
         let noise = noise.reshape([size[0] / frames, frames, size[1], size[2], size[3]]);
         ControlFlow::Continue(noise.permute([0, 2, 1, 3, 4]))

@@ -89,3 +89,33 @@ impl<'a> Stage<'a> {
         })
     }
 }
+
+/// The hidden states and the skips between two stages, each with the number of what made it, where that is kept.
+pub(super) struct State {
+    pub(super) x: (Option<usize>, Tensor),
+    pub(super) skips: Vec<(Option<usize>, Tensor)>,
+}
+
+impl State {
+    pub(super) fn new(x: Tensor) -> Self {
+        Self { x: (None, x), skips: Vec::new() }
+    }
+
+    /// What a stage takes of the skips.
+    pub(super) fn skip_of(&mut self, stage: Stage) -> Option<(Option<usize>, Tensor)> {
+        match stage.skip {
+            Skip::None => None,
+            Skip::Joined => self.skips.pop(),
+            // Its size alone: no gradient goes there.
+            Skip::Size => self.skips.last().map(|(made_by, skip)| (*made_by, skip.shallow_clone())),
+        }
+    }
+
+    /// Goes on with what a stage has made.
+    pub(super) fn advance(&mut self, stage: Stage, made_by: Option<usize>, x: Tensor) {
+        if stage.is_kept {
+            self.skips.push((made_by, x.shallow_clone()));
+        }
+        self.x = (made_by, x);
+    }
+}

@@ -7,7 +7,7 @@ use tch::Tensor;
 
 use super::UNet3D;
 use super::blocks::Conditions;
-use super::stages::{Skip, Stage};
+use super::stages::{Stage, State};
 use crate::native;
 use crate::nets::attention::AttentionObserver;
 
@@ -26,7 +26,8 @@ pub enum Recomputed {
 pub struct Trace<'a> {
     net: &'a UNet3D,
     latents: Tensor,
-    timestep: i64,
+    /// The timestep's embedding.
+    time: Tensor,
     text: Tensor,
     token_weights: Option<Tensor>,
     /// The stages that are computed again.
@@ -46,12 +47,6 @@ struct Step<'a> {
     output: Option<Tensor>,
 }
 
-/// The hidden states and the skips, each with the step that made it where that is computed again.
-struct State {
-    x: (Option<usize>, Tensor),
-    skips: Vec<(Option<usize>, Tensor)>,
-}
-
 impl<'a> Trace<'a> {
     /// Runs the net. latents [1, channels, frames, height, width], text [1, tokens, features]
     pub(super) fn run(
@@ -65,7 +60,7 @@ impl<'a> Trace<'a> {
         let latents = latents.detach().set_requires_grad(true);
         let mut trace = Self {
             net,
-            timestep,
+            time: net.time(timestep, &latents),
             text: text.shallow_clone(),
             token_weights: observer.token_weights().map(Tensor::shallow_clone),
             steps: Vec::new(),
@@ -87,11 +82,9 @@ impl<'a> Trace<'a> {
             Recomputed::Unobserved => stages.iter().position(is_observed).unwrap_or(0),
             Recomputed::All => stages.len(),
         };
-        let (time, frames) = (self.net.time(self.timestep, &self.latents), self.latents.size()[2]);
-        let text = self.text.shallow_clone();
-        let conditions = Conditions { time: &time, text: &text, frames };
-        let mut state =
-            State { x: (None, tch::no_grad(|| self.net.images(&self.latents))), skips: Vec::new() };
+        let (time, text) = (self.time.shallow_clone(), self.text.shallow_clone());
+        let conditions = Conditions { time: &time, text: &text, frames: self.latents.size()[2] };
+        let mut state = State::new(tch::no_grad(|| self.net.images(&self.latents)));
         for stage in &stages[..again] {
             self.step(*stage, &mut state, &conditions, observer)?;
         }
@@ -99,8 +92,7 @@ impl<'a> Trace<'a> {
         for stage in &stages[again..] {
             let skip = state.skip_of(*stage).map(|(_, skip)| skip);
             let x = stage.run(&state.x.1, skip.as_ref(), &conditions, observer)?;
-            state.x = (None, x);
-            state.keep(*stage);
+            state.advance(*stage, None, x);
         }
         ControlFlow::Continue(())
     }
@@ -126,8 +118,7 @@ impl<'a> Trace<'a> {
         self.steps.push(Step { stage, input, skip, output: kept });
         match output {
             Some(x) => {
-                state.x = (Some(index), x);
-                state.keep(stage);
+                state.advance(stage, Some(index), x);
                 ControlFlow::Continue(())
             }
             None => ControlFlow::Break(()),
@@ -188,9 +179,8 @@ impl<'a> Trace<'a> {
         mut along: Vec<Option<Tensor>>,
         mut of_maps: Vec<(usize, String, Tensor)>,
     ) -> Option<Tensor> {
-        let (time, frames) = (self.net.time(self.timestep, &self.latents), self.latents.size()[2]);
-        let text = self.text.shallow_clone();
-        let conditions = Conditions { time: &time, text: &text, frames };
+        let (time, text) = (self.time.shallow_clone(), self.text.shallow_clone());
+        let conditions = Conditions { time: &time, text: &text, frames: self.latents.size()[2] };
         self.leaves.clear();
         let mut of_latents = None;
         while let Some(Step { stage, input, skip, output }) = self.steps.pop() {
@@ -233,24 +223,6 @@ fn add(sum: &mut Option<Tensor>, term: Option<Tensor>) {
         (Some(sum), Some(term)) => Some(sum + term),
         (sum, term) => sum.or(term),
     };
-}
-
-impl State {
-    /// What a stage takes of the skips.
-    fn skip_of(&mut self, stage: Stage) -> Option<(Option<usize>, Tensor)> {
-        match stage.skip {
-            Skip::None => None,
-            Skip::Joined => self.skips.pop(),
-            // Its size alone: no gradient goes there.
-            Skip::Size => self.skips.last().map(|(made_by, skip)| (*made_by, skip.shallow_clone())),
-        }
-    }
-
-    fn keep(&mut self, stage: Stage) {
-        if stage.is_kept {
-            self.skips.push((self.x.0, self.x.1.shallow_clone()));
-        }
-    }
 }
 
 /// Another observer, to whom maps without a graph are shown as leaves of one.
