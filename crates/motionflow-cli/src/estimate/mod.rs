@@ -106,8 +106,9 @@ fn scaled(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use motionflow::compute::MemoryUse;
     use motionflow::settings::Settings;
-    use tch::Device;
+    use tch::{Device, Kind};
 
     use super::*;
     use crate::model::FoundModel;
@@ -146,5 +147,28 @@ mod tests {
     fn numbers_are_easy_to_read() {
         assert_eq!([scaled(3.7e15), scaled(12.0), scaled(4.26e9)], ["3.7 P", "12.0 ", "4.3 G"]);
         assert_eq!([bytes(716 << 20), bytes(31 << 30)], ["716 MiB", "31.0 GiB"]);
+    }
+
+    #[test]
+    fn zeroscopes_size_takes_what_its_memory_allows() {
+        let zeroscope = |memory| {
+            let read = |component: &str| {
+                let path = format!("../../xtask/zeroscope/{component}/config.json");
+                std::fs::read_to_string(path).unwrap()
+            };
+            let configs = Configs {
+                unet: serde_json::from_str(&read("unet")).unwrap(),
+                vae: serde_json::from_str(&read("vae")).unwrap(),
+                text_encoder: serde_json::from_str(&read("text_encoder")).unwrap(),
+                tokens: 77,
+                file_bytes: 3_700_000_000,
+            };
+            let compute = Compute { device: Device::Cuda(0), kind: Kind::Half, memory };
+            let task = Task::new(configs, &Settings::default(), Way::Transfer, compute).unwrap();
+            let video = Video { width: 576, height: 320, frames: 24, fps: 8.0 };
+            task.memory(&video, memory).total() as f64 / f64::from(1 << 30)
+        };
+        let [low, balanced, fast] = [MemoryUse::Low, MemoryUse::Balanced, MemoryUse::Fast].map(zeroscope);
+        assert!(low < 6.0 && balanced < 8.0 && fast > balanced, "{low} {balanced} {fast}");
     }
 }

@@ -110,9 +110,13 @@ impl Task {
         let manner = match memory {
             MemoryUse::Balanced if is_cuda => Manner { recompute: Recompute::BeforeGuidance, ..all },
             MemoryUse::Balanced | MemoryUse::Fast => all,
-            MemoryUse::Low => {
-                Manner { recompute: Recompute::Everything, halves_at_once: 1, frames_at_once: 1, ..all }
-            }
+            MemoryUse::Low => Manner {
+                recompute: Recompute::Everything,
+                halves_at_once: 1,
+                frames_at_once: 1,
+                in_parts: true,
+                ..all
+            },
         };
         Manner { layers: if is_cuda { Layers::Fused } else { Layers::Plain }, ..manner }
     }
