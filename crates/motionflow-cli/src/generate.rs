@@ -14,7 +14,8 @@ use crate::generating::{Start, make_video};
 use crate::metadata::Notes;
 use crate::prompts;
 use crate::record::{
-    OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, write_json,
+    OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, compare,
+    write_json,
 };
 use crate::report;
 use crate::request::required;
@@ -43,6 +44,7 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     let prompt = prompts::parse("--prompt", &text)?;
     let ffmpeg = find_ffmpeg()?;
     let found = session.find(&request.model)?;
+    found.prepare_record();
     let settings = Settings {
         init: Init::Noise,
         updates: false,
@@ -54,6 +56,9 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     found.check_size(&size)?;
     session
         .check_memory(&Task::new(found.configs()?, &settings, Way::Generate, session.compute()?)?, &size)?;
+    compare(&request, None, &found, folder.is_resumed(), &mut session.progress)?;
+
+    let model = session.load(&found)?;
     let negative_prompt = request.prompts.new.negative_prompt.as_ref();
     let negative_prompt = negative_prompt.unwrap_or(&found.recommended.negative_prompt);
     let record = RunRecord {
@@ -69,9 +74,6 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
         settings,
         output: OutputRecord { metadata: request.output.metadata.unwrap_or(true) },
     };
-    record.compare(&request, folder.is_resumed(), &mut session.progress)?;
-
-    let model = session.load(&found)?;
     let progress = &mut session.progress;
     let [frames, height, width] = [size.frames, size.height, size.width].map(i64::from);
     let latents = model.noise(frames, height, width, record.settings.seed)?;

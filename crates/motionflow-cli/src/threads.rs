@@ -1,6 +1,8 @@
-//! How many threads compute, and how they wait for each other.
+//! How many threads compute, how they wait for each other, and what becomes of one that did something aside.
 
+use std::panic;
 use std::sync::Once;
+use std::thread::JoinHandle;
 
 /// Sets the number of threads; without, libtorch takes one a core.
 pub(crate) fn limit(threads: i32) {
@@ -8,6 +10,11 @@ pub(crate) fn limit(threads: i32) {
     static INTEROP: Once = Once::new();
     INTEROP.call_once(|| tch::set_num_interop_threads(threads));
     tch::set_num_threads(threads);
+}
+
+/// What a thread gives when it is done; its panic goes on here.
+pub(crate) fn join<T>(thread: JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
 /// Lets threads that wait for others sleep instead of spin.

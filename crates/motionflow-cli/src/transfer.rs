@@ -31,7 +31,8 @@ use crate::progress::Progress;
 use crate::prompts;
 use crate::recommended::Video;
 use crate::record::{
-    OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, write_json,
+    OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, compare,
+    write_json,
 };
 use crate::report;
 use crate::request::{Request, required};
@@ -70,7 +71,7 @@ pub(crate) struct Manner {
 pub(crate) fn run(args: &args::Transfer, session: &mut Session) -> Result<()> {
     match Asked::of(COMMAND, args.request(), &args.recall, session)? {
         Some(asked) if args.dry_run => {
-            Job::check(&asked.request, session)?.show(asked.folder.path(), &mut session.progress)
+            Job::check(&asked.request, false, session)?.show(asked.folder.path(), &mut session.progress)
         }
         Some(asked) => transfer(asked, &Manner::default(), session),
         None => Ok(()),
@@ -84,14 +85,9 @@ pub(crate) fn transfer(asked: Asked, manner: &Manner, session: &mut Session) -> 
 
 fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
     let Asked { request, mut folder } = asked;
-    let mut job = Job::check(&request, session)?;
+    let mut job = Job::check(&request, true, session)?;
     session.check_memory(&job.task()?, &job.video)?;
-    let record = job.record()?;
-    record.compare(&request, folder.is_resumed(), &mut session.progress)?;
-    let cache = match &manner.inversions {
-        Some(folder) => InversionCache::store(&record, folder),
-        None => InversionCache::of(&record, request.program.cache.unwrap_or(true))?,
-    };
+    compare(&request, Some(&job.source.record), &job.found, folder.is_resumed(), &mut session.progress)?;
     let model = session.load(&job.found)?;
     let source_text = session.encode(&model, &job.source_prompt)?;
     let target_text = session.encode(&model, &job.prompt)?;
@@ -103,6 +99,11 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
         text.warnings.iter().for_each(|warning| progress.warn(warning));
     }
 
+    let record = job.record()?;
+    let cache = match &manner.inversions {
+        Some(folder) => InversionCache::store(&record, folder),
+        None => InversionCache::of(&record, request.program.cache.unwrap_or(true))?,
+    };
     let unfinished = folder.begin(&record)?;
     unfinished.keep_quickly(manner.quick);
     let Inverted { inversion, origin, mut steps } = if let Some(inversion) = job.inversion.take() {
@@ -172,8 +173,8 @@ struct Job {
 }
 
 impl Job {
-    /// Checks what is cheap first, so that a mistake is told at once.
-    fn check(request: &Request, session: &mut Session) -> Result<Self> {
+    /// Checks what is cheap first, so that a mistake is told at once. Where it `will_run`, its record is prepared.
+    fn check(request: &Request, will_run: bool, session: &mut Session) -> Result<Self> {
         let text = required(request.prompts.new.prompt.as_ref(), prompts::PROMPT_MISSING)?;
         let prompt = prompts::parse("--prompt", &text)?;
         let saved = request.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
@@ -191,6 +192,9 @@ impl Job {
         let ffmpeg = session.ffmpeg()?;
         let compute = session.compute()?;
         let found = session.find(&request.model)?;
+        if will_run {
+            found.prepare_record();
+        }
         let recommended = &found.recommended;
         let mut asked = request.settings.clone();
         if let Some(saved) = &saved {
