@@ -22,6 +22,7 @@ use crate::request::required;
 use crate::resolve;
 use crate::session::Session;
 use crate::source::find_ffmpeg;
+use crate::threads::at_once;
 
 const COMMAND: &str = "generate";
 
@@ -89,10 +90,13 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     let notes = Notes::of(&record)?;
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
-        video::write_mp4(&ffmpeg, &folder.join("result.mp4"), &result, size.fps, &notes.pairs())?;
-        gif::write_gif(&ffmpeg, &folder.join("result.gif"), &result, size.fps, notes.comment())?;
         let rows = [Row { label: &prompt.text, frames: &result }];
-        picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)?;
+        let sheet = folder.join("contact-sheet.png");
+        at_once(&[
+            &|| video::write_mp4(&ffmpeg, &folder.join("result.mp4"), &result, size.fps, &notes.pairs()),
+            &|| gif::write_gif(&ffmpeg, &folder.join("result.gif"), &result, size.fps, notes.comment()),
+            &|| picture::write_png(&sheet, &contact_sheet(&rows, COLUMNS)?),
+        ])?;
         stage.finish();
         record.write(folder)?;
         let history = RunHistory { inversion: None, steps, masks: Vec::new(), totals: Totals::of(progress) };

@@ -39,6 +39,7 @@ use crate::request::{Request, required};
 use crate::resolve;
 use crate::session::Session;
 use crate::source::{SourceClip, source_path};
+use crate::threads::at_once;
 
 const COMMAND: &str = "transfer";
 
@@ -137,11 +138,7 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
     let notes = Notes::of(&record)?;
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
-        job.write_sheet(folder, &result, masked.as_deref())?;
-        job.write_result(folder, &result, &notes)?;
-        if !manner.quick {
-            job.write_more(folder, &result, masked.as_deref(), &generation.updates, &notes)?;
-        }
+        job.write(folder, &result, masked.as_deref(), &generation.updates, &notes, manner.quick)?;
         stage.finish();
         record.write(folder)?;
         let history =
@@ -287,44 +284,40 @@ impl Job {
         })
     }
 
-    fn write_result(&self, folder: &Path, result: &[RgbImage], notes: &Notes) -> Result<()> {
-        Ok(video::write_mp4(
-            &self.ffmpeg,
-            &folder.join("result.mp4"),
-            result,
-            self.video.fps,
-            &notes.pairs(),
-        )?)
-    }
-
-    fn write_sheet(&self, folder: &Path, result: &[RgbImage], masked: Option<&[RgbImage]>) -> Result<()> {
-        let source_label = format!("source: {}", self.source_prompt.text);
-        let mask_label = format!("motion mask: {}", legend(&prompts::subjects(&self.source_prompt)));
-        let result_label = format!("result: {}", self.prompt.text);
-        let mut rows = vec![Row { label: &source_label, frames: &self.source.frames }];
-        rows.extend(masked.map(|frames| Row { label: &mask_label, frames }));
-        rows.push(Row { label: &result_label, frames: result });
-        Ok(picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)?)
-    }
-
-    fn write_more(
+    /// Writes the results side by side: most of that is waiting for one ffmpeg each.
+    fn write(
         &self,
         folder: &Path,
         result: &[RgbImage],
         masked: Option<&[RgbImage]>,
         updates: &[GuidedUpdate],
         notes: &Notes,
+        quick: bool,
     ) -> Result<()> {
-        let (ffmpeg, fps, source) = (&self.ffmpeg, self.video.fps, &self.source.frames);
-        gif::write_gif(ffmpeg, &folder.join("result.gif"), result, fps, notes.comment())?;
-        let panes = [Pane { label: "source", frames: source }, Pane { label: "result", frames: result }];
-        video::write_mp4(ffmpeg, &folder.join("compare.mp4"), &side_by_side(&panes)?, fps, &[])?;
-        if let Some(masked) = masked {
-            video::write_mp4(ffmpeg, &folder.join("masks.mp4"), masked, fps, &[])?;
+        let (ffmpeg, fps, source) = (&self.ffmpeg, self.video.fps, self.source.frames.as_slice());
+        let mp4 = |name: &str, frames: &[RgbImage], notes: &[(&str, &str)]| {
+            video::write_mp4(ffmpeg, &folder.join(name), frames, fps, notes)
+        };
+        let source_label = format!("source: {}", self.source_prompt.text);
+        let mask_label = format!("motion mask: {}", legend(&prompts::subjects(&self.source_prompt)));
+        let result_label = format!("result: {}", self.prompt.text);
+        let mut rows = vec![Row { label: &source_label, frames: source }];
+        rows.extend(masked.map(|frames| Row { label: &mask_label, frames }));
+        rows.push(Row { label: &result_label, frames: result });
+        let write_sheet =
+            || picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?);
+        let pairs = notes.pairs();
+        let write_result = || mp4("result.mp4", result, &pairs);
+        if quick {
+            return Ok(at_once(&[&write_sheet, &write_result])?);
         }
+        let write_gif = || gif::write_gif(ffmpeg, &folder.join("result.gif"), result, fps, notes.comment());
+        let panes = [Pane { label: "source", frames: source }, Pane { label: "result", frames: result }];
+        let write_comparison = || mp4("compare.mp4", &side_by_side(&panes)?, &[]);
+        let write_masks = || masked.map_or(Ok(()), |masked| mp4("masks.mp4", masked, &[]));
         let updates: Vec<plot::Update> = updates.iter().map(plotted).collect();
-        plot::write_loss_svg(&folder.join("loss.svg"), &updates)?;
-        Ok(())
+        let write_loss = || plot::write_loss_svg(&folder.join("loss.svg"), &updates);
+        Ok(at_once(&[&write_sheet, &write_result, &write_gif, &write_comparison, &write_masks, &write_loss])?)
     }
 }
 
