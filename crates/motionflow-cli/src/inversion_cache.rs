@@ -29,10 +29,9 @@ pub(crate) struct InversionCache {
 }
 
 impl InversionCache {
-    /// For the source of a run.
-    pub(crate) fn of(record: &RunRecord, allowed: bool) -> Result<Self> {
-        let cache = if allowed { Some(Cache::open()?) } else { None };
-        Ok(Self { place: cache.zip(Self::key(record)), is_store: false })
+    /// For the source of a run, in the user's cache if it may be used.
+    pub(crate) fn of(record: &RunRecord, cache: Option<Cache>) -> Self {
+        Self { place: cache.zip(Self::key(record)), is_store: false }
     }
 
     /// In a folder where every run of one source and source prompt finds the same inversion.

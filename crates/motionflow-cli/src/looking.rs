@@ -12,6 +12,7 @@ use motionflow::text_to_video::TextToVideo;
 use motionflow_media::Ffmpeg;
 
 use crate::asked::Asked;
+use crate::cache::Cache;
 use crate::estimate::{Task, Way};
 use crate::inversion_cache::InversionCache;
 use crate::inverting::{Inverted, Origin, invert_source, judge_masks};
@@ -79,6 +80,7 @@ impl LookingJob {
         let source = SourceClip::read(&ffmpeg, &path, cut, &video, &mut session.progress)?;
         video.fps = request.video.fps.unwrap_or(source.record.fps);
         compare(&request, Some(&source.record), &found, folder.is_resumed(), &mut session.progress)?;
+        let cache = request.program.cache.unwrap_or(true).then(Cache::open).transpose()?;
         let model = session.load(&found)?;
         let text = model.encode_prompt(&prompt)?;
         text.warnings.iter().for_each(|warning| session.progress.warn(warning));
@@ -91,7 +93,7 @@ impl LookingJob {
             settings: settings.clone(),
             output: OutputRecord { metadata: true },
         };
-        let cache = InversionCache::of(&record, request.program.cache.unwrap_or(true))?;
+        let cache = InversionCache::of(&record, cache);
         Ok((folder, Self { ffmpeg, model, settings, video, source, prompt, record, text, cache }))
     }
 

@@ -18,6 +18,7 @@ use motionflow_media::{Ffmpeg, gif, picture, plot, video};
 
 use crate::args;
 use crate::asked::{self, Asked};
+use crate::cache::Cache;
 use crate::dry_run::{self, Plan};
 use crate::estimate::{Task, Way};
 use crate::generating::{Start, make_video};
@@ -89,6 +90,8 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
     let mut job = Job::check(&request, true, session)?;
     session.check_memory(&job.task()?, &job.video)?;
     compare(&request, Some(&job.source.record), &job.found, folder.is_resumed(), &mut session.progress)?;
+    let may_keep = manner.inversions.is_none() && request.program.cache.unwrap_or(true);
+    let cache = may_keep.then(Cache::open).transpose()?;
     let model = session.load(&job.found)?;
     let source_text = session.encode(&model, &job.source_prompt)?;
     let target_text = session.encode(&model, &job.prompt)?;
@@ -103,7 +106,7 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
     let record = job.record()?;
     let cache = match &manner.inversions {
         Some(folder) => InversionCache::store(&record, folder),
-        None => InversionCache::of(&record, request.program.cache.unwrap_or(true))?,
+        None => InversionCache::of(&record, cache),
     };
     let unfinished = folder.begin(&record)?;
     unfinished.keep_quickly(manner.quick);
