@@ -14,13 +14,15 @@ use crate::generating::{Start, make_video};
 use crate::metadata::Notes;
 use crate::prompts;
 use crate::record::{
-    OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, write_json,
+    OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, compare,
+    write_json,
 };
 use crate::report;
 use crate::request::required;
 use crate::resolve;
 use crate::session::Session;
 use crate::source::find_ffmpeg;
+use crate::threads::at_once;
 
 const COMMAND: &str = "generate";
 
@@ -43,6 +45,7 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     let prompt = prompts::parse("--prompt", &text)?;
     let ffmpeg = find_ffmpeg()?;
     let found = session.find(&request.model)?;
+    found.prepare_record();
     let settings = Settings {
         init: Init::Noise,
         updates: false,
@@ -54,6 +57,10 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     found.check_size(&size)?;
     session
         .check_memory(&Task::new(found.configs()?, &settings, Way::Generate, session.compute()?)?, &size)?;
+    compare(&request, None, &found, folder.is_resumed(), &mut session.progress)?;
+    folder.take_up(session.memory(), &mut session.progress)?;
+
+    let model = session.load(&found)?;
     let negative_prompt = request.prompts.new.negative_prompt.as_ref();
     let negative_prompt = negative_prompt.unwrap_or(&found.recommended.negative_prompt);
     let record = RunRecord {
@@ -69,9 +76,6 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
         settings,
         output: OutputRecord { metadata: request.output.metadata.unwrap_or(true) },
     };
-    folder.take_up(&record, &request, &mut session.progress)?;
-
-    let model = session.load(&found)?;
     let progress = &mut session.progress;
     let [frames, height, width] = [size.frames, size.height, size.width].map(i64::from);
     let latents = model.noise(frames, height, width, record.settings.seed)?;
@@ -87,10 +91,13 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     let notes = Notes::of(&record)?;
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
-        video::write_mp4(&ffmpeg, &folder.join("result.mp4"), &result, size.fps, &notes.pairs())?;
-        gif::write_gif(&ffmpeg, &folder.join("result.gif"), &result, size.fps, notes.comment())?;
         let rows = [Row { label: &prompt.text, frames: &result }];
-        picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)?;
+        let sheet = folder.join("contact-sheet.png");
+        at_once(&[
+            &|| video::write_mp4(&ffmpeg, &folder.join("result.mp4"), &result, size.fps, &notes.pairs()),
+            &|| gif::write_gif(&ffmpeg, &folder.join("result.gif"), &result, size.fps, notes.comment()),
+            &|| picture::write_png(&sheet, &contact_sheet(&rows, COLUMNS)?),
+        ])?;
         stage.finish();
         record.write(folder)?;
         let history = RunHistory { inversion: None, steps, masks: Vec::new(), totals: Totals::of(progress) };

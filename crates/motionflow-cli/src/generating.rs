@@ -79,7 +79,7 @@ pub(crate) fn make_video(
         }
         if saved.is_err() || stop::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    saved?;
+    saved.and_then(|()| unfinished.settle())?;
     let generation = generation?;
     stage.finish();
     let stage = progress.stage("decode", 1);

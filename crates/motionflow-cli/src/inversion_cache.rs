@@ -31,10 +31,10 @@ pub(crate) struct InversionCache {
 }
 
 impl InversionCache {
-    /// For the source of a run; `began_in` is the memory of its first step, where not all are made in one.
-    pub(crate) fn of(record: &RunRecord, began_in: Option<&str>, allowed: bool) -> Result<Self> {
-        let cache = if allowed { Some(Cache::open()?) } else { None };
-        Ok(Self { place: cache.zip(Self::key(record, began_in)), is_store: false, keeps: began_in.is_none() })
+    /// For the source of a run, in the user's cache if it may be used; `began_in` is the memory of its first step, where not
+    /// all are made in one.
+    pub(crate) fn of(record: &RunRecord, began_in: Option<&str>, cache: Option<Cache>) -> Self {
+        Self { place: cache.zip(Self::key(record, began_in)), is_store: false, keeps: began_in.is_none() }
     }
 
     /// As [`InversionCache::of`], in a folder where every run of one source and source prompt finds the same inversion.

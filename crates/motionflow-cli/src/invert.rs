@@ -14,6 +14,7 @@ use crate::prompts;
 use crate::record::{RunHistory, Totals, write_json};
 use crate::report;
 use crate::session::Session;
+use crate::threads::at_once;
 
 const COMMAND: &str = "invert";
 
@@ -42,14 +43,16 @@ fn invert(asked: Asked, session: &mut Session) -> Result<()> {
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
         inversion_file::write(folder, &look.inversion, &job.source.frames, job.inversion_record())?;
-        video::write_mp4(&job.ffmpeg, &folder.join("masks.mp4"), &masked, job.video.fps, &[])?;
         let source_label = format!("source: {}", job.prompt.text);
         let mask_label = format!("motion mask: {}", legend(&subjects));
         let rows = [
             Row { label: &source_label, frames: &job.source.frames },
             Row { label: &mask_label, frames: &masked },
         ];
-        picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)?;
+        let (ffmpeg, fps) = (&job.ffmpeg, job.video.fps);
+        at_once(&[&|| video::write_mp4(ffmpeg, &folder.join("masks.mp4"), &masked, fps, &[]), &|| {
+            picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)
+        }])?;
         stage.finish();
         job.record.write(folder)?;
         let history = RunHistory {

@@ -86,7 +86,7 @@ pub(crate) fn invert_source(
         since = Instant::now();
         if saved.is_err() || stop::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    saved?;
+    saved.and_then(|()| unfinished.settle())?;
     let inversion = inversion?;
     stage.finish();
     cache.put(&inversion, progress);

@@ -12,6 +12,7 @@ use motionflow::text_to_video::TextToVideo;
 use motionflow_media::Ffmpeg;
 
 use crate::asked::Asked;
+use crate::cache::Cache;
 use crate::estimate::{Task, Way};
 use crate::inversion_cache::InversionCache;
 use crate::inverting::{Inverted, Origin, invert_source, judge_masks};
@@ -19,7 +20,7 @@ use crate::progress::Progress;
 use crate::prompts;
 use crate::recommended::Video;
 use crate::record::{
-    MaskRecord, OutputRecord, ProgramRecord, PromptRecord, RunRecord, StepRecord, VideoRecord,
+    MaskRecord, OutputRecord, ProgramRecord, PromptRecord, RunRecord, StepRecord, VideoRecord, compare,
 };
 use crate::request::required;
 use crate::resolve;
@@ -64,6 +65,7 @@ impl LookingJob {
         prompts::with_subject("the source prompt", &prompt)?;
         let ffmpeg = find_ffmpeg()?;
         let found = session.find(&request.model)?;
+        found.prepare_record();
         let settings = request.settings.resolve(&found.recommended.settings);
         resolve::check(&settings, &found.schedule()?)?;
         found.check_subjects(&[&prompt])?;
@@ -77,6 +79,12 @@ impl LookingJob {
         let cut = request.source.cut.resolve()?;
         let source = SourceClip::read(&ffmpeg, &path, cut, &video, &mut session.progress)?;
         video.fps = request.video.fps.unwrap_or(source.record.fps);
+        compare(&request, Some(&source.record), &found, folder.is_resumed(), &mut session.progress)?;
+        let began_in = folder.take_up(session.memory(), &mut session.progress)?;
+        let cache = request.program.cache.unwrap_or(true).then(Cache::open).transpose()?;
+        let model = session.load(&found)?;
+        let text = model.encode_prompt(&prompt)?;
+        text.warnings.iter().for_each(|warning| session.progress.warn(warning));
         let record = RunRecord {
             program: ProgramRecord::new(command, &ffmpeg, session.compute()?),
             prompts: PromptRecord { source_prompt: Some(source_prompt), ..PromptRecord::default() },
@@ -86,11 +94,7 @@ impl LookingJob {
             settings: settings.clone(),
             output: OutputRecord { metadata: true },
         };
-        let began_in = folder.take_up(&record, &request, &mut session.progress)?;
-        let cache = InversionCache::of(&record, began_in.as_deref(), request.program.cache.unwrap_or(true))?;
-        let model = session.load(&found)?;
-        let text = model.encode_prompt(&prompt)?;
-        text.warnings.iter().for_each(|warning| session.progress.warn(warning));
+        let cache = InversionCache::of(&record, began_in.as_deref(), cache);
         Ok((folder, Self { ffmpeg, model, settings, video, source, prompt, record, text, cache }))
     }
 

@@ -1,11 +1,12 @@
 //! Finding a checkpoint by name or folder, and loading it.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
-use motionflow::checkpoint::Checkpoint;
+use motionflow::checkpoint::{Checkpoint, CheckpointError};
 use motionflow::compute::Compute;
 use motionflow::error::Error;
 use motionflow::nets::clip_text::ClipTextConfig;
@@ -24,6 +25,7 @@ use crate::progress::Progress;
 use crate::recommended::{Recommended, Video};
 use crate::record::ModelRecord;
 use crate::request;
+use crate::threads;
 
 /// The checkpoint that comes with the program.
 pub(crate) const SHIPPED: &str = "demo";
@@ -40,8 +42,10 @@ pub(crate) struct FoundModel {
     /// The commit, where it is from the hub.
     revision: Option<String>,
     checkpoint: Checkpoint,
-    /// Made at the first call of [`FoundModel::record`], which reads every file.
+    /// Made at the first call of [`FoundModel::record`].
     record: OnceCell<ModelRecord>,
+    /// Reads every file for it.
+    identity: RefCell<Option<JoinHandle<Result<String, CheckpointError>>>>,
     /// What it recommends.
     pub(crate) recommended: Recommended,
 }
@@ -69,7 +73,8 @@ impl FoundModel {
         let known = Known::find(name).filter(|_| is_on_hub).map(Known::recommended);
         let recommended = Recommended::of(&folder)?.or(known).unwrap_or_default();
         let checkpoint = Checkpoint::open(&folder).map_err(Error::from)?;
-        Ok(Self { name: name.to_owned(), revision, checkpoint, record: OnceCell::new(), recommended })
+        let (name, record, identity) = (name.to_owned(), OnceCell::new(), RefCell::default());
+        Ok(Self { name, revision, checkpoint, record, identity, recommended })
     }
 
     /// Its noise schedule, read from its config alone.
@@ -147,6 +152,15 @@ impl FoundModel {
         Ok(model)
     }
 
+    /// Begins to read, aside, what [`FoundModel::record`] will wait for: every byte of its files.
+    pub(crate) fn prepare_record(&self) {
+        if self.record.get().is_none() {
+            let checkpoint = self.checkpoint.clone();
+            let begin = || thread::spawn(move || checkpoint.identity());
+            self.identity.borrow_mut().get_or_insert_with(begin);
+        }
+    }
+
     /// What a run's record says of it.
     pub(crate) fn record(&self) -> Result<ModelRecord> {
         if let Some(record) = self.record.get() {
@@ -154,7 +168,8 @@ impl FoundModel {
         }
         let folder = self.checkpoint.folder();
         let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-        let sha256 = self.checkpoint.identity().map_err(Error::from)?;
+        let begun = self.identity.take();
+        let sha256 = begun.map_or_else(|| self.checkpoint.identity(), threads::join).map_err(Error::from)?;
         let (name, revision) = (self.name.clone(), self.revision.clone());
         let record = ModelRecord { name, path: path.display().to_string(), revision, sha256 };
         Ok(self.record.get_or_init(|| record).clone())

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Misuse;
 use crate::inverting::Origin;
+use crate::model::FoundModel;
 use crate::progress::{Progress, StageTime, peak_memory};
 use crate::recommended::Video;
 use crate::request::Request;
@@ -56,33 +57,36 @@ impl RunRecord {
         let path = folder.join("run.toml");
         Ok(write_atomically(&path, self.to_toml()?.as_bytes())?)
     }
+}
 
-    /// Holds the source and the checkpoint against those that a request was recorded with, if it was.
-    pub(crate) fn compare(&self, asked: &Request, resumed: bool, progress: &mut Progress) -> Result<()> {
-        let frames = self.source.as_ref().map(|source| &source.frames_sha256);
-        let checks = [
-            ("source", asked.source.frames_sha256.as_ref().zip(frames)),
-            (
-                "inversion",
-                asked
-                    .source
-                    .inversion_sha256
-                    .as_ref()
-                    .zip(self.source.as_ref().and_then(|source| source.inversion_sha256.as_ref())),
-            ),
-            ("checkpoint", asked.model.sha256.as_ref().zip(Some(&self.model.sha256))),
-        ];
-        for (what, _) in checks.iter().filter(|(_, pair)| pair.is_some_and(|(then, now)| then != now)) {
-            let changed = format!("the {what} is not the same as when the run was recorded");
-            if resumed {
-                let message =
-                    format!("{changed}, so it cannot go on; bring the old one back, or start anew (--force)");
-                return Err(Misuse(message).into());
-            }
-            progress.warn(format!("{changed}: the result will not be the same either"));
+/// Holds the source and the checkpoint of a run against those that its request was recorded with, if it was.
+pub(crate) fn compare(
+    asked: &Request,
+    source: Option<&SourceRecord>,
+    model: &FoundModel,
+    resumed: bool,
+    progress: &mut Progress,
+) -> Result<()> {
+    let recorded = &asked.source;
+    let frames = source.map(|source| &source.frames_sha256);
+    let inversion = source.and_then(|source| source.inversion_sha256.as_ref());
+    // Where nothing was recorded, its files need not be read yet.
+    let checkpoint = asked.model.sha256.as_ref().map(|_| model.record()).transpose()?;
+    let checks = [
+        ("source", recorded.frames_sha256.as_ref().zip(frames)),
+        ("inversion", recorded.inversion_sha256.as_ref().zip(inversion)),
+        ("checkpoint", asked.model.sha256.as_ref().zip(checkpoint.as_ref().map(|now| &now.sha256))),
+    ];
+    for (what, _) in checks.iter().filter(|(_, pair)| pair.is_some_and(|(then, now)| then != now)) {
+        let changed = format!("the {what} is not the same as when the run was recorded");
+        if resumed {
+            let message =
+                format!("{changed}, so it cannot go on; bring the old one back, or start anew (--force)");
+            return Err(Misuse(message).into());
         }
-        Ok(())
+        progress.warn(format!("{changed}: the result will not be the same either"));
     }
+    Ok(())
 }
 
 /// How the files are written, as far as their bytes depend on it.

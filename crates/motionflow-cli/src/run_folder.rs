@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
+use motionflow::compute::MemoryUse;
 
 use crate::failure::{FAULT, Misuse, without_name};
 use crate::progress::Progress;
 use crate::record::RunRecord;
-use crate::request::Request;
 use crate::stop;
 use crate::terminal::typed;
 use crate::unfinished::{self, Unfinished};
@@ -107,17 +107,16 @@ impl RunFolder {
         self.asked = Some(text);
     }
 
-    /// Holds what a run will be made of against what was recorded of it, and keeps the memory in which it goes on. Returns
-    /// the memory in which it began, where its steps are not all made in one.
-    pub(crate) fn take_up(
-        &mut self,
-        record: &RunRecord,
-        asked: &Request,
-        progress: &mut Progress,
-    ) -> Result<Option<String>> {
-        record.compare(asked, self.unfinished.is_some(), progress)?;
+    /// Whether this is a run that was begun earlier.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.unfinished.is_some()
+    }
+
+    /// Keeps the memory in which a run goes on, if it does. Returns the memory in which it began, where its steps are not
+    /// all made in one.
+    pub(crate) fn take_up(&mut self, memory: MemoryUse, progress: &mut Progress) -> Result<Option<String>> {
         let Some(unfinished) = &mut self.unfinished else { return Ok(None) };
-        unfinished.go_on_in(record.program.memory.as_deref())?;
+        unfinished.go_on_in(memory)?;
         let began_in = unfinished.began_in();
         if began_in.is_some() {
             progress.warn(
@@ -134,7 +133,8 @@ impl RunFolder {
             unfinished
         } else {
             self.made = self.make().with_context(|| self.cannot())?;
-            Unfinished::begin(&self.path, record, self.asked.as_deref())?
+            let memory = record.program.memory.as_deref();
+            Unfinished::begin(&self.path, &record.to_toml()?, memory, self.asked.as_deref())?
         };
         Ok(self.unfinished.insert(begun))
     }

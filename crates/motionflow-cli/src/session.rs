@@ -43,8 +43,8 @@ pub(crate) struct Session {
     memory: MemoryUse,
     /// The checkpoint that was found last, and as what.
     found: Option<(request::Model, Rc<FoundModel>)>,
-    /// The checkpoint that was loaded last: its identity, how it computes, and its nets.
-    loaded: Option<((String, Compute), Rc<TextToVideo>)>,
+    /// The checkpoint that was loaded last, how it computes, and its nets.
+    loaded: Option<(Rc<FoundModel>, Compute, Rc<TextToVideo>)>,
     /// What it has made of prompts.
     encoded: HashMap<Prompt, Rc<EncodedPrompt>>,
     ffmpeg: Option<Ffmpeg>,
@@ -177,17 +177,19 @@ impl Session {
     }
 
     /// The nets of a checkpoint, loaded once for runs in a row.
-    pub(crate) fn load(&mut self, found: &FoundModel) -> Result<Rc<TextToVideo>> {
+    pub(crate) fn load(&mut self, found: &Rc<FoundModel>) -> Result<Rc<TextToVideo>> {
         let compute = self.compute()?;
-        let identity = (found.record()?.sha256, compute);
-        if let Some((_, model)) = self.loaded.as_ref().filter(|(loaded, _)| *loaded == identity) {
+        if let Some((loaded, as_what, model)) = &self.loaded
+            && *as_what == compute
+            && (Rc::ptr_eq(loaded, found) || loaded.record()?.sha256 == found.record()?.sha256)
+        {
             return Ok(Rc::clone(model));
         }
         // The one before goes first: there may not be memory for both.
         self.loaded = None;
         self.encoded.clear();
         let model = Rc::new(found.load(compute, &mut self.progress)?);
-        self.loaded = Some((identity, Rc::clone(&model)));
+        self.loaded = Some((Rc::clone(found), compute, Rc::clone(&model)));
         Ok(model)
     }
 

@@ -1,7 +1,7 @@
 //! The source video: its frames as pictures, and as the model wants them.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -95,8 +95,9 @@ pub(crate) fn pictures_of(clip: &Clip) -> Vec<RgbImage> {
 /// SHA-256 of a file, in hex.
 pub(crate) fn sha256_of_file(path: &Path) -> Result<String> {
     let mut digest = Sha256::new();
-    let mut file = File::open(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    io::copy(&mut file, &mut digest).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let cannot = || format!("{}: cannot be read", path.display());
+    let mut file = BufReader::with_capacity(1 << 18, File::open(path).with_context(cannot)?);
+    io::copy(&mut file, &mut digest).with_context(cannot)?;
     Ok(hex(&digest.finalize()))
 }
 

@@ -1,6 +1,8 @@
-//! How many threads compute, and how they wait for each other.
+//! How many threads compute, how they wait for each other, and what becomes of one that did something aside.
 
+use std::panic;
 use std::sync::Once;
+use std::thread::{self, JoinHandle, ScopedJoinHandle};
 
 /// Sets the number of threads; without, libtorch takes one a core.
 pub(crate) fn limit(threads: i32) {
@@ -8,6 +10,22 @@ pub(crate) fn limit(threads: i32) {
     static INTEROP: Once = Once::new();
     INTEROP.call_once(|| tch::set_num_interop_threads(threads));
     tch::set_num_threads(threads);
+}
+
+/// What a thread gives when it is done; its panic goes on here.
+pub(crate) fn join<T>(thread: JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+}
+
+/// Does everything side by side, and waits for all of it; the first error in the order given is told.
+pub(crate) fn at_once<E: Send>(work: &[&(dyn Fn() -> Result<(), E> + Sync)]) -> Result<(), E> {
+    thread::scope(|scope| {
+        let running: Vec<ScopedJoinHandle<_>> = work.iter().map(|work| scope.spawn(*work)).collect();
+        let done = running
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)));
+        done.fold(Ok(()), Result::and)
+    })
 }
 
 /// Lets threads that wait for others sleep instead of spin.
@@ -31,3 +49,21 @@ pub(crate) fn wait_asleep() {
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn wait_asleep() {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_first_error_is_that_of_the_order_given() {
+        let slow = || {
+            thread::sleep(Duration::from_millis(50));
+            Err("slow")
+        };
+        let quick = || Err("quick");
+        assert_eq!(at_once(&[&|| Ok(()), &slow, &quick]), Err("slow"));
+        assert_eq!(at_once::<()>(&[&|| Ok(()), &|| Ok(())]), Ok(()));
+    }
+}

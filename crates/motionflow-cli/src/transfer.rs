@@ -18,6 +18,7 @@ use motionflow_media::{Ffmpeg, gif, picture, plot, video};
 
 use crate::args;
 use crate::asked::{self, Asked};
+use crate::cache::Cache;
 use crate::dry_run::{self, Plan};
 use crate::estimate::{Task, Way};
 use crate::generating::{Start, make_video};
@@ -31,13 +32,15 @@ use crate::progress::Progress;
 use crate::prompts;
 use crate::recommended::Video;
 use crate::record::{
-    OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, write_json,
+    OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, compare,
+    write_json,
 };
 use crate::report;
 use crate::request::{Request, required};
 use crate::resolve;
 use crate::session::Session;
 use crate::source::{SourceClip, source_path};
+use crate::threads::at_once;
 
 const COMMAND: &str = "transfer";
 
@@ -70,7 +73,7 @@ pub(crate) struct Manner {
 pub(crate) fn run(args: &args::Transfer, session: &mut Session) -> Result<()> {
     match Asked::of(COMMAND, args.request(), &args.recall, session)? {
         Some(asked) if args.dry_run => {
-            Job::check(&asked.request, session)?.show(asked.folder.path(), &mut session.progress)
+            Job::check(&asked.request, false, session)?.show(asked.folder.path(), &mut session.progress)
         }
         Some(asked) => transfer(asked, &Manner::default(), session),
         None => Ok(()),
@@ -84,14 +87,12 @@ pub(crate) fn transfer(asked: Asked, manner: &Manner, session: &mut Session) -> 
 
 fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
     let Asked { request, mut folder } = asked;
-    let mut job = Job::check(&request, session)?;
+    let mut job = Job::check(&request, true, session)?;
     session.check_memory(&job.task()?, &job.video)?;
-    let record = job.record()?;
-    let began_in = folder.take_up(&record, &request, &mut session.progress)?;
-    let cache = match &manner.inversions {
-        Some(folder) => InversionCache::store(&record, began_in.as_deref(), folder),
-        None => InversionCache::of(&record, began_in.as_deref(), request.program.cache.unwrap_or(true))?,
-    };
+    compare(&request, Some(&job.source.record), &job.found, folder.is_resumed(), &mut session.progress)?;
+    let began_in = folder.take_up(session.memory(), &mut session.progress)?;
+    let may_keep = manner.inversions.is_none() && request.program.cache.unwrap_or(true);
+    let cache = may_keep.then(Cache::open).transpose()?;
     let model = session.load(&job.found)?;
     let source_text = session.encode(&model, &job.source_prompt)?;
     let target_text = session.encode(&model, &job.prompt)?;
@@ -103,6 +104,11 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
         text.warnings.iter().for_each(|warning| progress.warn(warning));
     }
 
+    let record = job.record()?;
+    let cache = match &manner.inversions {
+        Some(folder) => InversionCache::store(&record, began_in.as_deref(), folder),
+        None => InversionCache::of(&record, began_in.as_deref(), cache),
+    };
     let unfinished = folder.begin(&record)?;
     unfinished.keep_quickly(manner.quick);
     let Inverted { inversion, origin, mut steps } = if let Some(inversion) = job.inversion.take() {
@@ -136,11 +142,7 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
     let notes = Notes::of(&record)?;
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
-        job.write_sheet(folder, &result, masked.as_deref())?;
-        job.write_result(folder, &result, &notes)?;
-        if !manner.quick {
-            job.write_more(folder, &result, masked.as_deref(), &generation.updates, &notes)?;
-        }
+        job.write(folder, &result, masked.as_deref(), &generation.updates, &notes, manner.quick)?;
         stage.finish();
         record.write(folder)?;
         let history =
@@ -172,8 +174,8 @@ struct Job {
 }
 
 impl Job {
-    /// Checks what is cheap first, so that a mistake is told at once.
-    fn check(request: &Request, session: &mut Session) -> Result<Self> {
+    /// Checks what is cheap first, so that a mistake is told at once. Where it `will_run`, its record is prepared.
+    fn check(request: &Request, will_run: bool, session: &mut Session) -> Result<Self> {
         let text = required(request.prompts.new.prompt.as_ref(), prompts::PROMPT_MISSING)?;
         let prompt = prompts::parse("--prompt", &text)?;
         let saved = request.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
@@ -191,6 +193,9 @@ impl Job {
         let ffmpeg = session.ffmpeg()?;
         let compute = session.compute()?;
         let found = session.find(&request.model)?;
+        if will_run {
+            found.prepare_record();
+        }
         let recommended = &found.recommended;
         let mut asked = request.settings.clone();
         if let Some(saved) = &saved {
@@ -283,44 +288,40 @@ impl Job {
         })
     }
 
-    fn write_result(&self, folder: &Path, result: &[RgbImage], notes: &Notes) -> Result<()> {
-        Ok(video::write_mp4(
-            &self.ffmpeg,
-            &folder.join("result.mp4"),
-            result,
-            self.video.fps,
-            &notes.pairs(),
-        )?)
-    }
-
-    fn write_sheet(&self, folder: &Path, result: &[RgbImage], masked: Option<&[RgbImage]>) -> Result<()> {
-        let source_label = format!("source: {}", self.source_prompt.text);
-        let mask_label = format!("motion mask: {}", legend(&prompts::subjects(&self.source_prompt)));
-        let result_label = format!("result: {}", self.prompt.text);
-        let mut rows = vec![Row { label: &source_label, frames: &self.source.frames }];
-        rows.extend(masked.map(|frames| Row { label: &mask_label, frames }));
-        rows.push(Row { label: &result_label, frames: result });
-        Ok(picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)?)
-    }
-
-    fn write_more(
+    /// Writes the results side by side: most of that is waiting for one ffmpeg each.
+    fn write(
         &self,
         folder: &Path,
         result: &[RgbImage],
         masked: Option<&[RgbImage]>,
         updates: &[GuidedUpdate],
         notes: &Notes,
+        quick: bool,
     ) -> Result<()> {
-        let (ffmpeg, fps, source) = (&self.ffmpeg, self.video.fps, &self.source.frames);
-        gif::write_gif(ffmpeg, &folder.join("result.gif"), result, fps, notes.comment())?;
-        let panes = [Pane { label: "source", frames: source }, Pane { label: "result", frames: result }];
-        video::write_mp4(ffmpeg, &folder.join("compare.mp4"), &side_by_side(&panes)?, fps, &[])?;
-        if let Some(masked) = masked {
-            video::write_mp4(ffmpeg, &folder.join("masks.mp4"), masked, fps, &[])?;
+        let (ffmpeg, fps, source) = (&self.ffmpeg, self.video.fps, self.source.frames.as_slice());
+        let mp4 = |name: &str, frames: &[RgbImage], notes: &[(&str, &str)]| {
+            video::write_mp4(ffmpeg, &folder.join(name), frames, fps, notes)
+        };
+        let source_label = format!("source: {}", self.source_prompt.text);
+        let mask_label = format!("motion mask: {}", legend(&prompts::subjects(&self.source_prompt)));
+        let result_label = format!("result: {}", self.prompt.text);
+        let mut rows = vec![Row { label: &source_label, frames: source }];
+        rows.extend(masked.map(|frames| Row { label: &mask_label, frames }));
+        rows.push(Row { label: &result_label, frames: result });
+        let write_sheet =
+            || picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?);
+        let pairs = notes.pairs();
+        let write_result = || mp4("result.mp4", result, &pairs);
+        if quick {
+            return Ok(at_once(&[&write_sheet, &write_result])?);
         }
+        let write_gif = || gif::write_gif(ffmpeg, &folder.join("result.gif"), result, fps, notes.comment());
+        let panes = [Pane { label: "source", frames: source }, Pane { label: "result", frames: result }];
+        let write_comparison = || mp4("compare.mp4", &side_by_side(&panes)?, &[]);
+        let write_masks = || masked.map_or(Ok(()), |masked| mp4("masks.mp4", masked, &[]));
         let updates: Vec<plot::Update> = updates.iter().map(plotted).collect();
-        plot::write_loss_svg(&folder.join("loss.svg"), &updates)?;
-        Ok(())
+        let write_loss = || plot::write_loss_svg(&folder.join("loss.svg"), &updates);
+        Ok(at_once(&[&write_sheet, &write_result, &write_gif, &write_comparison, &write_masks, &write_loss])?)
     }
 }
 

@@ -3,14 +3,16 @@
 //!
 //! `run.toml` is the record of the run, with the memory in which it goes on. `inversion-N.safetensors` has the latents
 //! after step N of the inversion and the attention maps of that step, `sampling-N.safetensors` the latents after step N
-//! of the sampling. Both hold the step's own record, and in which memory it was made, as bytes of JSON. `files/` is where
-//! the results are written before they are moved into the run folder.
+//! of the sampling. Both hold the step's own record, and in which memory it was made, as bytes of JSON. A step is written
+//! while the next one runs. `files/` is where the results are written before they are moved into the run folder.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
 use motionflow::checkpoint::Weights;
+use motionflow::compute::MemoryUse;
 use motionflow::generation::{Generating, GuidedUpdate};
 use motionflow::inversion::{InversionStep, Inverting};
 use motionflow::latents::Latents;
@@ -18,11 +20,12 @@ use motionflow::masks::SubjectMaps;
 use motionflow_media::atomic;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::failure::Misuse;
 use crate::map_tensors::{self, map_tensors, maps_at};
 use crate::record::{RunRecord, StepRecord};
+use crate::threads;
 
 /// The folder's name.
 pub(crate) const FOLDER: &str = ".unfinished";
@@ -43,6 +46,8 @@ pub(crate) struct Unfinished {
     kept: bool,
     /// Whether a step is not waited for until it is on the disk.
     quick: bool,
+    /// The step that is being written.
+    writing: Option<JoinHandle<Result<()>>>,
     _lock: File,
 }
 
@@ -87,8 +92,12 @@ impl Unfinished {
     }
 
     /// Begins a run in a folder that exists. What an earlier unfinished run left there is removed.
-    pub(crate) fn begin(run_folder: &Path, record: &RunRecord, asked: Option<&str>) -> Result<Self> {
-        let text = record.to_toml()?;
+    pub(crate) fn begin(
+        run_folder: &Path,
+        record: &str,
+        memory: Option<&str>,
+        asked: Option<&str>,
+    ) -> Result<Self> {
         let folder = run_folder.join(FOLDER);
         let cannot = || cannot_be_written(run_folder);
         fs::create_dir_all(&folder).with_context(cannot)?;
@@ -103,9 +112,9 @@ impl Unfinished {
         if let Some(asked) = asked {
             atomic::write_atomically(&folder.join(ASKED), asked.as_bytes()).with_context(cannot)?;
         }
-        atomic::write_atomically(&folder.join(RECORD), text.as_bytes()).with_context(cannot)?;
-        let memory = record.program.memory.clone();
-        Ok(Self { folder, memory, kept: false, quick: false, _lock: lock })
+        atomic::write_atomically(&folder.join(RECORD), record.as_bytes()).with_context(cannot)?;
+        let memory = memory.map(str::to_owned);
+        Ok(Self { folder, memory, kept: false, quick: false, writing: None, _lock: lock })
     }
 
     /// Opens the unfinished run of a run folder, to go on with it.
@@ -119,12 +128,12 @@ impl Unfinished {
             return Err(Misuse(message).into());
         }
         let lock = lock(&folder, run_folder)?;
-        Ok(Self { folder, memory: None, kept: true, quick: false, _lock: lock })
+        Ok(Self { folder, memory: None, kept: true, quick: false, writing: None, _lock: lock })
     }
 
     /// Makes the next steps in this memory, whoever goes on with them.
-    pub(crate) fn go_on_in(&mut self, memory: Option<&str>) -> Result<()> {
-        self.memory = memory.map(str::to_owned);
+    pub(crate) fn go_on_in(&mut self, memory: MemoryUse) -> Result<()> {
+        self.memory = Some(memory.to_string());
         let mut record = RunRecord::read(&self.folder)?;
         if record.program.memory != self.memory {
             record.program.memory.clone_from(&self.memory);
@@ -180,22 +189,32 @@ impl Unfinished {
         self.save(SAMPLING, step, tensors, &Sampled { records, updates })
     }
 
+    /// Begins to write a step, once the one before it is written.
     fn save(
         &mut self,
         of: &str,
         step: usize,
-        mut tensors: Vec<(String, Tensor)>,
+        tensors: Vec<(String, Tensor)>,
         record: &impl Serialize,
     ) -> Result<()> {
         let path = step_file(&self.folder, of, step);
+        // Copies, since the run goes on with its own.
+        let copied = |tensor: Tensor| tensor.to_device_(Device::Cpu, tensor.kind(), false, true);
+        let mut tensors: Vec<_> = tensors.into_iter().map(|(name, tensor)| (name, copied(tensor))).collect();
         let left = Left { memory: self.memory.as_deref(), record };
         tensors.push(("record".to_owned(), Tensor::from_slice(&serde_json::to_vec(&left)?)));
-        if self.quick {
-            map_tensors::write_unsynced(&path, &tensors)?;
-        } else {
-            map_tensors::write(&path, &tensors)?;
+        let write = if self.quick { map_tensors::write_unsynced } else { map_tensors::write };
+        self.settle()?;
+        self.writing = Some(thread::spawn(move || write(&path, &tensors)));
+        Ok(())
+    }
+
+    /// Waits until the last step is written, and tells if it could not be.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        if let Some(writing) = self.writing.take() {
+            threads::join(writing)?;
+            self.kept = true;
         }
-        self.kept = true;
         Ok(())
     }
 
@@ -242,6 +261,9 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            self.kept |= matches!(writing.join(), Ok(Ok(())));
+        }
         if !self.kept {
             // Without its record the folder is no unfinished run, wherever this ends.
             let _ = fs::remove_file(self.folder.join(RECORD));
@@ -282,4 +304,53 @@ fn latents(weights: &Weights) -> Option<Latents> {
 
 fn remove(path: &Path) -> std::io::Result<()> {
     if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Kind;
+
+    use super::*;
+
+    fn save(unfinished: &mut Unfinished, step: usize) -> Result<()> {
+        let latents = Latents::new(Tensor::full([1, 1, 1, 1, 2], step as f64, (Kind::Float, Device::Cpu)));
+        unfinished.save_sampling(step, &latents, Vec::new(), Vec::new())
+    }
+
+    #[test]
+    fn whatever_ends_a_run_its_last_step_is_written_first() {
+        let place = tempfile::tempdir().unwrap();
+        let mut unfinished = Unfinished::begin(place.path(), "", None, None).unwrap();
+        for step in 1..=3 {
+            save(&mut unfinished, step).unwrap();
+        }
+        drop(unfinished);
+        let (from, _) = Unfinished::open(place.path()).unwrap().sampling().unwrap();
+        assert_eq!((from.done, from.latents.tensor().double_value(&[0, 0, 0, 0, 1])), (3, 3.0));
+    }
+
+    #[test]
+    fn a_step_that_cannot_be_written_is_told_and_none_is_written_after_it() {
+        let place = tempfile::tempdir().unwrap();
+        let mut unfinished = Unfinished::begin(place.path(), "", None, None).unwrap();
+        let folder = place.path().join(FOLDER);
+        fs::create_dir(step_file(&folder, SAMPLING, 2)).unwrap();
+        save(&mut unfinished, 1).unwrap();
+        save(&mut unfinished, 2).unwrap();
+        let message = format!("{:#}", save(&mut unfinished, 3).unwrap_err());
+        assert!(message.contains("sampling-0002.safetensors: cannot be written"), "{message}");
+        drop(unfinished);
+        assert!(!step_file(&folder, SAMPLING, 3).exists());
+        assert_eq!(Unfinished::open(place.path()).unwrap().sampling().unwrap().0.done, 1);
+    }
+
+    #[test]
+    fn a_first_step_that_cannot_be_written_leaves_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let mut unfinished = Unfinished::begin(place.path(), "", None, None).unwrap();
+        fs::create_dir(step_file(&place.path().join(FOLDER), SAMPLING, 1)).unwrap();
+        save(&mut unfinished, 1).unwrap();
+        drop(unfinished);
+        assert!(!place.path().join(FOLDER).exists());
+    }
 }

@@ -84,8 +84,7 @@ impl Ffmpeg {
 
     /// Starts a command; its error output is gathered aside, so that it never blocks.
     pub(crate) fn start(&self, command: &mut Command) -> Result<Running> {
-        let mut child = command
-            .spawn()
+        let mut child = out_of_reach(|| command.spawn())
             .map_err(|source| Error::FfmpegNotRunnable { program: self.program.clone(), source })?;
         let complaints = child.stderr.take().map(|mut stderr| {
             std::thread::spawn(move || {
@@ -114,6 +113,23 @@ impl Ffmpeg {
         }
         Ok((bytes, running.finish()))
     }
+}
+
+/// Starts a program that Ctrl-C shall not reach. It inherits which signals are blocked: until it is in a group of its own,
+/// a signal to this program's is one to it as well.
+#[cfg(unix)]
+fn out_of_reach(start: impl FnOnce() -> std::io::Result<Child>) -> std::io::Result<Child> {
+    use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+    let ends = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    let before = ends.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let started = start();
+    before.thread_set_mask()?;
+    started
+}
+
+#[cfg(not(unix))]
+fn out_of_reach(start: impl FnOnce() -> std::io::Result<Child>) -> std::io::Result<Child> {
+    start()
 }
 
 /// An ffmpeg at work. Dropping it ends it.

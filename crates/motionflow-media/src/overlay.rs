@@ -91,14 +91,17 @@ pub const COLORS: [Rgb<u8>; 4] =
 /// Enlarge small frames before ([`crate::picture::enlarge`]), so that the outline stays thin.
 pub fn overlay(frame: &RgbImage, mask: &Mask, color: Rgb<u8>) -> RgbImage {
     let size = frame.dimensions();
-    let thickness = (size.0.min(size.1) / 128).max(1);
+    let thickness = (size.0.min(size.1) as usize / 128).max(1);
     let (columns, rows) = (cells_under(size.0, mask.width), cells_under(size.1, mask.height));
     let value = |x: u32, y: u32| mask.values[rows[y as usize] * mask.width as usize + columns[x as usize]];
-    let inside = |x: u32, y: u32| value(x, y) >= 0.5;
+    let inside: Vec<bool> = mask.values.iter().map(|value| *value >= 0.5).collect();
+    let (near_columns, near_rows) = (cells_near(&columns, thickness), cells_near(&rows, thickness));
     RgbImage::from_fn(size.0, size.1, |x, y| {
-        let within = inside(x, y);
-        let near = |at: u32, end: u32| at.saturating_sub(thickness)..=(at + thickness).min(end - 1);
-        let outline = near(y, size.1).any(|row| near(x, size.0).any(|column| inside(column, row) != within));
+        let within = value(x, y) >= 0.5;
+        let outline = near_rows[y as usize].iter().any(|row| {
+            let row = &inside[row * mask.width as usize..];
+            near_columns[x as usize].iter().any(|column| row[*column] != within)
+        });
         let pixel = *frame.get_pixel(x, y);
         match (outline, within) {
             (true, true) => color,
@@ -112,6 +115,16 @@ pub fn overlay(frame: &RgbImage, mask: &Mask, color: Rgb<u8>) -> RgbImage {
 fn cells_under(pixels: u32, cells: u32) -> Vec<usize> {
     let cell = |at: u32| (2 * u64::from(at) + 1) * u64::from(cells) / (2 * u64::from(pixels));
     (0..pixels).map(|at| cell(at) as usize).collect()
+}
+
+/// For each pixel in a row the cells that cover it and up to `thickness` pixels on either side.
+fn cells_near(cells: &[usize], thickness: usize) -> Vec<Vec<usize>> {
+    let near = |at: usize| {
+        let mut near = cells[at.saturating_sub(thickness)..cells.len().min(at + thickness + 1)].to_vec();
+        near.dedup();
+        near
+    };
+    (0..cells.len()).map(near).collect()
 }
 
 /// The frame with an attention map laid over it as a heat map, smoothed between cells: black over purple and orange to
@@ -156,6 +169,29 @@ mod tests {
         assert_eq!(laid.get_pixel(15, 15).0, [115, 0, 55], "its inside");
         assert_eq!(laid.get_pixel(15, 19).0, [115, 0, 55], "the frame's edge is no edge of the mask");
         assert_eq!(laid.get_pixel(21, 15).0, [0, 0, 100], "beyond it");
+    }
+
+    #[test]
+    fn an_outline_is_where_a_pixel_near_by_is_on_the_other_side() {
+        for (width, height) in [(3, 2), (7, 5), (20, 30)] {
+            let values = (0..width * height).map(|at| f32::from(u8::from(at * at % 7 < 3))).collect();
+            let mask = Mask::new(width, height, values).unwrap();
+            let laid = overlay(&RgbImage::from_pixel(7, 5, Rgb([0, 0, 100])), &mask, RED);
+            let inside = |x: u32, y: u32| {
+                let (column, row) = ((2 * x + 1) * width / 14, (2 * y + 1) * height / 10);
+                mask.values()[(row * width + column) as usize] >= 0.5
+            };
+            for (x, y, pixel) in laid.enumerate_pixels() {
+                let near = |at: u32, end: u32| at.saturating_sub(1)..(at + 2).min(end);
+                let other =
+                    near(y, 5).any(|row| near(x, 7).any(|column| inside(column, row) != inside(x, y)));
+                assert_eq!(
+                    [[255, 0, 0], [0, 0, 30]].contains(&pixel.0),
+                    other,
+                    "{width}x{height} at {x}, {y}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -292,6 +292,30 @@ fn ctrl_c_stops_between_steps_and_says_how_to_go_on() {
     assert!(again.stderr.contains("finished already"), "{}", again.stderr);
 }
 
+#[test]
+fn a_step_that_cannot_be_written_ends_the_run_and_it_goes_on() {
+    let place = Place::new();
+    run(&mut transfer(&place, "unbroken", "40")).ok();
+    let folder = place.path("stopped");
+    let running =
+        transfer(&place, "stopped", "40").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&folder.join(".unfinished/inversion-0001.safetensors"));
+    let in_the_way = folder.join(".unfinished/sampling-0035.safetensors");
+    fs::create_dir(&in_the_way).unwrap();
+    let output = running.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("sampling-0035.safetensors: cannot be written: a folder is in its place"),
+        "{said}"
+    );
+    assert!(said.contains(&format!("motionflow transfer --resume {}", folder.display())), "{said}");
+    fs::remove_dir(&in_the_way).unwrap();
+    let outcome = run(&mut resume(&folder)).ok();
+    assert!(outcome.stderr.contains("generate: goes on after step 34 of 40"), "{}", outcome.stderr);
+    same_results(&place.path("unbroken"), &folder);
+}
+
 fn wait_for(path: &Path) {
     let patience = Instant::now();
     while !path.exists() {

@@ -1,12 +1,18 @@
 //! A name for a checkpoint that follows from its content.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::error::CheckpointError;
-use super::weights::MappedFile;
+use crate::small_file::require_file;
+
+/// Bytes that are read at once. Read and not mapped: beside weights that are being loaded, mapped pages would count as
+/// memory of the program's once more.
+const CHUNK: usize = 1 << 18;
 
 /// SHA-256, in hex, over the relative names and the contents of `files` of `folder`, in the order given. Lengths stand
 /// before names and contents, so that no two sets of files give the same bytes.
@@ -16,14 +22,20 @@ pub(super) fn identity<'a>(
 ) -> Result<String, CheckpointError> {
     let mut hash = Sha256::new();
     for name in files {
-        let file = MappedFile::open(&folder.join(name))?;
         hash.update((name.len() as u64).to_le_bytes());
         hash.update(name);
-        hash.update((file.bytes().len() as u64).to_le_bytes());
-        hash.update(file.bytes());
+        let path = folder.join(name);
+        add_content(&mut hash, &path).map_err(|source| CheckpointError::Read { path, source })?;
     }
     Ok(hash.finalize().iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
     }))
+}
+
+fn add_content(hash: &mut Sha256, path: &Path) -> io::Result<()> {
+    require_file(path)?;
+    let file = File::open(path)?;
+    hash.update(file.metadata()?.len().to_le_bytes());
+    io::copy(&mut BufReader::with_capacity(CHUNK, file), hash).map(|_| ())
 }
