@@ -103,7 +103,7 @@ fn feed_forward_nets_in_parts_take_less() {
         [cost(UNetPart::Whole).forward_peak, cost(update).backward_peak]
     };
     let ([forward, backward], [whole_forward, whole_backward]) = (peaks(true), peaks(false));
-    assert!(forward < whole_forward * 3 / 4, "{forward} of {whole_forward}");
+    assert!(forward < whole_forward * 9 / 10, "{forward} of {whole_forward}");
     assert!(backward < whole_backward * 3 / 5, "{backward} of {whole_backward}");
 }
 
