@@ -24,7 +24,8 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct InversionCache {
     place: Option<(Cache, Key)>,
-    /// Whether all who look here must get the same inversion, so that one makes it and the others wait.
+    /// Whether all who look here must get the same inversion, so that one makes it and the others wait; but for who goes on
+    /// in another memory, and keeps its own.
     is_store: bool,
     /// Whether what the run makes may be kept: not what is made in two memories, which no key tells of.
     keeps: bool,

@@ -21,10 +21,11 @@ use motionflow_media::atomic;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
+use toml::{Table, Value};
 
 use crate::failure::Misuse;
 use crate::map_tensors::{self, map_tensors, maps_at};
-use crate::record::{RunRecord, StepRecord};
+use crate::record::StepRecord;
 use crate::threads;
 
 /// The folder's name.
@@ -133,12 +134,19 @@ impl Unfinished {
 
     /// Makes the next steps in this memory, whoever goes on with them.
     pub(crate) fn go_on_in(&mut self, memory: MemoryUse) -> Result<()> {
-        self.memory = Some(memory.to_string());
-        let mut record = RunRecord::read(&self.folder)?;
-        if record.program.memory != self.memory {
-            record.program.memory.clone_from(&self.memory);
-            record.write(&self.folder)?;
+        let path = self.folder.join(RECORD);
+        let cannot = || format!("{}: cannot be read", path.display());
+        let text = fs::read_to_string(&path).with_context(cannot)?;
+        let mut record: Table = toml::from_str(&text).with_context(cannot)?;
+        let program = record.entry("program").or_insert_with(|| Table::new().into());
+        let memory = memory.to_string();
+        if program.get("memory").and_then(Value::as_str) != Some(&memory)
+            && let Some(program) = program.as_table_mut()
+        {
+            program.insert("memory".to_owned(), memory.clone().into());
+            atomic::write_atomically(&path, toml::to_string(&record)?.as_bytes())?;
         }
+        self.memory = Some(memory);
         Ok(())
     }
 

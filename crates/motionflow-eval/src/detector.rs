@@ -154,7 +154,8 @@ impl Detector {
         let mut seen = Seen::default();
         for part in frames.chunks(BATCH) {
             let pictures = part.iter().map(|frame| self.picture(frame)).collect::<Result<Vec<_>, _>>()?;
-            seen.add(&tch::no_grad(|| self.logits(&pictures)).softmax(1, Kind::Float));
+            let _no_gradients = tch::no_grad_guard();
+            seen.add(&self.logits(&pictures).softmax(1, Kind::Float));
         }
         Ok(seen)
     }

@@ -95,7 +95,7 @@ pub trait VideoModel {
     /// Tokens and features of a prompt, and where its subjects are in them.
     ///
     /// # Errors
-    /// When a subject lies behind the text encoder's length limit.
+    /// When a subject lies behind the text encoder's length limit, or weights that left memory cannot be read again.
     fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error>;
 
     /// Frames to latents, scaled as the net was trained with.

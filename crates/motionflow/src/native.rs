@@ -72,6 +72,13 @@ pub(crate) fn reset_peak_memory(device: i8) -> Result<(), String> {
     unsafe { told(motionflow_reset_peak_memory(device)) }
 }
 
+/// Does something without a graph. Other than `tch`'s, it leaves the thread as it was where that panics, as it does when
+/// memory runs out: what comes after has its gradients.
+pub(crate) fn no_grad<T>(work: impl FnOnce() -> T) -> T {
+    let _without = tch::no_grad_guard();
+    work()
+}
+
 /// Whether operations are recorded for a gradient, on this thread.
 pub(crate) fn grad_enabled() -> bool {
     // SAFETY: reads a flag of this thread.
@@ -211,7 +218,7 @@ mod tests {
     fn a_recorded_gradient_is_what_autograd_gives() {
         let leaf = || Tensor::from_slice(&[1f64, -2.0, 3.0]).set_requires_grad(true);
         let (x, y) = (leaf(), leaf());
-        let product = tch::no_grad(|| &x * &y);
+        let product = no_grad(|| &x * &y);
         let saved = [x.shallow_clone(), y.shallow_clone()];
         let gradient: Gradient = Box::new(|saved, gradients| {
             [Some(&gradients[0] * &saved[1]), Some(&gradients[0] * &saved[0] * 10.0)]
@@ -228,7 +235,7 @@ mod tests {
     fn a_gradient_that_fails_is_an_error_and_no_crash() {
         let x = Tensor::ones([2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let gradient: Gradient = Box::new(|_, _| panic!("{}", "no such gradient".to_owned()));
-        let output = tch::no_grad(|| &x + 1.0);
+        let output = no_grad(|| &x + 1.0);
         let output = record(&x, None, &[output], &[], gradient).swap_remove(0);
         let error = Tensor::f_run_backward(&[&output.sum(Kind::Float)], &[&x], false, false).unwrap_err();
         assert!(error.to_string().contains("no such gradient"), "{error}");
@@ -237,6 +244,8 @@ mod tests {
     #[test]
     fn gradients_are_off_where_they_are_turned_off() {
         assert!(grad_enabled());
-        assert!(!tch::no_grad(grad_enabled));
+        assert!(!no_grad(grad_enabled));
+        let failed = std::panic::catch_unwind(|| no_grad(|| panic!("out of memory")));
+        assert!(failed.is_err() && grad_enabled());
     }
 }

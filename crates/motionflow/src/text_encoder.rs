@@ -59,3 +59,28 @@ impl TextEncoder {
 fn load(checkpoint: &Checkpoint, compute: Compute) -> Result<ClipText, Error> {
     load_net(checkpoint, "text_encoder", compute, ClipText::new)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tch::Device;
+
+    use super::*;
+
+    #[test]
+    fn it_goes_and_comes_back_the_same() {
+        let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/tiny/model");
+        let checkpoint = Checkpoint::open(&case).unwrap();
+        for (memory, stays) in
+            [(MemoryUse::Low, false), (MemoryUse::Balanced, false), (MemoryUse::Fast, true)]
+        {
+            let compute = Compute { memory, ..Compute::exact(Device::Cpu) };
+            let encoder = TextEncoder::load(&checkpoint, compute).unwrap();
+            let features = encoder.encode(&[1, 2, 3]).unwrap();
+            encoder.release();
+            assert_eq!(encoder.net.borrow().is_some(), stays);
+            assert_eq!(encoder.encode(&[1, 2, 3]).unwrap(), features);
+        }
+    }
+}

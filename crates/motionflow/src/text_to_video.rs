@@ -181,6 +181,7 @@ impl VideoModel for TextToVideo {
     }
 
     fn decode_latents(&self, latents: &Latents) -> Clip {
+        self.text_encoder.release();
         let _no_gradients = tch::no_grad_guard();
         let latents = latents.tensor().squeeze_dim(0).permute([1, 0, 2, 3]);
         let latents = (latents / self.vae.config().scaling_factor).to_kind(self.compute.kind);

@@ -37,8 +37,8 @@ const CPU: Bench = Bench {
     elements: 1 << 20,
     in_a_net: 1.25,
 };
-/// A part of a layer would leave the device idle, so most are timed whole (`in_a_net` measured: 1.05 on
-/// an H200).
+/// A part of a layer would leave the device idle, so most are timed whole (`in_a_net`: on an H200 1.05
+/// was measured at ZeroScope's size).
 const CUDA: Bench = Bench {
     is_gpu: true,
     budget: Duration::from_secs(2),

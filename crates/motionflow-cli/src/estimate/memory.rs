@@ -12,11 +12,11 @@ const CODE_BYTES: u64 = 40 << 20;
 /// Memory that the activations take on the CPU, with the holes between them, as a share of what they fill (measured: 1.1
 /// to 1.6).
 const CPU_HOLES: f64 = 1.35;
-/// The same on a CUDA device, whose allocator keeps what it has for reuse (measured on an H200:
-/// 1.01 to 1.16).
+/// The same on a CUDA device, whose allocator keeps what it has for reuse (on an H200 1.01 to 1.16:
+/// what was reserved at most by what was allocated).
 const CUDA_HOLES: f64 = 1.1;
 /// What CUDA's libraries take of the device after the first call: kernels, and the working memory of cuBLAS and cuDNN
-/// (measured on an H200).
+/// (on an H200 `nvidia-smi` saw so much more than libtorch had reserved).
 const CUDA_LIBRARY_BYTES: u64 = 790 << 20;
 /// So many times the memory that is there a run must be foretold to take before the CPU refuses it: there the system may
 /// give more than it says, and takes back what others do not use.

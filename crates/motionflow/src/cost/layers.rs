@@ -240,9 +240,9 @@ impl Tape {
         if parts > 1 {
             self.compute_again_since(mark);
             self.pass(2 * hidden, 1);
-            // The norm's input and output; of one part the projection, product and both gradients.
+            // The norm's input and output; of one part the projection, product, both gradients and output.
             self.save(2 * hidden);
-            self.takes(2 * hidden + self.either(30, 21) * hidden / parts);
+            self.takes(2 * hidden + self.either(31, 22) * hidden / parts);
             return;
         }
         self.pass(hidden, 1);

@@ -118,7 +118,7 @@ pub fn add_places_first(x: &Tensor, residual: &Tensor) -> Tensor {
     let (channels, sizes) = (size[1], [x.size()[1], size[2] * size[3]]);
     match Numbers::of(x) {
         Some(numbers) if numbers.can_elementwise(channels) => {
-            let dense = tch::no_grad(|| x.contiguous());
+            let dense = native::no_grad(|| x.contiguous());
             let rest = rows_of(residual);
             let sum = cuda::add(numbers, &dense, None, Some(&rest), channels, Order::From(sizes));
             let sum = in_shape(&sum, 4);
@@ -138,7 +138,7 @@ pub fn add_places_first(x: &Tensor, residual: &Tensor) -> Tensor {
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Tensor {
     match Numbers::of(x) {
         Some(numbers) if numbers.can_layer_norm(weight.size()[0]) => {
-            let dense = tch::no_grad(|| x.contiguous());
+            let dense = native::no_grad(|| x.contiguous());
             let (_, y) = cuda::layer_norm(numbers, &dense, None, [weight, bias], epsilon);
             let saved = [dense, weight.shallow_clone()];
             let gradient = move |saved: &[Tensor], gradients: &[Tensor]| {
@@ -166,7 +166,7 @@ pub fn add_layer_norm(
         let normed = plain::layer_norm(&sum, weight, bias, epsilon);
         return (sum, normed);
     };
-    let (dense, rest) = tch::no_grad(|| (x.contiguous(), residual.contiguous()));
+    let (dense, rest) = native::no_grad(|| (x.contiguous(), residual.contiguous()));
     let (sum, y) = cuda::layer_norm(numbers, &dense, Some(&rest), [weight, bias], epsilon);
     let saved = [sum.shallow_clone(), weight.shallow_clone()];
     let gradient = move |saved: &[Tensor], gradients: &[Tensor]| {
@@ -185,7 +185,7 @@ pub fn geglu(x: &Tensor) -> Tensor {
     let inner = x.size().last().copied().unwrap_or_default() / 2;
     match Numbers::of(x) {
         Some(numbers) if numbers.can_elementwise(inner) => {
-            let dense = tch::no_grad(|| x.contiguous());
+            let dense = native::no_grad(|| x.contiguous());
             let y = cuda::geglu(numbers, &dense);
             let gradient = move |saved: &[Tensor], gradients: &[Tensor]| {
                 [Some(cuda::geglu_backward(numbers, &saved[0], &gradients[0].contiguous())), None]
@@ -234,7 +234,7 @@ impl GroupNorm {
     fn run(self, x: &Tensor, shift: Option<&Tensor>, norm: &Norm, conv: Option<&Convolution>) -> Tensor {
         let Self { numbers, shape } = self;
         let dimensions = x.dim();
-        let (rows, y, stats) = tch::no_grad(|| {
+        let (rows, y, stats) = native::no_grad(|| {
             let rows = rows_of(x);
             let (y, stats) = cuda::group_norm(numbers, shape, &rows, shift, norm);
             let y = match shape.places_first {
@@ -305,7 +305,7 @@ fn dense_rows(x: &Tensor) -> Tensor {
 
 /// The same without a graph.
 fn rows_of(x: &Tensor) -> Tensor {
-    tch::no_grad(|| dense_rows(x))
+    native::no_grad(|| dense_rows(x))
 }
 
 /// [batch, .., channels] -> [batch, channels, ..], the memory as it is.

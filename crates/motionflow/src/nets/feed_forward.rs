@@ -16,7 +16,8 @@ pub(super) struct FeedForward {
     project_in: Linear,
     project_out: Linear,
     width: i64,
-    is_spared: bool,
+    /// Elements of the middle at once at most, where memory is spared.
+    at_once: Option<i64>,
 }
 
 impl FeedForward {
@@ -26,15 +27,17 @@ impl FeedForward {
             project_in: Linear::new(&weights.sub("net.0.proj"), channels, 2 * inner),
             project_out: Linear::new(&weights.sub("net.2"), inner, channels),
             width: 2 * inner,
-            is_spared: weights.memory() == MemoryUse::Low,
+            at_once: (weights.memory() == MemoryUse::Low).then_some(MIDDLE),
         }
     }
 
     /// [.., channels], same shape out
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        let rows = x.numel() as i64 / x.size().last().copied().unwrap_or(1);
-        let parts = parts(rows, self.width);
-        if self.is_spared && parts > 1 { self.forward_in(parts, x) } else { self.whole(x) }
+        let middle = x.numel() as i64 / x.size().last().copied().unwrap_or(1) * self.width;
+        match self.at_once.map(|at_once| (middle + at_once - 1) / at_once) {
+            Some(parts) if parts > 1 => self.forward_in(parts, x),
+            _ => self.whole(x),
+        }
     }
 
     fn whole(&self, x: &Tensor) -> Tensor {
@@ -43,7 +46,7 @@ impl FeedForward {
 
     /// Some rows after the others. Of what is between, nothing is kept for the gradient: it is computed once more.
     fn forward_in(&self, parts: i64, x: &Tensor) -> Tensor {
-        let output = tch::no_grad(|| by_parts(parts, [x], |[x]| self.whole(&x)));
+        let output = native::no_grad(|| by_parts(parts, [x], |[x]| self.whole(&x)));
         if !(x.requires_grad() && native::grad_enabled()) {
             return output;
         }
@@ -53,7 +56,7 @@ impl FeedForward {
         let width = self.width;
         let gradient = move |saved: &[Tensor], gradients: &[Tensor]| {
             let [project_in, project_out] = [&saved[1..3], &saved[3..]].map(Linear::of);
-            let net = Self { project_in, project_out, width, is_spared: false };
+            let net = Self { project_in, project_out, width, at_once: None };
             let along = by_parts(parts, [&saved[0], &gradients[0]], |[x, along]| {
                 let x = x.detach().set_requires_grad(true);
                 let output = tch::with_grad(|| net.whole(&x));
@@ -89,30 +92,54 @@ fn by_parts<const N: usize>(parts: i64, of: [&Tensor; N], compute: impl Fn([Tens
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use std::path::Path;
+
+    use tch::Kind;
 
     use super::*;
+    use crate::checkpoint::Checkpoint;
+    use crate::device::DeviceChoice;
 
     #[test]
     fn parts_give_what_the_whole_gives_forward_and_back() {
         tch::manual_seed(3);
-        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Double, Device::Cpu));
+        let device = DeviceChoice::Auto.open().unwrap();
+        // The kernels' numbers where there are kernels.
+        let (kind, near) = if device.is_cuda() { (Kind::Float, 1e-4) } else { (Kind::Double, 1e-12) };
+        let random = |shape: &[i64]| Tensor::randn(shape, (kind, device));
         let linear = |input, output| Linear::of(&[random(&[output, input]), random(&[output])]);
-        let net =
-            FeedForward { project_in: linear(6, 48), project_out: linear(24, 6), width: 48, is_spared: true };
-        let x = random(&[2, 7, 6]).set_requires_grad(true);
-        let along = random(&[2, 7, 6]);
-        let run = |output: Tensor| {
-            let gradient =
-                native::gradients(&[(output.shallow_clone(), along.shallow_clone())], &[x.shallow_clone()]);
-            (output, gradient.into_iter().next().flatten().unwrap())
-        };
-        let (whole, gradient) = run(net.whole(&x));
-        for parts in [2, 3, 5, 14] {
-            let (output, gradient_of_parts) = run(net.forward_in(parts, &x));
-            assert!((output - &whole).abs().max().double_value(&[]) < 1e-12);
-            assert!((gradient_of_parts - &gradient).abs().max().double_value(&[]) < 1e-12);
+        let (project_in, project_out) = (linear(8, 64), linear(32, 8));
+        let mut net = FeedForward { project_in, project_out, width: 64, at_once: None };
+        let along = random(&[2, 7, 8]);
+        let places = random(&[2, 8, 7]).set_requires_grad(true);
+        for x in [random(&[2, 7, 8]).set_requires_grad(true), places.transpose(1, 2)] {
+            let run = |net: &FeedForward| {
+                let output = net.forward(&x);
+                let outputs = [(output.shallow_clone(), along.shallow_clone())];
+                let gradient = native::gradients(&outputs, &[x.shallow_clone()]);
+                (output.detach(), gradient.into_iter().next().flatten().unwrap())
+            };
+            net.at_once = None;
+            let (whole, gradient) = run(&net);
+            let is_near = |x: Tensor, y: &Tensor| (x - y).abs().max().double_value(&[]) < near;
+            for at_once in [64, 130, 450, 895] {
+                net.at_once = Some(at_once);
+                let (output, gradient_of_parts) = run(&net);
+                assert!(is_near(output, &whole) && is_near(gradient_of_parts, &gradient), "{at_once}");
+                assert!(!native::no_grad(|| net.forward(&x)).requires_grad());
+            }
         }
-        assert!(!tch::no_grad(|| net.forward_in(2, &x)).requires_grad());
+    }
+
+    #[test]
+    fn it_runs_in_parts_where_memory_is_low() {
+        let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/tiny/model");
+        let weights = Checkpoint::open(&case).unwrap().weights("unet").unwrap();
+        let at_once = |memory| {
+            let loader = Loader::new(&weights, "unet", tch::Device::Cpu, Kind::Float).with_memory(memory);
+            let place = "mid_block.attentions.0.transformer_blocks.0.ff";
+            FeedForward::new(&loader.sub(place), 16).at_once
+        };
+        assert_eq!([MemoryUse::Low, MemoryUse::Balanced].map(at_once), [Some(MIDDLE), None]);
     }
 }

@@ -84,7 +84,7 @@ impl<'a> Trace<'a> {
         };
         let (time, text) = (self.time.shallow_clone(), self.text.shallow_clone());
         let conditions = Conditions { time: &time, text: &text, frames: self.latents.size()[2] };
-        let mut state = State::new(tch::no_grad(|| self.net.images(&self.latents)));
+        let mut state = State::new(native::no_grad(|| self.net.images(&self.latents)));
         for stage in &stages[..again] {
             self.step(*stage, &mut state, &conditions, observer)?;
         }
@@ -108,7 +108,7 @@ impl<'a> Trace<'a> {
         let index = self.steps.len();
         let skip = state.skip_of(stage);
         let mut shown = Shown { observer, leaves: Vec::new() };
-        let output = tch::no_grad(|| {
+        let output = native::no_grad(|| {
             stage.run(&state.x.1, skip.as_ref().map(|(_, skip)| skip), conditions, &mut shown)
         });
         self.maps.extend(shown.leaves.into_iter().map(|(name, leaf)| (index, name, leaf)));
