@@ -79,7 +79,7 @@ pub const CASES: &[Case] = &[
     always("empty-negative-prompt", &["--seed", "13", "--negative-prompt", "", "--pad-token", "!"]),
     always("one-frame", &["--seed", "14", "--frames", "1"]),
     always("quick-gelu", &["--seed", "15", "--text-act", "quick_gelu", "--text-layers", "3", "--vae-blocks", "16,16,32"]),
-    full("zeroscope-like", &["--seed", "20", "--blocks", "64,128,256,256", "--layers", "2", "--head-dim", "64", "--groups", "32",
+    full("zeroscope-like", &["--seed", "25", "--blocks", "64,128,256,256", "--layers", "2", "--head-dim", "64", "--groups", "32",
         "--context", "128", "--latent", "10x18", "--frames", "8", "--vae-blocks", "32,64,64,64", "--vae-groups", "32", "--layout", "legacy", "--pad-token", "!"]),
     full("many-frames", &["--seed", "21", "--frames", "17", "--latent", "7x16"]),
     full("four-levels-two-layers-no-plain", &["--seed", "22", "--blocks", "32,32,64,64", "--layers", "2", "--plain-last", "0", "--latent", "11x5"]),
