@@ -14,17 +14,18 @@ pub(crate) fn limit(threads: i32) {
 
 /// What a thread gives when it is done; its panic goes on here.
 pub(crate) fn join<T>(thread: JoinHandle<T>) -> T {
-    thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+    given(thread.join())
+}
+
+fn given<T>(joined: thread::Result<T>) -> T {
+    joined.unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
 /// Does everything side by side, and waits for all of it; the first error in the order given is told.
 pub(crate) fn at_once<E: Send>(work: &[&(dyn Fn() -> Result<(), E> + Sync)]) -> Result<(), E> {
     thread::scope(|scope| {
         let running: Vec<ScopedJoinHandle<_>> = work.iter().map(|work| scope.spawn(*work)).collect();
-        let done = running
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)));
-        done.fold(Ok(()), Result::and)
+        running.into_iter().map(|thread| given(thread.join())).fold(Ok(()), Result::and)
     })
 }
 

@@ -227,7 +227,7 @@ impl Tape {
     /// The gated feed-forward net with its norm before and the sum after it.
     fn feed_forward(&mut self, rows: i64, channels: i64) {
         let hidden = rows * channels;
-        let parts = if self.in_parts { feed_forward::parts(rows, 8 * channels) } else { 1 };
+        let parts = if self.in_parts { feed_forward::parts(8 * hidden, feed_forward::MIDDLE) } else { 1 };
         self.layer_norm(hidden, channels);
         let mark = self.mark();
         self.linear(rows, channels, 8 * channels, true, true);

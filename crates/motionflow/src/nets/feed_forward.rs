@@ -8,14 +8,13 @@ use crate::compute::MemoryUse;
 use crate::{kernels, native};
 
 /// Where memory is spared, the middle has at most so many elements at once: 128 MiB in half precision.
-const MIDDLE: i64 = 1 << 26;
+pub(crate) const MIDDLE: i64 = 1 << 26;
 
 /// Two linear layers with a gated GELU between them (GEGLU, <https://arxiv.org/abs/2002.05202>).
 #[derive(Debug)]
 pub(super) struct FeedForward {
     project_in: Linear,
     project_out: Linear,
-    width: i64,
     /// Elements of the middle at once at most, where memory is spared.
     at_once: Option<i64>,
 }
@@ -26,15 +25,14 @@ impl FeedForward {
         Self {
             project_in: Linear::new(&weights.sub("net.0.proj"), channels, 2 * inner),
             project_out: Linear::new(&weights.sub("net.2"), inner, channels),
-            width: 2 * inner,
             at_once: (weights.memory() == MemoryUse::Low).then_some(MIDDLE),
         }
     }
 
     /// [.., channels], same shape out
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
-        let middle = x.numel() as i64 / x.size().last().copied().unwrap_or(1) * self.width;
-        match self.at_once.map(|at_once| (middle + at_once - 1) / at_once) {
+        let rows = x.numel() as i64 / x.size().last().copied().unwrap_or(1);
+        match self.at_once.map(|at_once| parts(rows * self.project_in.outputs(), at_once)) {
             Some(parts) if parts > 1 => self.forward_in(parts, x),
             _ => self.whole(x),
         }
@@ -53,10 +51,9 @@ impl FeedForward {
         let mut saved = vec![x.shallow_clone()];
         saved.extend(self.project_in.weights());
         saved.extend(self.project_out.weights());
-        let width = self.width;
         let gradient = move |saved: &[Tensor], gradients: &[Tensor]| {
             let [project_in, project_out] = [&saved[1..3], &saved[3..]].map(Linear::of);
-            let net = Self { project_in, project_out, width, at_once: None };
+            let net = Self { project_in, project_out, at_once: None };
             let along = by_parts(parts, [&saved[0], &gradients[0]], |[x, along]| {
                 let x = x.detach().set_requires_grad(true);
                 let output = tch::with_grad(|| net.whole(&x));
@@ -68,9 +65,9 @@ impl FeedForward {
     }
 }
 
-/// In how many parts so many rows go through a net whose middle is so wide, where memory is spared.
-pub(crate) fn parts(rows: i64, width: i64) -> i64 {
-    (rows * width + MIDDLE - 1) / MIDDLE
+/// In how many parts so many elements are, of which there are at most such a number at once.
+pub(crate) fn parts(elements: i64, at_once: i64) -> i64 {
+    (elements + at_once - 1) / at_once
 }
 
 /// A function of the rows of tensors [.., channels], some rows after the others, as one tensor of the first one's shape.
@@ -109,7 +106,7 @@ mod tests {
         let random = |shape: &[i64]| Tensor::randn(shape, (kind, device));
         let linear = |input, output| Linear::of(&[random(&[output, input]), random(&[output])]);
         let (project_in, project_out) = (linear(8, 64), linear(32, 8));
-        let mut net = FeedForward { project_in, project_out, width: 64, at_once: None };
+        let mut net = FeedForward { project_in, project_out, at_once: None };
         let along = random(&[2, 7, 8]);
         let places = random(&[2, 8, 7]).set_requires_grad(true);
         for x in [random(&[2, 7, 8]).set_requires_grad(true), places.transpose(1, 2)] {

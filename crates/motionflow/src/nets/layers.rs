@@ -42,6 +42,11 @@ impl Linear {
         std::iter::once(&self.weight).chain(&self.bias).map(Tensor::shallow_clone)
     }
 
+    /// The size of what comes out.
+    pub(super) fn outputs(&self) -> i64 {
+        self.weight.size()[0]
+    }
+
     /// [.., input] -> [.., output]
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, self.bias.as_ref())
