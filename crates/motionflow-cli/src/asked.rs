@@ -11,6 +11,7 @@ use crate::out_of_memory::{self, Mend};
 use crate::request::{Program, Request};
 use crate::run_folder::{self, RunFolder};
 use crate::session::Session;
+use crate::stop;
 use crate::terminal::typed;
 use crate::unfinished::Unfinished;
 
@@ -68,7 +69,7 @@ impl Asked {
             session.progress.note(&format!("{}: this run is finished already", path.display()));
             return Ok(None);
         }
-        let folder = RunFolder::resume(path)?;
+        let folder = RunFolder::resume(path, command)?;
         let mut request = Request::read(&folder.record_path())?;
         let began = request.program.command.as_deref().unwrap_or(command);
         if began != command {
@@ -118,10 +119,13 @@ pub(crate) fn attempt(
 
 /// What becomes of an error in a run: its state is kept if that can help, and the user is told how to go on.
 fn ended(command: &str, path: &Path, error: Error, session: &mut Session) -> Error {
-    let go_on = format!("motionflow {command} --resume {}", typed(path));
+    let go_on = run_folder::go_on(command, path);
     let can_go_on = Unfinished::is_in(path);
     match error.downcast_ref::<Method>() {
-        Some(Method::Stopped) => Stopped(format!("stopped; go on with\n  {go_on}")).into(),
+        Some(Method::Stopped) if Unfinished::is_recorded_in(path) => {
+            Stopped(stop::goes_on_with(&go_on)).into()
+        }
+        Some(Method::Stopped) => Stopped(stop::NOTHING_KEPT.to_owned()).into(),
         Some(Method::NotFinite { .. }) => {
             Unfinished::remove_from(path);
             error

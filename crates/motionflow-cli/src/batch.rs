@@ -14,6 +14,7 @@ use crate::progress::brief;
 use crate::record::write_json;
 use crate::request::Request;
 use crate::session::Session;
+use crate::stop;
 use crate::toml_file;
 
 /// The file of jobs.
@@ -43,6 +44,7 @@ pub(crate) fn run(args: &args::Batch, session: &mut Session) -> Result<()> {
     std::fs::create_dir_all(&args.output).with_context(|| {
         format!("{}: cannot be made; give another folder (--output)", args.output.display())
     })?;
+    let _part = stop::tells(|| Some(stop::GOES_ON.to_owned()));
     let of = jobs.len();
     let mine: Vec<&Job> =
         jobs.iter().enumerate().filter(|(index, _)| args.shard.has(*index)).map(|(_, job)| job).collect();

@@ -1,5 +1,7 @@
 //! What `--json` prints: one event a line on standard output. docs/machines.md is their documentation.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use crate::jobs::Ending;
@@ -50,6 +52,36 @@ pub(crate) struct MadeFile<'a> {
 pub(crate) fn tell(event: &Event) {
     // Nothing in an event can fail to become JSON.
     if let Ok(line) = serde_json::to_string(event) {
-        terminal::result(&line);
+        terminal::product(&escaped(&line));
+    }
+}
+
+/// The same JSON, without what is harmful on a terminal: such signs stand in strings alone, and may be escaped there.
+fn escaped(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    for letter in line.chars() {
+        if terminal::is_harmful(letter) {
+            let _ = write!(text, "\\u{:04x}", u32::from(letter));
+        } else {
+            text.push(letter);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_harmless_and_says_the_same() {
+        let message = "a\u{1b}[2J\u{7f}\u{9b}31m\u{202e}\n\"b\"";
+        let line = serde_json::to_string(&Event::Note { message }).unwrap();
+        let shown = escaped(&line);
+        assert!(!shown.chars().any(terminal::is_harmful), "{shown}");
+        let [one, other] =
+            [line, shown].map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap());
+        assert_eq!(one, other);
+        assert_eq!(other["message"], message);
     }
 }

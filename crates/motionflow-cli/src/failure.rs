@@ -6,6 +6,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use anyhow::{Error, Result, anyhow};
 use motionflow::out_of_memory;
+use motionflow_media::system::{self, Refusal};
 
 use crate::event::{self, Event};
 use crate::out_of_memory::OutOfMemory;
@@ -19,6 +20,9 @@ pub(crate) const STOPPED: u8 = 130;
 
 /// How a message begins that no user can bring about.
 pub(crate) const FAULT: &str = "this should not have happened, please report it";
+
+/// What is told of a path that no settings file or record could have.
+pub(crate) const NOT_UTF8: &str = "a path that is not UTF-8 cannot be taken here; give another";
 
 /// The user asked for something that cannot be.
 #[derive(Debug)]
@@ -64,6 +68,9 @@ fn unexpected(panic: &str) -> anyhow::Error {
     if out_of_memory::is_told_in(first) {
         return Error::new(OutOfMemory(first.to_owned()));
     }
+    if let Some(Refusal { reason, mend }) = system::refusal_in(first) {
+        return anyhow!("{reason}; {mend}");
+    }
     anyhow!("{FAULT}: {first}")
 }
 
@@ -100,8 +107,12 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// The chain of causes in one message. A cause that the text before it tells already is left out.
+/// The chain of causes in one message. A cause that the text before it tells already is left out. What the system lacks is
+/// told with its own mend, in place of those that the chain has.
 pub(crate) fn message(error: &anyhow::Error) -> String {
+    if let Some(refusal) = error.chain().find_map(refusal_of) {
+        return refused(error, refusal);
+    }
     let mut message = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if message.is_empty() {
@@ -111,6 +122,29 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
         }
     }
     message
+}
+
+fn refusal_of(cause: &(dyn std::error::Error + 'static)) -> Option<Refusal> {
+    let error =
+        cause.downcast_ref::<io::Error>().filter(|error| error.kind() != io::ErrorKind::WouldBlock)?;
+    system::refusal(error).or_else(|| system::refusal_in(&error.to_string()))
+}
+
+fn refused(error: &anyhow::Error, Refusal { reason, mend }: Refusal) -> String {
+    let mut message = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if text.contains(reason) && message.is_empty() {
+            return text;
+        }
+        if text.contains(reason) || refusal_of(cause).is_some() {
+            break;
+        }
+        // `a.mp4: cannot be written; choose another folder`
+        let what = text.rsplit_once("; ").map_or(text.as_str(), |(what, _)| what);
+        message = format!("{message}{what}: ");
+    }
+    format!("{message}{reason}; {mend}")
 }
 
 fn is_misuse(error: &anyhow::Error) -> bool {
@@ -146,6 +180,26 @@ mod tests {
     fn a_cause_is_told_once() {
         let error = anyhow!("no such file").context("a.mp4: no such file").context("cannot read the source");
         assert_eq!(message(&error), "cannot read the source: a.mp4: no such file");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_the_system_lacks_is_told_with_its_own_mend() {
+        let full = || io::Error::from_raw_os_error(28);
+        let told = "the disk is full; free some space on it, or choose a folder on another disk";
+        let error = Error::new(full()).context("out: cannot be written to; choose a folder (--output)");
+        assert_eq!(message(&error), format!("out: cannot be written to: {told}"));
+        let unwritable = |source| motionflow_media::Error::Unwritable { path: "a.png".into(), source };
+        let error = Error::new(unwritable(full()));
+        assert_eq!(message(&error), format!("a.png: cannot be written: {told}"));
+        let error =
+            Error::new(unwritable(io::Error::other("IoError(Os { .. \"No space left on device\" })")));
+        assert_eq!(message(&error), format!("a.png: cannot be written: {told}"));
+        let error = error.context("cache: cannot be written to; set A_VARIABLE");
+        assert_eq!(message(&error), format!("cache: cannot be written to: {told}"));
+        let spawn = "failed to spawn thread: Os { code: 11, kind: WouldBlock, message: \"Resource temporarily \
+                     unavailable\" }";
+        assert!(unexpected(spawn).to_string().starts_with("the system refuses another thread"));
     }
 
     #[test]

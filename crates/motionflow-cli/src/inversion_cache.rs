@@ -9,7 +9,8 @@ use motionflow::checkpoint::Weights;
 use motionflow::error::Error;
 use motionflow::inversion::Inversion;
 
-use crate::cache::{Cache, Found, Key};
+use crate::cache::{Cache, Found, Key, NoHome};
+use crate::failure;
 use crate::inversion_file::{TENSORS, inversion_in, inversion_tensors, named};
 use crate::map_tensors;
 use crate::progress::Progress;
@@ -20,6 +21,9 @@ use crate::unfinished;
 /// How often it is looked whether another process has made the inversion.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// What is told where there is no cache, or none that can be written to.
+const NOT_KEPT: &str = "the inversion is not kept for later runs";
+
 /// The place of one run's inversion in the cache, if the run may use it.
 #[derive(Debug)]
 pub(crate) struct InversionCache {
@@ -29,6 +33,17 @@ pub(crate) struct InversionCache {
     is_store: bool,
     /// Whether what the run makes may be kept: not what is made in two memories, which no key tells of.
     keeps: bool,
+}
+
+/// The user's cache. That there is no place for it is told, and no reason to fail.
+pub(crate) fn of_user(progress: &mut Progress) -> Result<Option<Cache>> {
+    match Cache::open() {
+        Err(error) if error.is::<NoHome>() => {
+            progress.warn(format!("{NOT_KEPT}: {error}"));
+            Ok(None)
+        }
+        opened => opened.map(Some),
+    }
 }
 
 impl InversionCache {
@@ -123,7 +138,8 @@ impl InversionCache {
         let kept =
             cache.put(key, |folder| map_tensors::write(&folder.join(TENSORS), &inversion_tensors(inversion)));
         if let Err(error) = kept {
-            progress.warn(format!("the inversion is not kept for later runs: {error:#}"));
+            let reason = failure::message(&error);
+            progress.warn(format!("{NOT_KEPT}: {reason}"));
         }
     }
 }

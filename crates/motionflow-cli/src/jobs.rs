@@ -81,6 +81,7 @@ impl Jobs {
     ) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = Vec::new();
         let mut stopped = false;
+        let _part = stop::by_step(|| None);
         for (index, job) in jobs.iter().enumerate() {
             let mut outcome = Outcome {
                 name: job.name.clone(),
@@ -215,7 +216,7 @@ fn ending(outcome: Result<bool>, session: &Session) -> (Ending, Option<String>) 
 pub(crate) fn verdict(outcomes: &[Outcome], of: usize, file: &Path) -> Result<()> {
     let count = |ending| outcomes.iter().filter(|outcome| outcome.ending == ending).count();
     if count(Ending::NotDone) > 0 {
-        return Err(Stopped("stopped; the same command goes on where this one ended".to_owned()).into());
+        return Err(Stopped(stop::GOES_ON.to_owned()).into());
     }
     match count(Ending::Failed) {
         0 => Ok(()),

@@ -12,9 +12,8 @@ use motionflow::text_to_video::TextToVideo;
 use motionflow_media::Ffmpeg;
 
 use crate::asked::Asked;
-use crate::cache::Cache;
 use crate::estimate::{Task, Way};
-use crate::inversion_cache::InversionCache;
+use crate::inversion_cache::{self, InversionCache};
 use crate::inverting::{Inverted, Origin, invert_source, judge_masks};
 use crate::progress::Progress;
 use crate::prompts;
@@ -81,7 +80,8 @@ impl LookingJob {
         video.fps = request.video.fps.unwrap_or(source.record.fps);
         compare(&request, Some(&source.record), &found, folder.is_resumed(), &mut session.progress)?;
         let began_in = folder.take_up(session.memory(), &mut session.progress)?;
-        let cache = request.program.cache.unwrap_or(true).then(Cache::open).transpose()?;
+        let may_keep = request.program.cache.unwrap_or(true);
+        let cache = if may_keep { inversion_cache::of_user(&mut session.progress)? } else { None };
         let model = session.load(&found)?;
         let text = model.encode_prompt(&prompt)?;
         text.warnings.iter().for_each(|warning| session.progress.warn(warning));

@@ -18,6 +18,8 @@ mod experiment;
 mod failure;
 mod generate;
 mod generating;
+mod group_memory;
+mod home;
 mod hub;
 mod inspect;
 mod inversion_cache;
@@ -46,9 +48,12 @@ mod resolve;
 mod run_folder;
 mod session;
 mod show;
+#[cfg(unix)]
+mod signals;
 mod source;
 mod stop;
 mod sweep;
+mod system_memory;
 mod terminal;
 mod threads;
 mod tokens;
@@ -59,33 +64,66 @@ mod verify;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 
 use crate::args::{Cli, Command};
 use crate::event::Event;
 use crate::out_of_memory::Mend;
+use crate::progress::Voice;
 use crate::session::Session;
 
+const CANNOT_LISTEN: &str = "the program cannot listen to signals such as Ctrl-C";
+
 fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| {
-        // Nothing was parsed, so the flag is looked for by itself.
-        if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
-            let message = error.to_string();
-            let message = message.trim_start_matches("error: ").trim_end();
-            event::tell(&Event::Error { message, exit_code: failure::MISUSED });
-        }
-        error.exit()
-    });
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_parsed(&error),
+    };
+    #[cfg(unix)]
+    signals::hold();
     threads::wait_asleep();
     let mut session = Session::new(cli.command.name(), &cli.common);
-    let outcome = failure::catch(|| run(&cli.command, &mut session));
+    let outcome = failure::catch(|| {
+        stop::listen().context(CANNOT_LISTEN)?;
+        run(&cli.command, &mut session)
+    });
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => match terminal::lost() {
+            None => ExitCode::SUCCESS,
+            // The files are there.
+            Some(message) if leaves_files(&cli.command) && session.progress.voice() != Voice::Json => {
+                terminal::warning(&message);
+                ExitCode::SUCCESS
+            }
+            Some(message) => ExitCode::from(failure::tell(&anyhow!(message), session.progress.voice())),
+        },
         Err(error) => {
             let error = out_of_memory::explain(error, &session, Mend::OtherDevice);
             ExitCode::from(failure::tell(&error, session.progress.voice()))
         }
+    }
+}
+
+/// Tells what is wrong with the command line, or the help that it asks for.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    // Nothing was parsed, so the flag is looked for by itself.
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let message = error.to_string();
+        let message = message.trim_start_matches("error: ").trim_end();
+        event::tell(&Event::Error { message, exit_code: failure::MISUSED });
+    }
+    ExitCode::from(terminal::of_command_line(error))
+}
+
+/// Whether a command is there for the files that it leaves, and what it prints only says where they are.
+fn leaves_files(command: &Command) -> bool {
+    match command {
+        Command::Transfer(args) => !args.dry_run,
+        Command::Eval(args) => args.suite.suite.is_some(),
+        Command::Generate(_) | Command::Invert(_) | Command::Inspect(_) => true,
+        Command::Batch(_) | Command::Sweep(_) => true,
+        _ => false,
     }
 }
 

@@ -58,6 +58,7 @@ fn fill(path: &Path, passing: &Path, tensors: &[(String, Tensor)]) -> motionflow
         tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.to_device(Device::Cpu))).collect();
     Tensor::write_safetensors(&tensors, passing).map_err(|error| motionflow_media::Error::Unwritable {
         path: path.to_owned(),
-        source: std::io::Error::other(error),
+        // As text: the error of the system is out of reach in it.
+        source: std::io::Error::other(error.to_string()),
     })
 }

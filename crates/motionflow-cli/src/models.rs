@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::args;
 use crate::bytes::readable;
 use crate::columns::columns;
-use crate::failure::Misuse;
+use crate::failure::{self, Misuse};
 use crate::hub::{self, Hub};
 use crate::known::{KNOWN, Known};
 use crate::model::shelves;
@@ -45,9 +45,9 @@ fn fetch(name: &str, revision: &str, progress: &mut Progress) -> Result<()> {
 }
 
 fn list(progress: &Progress) -> Result<()> {
-    let hub = Hub::new()?;
+    let hub = Hub::new();
     let mut rows = on_shelves();
-    rows.extend(in_cache(&hub));
+    rows.extend(hub.iter().flat_map(in_cache));
     let absent = |known: &&Known| !rows.iter().any(|row| row[0] == known.name);
     let to_fetch: Vec<Row> = KNOWN.iter().filter(absent).map(not_here).collect();
     rows.extend(to_fetch);
@@ -61,11 +61,14 @@ fn list(progress: &Progress) -> Result<()> {
     for line in columns(&rows) {
         progress.result(&line);
     }
-    progress.note(&format!(
-        "\n`motionflow models fetch OWNER/NAME` fetches a checkpoint from the hub into {}; `--model OWNER/NAME` does so \
-         when it is needed.",
-        hub.cache().display()
-    ));
+    progress.note(&match hub {
+        Ok(hub) => format!(
+            "\n`motionflow models fetch OWNER/NAME` fetches a checkpoint from the hub into {}; `--model OWNER/NAME` does so \
+             when it is needed.",
+            hub.cache().display()
+        ),
+        Err(error) => format!("\ncheckpoints from the hub are not listed: {}", failure::message(&error)),
+    });
     Ok(())
 }
 

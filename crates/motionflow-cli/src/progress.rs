@@ -91,7 +91,7 @@ impl Progress {
     pub(crate) fn product(&self, of: &str, text: &str) {
         match self.voice {
             Voice::Json => self.row(of, &text.into()),
-            _ => terminal::result(text),
+            _ => terminal::product(text),
         }
     }
 
@@ -176,7 +176,7 @@ impl Stage<'_> {
                 bar.set_style(style("{bar} {pos}/{len}  {msg}  {eta} left"));
             }
             bar.set_position(done as u64);
-            bar.set_message(detail.to_owned());
+            bar.set_message(terminal::fit(detail));
         }
         self.goes_on_after(done);
         self.progress.event(&Event::Progress { stage: self.name, done, of: self.steps, detail });
@@ -197,7 +197,7 @@ impl Stage<'_> {
     /// Shows how it goes within a step.
     pub(crate) fn detail(&self, detail: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(detail.to_owned());
+            bar.set_message(terminal::fit(detail));
         }
     }
 

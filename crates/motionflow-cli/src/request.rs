@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::args;
-use crate::failure::Misuse;
+use crate::failure::{Misuse, NOT_UTF8};
 use crate::progress::Progress;
 use crate::toml_file;
 
@@ -241,10 +241,7 @@ impl Request {
 
     /// The keys that have a value.
     fn said(&self) -> Result<Table> {
-        let mut table = Table::try_from(self).map_err(|error| {
-            let what = "a path that is not UTF-8 cannot be taken here; give another";
-            Misuse(format!("{what}: {error}"))
-        })?;
+        let mut table = Table::try_from(self).map_err(|error| Misuse(format!("{NOT_UTF8}: {error}")))?;
         table.retain(|_, value| value.as_table().is_none_or(|table| !table.is_empty()));
         Ok(table)
     }

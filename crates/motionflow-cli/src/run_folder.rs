@@ -9,7 +9,7 @@ use motionflow::compute::MemoryUse;
 use crate::failure::{FAULT, Misuse, without_name};
 use crate::progress::Progress;
 use crate::record::RunRecord;
-use crate::stop;
+use crate::stop::{self, InPart};
 use crate::terminal::typed;
 use crate::unfinished::{self, Unfinished};
 
@@ -38,6 +38,19 @@ pub(crate) struct RunFolder {
     unfinished: Option<Unfinished>,
     made: MadeFolders,
     asked: Option<String>,
+    /// The part of the work that keeps its steps.
+    part: Option<InPart>,
+}
+
+/// The command that goes on with the run in a folder.
+pub(crate) fn go_on(command: &str, path: &Path) -> String {
+    format!("motionflow {command} --resume {}", typed(path))
+}
+
+/// What is told when the program is ended while it works on the run in a folder.
+fn last_words(command: &str, path: &Path) -> impl Fn() -> Option<String> + Send + 'static {
+    let (folder, go_on) = (path.to_owned(), go_on(command, path));
+    move || Unfinished::is_recorded_in(&folder).then(|| stop::goes_on_with(&go_on))
 }
 
 /// Whether a folder holds a finished run, of whatever command.
@@ -77,19 +90,27 @@ impl RunFolder {
             );
             return Err(Misuse(message).into());
         }
-        let folder =
-            Self { path: path.to_owned(), unfinished: None, made: MadeFolders::default(), asked: None };
+        let folder = Self {
+            path: path.to_owned(),
+            unfinished: None,
+            made: MadeFolders::default(),
+            asked: None,
+            part: None,
+        };
+        let unbroken = stop::unbroken();
         let made = folder.make().with_context(|| folder.cannot())?;
         let trial = tempfile::tempdir_in(path).map_err(without_name).with_context(|| folder.cannot());
         drop(trial?);
         drop(made);
+        drop(unbroken);
         Ok(folder)
     }
 
     /// Opens a folder to go on with the run in it.
-    pub(crate) fn resume(path: &Path) -> Result<Self> {
+    pub(crate) fn resume(path: &Path, command: &str) -> Result<Self> {
         let unfinished = Some(Unfinished::open(path)?);
-        Ok(Self { path: path.to_owned(), unfinished, made: MadeFolders::default(), asked: None })
+        let part = Some(stop::tells(last_words(command, path)));
+        Ok(Self { path: path.to_owned(), unfinished, made: MadeFolders::default(), asked: None, part })
     }
 
     /// Where the files will be.
@@ -128,7 +149,8 @@ impl RunFolder {
 
     /// From now on the folder is in use, and what each step leaves is kept in it.
     pub(crate) fn begin(&mut self, record: &RunRecord) -> Result<&mut Unfinished> {
-        stop::watch()?;
+        let words = last_words(&record.program.command, &self.path);
+        self.part = Some(stop::by_step(words));
         let begun = if let Some(unfinished) = self.unfinished.take() {
             unfinished
         } else {
@@ -168,6 +190,8 @@ impl RunFolder {
             }
         }
         unfinished.remove();
+        // Finished as it is, what is left to do is not worth stopping.
+        self.part.take().into_iter().for_each(InPart::stay);
         Ok(())
     }
 

@@ -24,6 +24,7 @@ use crate::record::{RunRecord, VideoRecord};
 use crate::request::{self, Program};
 use crate::resolve::Cut;
 use crate::source::{SourceClip, find_ffmpeg};
+use crate::stop;
 use crate::threads;
 
 const WITHOUT_CUDA: &str = "--device cpu computes without it; docs/devices.md says what CUDA takes";
@@ -36,7 +37,7 @@ pub(crate) struct Session {
     flags: Program,
     /// Whether also a run is begun that is foretold not to fit.
     ignores_memory: bool,
-    /// The threads that libtorch takes by itself.
+    /// The threads that are taken where no number is given.
     own_threads: i32,
     device: DeviceChoice,
     precision: Precision,
@@ -63,7 +64,7 @@ impl Session {
             json: common.json.then_some(true),
             ..Program::default()
         };
-        let own_threads = tch::get_num_threads();
+        let own_threads = threads::by_default();
         let voice = voice(&flags);
         let progress = Progress::new(Voice::Plain);
         let mut session = Self {
@@ -89,6 +90,7 @@ impl Session {
     fn set_voice(&mut self, voice: Voice) {
         let told = self.progress.voice() == Voice::Json;
         self.progress.set_voice(voice);
+        stop::has_listener(voice == Voice::Json);
         if !told {
             self.progress.event(&Event::Started {
                 format: event::FORMAT,
@@ -128,9 +130,10 @@ impl Session {
     pub(crate) fn behave(&mut self, program: &Program) -> Result<()> {
         self.set_voice(voice(program));
         let threads = program.threads.map_or(self.own_threads, i32::from);
-        if !(1..=1024).contains(&threads) {
+        if !(1..=threads::MOST).contains(&threads) {
             return Err(Misuse(format!("--threads is {threads}, but must be 1 to 1024")).into());
         }
+        threads::check(threads)?;
         if threads != tch::get_num_threads() {
             threads::limit(threads);
         }
@@ -188,7 +191,9 @@ impl Session {
         // The one before goes first: there may not be memory for both.
         self.loaded = None;
         self.encoded.clear();
+        stop::check()?;
         let model = Rc::new(found.load(compute, &mut self.progress)?);
+        stop::check()?;
         self.loaded = Some((Rc::clone(found), compute, Rc::clone(&model)));
         Ok(model)
     }

@@ -10,6 +10,7 @@ use motionflow_media::image::RgbImage;
 use motionflow_media::{Ffmpeg, ReadOptions, source};
 use sha2::{Digest, Sha256};
 
+use crate::failure::{Misuse, NOT_UTF8};
 use crate::model::beside_program;
 use crate::progress::Progress;
 use crate::prompts;
@@ -67,10 +68,19 @@ impl SourceClip {
 /// The source that a request names. It must be there, before a checkpoint is fetched for it.
 pub(crate) fn source_path(request: &Request) -> Result<PathBuf> {
     let path = required(request.source.path.as_ref(), prompts::SOURCE_MISSING)?;
+    check_utf8("--source", &path)?;
     if path.exists() {
         return Ok(path);
     }
     Err(motionflow_media::Error::SourceMissing { path }).context("--source")
+}
+
+/// Checks that a path can stand in a run's record, which is text and has the whole of it.
+pub(crate) fn check_utf8(flag: &str, path: &Path) -> Result<()> {
+    if std::path::absolute(path).is_ok_and(|whole| whole.to_str().is_none()) {
+        return Err(Misuse(format!("{flag}: {NOT_UTF8}: {}", path.display())).into());
+    }
+    Ok(())
 }
 
 /// The ffmpeg to use: the user's, else the one that `cargo xtask setup` brought.

@@ -1,27 +1,71 @@
 //! The two streams: results go to standard output, all else to standard error; colour only for eyes that want it.
+//!
+//! Whatever a line quotes (names of files, prompts, words of a checkpoint or of ffmpeg), it leaves here fit for a terminal.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// A line of results. A reader that has gone away is no reason to fail.
+use motionflow_media::system::told;
+
+use crate::failure::FAILED;
+
+/// What is said of standard output that cannot be written to.
+const OUTPUT: &str = "standard output cannot be written to";
+const ELSEWHERE: &str = "send it elsewhere";
+
+/// Why standard output takes no more.
+static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// A line of results for a person.
 pub(crate) fn result(line: &str) {
-    let _ = writeln!(io::stdout().lock(), "{line}");
+    print(&fit(line));
+}
+
+/// Text that a command is there to print: to its last byte, but on a terminal.
+pub(crate) fn product(text: &str) {
+    if io::stdout().is_terminal() { result(text) } else { print(text) }
 }
 
 /// A line about the run.
 pub(crate) fn note(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", fit(line));
 }
 
 /// Something that the user should know, without being an error.
 pub(crate) fn warning(message: &str) {
-    note(&format!("{} {message}", painted("warning:", "1;33")));
+    labelled("warning:", "1;33", message);
 }
 
 /// Why the program ends.
 pub(crate) fn error(message: &str) {
-    note(&format!("{} {message}", painted("error:", "1;31")));
+    labelled("error:", "1;31", message);
+}
+
+/// Prints what the reader of the command line has to say: help, or what is wrong. Gives the exit code.
+pub(crate) fn of_command_line(message: &clap::Error) -> u8 {
+    let code = message.exit_code() as u8;
+    let is_harmful = |argument: std::ffi::OsString| argument.to_string_lossy().contains(is_harmful);
+    if message.use_stderr() && std::env::args_os().any(is_harmful) {
+        note(message.render().to_string().trim_end());
+        return code;
+    }
+    let printed = message.print().and_then(|()| io::stdout().flush());
+    match printed {
+        Err(cause) if !message.use_stderr() && cause.kind() != io::ErrorKind::BrokenPipe => {
+            error(&lost_output(&cause));
+            FAILED
+        }
+        _ => code,
+    }
+}
+
+/// The message about results that went nowhere. None where all were written, or where the reader had enough.
+pub(crate) fn lost() -> Option<String> {
+    let lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
+    lost.as_ref().filter(|error| error.kind() != io::ErrorKind::BrokenPipe).map(lost_output)
 }
 
 /// Whether standard error is a terminal that can redraw its last line.
@@ -34,12 +78,137 @@ pub(crate) fn has_colour() -> bool {
     can_redraw() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// A path as it is typed in a shell.
-pub(crate) fn typed(path: &Path) -> String {
-    let plain = path.display().to_string();
-    shlex::try_quote(&plain).map_or_else(|_| plain.clone(), Cow::into_owned)
+/// Text without characters that do something else than to be seen; line breaks of an argument are not the text's own.
+pub(crate) fn fit(text: &str) -> String {
+    let text = arguments_of_lines().iter().fold(Cow::Borrowed(text), |text, argument| {
+        if text.contains(argument) {
+            text.replace(argument, &argument.replace('\n', "\\n")).into()
+        } else {
+            text
+        }
+    });
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if is_harmful(letter) {
+            shown.extend(letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
 }
 
-fn painted(text: &str, style: &str) -> String {
-    if has_colour() { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text.to_owned() }
+/// Whether a terminal may obey a character instead of showing it: control characters but for line breaks, and those that turn
+/// the direction of the text around.
+pub(crate) fn is_harmful(letter: char) -> bool {
+    let turns = matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || (letter.is_control() && letter != '\n')
+}
+
+/// A path as it is typed in a shell.
+pub(crate) fn typed(path: &Path) -> String {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    match path.to_str() {
+        Some(plain) if !plain.chars().any(|letter| is_harmful(letter) || letter == '\n') => {
+            shlex::try_quote(plain).map_or_else(|_| plain.to_owned(), Cow::into_owned)
+        }
+        _ => quoted_bytes(bytes),
+    }
+}
+
+/// `$'…'`, which bash, ksh and zsh know, for what no other quotes can show.
+fn quoted_bytes(bytes: &[u8]) -> String {
+    let mut quoted = "$'".to_owned();
+    for &byte in bytes {
+        match byte {
+            b'\'' | b'\\' => quoted.extend(['\\', byte.into()]),
+            b' '..=b'~' => quoted.push(byte.into()),
+            // Three digits, so that none that follows is taken for one of them.
+            _ => drop(write!(quoted, "\\{byte:03o}")),
+        }
+    }
+    quoted + "'"
+}
+
+fn labelled(label: &str, style: &str, message: &str) {
+    let label = if has_colour() { format!("\u{1b}[{style}m{label}\u{1b}[0m") } else { label.to_owned() };
+    let _ = writeln!(io::stderr().lock(), "{label} {}", fit(message));
+}
+
+/// The arguments that go over several lines, the longest first.
+fn arguments_of_lines() -> &'static [String] {
+    static ARGUMENTS: OnceLock<Vec<String>> = OnceLock::new();
+    ARGUMENTS.get_or_init(|| {
+        let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+        let mut arguments: Vec<String> =
+            arguments.filter(|argument| argument.trim_end_matches('\n').contains('\n')).collect();
+        arguments.sort_by_key(|argument| std::cmp::Reverse(argument.len()));
+        arguments
+    })
+}
+
+fn lost_output(error: &io::Error) -> String {
+    format!("{OUTPUT}: {}", told(error, ELSEWHERE))
+}
+
+/// Prints a line, unless an earlier one could not be printed.
+fn print(text: &str) {
+    let mut lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
+    if lost.is_none() {
+        *lost = write_line(text).err();
+    }
+}
+
+/// Past the standard library's buffer, so that what is not written is known at once.
+#[cfg(unix)]
+fn write_line(text: &str) -> io::Result<()> {
+    use rustix::io::Errno;
+    const WAIT: std::time::Duration = std::time::Duration::from_millis(5);
+    let line = format!("{text}\n");
+    let mut left = line.as_bytes();
+    while !left.is_empty() {
+        match rustix::io::write(rustix::stdio::stdout(), left) {
+            Ok(written) => left = &left[written..],
+            // Another program has made the pipe so that writing does not wait.
+            Err(Errno::AGAIN) => std::thread::sleep(WAIT),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn write_line(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    stdout.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_that_a_terminal_obeys() {
+        let text = "a\u{1b}[31m\u{7}b\r\u{8}\u{9b}2J\u{7f}\t\u{202e}\u{2066}\u{2029}\u{200f}";
+        let shown = fit(text);
+        assert_eq!(shown, r"a\u{1b}[31m\u{7}b\r\u{8}\u{9b}2J\u{7f}\t\u{202e}\u{2066}\u{2029}\u{200f}");
+        for plain in ["one\n  two", "猫 cafe\u{301} \u{1f469}\u{200d}\u{1f680} it's \"a\" \\"] {
+            assert_eq!(fit(plain), plain);
+        }
+    }
+
+    #[test]
+    fn a_path_is_typed_as_a_shell_takes_it() {
+        assert_eq!(typed(Path::new("a/b-1.mp4")), "a/b-1.mp4");
+        assert_eq!(typed(Path::new("a b")), "'a b'");
+        assert_eq!(typed(Path::new("a'\u{1b}1\n")), r"$'a\'\0331\012'");
+        #[cfg(unix)]
+        {
+            use std::ffi::OsStr;
+            use std::os::unix::ffi::OsStrExt;
+            assert_eq!(typed(Path::new(OsStr::from_bytes(b"u\xe9\\.mp4"))), r"$'u\351\\.mp4'");
+        }
+    }
 }

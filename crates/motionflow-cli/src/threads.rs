@@ -1,10 +1,50 @@
 //! How many threads compute, how they wait for each other, and what becomes of one that did something aside.
 
-use std::panic;
-use std::sync::Once;
+use std::sync::{Mutex, Once, mpsc};
 use std::thread::{self, JoinHandle, ScopedJoinHandle};
+use std::{io, panic};
 
-/// Sets the number of threads; without, libtorch takes one a core.
+use anyhow::{Result, anyhow};
+use motionflow_media::system::told;
+
+/// More are never taken.
+pub(crate) const MOST: i32 = 1024;
+
+/// So many threads compute where nothing else is said: those that `OMP_NUM_THREADS` names, else as many as libtorch takes by
+/// itself, but not more than the process may run at once. A container's share of the CPU counts in that.
+pub(crate) fn by_default() -> i32 {
+    let named = std::env::var("OMP_NUM_THREADS").ok();
+    let cores = thread::available_parallelism().ok().and_then(|cores| i32::try_from(cores.get()).ok());
+    default_of(named.as_deref(), tch::get_num_threads(), cores)
+}
+
+fn default_of(named: Option<&str>, of_libtorch: i32, cores: Option<i32>) -> i32 {
+    let within_cores = || cores.map_or(of_libtorch, |cores| of_libtorch.min(cores));
+    named.and_then(first_level).unwrap_or_else(within_cores).clamp(1, MOST)
+}
+
+/// `OMP_NUM_THREADS` may name a number for each level of nesting: `4,2`. What is no number of threads says nothing.
+fn first_level(named: &str) -> Option<i32> {
+    let first = named.split(',').next()?.trim();
+    first.parse().ok().filter(|threads| *threads > 0)
+}
+
+/// Checks that the system lets so many threads run. libgomp ends the program where it does not.
+pub(crate) fn check(threads: i32) -> Result<()> {
+    const STACK: usize = 1 << 16;
+    let (done, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    thread::scope(|scope| {
+        let wait = || drop(wait.lock().map(|wait| wait.recv()));
+        let spawn = |_| thread::Builder::new().stack_size(STACK).spawn_scoped(scope, wait).map(drop);
+        let spawned: io::Result<()> = (1..threads).try_for_each(spawn);
+        drop(done);
+        spawned
+    })
+    .map_err(|error| anyhow!("--threads {threads}: {}", told(&error, "give fewer")))
+}
+
+/// Sets the number of threads.
 pub(crate) fn limit(threads: i32) {
     // libtorch takes this one but once.
     static INTEROP: Once = Once::new();
@@ -56,6 +96,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_quota_counts_unless_the_user_says_how_many() {
+        assert_eq!(default_of(None, 16, Some(2)), 2);
+        assert_eq!(default_of(None, 2, Some(16)), 2);
+        assert_eq!(default_of(None, 8, None), 8);
+        for (named, threads) in [("4", 4), (" 4,2 ", 4), ("3,", 3), ("99999", MOST)] {
+            assert_eq!(default_of(Some(named), 16, Some(2)), threads, "{named}");
+        }
+        for nonsense in ["", "0", "-3", "many", "4x", ",2", "99999999999999"] {
+            assert_eq!(default_of(Some(nonsense), 16, Some(2)), 2, "{nonsense}");
+        }
+    }
 
     #[test]
     fn the_first_error_is_that_of_the_order_given() {

@@ -18,11 +18,10 @@ use motionflow_media::{Ffmpeg, gif, picture, plot, video};
 
 use crate::args;
 use crate::asked::{self, Asked};
-use crate::cache::Cache;
 use crate::dry_run::{self, Plan};
 use crate::estimate::{Task, Way};
 use crate::generating::{Start, make_video};
-use crate::inversion_cache::InversionCache;
+use crate::inversion_cache::{self, InversionCache};
 use crate::inversion_file::{SavedInversion, check_fit};
 use crate::inverting::{Inverted, Origin, invert_source, judge_masks, shown_masks};
 use crate::metadata::Notes;
@@ -92,7 +91,7 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
     compare(&request, Some(&job.source.record), &job.found, folder.is_resumed(), &mut session.progress)?;
     let began_in = folder.take_up(session.memory(), &mut session.progress)?;
     let may_keep = manner.inversions.is_none() && request.program.cache.unwrap_or(true);
-    let cache = may_keep.then(Cache::open).transpose()?;
+    let cache = if may_keep { inversion_cache::of_user(&mut session.progress)? } else { None };
     let model = session.load(&job.found)?;
     let source_text = session.encode(&model, &job.source_prompt)?;
     let target_text = session.encode(&model, &job.prompt)?;

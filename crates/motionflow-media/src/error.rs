@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::source::Shortage;
+use crate::system::told;
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -22,7 +23,11 @@ pub enum Error {
     },
 
     /// An ffmpeg was found but could not be started.
-    #[error("cannot run ffmpeg at {program}: {source}; set MOTIONFLOW_FFMPEG to a working one", program = .program.display())]
+    #[error(
+        "cannot run ffmpeg at {program}: {}",
+        told(.source, "set MOTIONFLOW_FFMPEG to a working one"),
+        program = .program.display()
+    )]
     FfmpegNotRunnable {
         /// The program that was tried.
         program: PathBuf,
@@ -166,7 +171,11 @@ pub enum Error {
     },
 
     /// A file cannot be written.
-    #[error("{path}: cannot be written: {source}; choose a folder that you may write to", path = .path.display())]
+    #[error(
+        "{path}: cannot be written: {}",
+        told(.source, "choose a folder that you may write to"),
+        path = .path.display()
+    )]
     Unwritable {
         /// The file.
         path: PathBuf,

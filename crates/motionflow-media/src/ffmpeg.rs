@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
+use crate::children;
 use crate::error::{Error, Result};
 
 /// The environment variables that may name the program, the first that is set wins.
@@ -86,8 +87,11 @@ impl Ffmpeg {
     pub(crate) fn start(&self, command: &mut Command) -> Result<Running> {
         let mut child = out_of_reach(|| command.spawn())
             .map_err(|source| Error::FfmpegNotRunnable { program: self.program.clone(), source })?;
-        let complaints = child.stderr.take().map(|mut stderr| {
-            std::thread::spawn(move || {
+        children::began(child.id());
+        let stderr = child.stderr.take();
+        let mut running = Running { child, complaints: None };
+        let gather = |mut stderr: std::process::ChildStderr| {
+            std::thread::Builder::new().spawn(move || {
                 let mut bytes = Vec::new();
                 // Read on to the end, but a broken film's thousands of complaints are not all kept.
                 let mut chunk = [0; 4096];
@@ -99,8 +103,12 @@ impl Ffmpeg {
                 }
                 String::from_utf8_lossy(&bytes).into_owned()
             })
-        });
-        Ok(Running { child, complaints })
+        };
+        running.complaints = stderr
+            .map(gather)
+            .transpose()
+            .map_err(|source| Error::FfmpegNotRunnable { program: self.program.clone(), source })?;
+        Ok(running)
     }
 
     /// Runs a command to its end; gives its standard output, and its last complaint if it failed.
@@ -120,7 +128,8 @@ impl Ffmpeg {
 #[cfg(unix)]
 fn out_of_reach(start: impl FnOnce() -> std::io::Result<Child>) -> std::io::Result<Child> {
     use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-    let ends = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    use Signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+    let ends = SigSet::from_iter([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2]);
     let before = ends.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let started = start();
     before.thread_set_mask()?;
@@ -178,6 +187,7 @@ impl Drop for Running {
         // Both fail when it has ended already, which is as well.
         self.child.kill().ok();
         self.child.wait().ok();
+        children::ended(self.child.id());
     }
 }
 

@@ -8,11 +8,12 @@
 //!   several as rows, [`grid`] lays pictures out in rows and columns, [`plot`] draws losses, [`chart`] compares means.
 //! - [`picture`] enlarges pictures and writes them as PNG; [`text`] writes words on them.
 //! - [`atomic`] makes every file appear whole or not at all.
-//! - [`ffmpeg`] finds and runs the program.
+//! - [`ffmpeg`] finds and runs the program; [`system`] says what the system lacks.
 
 pub mod atomic;
 mod axis;
 pub mod chart;
+mod children;
 pub mod compare;
 pub mod contact_sheet;
 mod error;
@@ -26,9 +27,11 @@ mod parts;
 pub mod picture;
 pub mod plot;
 pub mod source;
+pub mod system;
 pub mod text;
 pub mod video;
 
+pub use children::end_children;
 pub use error::{Error, Result};
 pub use ffmpeg::Ffmpeg;
 pub use fit::Fit;

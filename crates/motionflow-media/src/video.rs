@@ -9,6 +9,7 @@ use image::RgbImage;
 use crate::atomic;
 use crate::error::{Error, Result};
 use crate::ffmpeg::{Ffmpeg, file_url};
+use crate::system;
 
 /// Writes frames as an MP4 that browsers play: H.264, yuv420p, BT.709, index first.
 ///
@@ -86,7 +87,11 @@ pub(crate) fn encode(
     if outcome.success {
         return Ok(());
     }
-    Err(Error::Encode { path: path.to_owned(), reason: outcome.reason() })
+    let reason = outcome.reason();
+    if system::refusal_in(&reason).is_some() {
+        return Err(Error::Unwritable { path: path.to_owned(), source: std::io::Error::other(reason) });
+    }
+    Err(Error::Encode { path: path.to_owned(), reason })
 }
 
 /// The frame with its last column repeated when the width is odd, and its last row when the height is.

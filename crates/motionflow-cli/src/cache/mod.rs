@@ -29,7 +29,7 @@ use crate::failure::without_name;
 pub(crate) use key::Key;
 use lock::{Alone, Lock};
 use manifest::Manifest;
-pub(crate) use place::{FOLDER_VARIABLE, LIMIT_VARIABLE};
+pub(crate) use place::{FOLDER_VARIABLE, LIMIT_VARIABLE, NoHome};
 
 /// Beginnings of the names of folders that are no entries yet, or no longer.
 const PARTIAL: &str = ".partial-";
@@ -111,6 +111,9 @@ enum Removed {
 
 impl Cache {
     /// The user's cache. Nothing is made on disk yet.
+    ///
+    /// # Errors
+    /// [`NoHome`], and a limit that is none.
     pub(crate) fn open() -> Result<Self> {
         Ok(Self { folder: place::folder()?, limit: place::limit()? })
     }

@@ -1,13 +1,14 @@
 //! Where the cache lies, and how much it may hold.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytesize::ByteSize;
-use etcetera::BaseStrategy;
 
 use crate::failure::Misuse;
+use crate::home;
 
 /// Names the folder.
 pub(crate) const FOLDER_VARIABLE: &str = "MOTIONFLOW_CACHE";
@@ -16,16 +17,25 @@ pub(crate) const LIMIT_VARIABLE: &str = "MOTIONFLOW_CACHE_LIMIT";
 
 const DEFAULT_LIMIT: ByteSize = ByteSize::gib(10);
 
+/// The user has no folder for a cache.
+#[derive(Debug)]
+pub(crate) struct NoHome;
+
+impl fmt::Display for NoHome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "there is no home folder for the cache: set {FOLDER_VARIABLE} to a folder")
+    }
+}
+
+impl std::error::Error for NoHome {}
+
 /// The folder: `$MOTIONFLOW_CACHE`, else one in the user's cache folder.
 pub(super) fn folder() -> Result<PathBuf> {
     if let Some(folder) = set(FOLDER_VARIABLE) {
         let folder = PathBuf::from(folder);
         return Ok(std::path::absolute(&folder).unwrap_or(folder));
     }
-    let user = etcetera::base_strategy::choose_native_strategy().with_context(|| {
-        format!("there is no home folder for the cache: set {FOLDER_VARIABLE} to a folder")
-    })?;
-    Ok(user.cache_dir().join("motionflow").join("inversions"))
+    Ok(home::cache().ok_or(NoHome)?.join("motionflow").join("inversions"))
 }
 
 /// The limit in bytes: `$MOTIONFLOW_CACHE_LIMIT`, else 10 GiB.

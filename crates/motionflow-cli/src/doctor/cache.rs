@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use motionflow_media::system;
+
 use super::Finding;
 use crate::bytes::{free_space, readable};
-use crate::cache::{Cache, FOLDER_VARIABLE, LIMIT_VARIABLE};
+use crate::cache::{Cache, FOLDER_VARIABLE, LIMIT_VARIABLE, NoHome};
 use crate::cache_command::inversions;
 use crate::failure::without_name;
 
@@ -14,6 +16,10 @@ const LITTLE: u64 = 1 << 30;
 pub(super) fn look() -> Vec<Finding> {
     let cache = match Cache::open() {
         Ok(cache) => cache,
+        Err(error) if error.is::<NoHome>() => {
+            let mend = format!("set {FOLDER_VARIABLE} to a folder; until then nothing is kept");
+            return vec![Finding::warning("there is no home folder for the cache", mend)];
+        }
         Err(error) => return vec![Finding::error(&error)],
     };
     // What does not exist yet will be made in the nearest folder that does.
@@ -39,12 +45,15 @@ fn writable(cache: &Cache, there: &Path) -> Finding {
     match tempfile::tempfile_in(there) {
         Ok(_) => Finding::ok("it can be written to"),
         Err(error) => {
-            let reason = without_name(error);
+            let error = without_name(error);
+            let elsewhere = format!("set {FOLDER_VARIABLE} to a folder that you may write to");
+            let (reason, mend) = system::refusal(&error).map_or_else(
+                || (error.to_string(), elsewhere),
+                |refusal| (refusal.reason.to_owned(), refusal.mend.to_owned()),
+            );
             Finding::warning(
                 format!("{}: cannot be written to: {reason}", cache.folder().display()),
-                format!(
-                    "set {FOLDER_VARIABLE} to a folder that you may write to; until then nothing is kept"
-                ),
+                format!("{mend}; until then nothing is kept"),
             )
         }
     }

@@ -1,24 +1,29 @@
 //! Memory and disk.
 
 use super::Finding;
-use crate::bytes::{kibibytes, readable};
+use crate::bytes::readable;
+use crate::system_memory::SystemMemory;
 
 /// What a transfer with the shipped checkpoint needs: its runs record peaks of 1.0 GiB.
 const DEMO_NEEDS: u64 = 3 << 29;
 
 pub(super) fn memory() -> Vec<Finding> {
-    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let (Some(total), Some(available)) = (kibibytes(&info, "MemTotal:"), kibibytes(&info, "MemAvailable:"))
-    else {
+    let Some(SystemMemory { total, available, group }) = SystemMemory::read() else {
         return vec![Finding::ok("this system does not tell")];
     };
-    let what = format!("{} in all, {} available", readable(total), readable(available));
+    let mut findings = vec![enough(total, available, "", "end other programs")];
+    findings.extend(group.map(|group| {
+        let of = " in this container (control group)";
+        enough(group.limit, group.left.min(available), of, "raise its limit, or end other programs in it")
+    }));
+    findings
+}
+
+fn enough(total: u64, available: u64, of: &str, mend: &str) -> Finding {
+    let what = format!("{} in all{of}, {} available", readable(total), readable(available));
     if available < DEMO_NEEDS {
         let needs = readable(DEMO_NEEDS);
-        return vec![Finding::warning(
-            what,
-            format!("the shipped checkpoint needs {needs}, others more: end other programs"),
-        )];
+        return Finding::warning(what, format!("the shipped checkpoint needs {needs}, others more: {mend}"));
     }
-    vec![Finding::ok(what)]
+    Finding::ok(what)
 }

@@ -8,6 +8,7 @@ use tch::Device;
 
 use super::Finding;
 use crate::bytes::{free_space, readable};
+use crate::failure::message;
 use crate::hub::Hub;
 use crate::model::{FOLDER_VARIABLE, FoundModel, SHIPPED};
 use crate::progress::{Progress, Voice};
@@ -22,7 +23,9 @@ pub(super) fn look() -> Vec<Finding> {
 fn hub() -> Finding {
     let hub = match Hub::new() {
         Ok(hub) => hub,
-        Err(error) => return Finding::error(&error),
+        Err(error) => {
+            return Finding::warning(message(&error), "until then, only checkpoints in folders can be used");
+        }
     };
     let count = hub.snapshots().len();
     let folder = hub.cache().display();

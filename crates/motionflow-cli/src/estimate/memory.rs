@@ -6,6 +6,7 @@ use serde::Serialize;
 use tch::Device;
 
 use crate::bytes::kibibytes;
+use crate::system_memory::SystemMemory;
 
 /// Code of libtorch that comes into memory as it is first used, on the CPU (measured).
 const CODE_BYTES: u64 = 40 << 20;
@@ -70,6 +71,8 @@ pub(super) struct Room {
     pub(super) free: u64,
     /// A run that is foretold to take more than this is refused.
     pub(super) limit: u64,
+    /// Whether a limit of the process's control groups says so.
+    pub(super) is_of_group: bool,
 }
 
 impl Room {
@@ -80,19 +83,27 @@ impl Room {
         if let Some(memory) = device::memory(device) {
             // What earlier runs of this process left for reuse is free for this one.
             let free = (memory.free + memory.peak_reserved).min(memory.total);
-            return Some(Self { free, limit: free });
+            return Some(Self { free, limit: free, is_of_group: false });
         }
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let free = available(&read("/proc/meminfo"), &read("/sys/fs/cgroup/memory.max"))?;
         let own = kibibytes(&read("/proc/self/status"), "VmRSS:").unwrap_or_default();
-        Some(Self { free, limit: (CPU_TOLERANCE * (free + own) as f64) as u64 })
+        Some(Self::of(SystemMemory::read()?, own))
     }
-}
 
-/// What Linux says that programs may still take, bounded by what a container's group may take in all.
-fn available(meminfo: &str, group_limit: &str) -> Option<u64> {
-    let available = kibibytes(meminfo, "MemAvailable:")?;
-    Some(group_limit.trim().parse().map_or(available, |limit: u64| limit.min(available)))
+    /// `own` is what this process has taken.
+    fn of(memory: SystemMemory, own: u64) -> Self {
+        let SystemMemory { available, group, .. } = memory;
+        let limit = (CPU_TOLERANCE * (available + own) as f64) as u64;
+        match group {
+            // The system ends whoever goes beyond it.
+            Some(group) => Self {
+                free: available.min(group.left),
+                limit: limit.min(group.left),
+                is_of_group: group.left < available,
+            },
+            None => Self { free: available, limit, is_of_group: false },
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,14 +112,18 @@ mod tests {
     use tch::Kind;
 
     use super::*;
+    use crate::group_memory::GroupMemory;
 
     #[test]
-    fn a_container_may_have_less_than_the_machine() {
-        let meminfo = "MemTotal:  8388608 kB\nMemAvailable:  4194304 kB\n";
-        assert_eq!(available(meminfo, ""), Some(4 << 30));
-        assert_eq!(available(meminfo, "max\n"), Some(4 << 30));
-        assert_eq!(available(meminfo, "1073741824\n"), Some(1 << 30));
-        assert_eq!(available("", ""), None);
+    fn the_limit_of_a_container_is_hard() {
+        let room = |group: Option<u64>| {
+            let group = group.map(|left| GroupMemory { limit: 2 * left, left });
+            Room::of(SystemMemory { total: 8 << 30, available: 4 << 30, group }, 1 << 30)
+        };
+        let [whole, factor] = [4_u64 << 30, 15 << 29];
+        assert_eq!(room(None), Room { free: whole, limit: factor, is_of_group: false });
+        assert_eq!(room(Some(6 << 30)), Room { free: whole, limit: 6 << 30, is_of_group: false });
+        assert_eq!(room(Some(1 << 30)), Room { free: 1 << 30, limit: 1 << 30, is_of_group: true });
     }
 
     #[test]

@@ -60,6 +60,7 @@ fn refusal(task: &Task, video: &Video, room: Room) -> Option<String> {
     };
     let place = match device {
         Device::Cuda(_) => device::name_of(device),
+        _ if room.is_of_group => "this container (control group)".to_owned(),
         _ => "this machine".to_owned(),
     };
     Some(format!(
@@ -107,7 +108,7 @@ mod tests {
     }
 
     fn told(task: &Task, video: &Video, limit: u64) -> Option<String> {
-        refusal(task, video, Room { free: limit, limit })
+        refusal(task, video, Room { free: limit, limit, is_of_group: false })
     }
 
     /// The number behind a flag.

@@ -45,7 +45,7 @@ impl Clip {
         }
         let is_on_hub = !Path::new(name).is_dir() && hub::is_id(name);
         let folder = if is_on_hub {
-            match Hub::of(Layout::Clip)?.get(name, hub::REVISION, progress) {
+            match Hub::of(Layout::Clip).and_then(|hub| hub.get(name, hub::REVISION, progress)) {
                 Ok(snapshot) => snapshot.folder,
                 Err(error) if asked.is_none() => {
                     progress.warn(format!(

@@ -71,6 +71,7 @@ pub(crate) fn run(
     std::fs::create_dir_all(cells_folder(output))
         .with_context(|| format!("{}: cannot be made; give another folder (--output)", output.display()))?;
     write_atomically(&output.join(".gitignore"), b"/cells/\n/inversions/\n")?;
+    let _part = stop::tells(|| Some(stop::GOES_ON.to_owned()));
     let judged = experiment.judges.as_ref().map(cell::Judged::by).transpose()?;
     let mine = &cells[shard.map_or(0..cells.len(), |shard| shard.range(cells.len()))];
     let mut left = Vec::new();

@@ -12,6 +12,7 @@ use super::place::cannot_be_written;
 use super::trouble::Trouble;
 use crate::bytes::readable;
 use crate::source::sha256_of_file;
+use crate::stop;
 
 /// Why a try ended before the file was whole.
 enum Stop {
@@ -19,6 +20,8 @@ enum Stop {
     Trouble(Trouble),
     /// Our side.
     Disk(io::Error),
+    /// The user wants the program to end.
+    Requested,
 }
 
 impl From<Trouble> for Stop {
@@ -70,6 +73,7 @@ fn complete(
         let trouble = match attempt(client, file, partial, tell) {
             Ok(()) => return Ok(()),
             Err(Stop::Trouble(trouble)) => trouble,
+            Err(Stop::Requested) => return stop::check(),
             Err(Stop::Disk(error)) => {
                 return Err(error).with_context(|| cannot_be_written(partial));
             }
@@ -123,6 +127,9 @@ fn attempt(
             break;
         }
         out.write_all(&buffer[..read]).map_err(Stop::Disk)?;
+        if stop::requested() {
+            return Err(Stop::Requested);
+        }
         here += read as u64;
         tell(here);
     }

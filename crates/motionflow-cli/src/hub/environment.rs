@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::failure::Misuse;
+use crate::home;
 
 /// Where the hub is, where its files are kept, and who asks.
 #[derive(Debug)]
@@ -21,14 +22,15 @@ pub(super) struct Environment {
 impl Environment {
     pub(super) fn read() -> Result<Self> {
         let home = folder("HF_HOME")
-            .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("huggingface")))
-            .or_else(|| std::env::home_dir().map(|home| home.join(".cache").join("huggingface")))
+            .or_else(|| home::xdg_cache().map(|cache| cache.join("huggingface")))
+            .or_else(|| home::folder().map(|home| home.join(".cache").join("huggingface")));
+        let cache = folder("HF_HUB_CACHE")
+            .or_else(|| folder("HUGGINGFACE_HUB_CACHE"))
+            .or_else(|| Some(home.as_ref()?.join("hub")))
             .ok_or_else(|| Misuse("there is no home folder to keep checkpoints in: set HF_HOME".into()))?;
-        let cache = folder("HF_HUB_CACHE").or_else(|| folder("HUGGINGFACE_HUB_CACHE"));
-        let cache = cache.unwrap_or_else(|| home.join("hub"));
         let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
-        let token_file = folder("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
-        let stored = || std::fs::read_to_string(token_file).ok().map(|token| token.trim().to_owned());
+        let token_file = folder("HF_TOKEN_PATH").or_else(|| Some(home?.join("token")));
+        let stored = || std::fs::read_to_string(token_file?).ok().map(|token| token.trim().to_owned());
         let token = text("HF_TOKEN").or_else(|| text("HUGGING_FACE_HUB_TOKEN")).or_else(stored);
         Ok(Self {
             cache: std::path::absolute(&cache).unwrap_or(cache),

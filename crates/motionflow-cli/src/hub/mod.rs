@@ -26,9 +26,13 @@ use crate::bytes::{free_space, readable};
 use crate::failure::Misuse;
 use crate::progress::Progress;
 use crate::recommended;
+use crate::stop;
 
 /// The revision that is taken when none is said.
 pub(crate) const REVISION: &str = "main";
+
+/// What is told of a download that is ended.
+const STOPPED: &str = "stopped; the same command goes on with what is already fetched";
 
 /// The hub, and what is here of it.
 #[derive(Debug)]
@@ -127,6 +131,7 @@ impl Hub {
                 self.cache().display()
             ));
         }
+        let _part = stop::tells(|| Some(STOPPED.to_owned()));
         let mut stage = progress.stage_in("MiB", "fetch", mebibytes(total).max(1));
         let mut done = 0;
         for file in &files {

@@ -12,6 +12,7 @@ use super::client::{Client, RemoteFile};
 use super::download::{download, length};
 use super::repo;
 use super::trouble::Trouble;
+use crate::stop;
 
 /// Where one commit of a repository lies in the cache: contents under `blobs`, links to them under `snapshots`.
 pub(super) struct Place {
@@ -71,6 +72,7 @@ impl Place {
             match lock.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) => {
+                    stop::check()?;
                     tell(length(&self.partial(file)));
                     std::thread::sleep(Duration::from_millis(200));
                 }
