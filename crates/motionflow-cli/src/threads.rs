@@ -2,7 +2,7 @@
 
 use std::panic;
 use std::sync::Once;
-use std::thread::{self, JoinHandle, ScopedJoinHandle};
+use std::thread::JoinHandle;
 
 /// Sets the number of threads; without, libtorch takes one a core.
 pub(crate) fn limit(threads: i32) {
@@ -14,19 +14,7 @@ pub(crate) fn limit(threads: i32) {
 
 /// What a thread gives when it is done; its panic goes on here.
 pub(crate) fn join<T>(thread: JoinHandle<T>) -> T {
-    given(thread.join())
-}
-
-fn given<T>(joined: thread::Result<T>) -> T {
-    joined.unwrap_or_else(|panic| panic::resume_unwind(panic))
-}
-
-/// Does everything side by side, and waits for all of it; the first error in the order given is told.
-pub(crate) fn at_once<E: Send>(work: &[&(dyn Fn() -> Result<(), E> + Sync)]) -> Result<(), E> {
-    thread::scope(|scope| {
-        let running: Vec<ScopedJoinHandle<_>> = work.iter().map(|work| scope.spawn(*work)).collect();
-        running.into_iter().map(|thread| given(thread.join())).fold(Ok(()), Result::and)
-    })
+    thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
 /// Lets threads that wait for others sleep instead of spin.
@@ -50,21 +38,3 @@ pub(crate) fn wait_asleep() {
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn wait_asleep() {}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn the_first_error_is_that_of_the_order_given() {
-        let slow = || {
-            thread::sleep(Duration::from_millis(50));
-            Err("slow")
-        };
-        let quick = || Err("quick");
-        assert_eq!(at_once(&[&|| Ok(()), &slow, &quick]), Err("slow"));
-        assert_eq!(at_once::<()>(&[&|| Ok(()), &|| Ok(())]), Ok(()));
-    }
-}
