@@ -7,6 +7,7 @@ use motionflow::error::Error as Method;
 
 use crate::args;
 use crate::failure::{self, Misuse, Stopped};
+use crate::inputs::Inputs;
 use crate::out_of_memory::{self, Mend};
 use crate::request::{Program, Request};
 use crate::run_folder::{self, RunFolder};
@@ -58,6 +59,9 @@ impl Asked {
         }
         session.behave(&request.program)?;
         let folder = request.output.folder.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FOLDER));
+        run_folder::refuse_name_of_a_file(&folder)?;
+        let inputs = Inputs::of(&request).and("the settings file", recall.config.as_deref());
+        inputs.spared_by_run_in(&folder)?;
         let folder = RunFolder::claim(&folder, request.output.force.unwrap_or(false))?;
         Ok(Some(Self { request, folder }))
     }
@@ -88,6 +92,7 @@ impl Asked {
         let memory = memory.or(request.program.memory);
         request.program = Program { memory, quiet, json, ..request.program };
         session.behave(&request.program)?;
+        Inputs::of(&request).spared_by_run_in(path)?;
         Ok(Some(Self { request, folder }))
     }
 }

@@ -9,10 +9,12 @@ use serde::Deserialize;
 
 use crate::args;
 use crate::failure::Misuse;
+use crate::inputs::Inputs;
 use crate::jobs::{self, Ending, Job, Jobs, Outcome};
 use crate::progress::brief;
 use crate::record::write_json;
 use crate::request::Request;
+use crate::run_folder;
 use crate::session::Session;
 use crate::stop;
 use crate::toml_file;
@@ -41,6 +43,12 @@ struct Named {
 pub(crate) fn run(args: &args::Batch, session: &mut Session) -> Result<()> {
     session.behave_as_told()?;
     let jobs = jobs(args)?;
+    run_folder::refuse_name_of_a_file(&args.output)?;
+    let inputs =
+        jobs.iter().fold(Inputs::default().and("the file of jobs", Some(&args.jobs)), |inputs, job| {
+            inputs.and("the source", job.request.source.path.as_deref())
+        });
+    inputs.spared_in(&args.output, |name| name == args.shard.summary_name())?;
     std::fs::create_dir_all(&args.output).with_context(|| {
         format!("{}: cannot be made; give another folder (--output)", args.output.display())
     })?;

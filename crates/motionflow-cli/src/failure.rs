@@ -1,5 +1,6 @@
 //! Whether an error is the user's (exit code 2) or a failure (1), and how it is told: one message.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -54,10 +55,13 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     panic::set_hook(Box::new(|_| ()));
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
     panic::set_hook(before);
-    outcome.unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        Err(unexpected(text.or(payload.downcast_ref::<&str>().copied()).unwrap_or_default()))
-    })
+    outcome.unwrap_or_else(|payload| Err(of_panic(&*payload)))
+}
+
+/// The error that a panic becomes.
+pub(crate) fn of_panic(payload: &(dyn Any + Send)) -> Error {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    unexpected(text.or(payload.downcast_ref::<&str>().copied()).unwrap_or_default())
 }
 
 /// An error for what no other error foresaw.

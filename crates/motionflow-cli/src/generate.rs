@@ -1,5 +1,7 @@
 //! `motionflow generate`: a video from a prompt alone.
 
+use std::path::Path;
+
 use anyhow::Result;
 use motionflow::model::VideoModel;
 use motionflow::prompt::Prompt;
@@ -11,6 +13,7 @@ use crate::args;
 use crate::asked::{self, Asked};
 use crate::estimate::{Task, Way};
 use crate::generating::{Start, make_video};
+use crate::leave;
 use crate::metadata::Notes;
 use crate::prompts;
 use crate::record::{
@@ -22,7 +25,6 @@ use crate::request::required;
 use crate::resolve;
 use crate::session::Session;
 use crate::source::find_ffmpeg;
-use crate::threads::at_once;
 
 const COMMAND: &str = "generate";
 
@@ -88,21 +90,28 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     let (_, result, steps) = make_video(&*model, start, &record.settings, folder.begin(&record)?, progress)?;
 
     let path = folder.path().to_owned();
-    let notes = Notes::of(&record)?;
+    let notes = Notes::of(&record, progress)?;
+    let mut files = FILES.to_vec();
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
         let rows = [Row { label: &prompt.text, frames: &result }];
-        let sheet = folder.join("contact-sheet.png");
-        at_once(&[
-            &|| video::write_mp4(&ffmpeg, &folder.join("result.mp4"), &result, size.fps, &notes.pairs()),
-            &|| gif::write_gif(&ffmpeg, &folder.join("result.gif"), &result, size.fps, notes.comment()),
-            &|| picture::write_png(&sheet, &contact_sheet(&rows, COLUMNS)?),
-        ])?;
+        let write_result =
+            |path: &Path| Ok(video::write_mp4(&ffmpeg, path, &result, size.fps, &notes.pairs())?);
+        let write_gif = |path: &Path| Ok(gif::write_gif(&ffmpeg, path, &result, size.fps, notes.comment())?);
+        let write_sheet = |path: &Path| Ok(picture::write_png(path, &contact_sheet(&rows, COLUMNS)?)?);
+        let leaves = [
+            leave::essential("result.mp4", &write_result),
+            leave::picture("result.gif", &write_gif),
+            leave::picture("contact-sheet.png", &write_sheet),
+        ];
+        let left_out = leave::write(folder, &leaves)?;
         stage.finish();
+        left_out.tell(progress);
+        files.retain(|(name, _)| !left_out.has(name));
         record.write(folder)?;
         let history = RunHistory { inversion: None, steps, masks: Vec::new(), totals: Totals::of(progress) };
         write_json(&folder.join("run.json"), &history)
     })?;
-    report::made(&path, &FILES, progress);
+    report::made(&path, &files, progress);
     Ok(())
 }

@@ -17,6 +17,7 @@ use tch::{Kind, Tensor};
 use crate::args;
 use crate::asked::{self, Asked};
 use crate::inverting::shown_masks;
+use crate::leave::LeftOut;
 use crate::looking::{Look, LookingJob};
 use crate::map_tensors::{self, map_tensors};
 use crate::pictures::{heat_of, legend, masked, masks_of};
@@ -64,21 +65,28 @@ fn inspect(asked: Asked, session: &mut Session) -> Result<()> {
     let look = job.look(folder.begin(&job.record)?, progress)?;
     let layers = layers(&job);
     let path = folder.path().to_owned();
+    let mut left_out = LeftOut::default();
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
         let drawing = Drawing { job: &job, look: &look };
-        drawing.overview(&folder.join("overview.png"))?;
+        left_out.attempt(folder, "overview.png", |path| drawing.overview(path));
         for (layer, name) in &layers {
-            drawing.layer(folder, layer, name)?;
+            left_out.attempt(folder, &format!("attention-{name}.png"), |path| {
+                write_sheet(path, &drawing.attention(layer, name)?)
+            });
+            left_out.attempt(folder, &format!("masks-{name}.png"), |path| {
+                write_sheet(path, &drawing.masks(layer, name)?)
+            });
         }
         write_maps(&folder.join("maps.safetensors"), &look.inversion)?;
         stage.finish();
+        left_out.tell(progress);
         job.record.write(folder)?;
         let steps = step_figures(&look.masks, &prompts::subjects(&job.prompt));
         let report = Report { masks: look.figures.clone(), steps, totals: Totals::of(progress) };
         write_json(&folder.join("inspect.json"), &report)
     })?;
-    summarize(&path, &look.figures, &layers, progress);
+    summarize(&path, &look.figures, &layers, &left_out, progress);
     Ok(())
 }
 
@@ -122,29 +130,43 @@ impl Drawing<'_> {
         write_sheet(path, &rows)
     }
 
-    /// Attention and masks of one layer, a row a timestep and subject.
-    fn layer(&self, folder: &Path, layer: &str, name: &str) -> Result<()> {
-        let frames = &self.job.source.frames;
-        let latents = &self.look.inversion.latents;
-        let subjects = prompts::subjects(&self.job.prompt);
-        let at: Vec<(&i64, &Vec<_>)> = self.maps().rev().collect();
-        let (mut attention, mut masks) = (Vec::new(), Vec::new());
-        for (timestep, subject_maps) in sampled(at.len(), ROWS).into_iter().map(|index| at[index]) {
-            let guided = if self.look.timesteps.contains(timestep) { ", guided" } else { "" };
-            for (subject, words) in subjects.iter().enumerate() {
+    /// Attention of one layer, a row a timestep and subject.
+    fn attention(&self, layer: &str, name: &str) -> Result<Vec<(String, Vec<RgbImage>)>> {
+        let mut rows = Vec::new();
+        for (timestep, subject_maps) in self.shown() {
+            for (subject, words) in prompts::subjects(&self.job.prompt).iter().enumerate() {
                 if let Some(map) = subject_maps[subject].get(layer) {
-                    let label = format!("{name}, timestep {timestep}{guided}: attention to \"{words}\"");
-                    attention.push((label, heated(frames, &heat_of(map, latents)?)));
+                    let label = format!("{}: attention to \"{words}\"", self.place(name, *timestep));
+                    let heat = heat_of(map, &self.look.inversion.latents)?;
+                    rows.push((label, heated(&self.job.source.frames, &heat)));
                 }
             }
-            let layer_masks = self.look.masks.at[timestep].iter().filter_map(|layers| layers.get(layer));
-            let layer_masks: Result<Vec<Vec<Mask>>> =
-                layer_masks.map(|mask| masks_of(mask, latents)).collect();
-            let label = format!("{name}, timestep {timestep}{guided}: mask of {}", legend(&subjects));
-            masks.push((label, with_masks(frames, &layer_masks?)));
         }
-        write_sheet(&folder.join(format!("attention-{name}.png")), &attention)?;
-        write_sheet(&folder.join(format!("masks-{name}.png")), &masks)
+        Ok(rows)
+    }
+
+    /// Masks of one layer, a row a timestep.
+    fn masks(&self, layer: &str, name: &str) -> Result<Vec<(String, Vec<RgbImage>)>> {
+        let row = |(timestep, _): (&i64, &Vec<_>)| {
+            let masks = self.look.masks.at[timestep].iter().filter_map(|layers| layers.get(layer));
+            let masks: Result<Vec<Vec<Mask>>> =
+                masks.map(|mask| masks_of(mask, &self.look.inversion.latents)).collect();
+            let subjects = legend(&prompts::subjects(&self.job.prompt));
+            let label = format!("{}: mask of {subjects}", self.place(name, *timestep));
+            Ok((label, with_masks(&self.job.source.frames, &masks?)))
+        };
+        self.shown().into_iter().map(row).collect()
+    }
+
+    /// The timesteps that are shown, the first of the sampling first.
+    fn shown(&self) -> Vec<(&i64, &Vec<LayerMaps>)> {
+        let at: Vec<_> = self.maps().rev().collect();
+        sampled(at.len(), ROWS).into_iter().map(|index| at[index]).collect()
+    }
+
+    fn place(&self, name: &str, timestep: i64) -> String {
+        let guided = if self.look.timesteps.contains(&timestep) { ", guided" } else { "" };
+        format!("{name}, timestep {timestep}{guided}")
     }
 }
 
@@ -209,7 +231,13 @@ fn step_figures(masks: &MotionMasks, subjects: &[&str]) -> Vec<StepFigures> {
     all
 }
 
-fn summarize(path: &Path, masks: &[MaskRecord], layers: &[(String, String)], progress: &Progress) {
+fn summarize(
+    path: &Path,
+    masks: &[MaskRecord],
+    layers: &[(String, String)],
+    left_out: &LeftOut,
+    progress: &Progress,
+) {
     for MaskRecord { subject, coverage, overlap } in masks {
         progress.result(&format!(
             "\"{subject}\": the mask covers {:.1} % of the frame, neighbouring frames' masks overlap by {:.0} %",
@@ -231,5 +259,6 @@ fn summarize(path: &Path, masks: &[MaskRecord], layers: &[(String, String)], pro
         ("inspect.json", "figures of every mask, and the warnings"),
         ("run.toml", "every setting"),
     ]);
+    files.retain(|(name, _)| !left_out.has(name));
     report::made(path, &files, progress);
 }

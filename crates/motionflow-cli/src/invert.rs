@@ -1,5 +1,7 @@
 //! `motionflow invert`: the first half of a transfer, kept to be reused.
 
+use std::path::Path;
+
 use anyhow::Result;
 use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
 use motionflow_media::{picture, video};
@@ -8,13 +10,13 @@ use crate::args;
 use crate::asked::{self, Asked};
 use crate::inversion_file::{self, InversionRecord};
 use crate::inverting::shown_masks;
+use crate::leave;
 use crate::looking::LookingJob;
 use crate::pictures::{legend, with_masks};
 use crate::prompts;
 use crate::record::{RunHistory, Totals, write_json};
 use crate::report;
 use crate::session::Session;
-use crate::threads::at_once;
 
 const COMMAND: &str = "invert";
 
@@ -37,8 +39,12 @@ fn invert(asked: Asked, session: &mut Session) -> Result<()> {
     let progress = &mut session.progress;
     let look = job.look(folder.begin(&job.record)?, progress)?;
     let subjects = prompts::subjects(&job.prompt);
-    let masked =
-        with_masks(&job.source.frames, &shown_masks(&look.masks, &look.inversion.latents, &look.timesteps)?);
+    let shown = shown_masks(&look.masks, &look.inversion.latents, &look.timesteps).unwrap_or_else(|error| {
+        progress.warn(leave::left_out("masks.mp4", &error));
+        Vec::new()
+    });
+    let masked = with_masks(&job.source.frames, &shown);
+    let mut files = FILES.to_vec();
     let path = folder.path().to_owned();
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
@@ -50,10 +56,14 @@ fn invert(asked: Asked, session: &mut Session) -> Result<()> {
             Row { label: &mask_label, frames: &masked },
         ];
         let (ffmpeg, fps) = (&job.ffmpeg, job.video.fps);
-        at_once(&[&|| video::write_mp4(ffmpeg, &folder.join("masks.mp4"), &masked, fps, &[]), &|| {
-            picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?)
-        }])?;
+        let write_masks = |path: &Path| Ok(video::write_mp4(ffmpeg, path, &masked, fps, &[])?);
+        let write_sheet = |path: &Path| Ok(picture::write_png(path, &contact_sheet(&rows, COLUMNS)?)?);
+        let leaves =
+            [leave::picture("masks.mp4", &write_masks), leave::picture("contact-sheet.png", &write_sheet)];
+        let left_out = leave::write(folder, &leaves)?;
         stage.finish();
+        left_out.tell(progress);
+        files.retain(|(name, _)| !left_out.has(name));
         job.record.write(folder)?;
         let history = RunHistory {
             inversion: Some(look.origin),
@@ -63,7 +73,7 @@ fn invert(asked: Asked, session: &mut Session) -> Result<()> {
         };
         write_json(&folder.join("run.json"), &history)
     })?;
-    report::made(&path, &FILES, progress);
+    report::made(&path, &files, progress);
     Ok(())
 }
 

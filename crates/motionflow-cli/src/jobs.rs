@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::asked::Asked;
 use crate::event::Event;
 use crate::failure::{self, Misuse, STOPPED, Stopped};
+use crate::inputs::Inputs;
 use crate::out_of_memory::{self, Mend};
 use crate::progress::{Voice, brief};
 use crate::request::{Program, Request};
@@ -156,6 +157,7 @@ impl Jobs {
         let request = flags.over(request.clone())?;
         session.behave(&request.program)?;
         self.hush(session);
+        Inputs::of(&request).spared_by_run_in(folder)?;
         let mut folder = RunFolder::claim(folder, force)?;
         folder.keep_asked(text.clone());
         transfer::transfer(Asked { request, folder }, &self.manner, session).map(|()| true)

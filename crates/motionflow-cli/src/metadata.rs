@@ -9,6 +9,7 @@ use motionflow::prompt::Prompt;
 use motionflow_media::{Ffmpeg, metadata};
 use toml::{Table, Value};
 
+use crate::progress::Progress;
 use crate::record::RunRecord;
 
 const TITLE: &str = "title";
@@ -25,14 +26,22 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    /// The prompt and the record. Nothing where that is not wanted, or the record is too long to be kept.
-    pub(crate) fn of(record: &RunRecord) -> Result<Self> {
+    /// The prompt and the record. Nothing where that is not wanted, or, which is told, the record is too long to be kept.
+    pub(crate) fn of(record: &RunRecord, progress: &mut Progress) -> Result<Self> {
         if !record.output.metadata {
             return Ok(Self::default());
         }
         let prompt = record.prompts.prompt.as_deref().unwrap_or_default();
         let title = prompt.parse::<Prompt>().map_or_else(|_| prompt.to_owned(), |prompt| prompt.text);
-        let comment = Some(comment(record)?).filter(|comment| comment.len() <= LONGEST);
+        let comment = comment(record)?;
+        if comment.len() > LONGEST {
+            progress.warn(format!(
+                "the record is left out of result.mp4 and result.gif: it has {} bytes, and they hold {LONGEST}; run.toml \
+                 has it",
+                comment.len()
+            ));
+        }
+        let comment = Some(comment).filter(|comment| comment.len() <= LONGEST);
         Ok(Self { title: title.replace('\0', " "), comment })
     }
 
@@ -65,7 +74,8 @@ fn comment(record: &RunRecord) -> Result<String> {
     Ok(toml::to_string(&table)?)
 }
 
-/// The record as TOML that an MP4 or a GIF carries; none in other files, and in files of others.
+/// The record as TOML that a video or a GIF carries, also one that another program has put into another container; none
+/// in other files, and in files of others.
 pub(crate) fn from_file(ffmpeg: &Ffmpeg, path: &Path) -> Result<Option<String>> {
     let mut head = Vec::new();
     File::open(path)
@@ -75,11 +85,19 @@ pub(crate) fn from_file(ffmpeg: &Ffmpeg, path: &Path) -> Result<Option<String>> 
         metadata::read_gif(path)?
     } else if head.get(4..8) == Some(b"ftyp") {
         let pairs = metadata::read_mp4(ffmpeg, path)?;
-        pairs.into_iter().filter(|(key, _)| key == COMMENT).map(|(_, value)| value).collect()
+        values(pairs)
     } else {
-        Vec::new()
+        // What ffmpeg cannot read carries none.
+        metadata::read_container(ffmpeg, path).map(values).unwrap_or_default()
     };
     Ok(comments.into_iter().find(|comment| is_record(comment)))
+}
+
+/// The values under which a record may stand: containers keep the key `comment`, write it in capitals, or make a
+/// description of it.
+fn values(pairs: Vec<(String, String)>) -> Vec<String> {
+    let is_comment = |key: &str| [COMMENT, "description"].iter().any(|name| key.eq_ignore_ascii_case(name));
+    pairs.into_iter().filter(|(key, _)| is_comment(key)).map(|(_, value)| value).collect()
 }
 
 /// Whether a text is a record: TOML that says which program wrote it.
@@ -95,6 +113,7 @@ fn file_name(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::Voice;
     use crate::record::{self, OutputRecord};
 
     fn record(prompt: &str) -> RunRecord {
@@ -123,10 +142,13 @@ mod tests {
 
     #[test]
     fn the_title_is_the_prompt_without_brackets() {
-        let notes = Notes::of(&record(r"a [panda] \[1\]")).unwrap();
+        let mut progress = Progress::new(Voice::Quiet);
+        let notes = Notes::of(&record(r"a [panda] \[1\]"), &mut progress).unwrap();
         assert_eq!(notes.pairs()[0], ("title", "a panda [1]"));
         assert_eq!(notes.pairs()[1].1, notes.comment().unwrap());
-        let too_long = Notes::of(&record(&"a [panda] ".repeat(20_000))).unwrap();
+        assert!(progress.warnings.is_empty());
+        let too_long = Notes::of(&record(&"a [panda] ".repeat(20_000)), &mut progress).unwrap();
         assert!(too_long.pairs().is_empty() && too_long.comment().is_none());
+        assert!(progress.warnings[0].contains("run.toml has it"), "{:?}", progress.warnings);
     }
 }

@@ -58,6 +58,28 @@ pub(crate) fn holds_a_run(path: &Path) -> bool {
     MARKERS.iter().any(|marker| path.join(marker).exists())
 }
 
+/// The endings of files that somebody may have in mind who writes `-o panda.mp4`.
+const OF_FILES: [&str; 12] =
+    ["mp4", "m4v", "mov", "mkv", "webm", "avi", "gif", "webp", "png", "jpg", "jpeg", "apng"];
+
+/// Refuses a folder for results that would be a new one with the name of a video or picture.
+pub(crate) fn refuse_name_of_a_file(path: &Path) -> Result<()> {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    let is_said_to_be_a_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    if path.exists()
+        || is_said_to_be_a_folder
+        || !ending.is_some_and(|ending| OF_FILES.contains(&ending.as_str()))
+    {
+        return Ok(());
+    }
+    let message = format!(
+        "{}: is the name of a file, and the results are several; give a folder (--output), such as {}",
+        path.display(),
+        path.with_extension("").display()
+    );
+    Err(Misuse(message).into())
+}
+
 impl RunFolder {
     /// Checks, before any work is done, that the folder can be written to, and that it holds no other run unless
     /// `force` allows to replace that. Leaves nothing behind.

@@ -1,7 +1,7 @@
 //! How many threads compute, how they wait for each other, and what becomes of one that did something aside.
 
 use std::sync::{Mutex, Once, mpsc};
-use std::thread::{self, JoinHandle, ScopedJoinHandle};
+use std::thread::{self, JoinHandle};
 use std::{io, panic};
 
 use anyhow::{Result, anyhow};
@@ -54,19 +54,7 @@ pub(crate) fn limit(threads: i32) {
 
 /// What a thread gives when it is done; its panic goes on here.
 pub(crate) fn join<T>(thread: JoinHandle<T>) -> T {
-    given(thread.join())
-}
-
-fn given<T>(joined: thread::Result<T>) -> T {
-    joined.unwrap_or_else(|panic| panic::resume_unwind(panic))
-}
-
-/// Does everything side by side, and waits for all of it; the first error in the order given is told.
-pub(crate) fn at_once<E: Send>(work: &[&(dyn Fn() -> Result<(), E> + Sync)]) -> Result<(), E> {
-    thread::scope(|scope| {
-        let running: Vec<ScopedJoinHandle<_>> = work.iter().map(|work| scope.spawn(*work)).collect();
-        running.into_iter().map(|thread| given(thread.join())).fold(Ok(()), Result::and)
-    })
+    thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
 /// Lets threads that wait for others sleep instead of spin.
@@ -93,8 +81,6 @@ pub(crate) fn wait_asleep() {}
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -108,16 +94,5 @@ mod tests {
         for nonsense in ["", "0", "-3", "many", "4x", ",2", "99999999999999"] {
             assert_eq!(default_of(Some(nonsense), 16, Some(2)), 2, "{nonsense}");
         }
-    }
-
-    #[test]
-    fn the_first_error_is_that_of_the_order_given() {
-        let slow = || {
-            thread::sleep(Duration::from_millis(50));
-            Err("slow")
-        };
-        let quick = || Err("quick");
-        assert_eq!(at_once(&[&|| Ok(()), &slow, &quick]), Err("slow"));
-        assert_eq!(at_once::<()>(&[&|| Ok(()), &|| Ok(())]), Ok(()));
     }
 }

@@ -24,6 +24,7 @@ use crate::generating::{Start, make_video};
 use crate::inversion_cache::{self, InversionCache};
 use crate::inversion_file::{SavedInversion, check_fit};
 use crate::inverting::{Inverted, Origin, invert_source, judge_masks, shown_masks};
+use crate::leave::{self, LeftOut};
 use crate::metadata::Notes;
 use crate::model::FoundModel;
 use crate::pictures::{legend, with_masks};
@@ -39,7 +40,6 @@ use crate::request::{Request, required};
 use crate::resolve;
 use crate::session::Session;
 use crate::source::{SourceClip, source_path};
-use crate::threads::at_once;
 
 const COMMAND: &str = "transfer";
 
@@ -135,22 +135,28 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
         progress.warn(warning);
     }
 
-    let shown = shown_masks(&masks, &inversion.latents, &timesteps)?;
+    let shown = shown_masks(&masks, &inversion.latents, &timesteps).unwrap_or_else(|error| {
+        progress.warn(leave::left_out(MASKS_FILE.0, &error));
+        Vec::new()
+    });
     let masked = (!shown.is_empty()).then(|| with_masks(&job.source.frames, &shown));
     let path = folder.path().to_owned();
-    let notes = Notes::of(&record)?;
+    let notes = Notes::of(&record, progress)?;
+    let mut files = FILES.to_vec();
+    files.extend(masked.as_ref().map(|_| MASKS_FILE));
+    files.retain(|(name, _)| !manner.quick || FEW_FILES.contains(name));
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
-        job.write(folder, &result, masked.as_deref(), &generation.updates, &notes, manner.quick)?;
+        let left_out =
+            job.write(folder, &result, masked.as_deref(), &generation.updates, &notes, manner.quick)?;
         stage.finish();
+        left_out.tell(progress);
+        files.retain(|(name, _)| !left_out.has(name));
         record.write(folder)?;
         let history =
             RunHistory { inversion: Some(origin), steps, masks: figures, totals: Totals::of(progress) };
         write_json(&folder.join("run.json"), &history)
     })?;
-    let mut files = FILES.to_vec();
-    files.extend(masked.map(|_| MASKS_FILE));
-    files.retain(|(name, _)| !manner.quick || FEW_FILES.contains(name));
     report::made(&path, &files, progress);
     Ok(())
 }
@@ -296,10 +302,10 @@ impl Job {
         updates: &[GuidedUpdate],
         notes: &Notes,
         quick: bool,
-    ) -> Result<()> {
+    ) -> Result<LeftOut> {
         let (ffmpeg, fps, source) = (&self.ffmpeg, self.video.fps, self.source.frames.as_slice());
-        let mp4 = |name: &str, frames: &[RgbImage], notes: &[(&str, &str)]| {
-            video::write_mp4(ffmpeg, &folder.join(name), frames, fps, notes)
+        let mp4 = |path: &Path, frames: &[RgbImage], notes: &[(&str, &str)]| {
+            Ok(video::write_mp4(ffmpeg, path, frames, fps, notes)?)
         };
         let source_label = format!("source: {}", self.source_prompt.text);
         let mask_label = format!("motion mask: {}", legend(&prompts::subjects(&self.source_prompt)));
@@ -307,20 +313,29 @@ impl Job {
         let mut rows = vec![Row { label: &source_label, frames: source }];
         rows.extend(masked.map(|frames| Row { label: &mask_label, frames }));
         rows.push(Row { label: &result_label, frames: result });
-        let write_sheet =
-            || picture::write_png(&folder.join("contact-sheet.png"), &contact_sheet(&rows, COLUMNS)?);
+        let write_sheet = |path: &Path| Ok(picture::write_png(path, &contact_sheet(&rows, COLUMNS)?)?);
         let pairs = notes.pairs();
-        let write_result = || mp4("result.mp4", result, &pairs);
+        let write_result = |path: &Path| mp4(path, result, &pairs);
+        let mut leaves = vec![
+            leave::essential("result.mp4", &write_result),
+            leave::picture("contact-sheet.png", &write_sheet),
+        ];
         if quick {
-            return Ok(at_once(&[&write_sheet, &write_result])?);
+            return leave::write(folder, &leaves);
         }
-        let write_gif = || gif::write_gif(ffmpeg, &folder.join("result.gif"), result, fps, notes.comment());
+        let write_gif = |path: &Path| Ok(gif::write_gif(ffmpeg, path, result, fps, notes.comment())?);
         let panes = [Pane { label: "source", frames: source }, Pane { label: "result", frames: result }];
-        let write_comparison = || mp4("compare.mp4", &side_by_side(&panes)?, &[]);
-        let write_masks = || masked.map_or(Ok(()), |masked| mp4("masks.mp4", masked, &[]));
+        let write_comparison = |path: &Path| mp4(path, &side_by_side(&panes)?, &[]);
+        let write_masks = |path: &Path| masked.map_or(Ok(()), |masked| mp4(path, masked, &[]));
         let updates: Vec<plot::Update> = updates.iter().map(plotted).collect();
-        let write_loss = || plot::write_loss_svg(&folder.join("loss.svg"), &updates);
-        Ok(at_once(&[&write_sheet, &write_result, &write_gif, &write_comparison, &write_masks, &write_loss])?)
+        let write_loss = |path: &Path| Ok(plot::write_loss_svg(path, &updates)?);
+        leaves.extend([
+            leave::picture("result.gif", &write_gif),
+            leave::picture("compare.mp4", &write_comparison),
+            leave::picture(MASKS_FILE.0, &write_masks),
+            leave::picture("loss.svg", &write_loss),
+        ]);
+        leave::write(folder, &leaves)
     }
 }
 

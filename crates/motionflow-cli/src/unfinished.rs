@@ -33,7 +33,8 @@ pub(crate) const FOLDER: &str = ".unfinished";
 const RECORD: &str = "run.toml";
 /// What a batch asked for, word for word; it stays with the results, so that a changed job is not taken for done.
 pub(crate) const ASKED: &str = "asked.toml";
-const FILES: &str = "files";
+/// Where the results are written before they are moved.
+pub(crate) const FILES: &str = "files";
 const INVERSION: &str = "inversion";
 const SAMPLING: &str = "sampling";
 

@@ -16,13 +16,22 @@ const VISIBILITY: &str = "visibility";
 /// The most tracklets that are compared: each with each.
 const MOST: usize = 50_000;
 
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrackFile {
+    /// The tracks.
+    pub tracks: Tracks,
+    /// How many points count as hidden only because a coordinate is not finite.
+    pub not_finite: usize,
+}
+
 /// Reads an npz or safetensors file, which of them goes by the content: `tracks` [frames, tracklets, 2], x before y, in
 /// pixels, and optionally `visibility` [frames, tracklets], visible where it is over 0.5. Both may have a first
-/// dimension of 1, as `CoTracker` gives them.
+/// dimension of 1, as `CoTracker` gives them, and the visibility a last one.
 ///
 /// # Errors
 /// [`FileError`] says what the file lacks.
-pub fn read(path: &Path) -> Result<Tracks, FileError> {
+pub fn read(path: &Path) -> Result<TrackFile, FileError> {
     let (points, visibility) = if is_safetensors(path) { of_safetensors(path) } else { of_npz(path) }?;
     tracks_of(&points, visibility.as_ref()).map_err(|reason| FileError::new(path, reason))
 }
@@ -71,13 +80,13 @@ fn of_safetensors(path: &Path) -> Result<(Array, Option<Array>), FileError> {
     Ok((points, array(VISIBILITY)?))
 }
 
-fn tracks_of(points: &Array, visibility: Option<&Array>) -> Result<Tracks, String> {
+fn tracks_of(points: &Array, visibility: Option<&Array>) -> Result<TrackFile, String> {
     let shape = without_batch(&points.shape, 3);
     let &[frames, tracklets, 2] = shape else {
         return Err(format!("`{TRACKS}` has the shape {:?}, not [frames, tracklets, 2]", points.shape));
     };
     if let Some(Array { shape, .. }) = visibility
-        && without_batch(shape, 2) != [frames, tracklets]
+        && !is_of_points(shape, frames, tracklets)
     {
         return Err(format!("`{VISIBILITY}` has the shape {shape:?}, not [{frames}, {tracklets}]"));
     }
@@ -87,13 +96,24 @@ fn tracks_of(points: &Array, visibility: Option<&Array>) -> Result<Tracks, Strin
         ));
     }
     let order = || (0..tracklets).flat_map(|n| (0..frames).map(move |t| t * tracklets + n));
-    let visible = match visibility {
+    let visible: Vec<bool> = match visibility {
         Some(visibility) => order().map(|index| visibility.values[index] > 0.5).collect(),
         None => vec![true; frames * tracklets],
     };
     let points: Vec<_> =
         order().map(|index| [points.values[2 * index], points.values[2 * index + 1]]).collect();
-    Ok(Tracks::new(frames, points, visible))
+    let is_not_finite = |(point, visible): &(&[f32; 2], &bool)| {
+        **visible && point.iter().any(|coordinate| !coordinate.is_finite())
+    };
+    let not_finite = points.iter().zip(&visible).filter(is_not_finite).count();
+    Ok(TrackFile { tracks: Tracks::new(frames, points, visible), not_finite })
+}
+
+/// Whether a shape has one value for every point, and at most one dimension of 1 before and behind.
+fn is_of_points(shape: &[usize], frames: usize, tracklets: usize) -> bool {
+    let points = [frames, tracklets];
+    let behind = shape.strip_suffix(&[1]).unwrap_or(shape);
+    [shape, behind].into_iter().any(|shape| shape == points || shape.strip_prefix(&[1]) == Some(&points))
 }
 
 /// A shape of so many dimensions, and one of 1 before them left out.
@@ -119,10 +139,33 @@ mod tests {
     fn frames_come_first_with_or_without_a_batch() {
         let tracks = tracks_of(&array(&[1, 3, 2, 2]), Some(&array(&[3, 2]))).unwrap();
         assert_eq!(tracks, tracks_of(&array(&[3, 2, 2]), Some(&array(&[1, 3, 2]))).unwrap());
+        let tracks = tracks.tracks;
         assert_eq!((tracks.len(), tracks.frames()), (2, 3));
         // The first tracklet is not visible in the first frame: its flag is 0.
         let steps: Vec<_> = tracks.displacements().collect();
         assert_eq!(steps, [vec![None, Some([4.0, 4.0])], vec![Some([4.0, 4.0]); 2]]);
+    }
+
+    #[test]
+    fn visibility_may_have_a_last_dimension_of_one() {
+        let points = array(&[3, 2, 2]);
+        let expected = tracks_of(&points, Some(&array(&[3, 2]))).unwrap();
+        for shape in [&[3, 2, 1][..], &[1, 3, 2, 1], &[1, 3, 2]] {
+            assert_eq!(tracks_of(&points, Some(&array(shape))).unwrap(), expected);
+        }
+        let single = tracks_of(&array(&[3, 1, 2]), Some(&array(&[1, 3, 1, 1]))).unwrap();
+        assert_eq!(single, tracks_of(&array(&[3, 1, 2]), Some(&array(&[3, 1]))).unwrap());
+        assert!(tracks_of(&points, Some(&array(&[2, 3, 1]))).is_err());
+        assert!(tracks_of(&points, Some(&array(&[1, 1, 3, 2]))).is_err());
+    }
+
+    #[test]
+    fn points_that_are_not_finite_are_counted_where_they_are_not_said_to_be_hidden() {
+        let mut points = array(&[3, 2, 2]);
+        (points.values[1], points.values[7]) = (f32::NAN, f32::INFINITY);
+        assert_eq!(tracks_of(&points, None).unwrap().not_finite, 2);
+        // The flag of the first point is 0.
+        assert_eq!(tracks_of(&points, Some(&array(&[3, 2]))).unwrap().not_finite, 1);
     }
 
     #[test]

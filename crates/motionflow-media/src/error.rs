@@ -1,6 +1,6 @@
 //! What can go wrong with videos and pictures: what was expected, what was found, where, and what to do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::source::Shortage;
 use crate::system::told;
@@ -36,7 +36,7 @@ pub enum Error {
     },
 
     /// The source does not exist.
-    #[error("{path}: no such file or folder", path = .path.display())]
+    #[error("{path}: no such file or folder{hint}", path = .path.display(), hint = pattern_hint(path))]
     SourceMissing {
         /// The path as given.
         path: PathBuf,
@@ -114,6 +114,10 @@ pub enum Error {
     /// The source is shorter than what was asked of it.
     #[error("{0}")]
     TooFewFrames(Box<Shortage>),
+
+    /// The source is one image where more frames were asked for.
+    #[error("{0}, or give the folder of the images instead of one of them")]
+    OneImage(Box<Shortage>),
 
     /// A file's own notes cannot be read.
     #[error("{path}: has no metadata that can be read, so it is damaged: {reason}", path = .path.display())]
@@ -196,6 +200,19 @@ pub enum Error {
 impl Error {
     /// Whether the user asked for something that cannot be (exit code 2) rather than something having failed.
     pub fn is_misuse(&self) -> bool {
-        matches!(self, Self::SourceMissing { .. } | Self::TooFewFrames(_) | Self::BadSetting { .. })
+        matches!(
+            self,
+            Self::SourceMissing { .. } | Self::TooFewFrames(_) | Self::OneImage(_) | Self::BadSetting { .. }
+        )
     }
+}
+
+/// What to say of a missing file whose name is a pattern for many, as ffmpeg and shells take it.
+fn pattern_hint(path: &Path) -> &'static str {
+    let name = path.to_string_lossy();
+    let is_numbered = name.split('%').skip(1).any(|rest| {
+        rest.trim_start_matches(|letter: char| letter.is_ascii_digit()).starts_with(['d', 'i', 'u'])
+    });
+    let is_pattern = is_numbered || name.contains(['*', '?', '[', '{']) || name.contains("##");
+    if is_pattern { "; for a sequence of images, give their folder" } else { "" }
 }

@@ -8,6 +8,9 @@ use std::thread::JoinHandle;
 
 use crate::children;
 use crate::error::{Error, Result};
+use crate::formats;
+#[cfg(target_os = "linux")]
+use crate::orphan;
 
 /// The environment variables that may name the program, the first that is set wins.
 pub const VARIABLES: [&str; 2] = ["MOTIONFLOW_FFMPEG", "FFMPEG"];
@@ -17,6 +20,8 @@ pub const VARIABLES: [&str; 2] = ["MOTIONFLOW_FFMPEG", "FFMPEG"];
 pub struct Ffmpeg {
     program: PathBuf,
     version: String,
+    /// The arguments that keep an input from leading to other files.
+    limits: Vec<String>,
 }
 
 impl Ffmpeg {
@@ -38,7 +43,7 @@ impl Ffmpeg {
     pub fn at(program: impl Into<PathBuf>) -> Result<Self> {
         let program = program.into();
         match version_of(&program) {
-            Ok(version) => Ok(Self { program, version }),
+            Ok(version) => Ok(Self { limits: Self::limits_of(&program)?, program, version }),
             Err(source) => Err(Error::FfmpegNotRunnable { program, source }),
         }
     }
@@ -51,7 +56,10 @@ impl Ffmpeg {
             return Self::at(own);
         }
         match version_of(Path::new(on_path)) {
-            Ok(version) => Ok(Self { program: on_path.into(), version }),
+            Ok(version) => {
+                let program = PathBuf::from(on_path);
+                Ok(Self { limits: Self::limits_of(&program)?, program, version })
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let own = own.map(|own| format!(", {}", own.display())).unwrap_or_default();
                 let [first, second] = VARIABLES;
@@ -72,11 +80,21 @@ impl Ffmpeg {
         &self.version
     }
 
-    /// A command that says nothing but errors and asks nothing.
+    /// A command that says nothing but errors and asks nothing. The first input that is added to it is not followed to
+    /// other files.
     pub(crate) fn command(&self) -> Command {
+        let mut command = self.bare_command();
+        command.args(&self.limits);
+        command
+    }
+
+    /// As [`Ffmpeg::command`], for one without an input.
+    pub(crate) fn bare_command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["-hide_banner", "-nostdin", "-loglevel", "error"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        #[cfg(target_os = "linux")]
+        orphan::ends_with_parent(&mut command);
         // Ctrl-C is for the program that waits for it: it may want to let the file be finished.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -175,7 +193,7 @@ impl Running {
         let said = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         Outcome {
             success,
-            complaint: telling_line(&said),
+            complaint: formats::refusal(&said).or_else(|| telling_line(&said)),
             no_such_stream: said.contains("matches no streams"),
             no_frame: said.contains("received no packets"),
         }

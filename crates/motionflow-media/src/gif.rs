@@ -16,7 +16,7 @@ const MOST_FPS: f64 = 50.0;
 /// Writes frames as a GIF that loops for ever, with one palette of up to 256 colours made for exactly these frames.
 ///
 /// GIF counts time in hundredths of a second, so single delays are rounded, their sum is right. Rates over 50 frames
-/// per second leave frames out. `comment` is kept in the file as text. The file appears whole or not at all.
+/// per second leave frames out, but at least one is there. `comment` is kept in the file as text. The file appears whole or not at all.
 ///
 /// # Errors
 /// As [`video::write_mp4`].
@@ -27,6 +27,9 @@ pub fn write_gif(
     fps: f64,
     comment: Option<&str>,
 ) -> Result<()> {
+    // Of what is shorter than half a step, the slower rate would leave nothing.
+    let is_moment = fps > MOST_FPS && (frames.len() as f64) < 0.5 * fps / MOST_FPS;
+    let (frames, fps) = if is_moment { (&frames[..frames.len().min(1)], MOST_FPS) } else { (frames, fps) };
     let slower = if fps > MOST_FPS { format!("fps={MOST_FPS},") } else { String::new() };
     let palette = "split[frames][sample];[sample]palettegen=stats_mode=full:reserve_transparent=0[palette];\
                    [frames][palette]paletteuse=dither=sierra2_4a:diff_mode=rectangle";

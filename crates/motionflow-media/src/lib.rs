@@ -19,9 +19,12 @@ pub mod contact_sheet;
 mod error;
 pub mod ffmpeg;
 pub mod fit;
+mod formats;
 pub mod gif;
 pub mod grid;
 pub mod metadata;
+#[cfg(target_os = "linux")]
+mod orphan;
 pub mod overlay;
 mod parts;
 pub mod picture;

@@ -15,17 +15,32 @@ const LONGEST_COMMENT: usize = 1 << 20;
 /// # Errors
 /// [`Error::NoMetadata`] when the file cannot be read or is no MP4.
 pub fn read_mp4(ffmpeg: &Ffmpeg, path: &Path) -> Result<Vec<(String, String)>> {
+    read_as(ffmpeg, path, Some("mov"))
+}
+
+/// The keys and values of any container that ffmpeg reads, those of its streams last. Containers have their own ways with
+/// keys: Matroska writes them in capitals.
+///
+/// # Errors
+/// [`Error::NoMetadata`] when the file cannot be read.
+pub fn read_container(ffmpeg: &Ffmpeg, path: &Path) -> Result<Vec<(String, String)>> {
+    read_as(ffmpeg, path, None)
+}
+
+fn read_as(ffmpeg: &Ffmpeg, path: &Path, format: Option<&str>) -> Result<Vec<(String, String)>> {
     let no_metadata = |reason: String| Error::NoMetadata { path: path.to_owned(), reason };
     File::open(path).map_err(|error| no_metadata(error.to_string()))?;
     let mut command = ffmpeg.command();
-    // No other format, so that no playlist can lead to other files.
-    command.args(["-f", "mov", "-i"]).arg(file_url(path));
+    if let Some(format) = format {
+        command.args(["-f", format]);
+    }
+    command.arg("-i").arg(file_url(path));
     command.args(["-fflags", "+bitexact", "-f", "ffmetadata", "pipe:1"]);
     let (bytes, outcome) = ffmpeg.output(&mut command)?;
     if outcome.success { Ok(parse(&bytes)) } else { Err(no_metadata(outcome.reason())) }
 }
 
-/// The global section of ffmpeg's [metadata format](https://ffmpeg.org/ffmpeg-formats.html#Metadata-2): lines of
+/// All sections of ffmpeg's [metadata format](https://ffmpeg.org/ffmpeg-formats.html#Metadata-2): lines of
 /// `key=value`, in which a backslash takes from the next byte, even a line's end, what it would mean.
 fn parse(text: &[u8]) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
@@ -33,9 +48,8 @@ fn parse(text: &[u8]) -> Vec<(String, String)> {
     while let Some(&first) = rest.first() {
         let (key, after_key) = until(rest, b"=\n");
         match (first, after_key.first()) {
-            // The streams and chapters have sections of their own.
-            (b'[', _) => break,
-            (b';' | b'#' | b'\n', _) => rest = until(rest, b"\n").1.get(1..).unwrap_or_default(),
+            // The head of a section of a stream or chapter, a remark, or nothing.
+            (b'[' | b';' | b'#' | b'\n', _) => rest = until(rest, b"\n").1.get(1..).unwrap_or_default(),
             (_, Some(b'=')) => {
                 let (value, after_value) = until(&after_key[1..], b"\n");
                 pairs.push((key, value));
@@ -149,7 +163,7 @@ mod tests {
     #[test]
     fn escapes_sections_and_remarks() {
         let text = b";FFMETADATA1\na=1\n# no=\nb\\=c=x\\\ny\\\\\\;\\#\nodd\n\nempty=\n[STREAM]\nd=2\n";
-        let expected = [("a", "1"), ("b=c", "x\ny\\;#"), ("empty", "")];
+        let expected = [("a", "1"), ("b=c", "x\ny\\;#"), ("empty", ""), ("d", "2")];
         assert_eq!(parse(text), expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
 

@@ -23,7 +23,7 @@ impl Ffmpeg {
     pub fn lacking_parts(&self) -> Result<Vec<String>> {
         let mut lacking = Vec::new();
         for (list, kind, names) in NEEDED {
-            let (listing, outcome) = self.output(self.command().arg(list))?;
+            let (listing, outcome) = self.output(self.bare_command().arg(list))?;
             if !outcome.success {
                 let source = std::io::Error::other(format!("`{list}`: {}", outcome.reason()));
                 return Err(Error::FfmpegNotRunnable { program: self.program().to_owned(), source });

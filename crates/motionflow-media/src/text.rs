@@ -4,8 +4,10 @@
 
 use std::sync::LazyLock;
 
-use ab_glyph::{Font, FontRef, Glyph, PxScale, ScaleFont, point};
+use ab_glyph::{Font, FontRef, Glyph, GlyphId, PxScale, PxScaleFont, ScaleFont, point};
 use image::{Rgb, RgbImage};
+
+type Scaled = PxScaleFont<&'static FontRef<'static>>;
 
 static INTER: LazyLock<FontRef<'static>> = LazyLock::new(|| {
     FontRef::try_from_slice(include_bytes!("../assets/inter-medium-subset.otf"))
@@ -38,14 +40,25 @@ pub fn draw(picture: &mut RgbImage, x: f32, y: f32, size: f32, color: Rgb<u8>, t
 
 /// The text, or as much of it as fits into `limit` pixels with `…` behind it.
 pub fn shortened(text: &str, size: f32, limit: f32) -> String {
-    if width(text, size) <= limit {
+    let font = INTER.as_scaled(PxScale::from(size));
+    let dots = font.glyph_id('…');
+    // The width of each beginning with the dots behind it, and the place in the text where it ends.
+    let (mut ends, mut x, mut before) = (Vec::new(), 0.0, None);
+    for (place, letter) in text.char_indices() {
+        ends.push((place, set(&font, x, before, dots).1));
+        let glyph = glyph_of(&font, letter);
+        x = set(&font, x, before, glyph).1;
+        before = Some(glyph);
+    }
+    if x <= limit {
         return text.to_owned();
     }
-    let mut kept: String = text.to_owned();
-    while kept.pop().is_some() {
-        let shorter = format!("{}…", kept.trim_end());
-        if width(&shorter, size) <= limit {
-            return shorter;
+    let mut end = text.len();
+    while let Some((place, _)) = text[..end].char_indices().next_back() {
+        end = text[..place].trim_end().len();
+        let width = ends[ends.partition_point(|(at, _)| *at < end)].1;
+        if width <= limit {
+            return format!("{}…", &text[..end]);
         }
     }
     String::new()
@@ -66,16 +79,25 @@ fn layout(text: &str, size: f32) -> (Vec<Glyph>, f32) {
     let scale = PxScale::from(size);
     let font = INTER.as_scaled(scale);
     let (mut glyphs, mut x, mut before) = (Vec::new(), 0.0, None);
-    for letter in text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }) {
-        let id = font.glyph_id(letter);
-        if let Some(before) = before {
-            x += font.kern(before, id);
-        }
-        glyphs.push(id.with_scale_and_position(scale, point(x, 0.0)));
-        x += font.h_advance(id);
+    for letter in text.chars() {
+        let id = glyph_of(&font, letter);
+        let (start, end) = set(&font, x, before, id);
+        glyphs.push(id.with_scale_and_position(scale, point(start, 0.0)));
+        x = end;
         before = Some(id);
     }
     (glyphs, x)
+}
+
+/// The glyph of a letter; control characters are spaces.
+fn glyph_of(font: &Scaled, letter: char) -> GlyphId {
+    font.glyph_id(if letter.is_control() { ' ' } else { letter })
+}
+
+/// Where a glyph begins and ends that follows what ends at `x`.
+fn set(font: &Scaled, x: f32, before: Option<GlyphId>, glyph: GlyphId) -> (f32, f32) {
+    let start = before.map_or(x, |before| x + font.kern(before, glyph));
+    (start, start + font.h_advance(glyph))
 }
 
 #[cfg(test)]
@@ -89,6 +111,23 @@ mod tests {
         let short = shortened(text, 14.0, 100.0);
         assert!(short.ends_with('…') && width(&short, 14.0) <= 100.0, "{short}");
         assert_eq!(shortened(text, 14.0, 1.0), "");
+    }
+
+    #[test]
+    fn as_much_as_fits_is_kept_of_a_text_of_any_length() {
+        let letters = "AV To,  \tYä\u{7}f…i ";
+        for (text, size) in [(letters.repeat(3), 18.0), ("   \n ".repeat(9), 12.5), (String::new(), 14.0)] {
+            for limit in 0..300 {
+                let limit = limit as f32 * 1.37;
+                let beginnings =
+                    text.char_indices().rev().map(|(end, _)| format!("{}…", text[..end].trim_end()));
+                let longest = || beginnings.into_iter().find(|shorter| width(shorter, size) <= limit);
+                let expected = if width(&text, size) <= limit { Some(text.clone()) } else { longest() };
+                assert_eq!(shortened(&text, size, limit), expected.unwrap_or_default(), "{limit}");
+            }
+        }
+        let long = shortened(&"a word ".repeat(200_000), 18.0, 1000.0);
+        assert!(long.ends_with('…') && width(&long, 18.0) <= 1000.0, "{long}");
     }
 
     #[test]

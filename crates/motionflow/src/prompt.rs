@@ -7,6 +7,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
+use crate::printable::printable;
 use crate::tokenizer::Tokens;
 
 /// A prompt without its brackets, and what stood in them.
@@ -172,20 +173,20 @@ pub fn prompt_warnings(prompt: &Prompt, tokens: &Tokens) -> Result<Vec<String>, 
         let (total, limit) = (tokens.total, tokens.ids.len());
         warnings.push(format!(
             "\"{}\" has {total} tokens and is cut off after {limit}: what stands at its end has no effect",
-            prompt.text
+            printable(&prompt.text)
         ));
     }
     for subject in &prompt.subjects {
         if subject_is_unknown(tokens, &subject_positions(tokens, subject)?) {
             warnings.push(format!(
                 "the text encoder does not know the subject \"{}\": use another word for it",
-                subject.text
+                printable(&subject.text)
             ));
         } else if subject_is_spelt_out(tokens, subject) {
             warnings.push(format!(
                 "the text encoder has the subject \"{}\" only in small pieces and may not know it: if the masks or \
                  the new video are wrong, use another word for it",
-                subject.text
+                printable(&subject.text)
             ));
         }
     }

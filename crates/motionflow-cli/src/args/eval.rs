@@ -27,14 +27,14 @@ pub(crate) struct Pair {
     /// Video whose motion was taken: anything ffmpeg reads, or a folder of images
     #[arg(long, value_name = "PATH", required_unless_present = "suite")]
     pub(crate) source: Option<PathBuf>,
-    /// Video that was made of it
+    /// Video that was made of it, or the folder of the run that made it
     #[arg(long, value_name = "PATH", required_unless_present = "suite")]
     pub(crate) result: Option<PathBuf>,
-    /// What the result shows, its subjects in brackets where they are to be looked for
-    #[arg(long, short, value_name = "TEXT", required_unless_present = "suite")]
+    /// What the result shows, its subjects in brackets where they are to be looked for; without, what needs it is left out
+    #[arg(long, short, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,
     /// Where the source's subjects are, frame by frame: npz (docs/eval.md)
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "detector", conflicts_with = "suite")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires_all = ["detector", "prompt"], conflicts_with = "suite")]
     pub(crate) truth: Option<PathBuf>,
     /// Tracks in the source that another program has made, npz or safetensors (docs/eval.md)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "result_tracks", conflicts_with = "suite")]

@@ -66,14 +66,15 @@ impl Clip {
         Ok(Some(Self { name: name.to_owned(), model }))
     }
 
-    /// Text similarity: the mean cosine of the frames' embeddings with the text's. Temporal consistency: that of
-    /// consecutive frames, where there are several.
-    pub(super) fn measure(&self, frames: &[RgbImage], text: &str) -> Result<Vec<Figure>> {
+    /// Text similarity: the mean cosine of the frames' embeddings with the text's, if there is one. Temporal consistency:
+    /// that of consecutive frames, where there are several.
+    pub(super) fn measure(&self, frames: &[RgbImage], text: Option<&str>) -> Result<Vec<Figure>> {
         let Some(first) = frames.first() else { return Ok(Vec::new()) };
-        let text = self.model.embed_text(text)?;
+        let text = text.map(|text| self.model.embed_text(text)).transpose()?;
         let bytes: Vec<&[u8]> = frames.iter().map(|frame| frame.as_raw().as_slice()).collect();
         let embedded = self.model.embed_images(&bytes, first.width() as usize, first.height() as usize);
-        let mut figures = vec![self.figure("text_similarity", &embedded.matmul(&text))];
+        let mut figures = Vec::new();
+        figures.extend(text.map(|text| self.figure("text_similarity", &embedded.matmul(&text))));
         let pairs = frames.len() as i64 - 1;
         if pairs > 0 {
             let cosines = (embedded.narrow(0, 0, pairs) * embedded.narrow(0, 1, pairs)).sum_dim_intlist(

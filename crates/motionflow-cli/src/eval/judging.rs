@@ -24,7 +24,8 @@ use crate::session::Session;
 pub(crate) struct Measured<'a> {
     pub(crate) source: &'a [RgbImage],
     pub(crate) result: &'a [RgbImage],
-    pub(crate) prompt: &'a Prompt,
+    /// What the result shows, if that is said.
+    pub(crate) prompt: Option<&'a Prompt>,
     /// Where the source's subjects are, frame by frame.
     pub(crate) truth: Option<&'a Path>,
 }
@@ -62,12 +63,12 @@ impl Judging {
         let [source, tracked] = [source, result].map(lucas_kanade::track);
         let mut figures = fidelity("motion_fidelity_lk", lucas_kanade::NAME, &source, &tracked);
         if let Some(clip) = &self.clip {
-            figures.extend(clip.measure(result, &measured.prompt.text)?);
+            figures.extend(clip.measure(result, measured.prompt.map(|prompt| prompt.text.as_str()))?);
         }
-        if let (Some(detector), Some(path)) = (&self.detector, measured.truth) {
+        if let (Some(detector), Some(path), Some(prompt)) = (&self.detector, measured.truth, measured.prompt)
+        {
             let truth = Truth::load(path).context("the truth about the source")?;
-            let subjects: Vec<String> =
-                measured.prompt.subjects.iter().map(|subject| subject.text.clone()).collect();
+            let subjects: Vec<String> = prompt.subjects.iter().map(|subject| subject.text.clone()).collect();
             // What does not fit together is the user's to mend.
             let judged = judge_subjects(detector, result, &truth, &subjects);
             figures.extend(judged.map_err(|error| Misuse(error.to_string()))?);

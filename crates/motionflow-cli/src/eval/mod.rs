@@ -1,9 +1,12 @@
 //! `motionflow eval`: how well did the motion arrive?
 
 mod clip;
+mod given;
 mod judging;
+mod origin;
 mod pair;
 mod suite;
+mod video;
 
 use anyhow::Result;
 

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use motionflow_eval::figure::Figure;
-use motionflow_eval::track_file;
-use motionflow_eval::tracks::Tracks;
-use motionflow_media::image::RgbImage;
-use motionflow_media::{Error, Ffmpeg, ReadOptions, source};
+use motionflow_media::Error;
 use serde_json::json;
 
-use super::judging::{Judging, Measured, fidelity};
+use super::given::Given;
+use super::judging::{Judging, Measured};
+use super::origin::Origin;
+use super::video::Video;
 use crate::args;
 use crate::columns::columns;
 use crate::failure::FAULT;
@@ -25,38 +25,50 @@ const MAX_FRAMES: usize = 256;
 pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
     session.behave_as_told()?;
     let pair = &args.pair;
-    let (Some(source), Some(result), Some(prompt)) = (&pair.source, &pair.result, &pair.prompt) else {
-        anyhow::bail!("{FAULT}: a flag of eval is not there");
+    let (Some(source), Some(result)) = (&pair.source, &pair.result) else {
+        bail!("{FAULT}: a flag of eval is not there");
     };
-    let prompt = prompts::parse("--prompt", prompt)?;
-    let given = given_tracks(pair, session)?;
+    let prompt = pair.prompt.as_ref().map(|prompt| prompts::parse("--prompt", prompt)).transpose()?;
+    let given = Given::read(pair, &mut session.progress)?;
     pair.truth.as_deref().map_or(Ok(()), require).context("--truth")?;
     let ffmpeg = find_ffmpeg()?;
     let stage = session.progress.stage("read", 1);
-    let (result_frames, result_is_longer) = read(&ffmpeg, result, MAX_FRAMES).context("--result")?;
-    let (source_frames, source_is_longer) = read(&ffmpeg, source, result_frames.len()).context("--source")?;
+    let result = Video::read(&ffmpeg, result, MAX_FRAMES).context("--result")?;
+    let source = Video::read(&ffmpeg, source, result.frames.len()).context("--source")?;
+    let origin = Origin::of(&ffmpeg, &result);
+    let warnings = origin.map(|origin| origin.warnings(&ffmpeg, &source, &result)).unwrap_or_default();
     stage.finish();
-    let frames = source_frames.len();
-    if frames < result_frames.len() || result_is_longer || source_is_longer {
+    let frames = source.frames.len();
+    if frames < result.frames.len() || result.has_more || source.has_more {
         session.progress.warn(format!(
             "source and result do not have the same number of frames, or more than {MAX_FRAMES}: only the first \
              {frames} of each are compared"
         ));
     }
+    if let Some([source, result]) = source.other_rate(&result) {
+        session.progress.warn(format!(
+            "the source plays at {source} frames per second and the result at {result}: they are compared frame by frame, \
+             whatever their times"
+        ));
+    }
+    warnings.into_iter().for_each(|warning| session.progress.warn(warning));
+    given.as_ref().map_or(Ok(()), |given| given.check(&source, &result, &mut session.progress))?;
     let judging = Judging::load(&args.judges, session)?;
     let stage = session.progress.stage("measure", 1);
     let measured = Measured {
-        source: &source_frames,
-        result: &result_frames,
-        prompt: &prompt,
+        source: &source.frames,
+        result: &result.frames,
+        prompt: prompt.as_ref(),
         truth: pair.truth.as_deref(),
     };
     let mut figures = judging.measure(&measured)?;
-    figures.extend(given);
+    figures.extend(given.map(|given| given.figures()).unwrap_or_default());
     stage.finish();
-    for note in left_out(&figures, pair, frames) {
-        session.progress.note(&note);
+    let notes = left_out(&figures, pair, frames);
+    if figures.is_empty() {
+        bail!("no figure could be measured: {}", notes.join("; "));
     }
+    notes.iter().for_each(|note| session.progress.note(note));
     tell(&figures, frames, session);
     Ok(())
 }
@@ -76,6 +88,9 @@ fn left_out(figures: &[Figure], pair: &args::Pair, frames: usize) -> Vec<String>
             notes.push(format!("{name} is left out: {why}"));
         }
     }
+    if pair.prompt.is_none() {
+        notes.push("text_similarity is left out: it takes what the result shows (--prompt)".to_owned());
+    }
     if has("text_similarity") && !has("temporal_consistency") {
         notes.push("temporal_consistency is left out: it takes two frames".to_owned());
     }
@@ -89,48 +104,9 @@ fn left_out(figures: &[Figure], pair: &args::Pair, frames: usize) -> Vec<String>
     notes
 }
 
-/// What tracks from files say.
-fn given_tracks(pair: &args::Pair, session: &mut Session) -> Result<Vec<Figure>> {
-    let (Some(source), Some(result)) = (&pair.source_tracks, &pair.result_tracks) else {
-        return Ok(Vec::new());
-    };
-    let source = read_tracks(source).context("--source-tracks")?;
-    let result = read_tracks(result).context("--result-tracks")?;
-    if source.frames() != result.frames() {
-        let frames = source.frames().min(result.frames());
-        session
-            .progress
-            .note(&format!("of the given tracks, only the first {frames} frames of each are compared"));
-    }
-    Ok(fidelity("motion_fidelity", "given tracks", &source, &result))
-}
-
-fn read_tracks(path: &Path) -> Result<Tracks> {
-    require(path)?;
-    Ok(track_file::read(path)?)
-}
-
 /// A file must be there before anything is loaded.
-fn require(path: &Path) -> Result<()> {
+pub(super) fn require(path: &Path) -> Result<()> {
     if path.exists() { Ok(()) } else { Err(Error::SourceMissing { path: path.to_owned() }.into()) }
-}
-
-/// Reads a video at its own size, at most so many frames, and whether there are more.
-fn read(ffmpeg: &Ffmpeg, path: &Path, frames: usize) -> motionflow_media::Result<(Vec<RgbImage>, bool)> {
-    let options = ReadOptions::new(1, 1, 1);
-    let info = source::probe(ffmpeg, path, options.image_fps)?;
-    let mut options = ReadOptions { frames: frames + 1, width: info.width, height: info.height, ..options };
-    let clip = match source::read(ffmpeg, path, &options) {
-        Err(Error::TooFewFrames(shortage)) if shortage.after_start > 0 => {
-            options.frames = shortage.after_start;
-            source::read(ffmpeg, path, &options)?
-        }
-        read => read?,
-    };
-    let mut kept = clip.frames;
-    let has_more = kept.len() > frames;
-    kept.truncate(frames);
-    Ok((kept, has_more))
 }
 
 fn tell(figures: &[Figure], frames: usize, session: &mut Session) {

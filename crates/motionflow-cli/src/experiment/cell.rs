@@ -163,7 +163,7 @@ impl Cell {
         judging.measure(&Measured {
             source: &source.frames,
             result: &result.frames,
-            prompt: &prompt,
+            prompt: Some(&prompt),
             truth: self.truth.as_deref(),
         })
     }

@@ -24,7 +24,9 @@ use toml::Value;
 
 use crate::args::{Judges, Shard};
 use crate::eval::Judging;
+use crate::inputs::Inputs;
 use crate::jobs::{self, Ending, Job, Jobs, Outcome};
+use crate::run_folder;
 use crate::session::Session;
 use crate::source::hex;
 use crate::stop;
@@ -34,6 +36,9 @@ pub(crate) use cell::Cell;
 pub(crate) use html::page;
 pub(crate) use plots::told;
 pub(crate) use results::Results;
+
+/// What an experiment leaves in its folder, besides the folders of its transfers.
+const FILES: [&str; 5] = ["results.json", "table.md", "report.html", "overview.jpg", "grid.png"];
 
 /// Transfers and what they are compared by.
 #[derive(Debug)]
@@ -68,9 +73,18 @@ pub(crate) fn run(
 ) -> Result<()> {
     session.behave_as_told()?;
     let Experiment { cells, output, file, .. } = experiment;
+    run_folder::refuse_name_of_a_file(output)?;
+    let inputs = cells.iter().fold(Inputs::default().and("the file", Some(file)), |inputs, cell| {
+        let source = cell.job.request.source.path.as_deref();
+        inputs.and("the source", source).and("the truth", cell.truth.as_deref())
+    });
+    inputs.spared_in(output, |name| FILES.contains(&name))?;
     std::fs::create_dir_all(cells_folder(output))
         .with_context(|| format!("{}: cannot be made; give another folder (--output)", output.display()))?;
-    write_atomically(&output.join(".gitignore"), b"/cells/\n/inversions/\n")?;
+    let ignored = output.join(".gitignore");
+    if !ignored.exists() {
+        write_atomically(&ignored, b"/cells/\n/inversions/\n")?;
+    }
     let _part = stop::tells(|| Some(stop::GOES_ON.to_owned()));
     let judged = experiment.judges.as_ref().map(cell::Judged::by).transpose()?;
     let mine = &cells[shard.map_or(0..cells.len(), |shard| shard.range(cells.len()))];

@@ -1,11 +1,13 @@
 //! Clips from images: a folder of them, or a single one.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
 use super::shortage::Shortage;
-use super::{Clip, ReadOptions, SourceInfo, alpha};
+use super::{Clip, ReadOptions, SourceInfo, alpha, tiff};
 use crate::error::{Error, Result};
 
 /// The endings of files that count as images, in any case.
@@ -50,7 +52,7 @@ pub(super) fn read_images(path: &Path, images: &[PathBuf], options: &ReadOptions
     let first = ((options.start * fps).round() as usize).min(images.len());
     let kept: Vec<&PathBuf> = images[first..].iter().step_by(options.every).take(options.frames).collect();
     if kept.len() < options.frames {
-        return Err(Error::TooFewFrames(Box::new(Shortage {
+        let shortage = Box::new(Shortage {
             path: path.to_owned(),
             total: images.len(),
             after_start: images.len() - first,
@@ -59,7 +61,9 @@ pub(super) fn read_images(path: &Path, images: &[PathBuf], options: &ReadOptions
             every: options.every,
             start: options.start,
             complaint: None,
-        })));
+        });
+        let is_single = images.first().is_some_and(|image| image == path);
+        return Err(if is_single { Error::OneImage(shortage) } else { Error::TooFewFrames(shortage) });
     }
     let (source_width, source_height) = decode(kept[0])?.dimensions();
     let mut frames = Vec::with_capacity(kept.len());
@@ -84,9 +88,17 @@ pub(super) fn read_images(path: &Path, images: &[PathBuf], options: &ReadOptions
 /// One image, whatever its ending says it is, upright and without transparency.
 fn decode(path: &Path) -> Result<RgbImage> {
     let bad = |reason: String| Error::BadImage { path: path.to_owned(), reason };
-    let reader = ImageReader::open(path)
-        .and_then(ImageReader::with_guessed_format)
-        .map_err(|source| Error::SourceUnreadable { path: path.to_owned(), source })?;
+    let unreadable = |source| Error::SourceUnreadable { path: path.to_owned(), source };
+    let mut head = Vec::new();
+    File::open(path).and_then(|file| file.take(4).read_to_end(&mut head)).map_err(unreadable)?;
+    let mut reader =
+        ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(unreadable)?;
+    if tiff::is_tiff(&head) {
+        if let Some(picture) = tiff::decode(path).map_err(bad)? {
+            return Ok(picture);
+        }
+        reader.set_format(ImageFormat::Tiff);
+    }
     let mut decoder = reader.into_decoder().map_err(|error| bad(error.to_string()))?;
     let orientation = decoder.orientation().map_err(|error| bad(error.to_string()))?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| bad(error.to_string()))?;

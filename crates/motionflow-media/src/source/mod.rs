@@ -6,6 +6,7 @@ mod folder;
 mod pam;
 mod rate;
 mod shortage;
+mod tiff;
 mod webp;
 
 use std::fs::File;
@@ -146,18 +147,26 @@ fn kind_of(path: &Path) -> Result<Kind> {
         std::io::ErrorKind::NotFound => Error::SourceMissing { path: path.to_owned() },
         _ => Error::SourceUnreadable { path: path.to_owned(), source },
     };
-    if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
+    let not_a_video = |reason: &str| Err(Error::NotAVideo { path: path.to_owned(), reason: reason.into() });
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if metadata.is_dir() {
         return Ok(Kind::Folder);
+    }
+    // A video is read several times, and opening a pipe may wait for ever.
+    if !metadata.is_file() {
+        return not_a_video("it is a pipe, a socket or a device, not a file");
     }
     let mut head = Vec::new();
     File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head)).map_err(unreadable)?;
-    let not_a_video = |reason: &str| Err(Error::NotAVideo { path: path.to_owned(), reason: reason.into() });
     if head.is_empty() {
         return not_a_video("it is empty (0 bytes)");
     }
     // ffmpeg would draw some texts as video, and follow playlists to other files.
     if is_text(&head) && !head.starts_with(b"YUV4MPEG2") {
         return not_a_video("it is a text file");
+    }
+    if tiff::is_tiff(&head) {
+        return Ok(Kind::Still);
     }
     Ok(match image::guess_format(&head) {
         Ok(ImageFormat::WebP) => Kind::WebP,
@@ -167,17 +176,22 @@ fn kind_of(path: &Path) -> Result<Kind> {
     })
 }
 
-/// Whether the beginning of a file is text: UTF-8 (but for a character that is cut off), without control characters.
+/// Whether the beginning of a file is text: it says so in a byte order mark, or is UTF-8 (but for a character that is cut
+/// off) with hardly a control character.
 fn is_text(head: &[u8]) -> bool {
+    const MARKS: [&[u8]; 3] = [b"\xEF\xBB\xBF", b"\xFF\xFE", b"\xFE\xFF"];
+    if MARKS.iter().any(|mark| head.starts_with(mark)) {
+        return true;
+    }
     let whole = match std::str::from_utf8(head) {
         Ok(_) => head.len(),
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
         Err(_) => return false,
     };
-    whole > 0
-        && head[..whole]
-            .iter()
-            .all(|byte| *byte >= b' ' || matches!(byte, b'\t' | b'\n' | b'\r' | 0x0C | 0x1B))
+    let is_control = |byte: &&u8| **byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0C | 0x1B);
+    let controls = head[..whole].iter().filter(is_control).count();
+    // Containers begin with numbers, of whose bytes many are 0.
+    whole > 0 && controls * 16 <= whole
 }
 
 /// Whether a PNG announces several frames before its first pixel.
@@ -199,6 +213,7 @@ mod tests {
         assert!(is_text(&"é".repeat(9).as_bytes()[..17]), "a cut character is no reason");
         assert!(!is_text(b"\0\0\0\x20ftypisom"));
         assert!(!is_text(b"GIF89a\x10\0\x10\0"));
-        assert!(!is_text(&[0xFF, 0xFE, b'a']));
+        assert!(is_text(b"#EXTM3U\n\x01#EXTINF:1,\n/etc/passwd\n"), "a single control character");
+        assert!(is_text(b"\xFF\xFEf\0f\0c\0o\0n\0c\0a\0t\0"));
     }
 }
