@@ -1,6 +1,7 @@
 //! `motionflow eval`: how well did the motion arrive?
 
 mod clip;
+mod identity;
 mod judging;
 mod pair;
 mod suite;
@@ -10,6 +11,7 @@ use anyhow::Result;
 use crate::args;
 use crate::session::Session;
 
+pub(crate) use identity::JudgesIdentity;
 pub(crate) use judging::{Judging, Measured};
 
 /// Runs the command.
