@@ -65,7 +65,7 @@ impl Asked {
     /// The stopped run in a folder, in another memory where the flags say so. `None` when the folder holds a finished run.
     pub(crate) fn resumed(command: &str, path: &Path, session: &mut Session) -> Result<Option<Self>> {
         if !Unfinished::is_recorded_in(path) && run_folder::holds_a_run(path) {
-            damage::check(path)?;
+            damage::check(path, &mut |path| session.sha256_of(path))?;
             Unfinished::remove_from(path);
             session.progress.note(&format!("{}: this run is finished already", path.display()));
             return Ok(None);

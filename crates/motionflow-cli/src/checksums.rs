@@ -19,9 +19,9 @@ pub(crate) struct FileRecord {
 
 impl FileRecord {
     /// Checks that the file in `folder` is what it was.
-    pub(crate) fn check(&self, folder: &Path) -> Result<()> {
+    pub(crate) fn check(&self, folder: &Path, sha256_of: impl FnOnce(&Path) -> Result<String>) -> Result<()> {
         self.check_size(folder)?;
-        let sha256 = sha256_of_file(&folder.join(&self.name))?;
+        let sha256 = sha256_of(&folder.join(&self.name))?;
         ensure!(sha256 == self.sha256, "{}: its checksum is wrong", self.name);
         Ok(())
     }

@@ -23,23 +23,28 @@ struct History {
 }
 
 /// Checks that a folder holds all that a finished run has left in it, as it was written.
-pub(crate) fn check(folder: &Path) -> Result<()> {
-    look(folder, FileRecord::check)
+pub(crate) fn check(folder: &Path, sha256_of: &mut dyn FnMut(&Path) -> Result<String>) -> Result<()> {
+    look(folder, |file| file.check(folder, &mut *sha256_of))
         .with_context(|| format!("{}: is damaged; remove the folder, to make it anew", folder.display()))
+}
+
+/// Whether there is something to check it by.
+pub(crate) fn has_history(folder: &Path) -> bool {
+    HISTORIES.iter().any(|name| folder.join(name).exists())
 }
 
 /// As [`check`], without reading the files. The error says what is wrong and nothing else.
 pub(crate) fn look_at_sizes(folder: &Path) -> Result<()> {
-    look(folder, FileRecord::check_size)
+    look(folder, |file| file.check_size(folder))
 }
 
-fn look(folder: &Path, check: impl Fn(&FileRecord, &Path) -> Result<()>) -> Result<()> {
+fn look(folder: &Path, check: impl FnMut(&FileRecord) -> Result<()>) -> Result<()> {
     let name = HISTORIES.into_iter().find(|name| folder.join(name).exists());
     let name = name.ok_or_else(|| anyhow!("{}: is missing", HISTORIES[0]))?;
     let text = fs::read(folder.join(name)).with_context(|| format!("{name}: cannot be read"))?;
     let history: History = serde_json::from_slice(&text).with_context(|| format!("{name}: is not whole"))?;
     if let Some(files) = history.files {
-        return files.iter().try_for_each(|file| check(file, folder));
+        return files.iter().try_for_each(check);
     }
     // An earlier version has noted no checksums.
     let command = RunRecord::read(folder)?.program.command;

@@ -23,8 +23,8 @@ pub(crate) fn is_fit(name: &str) -> bool {
 
 /// The same for names that a file system may take for one: case and ways to write an accent do not count.
 pub(crate) fn folded(name: &str) -> String {
-    let lower = |text: &str| text.nfkc().flat_map(char::to_lowercase).collect::<String>();
-    lower(&lower(name).to_uppercase()).nfkc().collect()
+    let lower = |text: &str| text.nfc().flat_map(char::to_lowercase).collect::<String>();
+    lower(&lower(name).to_uppercase()).nfc().collect()
 }
 
 fn is_device(name: &str) -> bool {
@@ -87,5 +87,6 @@ mod tests {
             assert_eq!(folded(one), folded(other), "{one} {other}");
         }
         assert_ne!(folded("a"), folded("á"));
+        assert_ne!(folded("1"), folded("¹"));
     }
 }

@@ -158,7 +158,9 @@ impl Jobs {
         if !self.force {
             match job.standing(&request, session)? {
                 Standing::Done(last_bits) => {
-                    last_bits.into_iter().for_each(|told| session.progress.warn(told));
+                    if let Some(told) = last_bits {
+                        session.progress.warn(told);
+                    }
                     return Ok(false);
                 }
                 Standing::Begun => {
@@ -167,7 +169,9 @@ impl Jobs {
                     return transfer::transfer(asked, &self.manner, session).map(|()| true);
                 }
                 Standing::ToDo(given_up) => {
-                    given_up.into_iter().for_each(|told| session.progress.note(&told));
+                    if let Some(told) = given_up {
+                        session.progress.note(&told);
+                    }
                 }
             }
         }

@@ -36,8 +36,10 @@ impl Job {
     pub(crate) fn standing(&self, request: &Request, session: &mut Session) -> Result<Standing> {
         let folder = &self.folder;
         Unfinished::check_free(folder)?;
+        let mut given_up = None;
         if Unfinished::is_recorded_in(folder) {
             let place = folder.join(unfinished::FOLDER);
+            let mut settings = String::new();
             if let (Some(asked), Ok(record)) = (asked_in(&place), RunRecord::read(&place)) {
                 let changes = self.changes(&record, &asked, request, session)?;
                 if changes.settings.is_empty() {
@@ -47,19 +49,21 @@ impl Job {
                         Err(other_inputs_begun(folder, &changes))
                     };
                 }
-                if !run_folder::holds_a_run(folder) {
-                    let settings = changes.settings_in_words();
-                    return Ok(Standing::ToDo(Some(format!(
-                        "the unfinished run was of other settings ({settings}); it is begun anew"
-                    ))));
-                }
+                settings = format!(" ({})", changes.settings_in_words());
             }
+            given_up = Some(format!(
+                "{}: the unfinished run was of other settings{settings}; it is begun anew",
+                folder.display()
+            ));
         }
         let asked_for = asked_in(folder);
         if !run_folder::holds_a_run(folder) && !folder.join(ASKED).exists() {
-            return Ok(Standing::ToDo(None));
+            return Ok(Standing::ToDo(given_up.filter(|_| Unfinished::is_in(folder))));
         }
-        damage::check(folder)?;
+        let whole = damage::check(folder, &mut |path| session.sha256_of(path));
+        if asked_for.is_some() || damage::has_history(folder) {
+            whole?;
+        }
         let Some(asked) = asked_for else {
             let message = format!("{}: holds a run of other settings; {MEND}", folder.display());
             return Err(Misuse(message).into());

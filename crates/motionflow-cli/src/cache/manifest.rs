@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::{Key, digest};
 use crate::checksums::{FileRecord, files_in};
+use crate::source::sha256_of_file;
 
 /// The file's name.
 pub(super) const MANIFEST: &str = "entry.toml";
@@ -56,7 +57,7 @@ impl Manifest {
     pub(super) fn check(&self, key: &Key, folder: &Path) -> Result<()> {
         ensure!(self.key == *key.parts(), "{MANIFEST}: is of another key");
         ensure!(self.sha256 == sha256_of(key, &self.files), "{MANIFEST}: its checksum is wrong");
-        self.files.iter().try_for_each(|file| file.check(folder))
+        self.files.iter().try_for_each(|file| file.check(folder, sha256_of_file))
     }
 }
 
