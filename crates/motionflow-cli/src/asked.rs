@@ -6,7 +6,8 @@ use anyhow::{Error, Result};
 use motionflow::error::Error as Method;
 
 use crate::args;
-use crate::failure::{self, Misuse, Stopped};
+use crate::damage;
+use crate::failure::{self, Busy, Misuse, Stopped};
 use crate::inputs::Inputs;
 use crate::out_of_memory::{self, Mend};
 use crate::request::{Program, Request};
@@ -69,6 +70,7 @@ impl Asked {
     /// The stopped run in a folder, in another memory where the flags say so. `None` when the folder holds a finished run.
     pub(crate) fn resumed(command: &str, path: &Path, session: &mut Session) -> Result<Option<Self>> {
         if !Unfinished::is_recorded_in(path) && run_folder::holds_a_run(path) {
+            damage::check(path, &mut |path| session.sha256_of(path))?;
             Unfinished::remove_from(path);
             session.progress.note(&format!("{}: this run is finished already", path.display()));
             return Ok(None);
@@ -135,6 +137,7 @@ fn ended(command: &str, path: &Path, error: Error, session: &mut Session) -> Err
             Unfinished::remove_from(path);
             error
         }
+        _ if error.is::<Busy>() => error,
         _ if out_of_memory::caused(&error) => {
             out_of_memory::explain(error, session, Mend::Run(can_go_on.then_some(&go_on)))
         }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::args;
 use crate::failure::Misuse;
+use crate::folder_name;
 use crate::inputs::Inputs;
 use crate::jobs::{self, Ending, Job, Jobs, Outcome};
 use crate::progress::brief;
@@ -78,16 +79,17 @@ fn jobs(args: &args::Batch) -> Result<Vec<Job>> {
     let mut names = BTreeSet::new();
     let mut all = Vec::new();
     for (index, Named { name, mut request }) in jobs.into_iter().enumerate() {
-        let is_summary = name.starts_with("summary")
-            && Path::new(&name).extension().is_some_and(|ending| ending == "json");
-        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) || is_summary {
+        let folded = folder_name::folded(&name);
+        let is_summary = folded.starts_with("summary")
+            && Path::new(&folded).extension().is_some_and(|ending| ending == "json");
+        if !folder_name::is_fit(&name) || is_summary {
             return misuse(format!(
                 "job {} is named \"{name}\", but its name must do for a folder",
                 index + 1
             ));
         }
-        if !names.insert(name.clone()) {
-            return misuse(format!("two jobs are named \"{name}\""));
+        if !names.insert(folded) {
+            return misuse(format!("two jobs are named \"{name}\", or nearly so"));
         }
         request.paths_from(folder);
         let request = request.over(defaults.clone())?;

@@ -37,6 +37,18 @@ impl fmt::Display for Misuse {
 
 impl std::error::Error for Misuse {}
 
+/// Another process is at work where this one was told to be; it may be done soon.
+#[derive(Debug)]
+pub(crate) struct Busy(pub(crate) String);
+
+impl fmt::Display for Busy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Busy {}
+
 /// The user wanted the program to end. Says how to go on.
 #[derive(Debug)]
 pub(crate) struct Stopped(pub(crate) String);
@@ -170,7 +182,7 @@ fn is_misuse(error: &anyhow::Error) -> bool {
         });
         let media =
             cause.downcast_ref::<motionflow_media::Error>().is_some_and(motionflow_media::Error::is_misuse);
-        core || media || cause.is::<Misuse>()
+        core || media || cause.is::<Misuse>() || cause.is::<Busy>()
     })
 }
 

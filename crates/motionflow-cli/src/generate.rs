@@ -11,14 +11,15 @@ use motionflow_media::{gif, picture, video};
 
 use crate::args;
 use crate::asked::{self, Asked};
+use crate::changes::compare;
+use crate::checksums::files_in;
 use crate::estimate::{Task, Way};
 use crate::generating::{Start, make_video};
 use crate::leave;
 use crate::metadata::Notes;
 use crate::prompts;
 use crate::record::{
-    OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, compare,
-    write_json,
+    OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, write_json,
 };
 use crate::report;
 use crate::request::required;
@@ -60,7 +61,7 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     session
         .check_memory(&Task::new(found.configs()?, &settings, Way::Generate, session.compute()?)?, &size)?;
     compare(&request, None, &found, folder.is_resumed(), &mut session.progress)?;
-    folder.take_up(session.memory(), &mut session.progress)?;
+    folder.take_up(session.memory(), &found.recommended, &mut session.progress)?;
 
     let model = session.load(&found)?;
     let negative_prompt = request.prompts.new.negative_prompt.as_ref();
@@ -109,7 +110,13 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
         left_out.tell(progress);
         files.retain(|(name, _)| !left_out.has(name));
         record.write(folder)?;
-        let history = RunHistory { inversion: None, steps, masks: Vec::new(), totals: Totals::of(progress) };
+        let history = RunHistory {
+            inversion: None,
+            steps,
+            masks: Vec::new(),
+            totals: Totals::of(progress),
+            files: files_in(folder, None)?,
+        };
         write_json(&folder.join("run.json"), &history)
     })?;
     report::made(&path, &files, progress);

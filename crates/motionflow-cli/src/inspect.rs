@@ -16,6 +16,7 @@ use tch::{Kind, Tensor};
 
 use crate::args;
 use crate::asked::{self, Asked};
+use crate::checksums::{FileRecord, files_in};
 use crate::inverting::shown_masks;
 use crate::leave::LeftOut;
 use crate::looking::{Look, LookingJob};
@@ -42,6 +43,8 @@ struct Report {
     steps: Vec<StepFigures>,
     #[serde(flatten)]
     totals: Totals,
+    /// All other files of the run.
+    files: Vec<FileRecord>,
 }
 
 /// One subject's mask at one timestep in one layer.
@@ -83,7 +86,8 @@ fn inspect(asked: Asked, session: &mut Session) -> Result<()> {
         left_out.tell(progress);
         job.record.write(folder)?;
         let steps = step_figures(&look.masks, &prompts::subjects(&job.prompt));
-        let report = Report { masks: look.figures.clone(), steps, totals: Totals::of(progress) };
+        let (totals, files) = (Totals::of(progress), files_in(folder, None)?);
+        let report = Report { masks: look.figures.clone(), steps, totals, files };
         write_json(&folder.join("inspect.json"), &report)
     })?;
     summarize(&path, &look.figures, &layers, &left_out, progress);

@@ -157,16 +157,33 @@ impl SavedInversion {
             ))
             .into());
         }
+        self.check_tensors(sha256_of_file)?;
+        let path = self.folder.join(TENSORS);
+        let weights = Weights::open(&path).map_err(Error::from)?;
+        self.unpack(&weights)
+            .with_context(|| format!("{}: does not hold an inversion; invert again", path.display()))
+    }
+
+    /// Checks that the tensors' file is the one that the record tells of.
+    pub(crate) fn check_tensors(&self, sha256_of: impl FnOnce(&Path) -> Result<String>) -> Result<()> {
         let path = self.folder.join(TENSORS);
         let damaged = || {
             format!("{}: is not the file that {RECORD} tells of: it is damaged; invert again", path.display())
         };
-        if sha256_of_file(&path).with_context(damaged)? != record.sha256 {
+        if sha256_of(&path).with_context(damaged)? != self.record.sha256 {
             bail!(damaged());
         }
-        let weights = Weights::open(&path).map_err(Error::from)?;
-        self.unpack(&weights)
-            .with_context(|| format!("{}: does not hold an inversion; invert again", path.display()))
+        Ok(())
+    }
+
+    /// What a run that uses it records of its source.
+    pub(crate) fn source_record(&self) -> SourceRecord {
+        let folder = std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
+        SourceRecord {
+            inversion: Some(folder.display().to_string()),
+            inversion_sha256: Some(self.record.sha256.clone()),
+            ..self.record.source.clone()
+        }
     }
 
     fn unpack(&self, weights: &Weights) -> Result<(SourceClip, Inversion)> {
@@ -177,11 +194,7 @@ impl SavedInversion {
         let inversion = inversion_in(weights)?;
         let in_latents = inversion.latents.frames();
         ensure!(in_latents == i64::from(count), "latents: they have {in_latents} frames, expected {count}");
-        let mut record = self.record.source.clone();
-        let folder = std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
-        record.inversion = Some(folder.display().to_string());
-        record.inversion_sha256 = Some(self.record.sha256.clone());
-        let source = SourceClip { frames: pictures(&frames, width, height)?, record };
+        let source = SourceClip { frames: pictures(&frames, width, height)?, record: self.source_record() };
         Ok((source, inversion))
     }
 }

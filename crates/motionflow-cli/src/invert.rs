@@ -8,6 +8,7 @@ use motionflow_media::{picture, video};
 
 use crate::args;
 use crate::asked::{self, Asked};
+use crate::checksums::files_in;
 use crate::inversion_file::{self, InversionRecord};
 use crate::inverting::shown_masks;
 use crate::leave;
@@ -70,6 +71,7 @@ fn invert(asked: Asked, session: &mut Session) -> Result<()> {
             steps: look.steps,
             masks: look.figures,
             totals: Totals::of(progress),
+            files: files_in(folder, None)?,
         };
         write_json(&folder.join("run.json"), &history)
     })?;

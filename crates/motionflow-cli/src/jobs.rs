@@ -1,22 +1,29 @@
 //! Transfers in a row, each in a folder of its own: none is made twice, and one that fails does not end the rest.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use serde::Serialize;
 
 use crate::asked::Asked;
 use crate::event::Event;
-use crate::failure::{self, Misuse, STOPPED, Stopped};
+use crate::failure::{self, Busy, STOPPED, Stopped};
 use crate::inputs::Inputs;
 use crate::out_of_memory::{self, Mend};
 use crate::progress::{Voice, brief};
 use crate::request::{Program, Request};
-use crate::run_folder::{self, RunFolder};
+use crate::run_folder::RunFolder;
 use crate::session::Session;
+use crate::standing::Standing;
 use crate::stop;
 use crate::transfer::{self, Manner};
-use crate::unfinished::{self, ASKED, Unfinished};
+use crate::unfinished::Unfinished;
+
+/// How often it is looked whether another process is done with a job.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// One transfer.
 #[derive(Debug)]
@@ -73,28 +80,27 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    /// Does the jobs in their order. `after` is called with the place of each one that is done, and may fail it.
+    /// Does the jobs in their order; one that another process is at work on is looked at again after the others. `after`
+    /// is called with the place of each one that is done, and may fail it.
     pub(crate) fn run(
         &self,
         jobs: &[&Job],
         session: &mut Session,
         mut after: impl FnMut(usize, &mut Session) -> Result<()>,
     ) -> Vec<Outcome> {
-        let mut outcomes: Vec<Outcome> = Vec::new();
+        let mut outcomes: Vec<Outcome> = jobs.iter().map(|job| job.outcome()).collect();
+        let mut queue: VecDeque<usize> = (0..jobs.len()).collect();
+        // Jobs in a row that other processes are at work on.
+        let mut busy = 0;
+        let mut told = BTreeSet::new();
         let mut stopped = false;
         let _part = stop::by_step(|| None);
-        for (index, job) in jobs.iter().enumerate() {
-            let mut outcome = Outcome {
-                name: job.name.clone(),
-                ending: Ending::NotDone,
-                seconds: 0.0,
-                folder: job.folder.display().to_string(),
-                error: None,
-            };
+        while let Some(index) = queue.pop_front() {
+            let (job, outcome) = (jobs[index], &mut outcomes[index]);
             stopped |= stop::requested();
             if !stopped {
                 session.progress.restart();
-                if !self.brief {
+                if !self.brief && told.insert((index, false)) {
                     session.progress.note(&format!("job {}: {}", index + 1, job.name));
                 }
                 self.hush(session);
@@ -108,7 +114,23 @@ impl Jobs {
                 if self.brief {
                     session.speak_as_told();
                 }
-                (outcome.ending, outcome.error) = ending(did, session);
+                if did.as_ref().is_err_and(is_busy) {
+                    if told.insert((index, true)) {
+                        let name = &job.name;
+                        session.progress.note(&format!(
+                            "{name}: another process is at work on it; it is looked at again after the others"
+                        ));
+                    }
+                    queue.push_back(index);
+                    busy += 1;
+                    if busy >= queue.len() {
+                        thread::sleep(LOOK);
+                        busy = 0;
+                    }
+                    continue;
+                }
+                busy = 0;
+                (outcome.ending, outcome.error) = ending(did, &job.name, session);
                 stopped |= outcome.ending == Ending::NotDone;
                 if self.brief {
                     let words = outcome.ending.words();
@@ -123,43 +145,43 @@ impl Jobs {
                     session.progress.note("done before");
                 }
             }
-            let Outcome { name, ending, seconds, .. } = &outcome;
+            let Outcome { name, ending, seconds, .. } = &*outcome;
             session.progress.event(&Event::Job { name, ending: *ending, seconds: *seconds });
-            outcomes.push(outcome);
         }
         outcomes
     }
 
     /// Does a job, goes on with it, or sees that it is done. Returns whether there was anything to do.
     fn one(&self, job: &Job, session: &mut Session) -> Result<bool> {
-        let Job { folder, request, asked: text, .. } = job;
-        let begun = Unfinished::is_recorded_in(folder)
-            && !self.force
-            && was_asked_in(&folder.join(unfinished::FOLDER), text);
-        if begun {
-            let Some(asked) = Asked::resumed("transfer", folder, session)? else { return Ok(false) };
-            self.hush(session);
-            return transfer::transfer(asked, &self.manner, session).map(|()| true);
-        }
-        if run_folder::holds_a_run(folder) && !self.force {
-            if was_asked_in(folder, text) {
-                return Ok(false);
+        let folder = &job.folder;
+        let request = job.with_flags(session)?;
+        session.behave(&request.program)?;
+        self.hush(session);
+        if !self.force {
+            match job.standing(&request, session)? {
+                Standing::Done(last_bits) => {
+                    if let Some(told) = last_bits {
+                        session.progress.warn(told);
+                    }
+                    return Ok(false);
+                }
+                Standing::Begun => {
+                    let Some(asked) = Asked::resumed("transfer", folder, session)? else { return Ok(false) };
+                    self.hush(session);
+                    return transfer::transfer(asked, &self.manner, session).map(|()| true);
+                }
+                Standing::ToDo(given_up) => {
+                    if let Some(told) = given_up {
+                        session.progress.note(&told);
+                    }
+                }
             }
-            let message = format!(
-                "{}: holds a run of other settings; remove that folder, or give another name or folder",
-                folder.display()
-            );
-            return Err(Misuse(message).into());
         }
         // What is left of an unfinished run of other settings may go.
         let force = self.force || Unfinished::is_in(folder);
-        let flags = Request { program: session.flags().clone(), ..Request::default() };
-        let request = flags.over(request.clone())?;
-        session.behave(&request.program)?;
-        self.hush(session);
         Inputs::of(&request).spared_by_run_in(folder)?;
         let mut folder = RunFolder::claim(folder, force)?;
-        folder.keep_asked(text.clone());
+        folder.keep_asked(job.asked.clone());
         transfer::transfer(Asked { request, folder }, &self.manner, session).map(|()| true)
     }
 
@@ -171,17 +193,25 @@ impl Jobs {
 }
 
 impl Job {
-    /// Whether its folder holds what it asks for, finished.
-    pub(crate) fn is_done(&self) -> bool {
-        let folder = &self.folder;
-        run_folder::holds_a_run(folder)
-            && !Unfinished::is_recorded_in(folder)
-            && was_asked_in(folder, &self.asked)
+    /// What it asks for, the flags of the command before it.
+    pub(crate) fn with_flags(&self, session: &Session) -> Result<Request> {
+        let flags = Request { program: session.flags().clone(), ..Request::default() };
+        flags.over(self.request.clone())
+    }
+
+    fn outcome(&self) -> Outcome {
+        Outcome {
+            name: self.name.clone(),
+            ending: Ending::NotDone,
+            seconds: 0.0,
+            folder: self.folder.display().to_string(),
+            error: None,
+        }
     }
 }
 
-fn was_asked_in(folder: &Path, text: &str) -> bool {
-    std::fs::read_to_string(folder.join(ASKED)).is_ok_and(|asked| asked == text)
+fn is_busy(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Busy>().is_some()
 }
 
 /// Every key of `[output]` and `[program]` that is the whole command's and no single transfer's, with the flag for it.
@@ -201,7 +231,7 @@ pub(crate) fn refuse_what_is_for_all(request: &Request) -> std::result::Result<(
     }
 }
 
-fn ending(outcome: Result<bool>, session: &Session) -> (Ending, Option<String>) {
+fn ending(outcome: Result<bool>, name: &str, session: &Session) -> (Ending, Option<String>) {
     let error = match outcome {
         Ok(true) => return (Ending::Done, None),
         Ok(false) => return (Ending::AlreadyDone, None),
@@ -210,8 +240,14 @@ fn ending(outcome: Result<bool>, session: &Session) -> (Ending, Option<String>) 
     if failure::exit_code(&error) == STOPPED {
         return (Ending::NotDone, None);
     }
+    let message = failure::message(&error);
+    // Elsewhere the name stands above or below it.
+    let error = match session.progress.voice() {
+        Voice::Plain => error,
+        Voice::Quiet | Voice::Json => error.context(format!("job {name}: {message}")),
+    };
     failure::tell(&error, session.progress.voice());
-    (Ending::Failed, Some(failure::message(&error)))
+    (Ending::Failed, Some(message))
 }
 
 /// How the whole command ends: well, stopped, or with failed jobs. `file` is where they stand.

@@ -12,6 +12,7 @@ use motionflow::text_to_video::TextToVideo;
 use motionflow_media::Ffmpeg;
 
 use crate::asked::Asked;
+use crate::changes::compare;
 use crate::estimate::{Task, Way};
 use crate::inversion_cache::{self, InversionCache};
 use crate::inverting::{Inverted, Origin, invert_source, judge_masks};
@@ -19,7 +20,7 @@ use crate::progress::Progress;
 use crate::prompts;
 use crate::recommended::Video;
 use crate::record::{
-    MaskRecord, OutputRecord, ProgramRecord, PromptRecord, RunRecord, StepRecord, VideoRecord, compare,
+    MaskRecord, OutputRecord, ProgramRecord, PromptRecord, RunRecord, StepRecord, VideoRecord,
 };
 use crate::request::required;
 use crate::resolve;
@@ -79,7 +80,7 @@ impl LookingJob {
         let source = SourceClip::read(&ffmpeg, &path, cut, &video, &mut session.progress)?;
         video.fps = request.video.fps.unwrap_or(source.record.fps);
         compare(&request, Some(&source.record), &found, folder.is_resumed(), &mut session.progress)?;
-        let began_in = folder.take_up(session.memory(), &mut session.progress)?;
+        let began_in = folder.take_up(session.memory(), &found.recommended, &mut session.progress)?;
         let may_keep = request.program.cache.unwrap_or(true);
         let cache = if may_keep { inversion_cache::of_user(&mut session.progress)? } else { None };
         let model = session.load(&found)?;

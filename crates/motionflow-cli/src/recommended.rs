@@ -6,7 +6,9 @@ use anyhow::Result;
 use motionflow::settings::Settings;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use toml::{Table, Value};
 
+use crate::record::VideoRecord;
 use crate::{args, request, toml_file};
 
 /// The file's name.
@@ -52,6 +54,15 @@ struct File {
 }
 
 impl Recommended {
+    /// All of it, filled in.
+    pub(crate) fn to_table(&self) -> Result<Table> {
+        let mut table = Table::new();
+        table.insert("settings".to_owned(), Value::try_from(&self.settings)?);
+        table.insert("video".to_owned(), Value::try_from(VideoRecord::of(&self.video))?);
+        table.insert("negative_prompt".to_owned(), self.negative_prompt.clone().into());
+        Ok(table)
+    }
+
     /// Reads the file of a checkpoint's folder, where there is one.
     pub(crate) fn of(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);

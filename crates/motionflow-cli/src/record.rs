@@ -12,12 +12,10 @@ use motionflow_media::Ffmpeg;
 use motionflow_media::atomic::write_atomically;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Misuse;
+use crate::checksums::FileRecord;
 use crate::inverting::Origin;
-use crate::model::FoundModel;
 use crate::progress::{Progress, StageTime, peak_memory};
 use crate::recommended::Video;
-use crate::request::Request;
 
 /// `run.toml`: all that a run depends on, as it was resolved.
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,36 +55,6 @@ impl RunRecord {
         let path = folder.join("run.toml");
         Ok(write_atomically(&path, self.to_toml()?.as_bytes())?)
     }
-}
-
-/// Holds the source and the checkpoint of a run against those that its request was recorded with, if it was.
-pub(crate) fn compare(
-    asked: &Request,
-    source: Option<&SourceRecord>,
-    model: &FoundModel,
-    resumed: bool,
-    progress: &mut Progress,
-) -> Result<()> {
-    let recorded = &asked.source;
-    let frames = source.map(|source| &source.frames_sha256);
-    let inversion = source.and_then(|source| source.inversion_sha256.as_ref());
-    // Where nothing was recorded, its files need not be read yet.
-    let checkpoint = asked.model.sha256.as_ref().map(|_| model.record()).transpose()?;
-    let checks = [
-        ("source", recorded.frames_sha256.as_ref().zip(frames)),
-        ("inversion", recorded.inversion_sha256.as_ref().zip(inversion)),
-        ("checkpoint", asked.model.sha256.as_ref().zip(checkpoint.as_ref().map(|now| &now.sha256))),
-    ];
-    for (what, _) in checks.iter().filter(|(_, pair)| pair.is_some_and(|(then, now)| then != now)) {
-        let changed = format!("the {what} is not the same as when the run was recorded");
-        if resumed {
-            let message =
-                format!("{changed}, so it cannot go on; bring the old one back, or start anew (--force)");
-            return Err(Misuse(message).into());
-        }
-        progress.warn(format!("{changed}: the result will not be the same either"));
-    }
-    Ok(())
 }
 
 /// How the files are written, as far as their bytes depend on it.
@@ -199,6 +167,8 @@ pub(crate) struct RunHistory {
     pub(crate) masks: Vec<MaskRecord>,
     #[serde(flatten)]
     pub(crate) totals: Totals,
+    /// All other files of the run, so that damage is noticed.
+    pub(crate) files: Vec<FileRecord>,
 }
 
 /// Figures of the whole run.
@@ -294,6 +264,7 @@ pub(crate) fn write_json(path: &Path, record: &impl Serialize) -> Result<()> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::request::Request;
     use crate::toml_file;
 
     /// With every field set.

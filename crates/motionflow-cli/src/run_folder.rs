@@ -5,9 +5,12 @@ use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 use motionflow::compute::MemoryUse;
+use toml::Table;
 
+use crate::changes;
 use crate::failure::{FAULT, Misuse, without_name};
 use crate::progress::Progress;
+use crate::recommended::Recommended;
 use crate::record::RunRecord;
 use crate::stop::{self, InPart};
 use crate::terminal::typed;
@@ -40,6 +43,10 @@ pub(crate) struct RunFolder {
     asked: Option<String>,
     /// The part of the work that keeps its steps.
     part: Option<InPart>,
+    /// What the checkpoint recommended when the run was begun.
+    recommended: Option<Table>,
+    /// Whether a run that it holds may be replaced.
+    force: bool,
 }
 
 /// The command that goes on with the run in a folder.
@@ -112,13 +119,7 @@ impl RunFolder {
             );
             return Err(Misuse(message).into());
         }
-        let folder = Self {
-            path: path.to_owned(),
-            unfinished: None,
-            made: MadeFolders::default(),
-            asked: None,
-            part: None,
-        };
+        let folder = Self::new(path, None, force);
         let unbroken = stop::unbroken();
         let made = folder.make().with_context(|| folder.cannot())?;
         let trial = tempfile::tempdir_in(path).map_err(without_name).with_context(|| folder.cannot());
@@ -130,9 +131,14 @@ impl RunFolder {
 
     /// Opens a folder to go on with the run in it.
     pub(crate) fn resume(path: &Path, command: &str) -> Result<Self> {
-        let unfinished = Some(Unfinished::open(path)?);
-        let part = Some(stop::tells(last_words(command, path)));
-        Ok(Self { path: path.to_owned(), unfinished, made: MadeFolders::default(), asked: None, part })
+        let mut folder = Self::new(path, Some(Unfinished::open(path)?), false);
+        folder.part = Some(stop::tells(last_words(command, path)));
+        Ok(folder)
+    }
+
+    fn new(path: &Path, unfinished: Option<Unfinished>, force: bool) -> Self {
+        let (made, asked, part, recommended) = (MadeFolders::default(), None, None, None);
+        Self { path: path.to_owned(), unfinished, made, asked, part, recommended, force }
     }
 
     /// Where the files will be.
@@ -155,10 +161,25 @@ impl RunFolder {
         self.unfinished.is_some()
     }
 
-    /// Keeps the memory in which a run goes on, if it does. Returns the memory in which it began, where its steps are not
+    /// Keeps what the checkpoint recommends, or tells that it is other than when the run was begun. Keeps the memory in
+    /// which a run goes on, if it does. Returns the memory in which it began, where its steps are not
     /// all made in one.
-    pub(crate) fn take_up(&mut self, memory: MemoryUse, progress: &mut Progress) -> Result<Option<String>> {
-        let Some(unfinished) = &mut self.unfinished else { return Ok(None) };
+    pub(crate) fn take_up(
+        &mut self,
+        memory: MemoryUse,
+        recommended: &Recommended,
+        progress: &mut Progress,
+    ) -> Result<Option<String>> {
+        let recommended = recommended.to_table()?;
+        let Some(unfinished) = &mut self.unfinished else {
+            self.recommended = Some(recommended);
+            return Ok(None);
+        };
+        let changed = unfinished.recommended().map(|then| changes::in_words(&then, &recommended));
+        if let Some(changed) = changed.filter(|changed| !changed.is_empty()) {
+            let what = changes::is_other("recommendation of the checkpoint");
+            progress.warn(format!("{what} ({changed}): the run goes on as it began"));
+        }
         unfinished.go_on_in(memory)?;
         let began_in = unfinished.began_in();
         if began_in.is_some() {
@@ -178,7 +199,15 @@ impl RunFolder {
         } else {
             self.made = self.make().with_context(|| self.cannot())?;
             let memory = record.program.memory.as_deref();
-            Unfinished::begin(&self.path, &record.to_toml()?, memory, self.asked.as_deref())?
+            let begun = Unfinished::begin(&self.path, &record.to_toml()?, memory, self.asked.as_deref())?;
+            if !self.force && holds_a_run(&self.path) {
+                // Another process was faster since the folder was claimed.
+                return Err(unfinished::busy(&self.path));
+            }
+            if let Some(recommended) = &self.recommended {
+                begun.keep_recommended(recommended)?;
+            }
+            begun
         };
         Ok(self.unfinished.insert(begun))
     }

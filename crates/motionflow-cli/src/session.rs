@@ -17,6 +17,7 @@ use crate::args;
 use crate::estimate::Task;
 use crate::event::{self, Event};
 use crate::failure::{FAULT, Misuse};
+use crate::hashes::Hashes;
 use crate::model::FoundModel;
 use crate::progress::{Progress, Voice};
 use crate::recommended::Video;
@@ -42,8 +43,10 @@ pub(crate) struct Session {
     device: DeviceChoice,
     precision: Precision,
     memory: MemoryUse,
-    /// The checkpoint that was found last, and as what.
-    found: Option<(request::Model, Rc<FoundModel>)>,
+    /// The checkpoints that were found, and as what. None is read twice for its hash.
+    found: Vec<(request::Model, Rc<FoundModel>)>,
+    /// Hashes of files.
+    hashes: Hashes,
     /// The checkpoint that was loaded last, how it computes, and its nets.
     loaded: Option<(Rc<FoundModel>, Compute, Rc<TextToVideo>)>,
     /// What it has made of prompts.
@@ -76,7 +79,8 @@ impl Session {
             device: DeviceChoice::default(),
             precision: Precision::default(),
             memory: MemoryUse::default(),
-            found: None,
+            found: Vec::new(),
+            hashes: Hashes::default(),
             loaded: None,
             encoded: HashMap::new(),
             ffmpeg: None,
@@ -171,11 +175,11 @@ impl Session {
 
     /// Finds the checkpoint that a request names, and fetches it if need be; once for runs in a row.
     pub(crate) fn find(&mut self, asked: &request::Model) -> Result<Rc<FoundModel>> {
-        if let Some((_, found)) = self.found.as_ref().filter(|(before, _)| before == asked) {
+        if let Some((_, found)) = self.found.iter().find(|(before, _)| before == asked) {
             return Ok(Rc::clone(found));
         }
         let found = Rc::new(FoundModel::find(asked, &mut self.progress)?);
-        self.found = Some((asked.clone(), Rc::clone(&found)));
+        self.found.push((asked.clone(), Rc::clone(&found)));
         Ok(found)
     }
 
@@ -216,6 +220,11 @@ impl Session {
         let found = find_ffmpeg()?;
         self.ffmpeg = Some(found.clone());
         Ok(found)
+    }
+
+    /// SHA-256 of a file, in hex; a file that has not changed since is read once.
+    pub(crate) fn sha256_of(&mut self, path: &Path) -> Result<String> {
+        self.hashes.sha256_of(path)
     }
 
     /// Frames of a source, read once for runs in a row.

@@ -3,24 +3,24 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use motionflow::settings::Settings;
 use serde_json::Value as Json;
 use toml::{Table, Value};
 
 use crate::args;
+use crate::damage::{self, HISTORIES};
 use crate::estimate::bytes;
-use crate::failure::Misuse;
+use crate::failure::{Misuse, message};
 use crate::inversion_file;
 use crate::metadata;
 use crate::progress::{Progress, brief};
-use crate::run_folder::is_of_a_run;
+use crate::run_folder::{holds_a_run, is_of_a_run};
 use crate::source::find_ffmpeg;
 use crate::unfinished::Unfinished;
 
 /// The records of a run folder, of whatever command.
 const RECORDS: [&str; 2] = ["run.toml", inversion_file::RECORD];
-const HISTORIES: [&str; 2] = ["run.json", "inspect.json"];
 
 /// Runs the command.
 pub(crate) fn run(args: &args::Show, progress: &Progress) -> Result<()> {
@@ -42,6 +42,10 @@ pub(crate) fn run(args: &args::Show, progress: &Progress) -> Result<()> {
     let mut lines = summary(&record);
     if let Some(folder) = &found.folder {
         lines.extend(outcome(folder)?);
+        lines.extend(damage::look_at_sizes(folder).err().map(|error| ("damaged", message(&error))));
+        if Unfinished::is_recorded_in(folder) {
+            lines.push(("unfinished", "another run was begun in this folder".to_owned()));
+        }
     }
     let longest = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     progress.result(&format!("{}: {}\n", found.place.display(), on_one_line(&maker)));
@@ -94,6 +98,10 @@ impl Found {
 }
 
 fn no_run(folder: &Path) -> anyhow::Error {
+    if !Unfinished::is_recorded_in(folder) && holds_a_run(folder) {
+        let damaged = format!("{}: is damaged; remove the folder, to make it anew", folder.display());
+        return anyhow!("{}: is missing", RECORDS[0]).context(damaged);
+    }
     let what = if Unfinished::is_recorded_in(folder) {
         "holds a run that is not finished; go on with it (--resume)"
     } else {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::Result;
-use motionflow::compute::Compute;
+use motionflow::compute::{Compute, Precision};
 use motionflow::diagnostics::loss_warning;
 use motionflow::generation::GuidedUpdate;
 use motionflow::inversion::Inversion;
@@ -18,6 +18,8 @@ use motionflow_media::{Ffmpeg, gif, picture, plot, video};
 
 use crate::args;
 use crate::asked::{self, Asked};
+use crate::changes::compare;
+use crate::checksums::files_in;
 use crate::dry_run::{self, Plan};
 use crate::estimate::{Task, Way};
 use crate::generating::{Start, make_video};
@@ -30,14 +32,14 @@ use crate::model::FoundModel;
 use crate::pictures::{legend, with_masks};
 use crate::progress::Progress;
 use crate::prompts;
-use crate::recommended::Video;
+use crate::recommended::{Recommended, Video};
 use crate::record::{
-    OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, compare,
-    write_json,
+    ModelRecord, OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, SourceRecord, Totals,
+    VideoRecord, write_json,
 };
 use crate::report;
 use crate::request::{Request, required};
-use crate::resolve;
+use crate::resolve::{self, Cut};
 use crate::session::Session;
 use crate::source::{SourceClip, source_path};
 
@@ -89,7 +91,7 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
     let mut job = Job::check(&request, true, session)?;
     session.check_memory(&job.task()?, &job.video)?;
     compare(&request, Some(&job.source.record), &job.found, folder.is_resumed(), &mut session.progress)?;
-    let began_in = folder.take_up(session.memory(), &mut session.progress)?;
+    let began_in = folder.take_up(session.memory(), &job.found.recommended, &mut session.progress)?;
     let may_keep = manner.inversions.is_none() && request.program.cache.unwrap_or(true);
     let cache = if may_keep { inversion_cache::of_user(&mut session.progress)? } else { None };
     let model = session.load(&job.found)?;
@@ -153,12 +155,102 @@ fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
         left_out.tell(progress);
         files.retain(|(name, _)| !left_out.has(name));
         record.write(folder)?;
-        let history =
-            RunHistory { inversion: Some(origin), steps, masks: figures, totals: Totals::of(progress) };
+        let history = RunHistory {
+            inversion: Some(origin),
+            steps,
+            masks: figures,
+            totals: Totals::of(progress),
+            files: files_in(folder, None)?,
+        };
         write_json(&folder.join("run.json"), &history)
     })?;
     report::made(&path, &files, progress);
     Ok(())
+}
+
+/// What a transfer depends on besides its source and prompts, filled in.
+struct Resolved {
+    settings: Settings,
+    /// Frames per second are those of the source where the request does not say them.
+    video: Video,
+    negative_prompt: String,
+    metadata: bool,
+}
+
+impl Resolved {
+    fn of(request: &Request, saved: Option<&SavedInversion>, recommended: &Recommended) -> Result<Self> {
+        let mut asked = request.settings.clone();
+        if let Some(saved) = saved {
+            asked.steps.steps = Some(saved.record.steps);
+        }
+        let mut settings = asked.resolve(&recommended.settings);
+        let mut video = request.video.resolve(&recommended.video)?;
+        if let Some(saved) = saved {
+            saved.fix_subject_map(&mut settings, asked.masks.subject_map)?;
+            let VideoRecord { width, height, frames, .. } = saved.record.video;
+            video = Video { width, height, frames, ..video };
+        }
+        let negative_prompt = request.prompts.new.negative_prompt.as_ref();
+        Ok(Self {
+            settings,
+            video,
+            negative_prompt: negative_prompt.unwrap_or(&recommended.negative_prompt).clone(),
+            metadata: request.output.metadata.unwrap_or(true),
+        })
+    }
+}
+
+/// The record that a run would have if it were made now, without loading anything for it. What says where its inputs
+/// are, and what made it, is as `then`.
+pub(crate) fn record_now(then: &RunRecord, request: &Request, session: &mut Session) -> Result<RunRecord> {
+    let saved = request.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
+    let path = if saved.is_none() { Some(source_path(request)?) } else { None };
+    let found = session.find(&request.model)?;
+    found.prepare_record();
+    let Resolved { settings, mut video, negative_prompt, metadata } =
+        Resolved::of(request, saved.as_ref(), &found.recommended)?;
+    let source = match (&saved, path, &then.source) {
+        (Some(saved), ..) => {
+            saved.check_tensors(|path| session.sha256_of(path))?;
+            Some(saved.source_record())
+        }
+        (None, Some(path), Some(source)) if path.is_file() => {
+            let Cut { start, every, fit } = request.source.cut.resolve()?;
+            let (sha256, fit) = (Some(session.sha256_of(&path)?), fit.to_string());
+            Some(SourceRecord { sha256, start, every, fit, inversion_sha256: None, ..source.clone() })
+        }
+        (None, Some(path), _) => {
+            let cut = request.source.cut.resolve()?;
+            Some(session.quietly(|session| session.read(&path, cut, &video))?.record.clone())
+        }
+        (None, None, _) => None,
+    };
+    if let Some(fps) = request.video.fps.or(source.as_ref().map(|source| source.fps)) {
+        video.fps = fps;
+    }
+    let source_prompt = saved.map(|saved| saved.record.source_prompt);
+    let mut program = then.program.clone();
+    let precision = match request.program.precision {
+        Some(precision) if precision != Precision::Auto => precision,
+        _ => session.compute()?.precision(),
+    };
+    // Runs from before there was a choice were made in float32.
+    if program.precision.is_some() || precision != Precision::F32 {
+        program.precision = Some(precision.to_string());
+    }
+    Ok(RunRecord {
+        program,
+        prompts: PromptRecord {
+            source_prompt: source_prompt.or_else(|| request.prompts.source_prompt.clone()),
+            prompt: request.prompts.new.prompt.clone(),
+            negative_prompt: Some(negative_prompt),
+        },
+        source,
+        video: VideoRecord::of(&video),
+        model: ModelRecord { sha256: found.record()?.sha256, ..then.model.clone() },
+        settings,
+        output: OutputRecord { metadata },
+    })
 }
 
 /// A transfer of which all that can be checked without the weights is checked.
@@ -201,24 +293,14 @@ impl Job {
         if will_run {
             found.prepare_record();
         }
-        let recommended = &found.recommended;
-        let mut asked = request.settings.clone();
-        if let Some(saved) = &saved {
-            asked.steps.steps = Some(saved.record.steps);
-        }
-        let mut settings = asked.resolve(&recommended.settings);
-        if let Some(saved) = &saved {
-            saved.fix_subject_map(&mut settings, asked.masks.subject_map)?;
-        }
+        let Resolved { settings, mut video, negative_prompt, metadata } =
+            Resolved::of(request, saved.as_ref(), &found.recommended)?;
         resolve::check(&settings, &found.schedule()?)?;
         found.check_subjects(&[&source_prompt, &prompt])?;
         found.check_blocks(&settings.guidance_layers)?;
         settings.subject_map.check(source_prompt.subjects.len())?;
-        let mut video = request.video.resolve(&recommended.video)?;
         let (source, inversion) = if let Some(saved) = saved {
             let (source, inversion) = saved.load(&found.record()?)?;
-            (video.width, video.height) = source.frames.first().map_or((0, 0), RgbImage::dimensions);
-            video.frames = source.frames.len() as u32;
             (Rc::new(source), Some(inversion))
         } else {
             found.check_size(&video)?;
@@ -226,9 +308,6 @@ impl Job {
             (session.read(&source_path(request)?, cut, &video)?, None)
         };
         video.fps = request.video.fps.unwrap_or(source.record.fps);
-        let negative_prompt = request.prompts.new.negative_prompt.as_ref();
-        let negative_prompt = negative_prompt.unwrap_or(&recommended.negative_prompt).clone();
-        let metadata = request.output.metadata.unwrap_or(true);
         Ok(Self {
             ffmpeg,
             compute,

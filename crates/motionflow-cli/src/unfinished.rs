@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 use toml::{Table, Value};
 
-use crate::failure::Misuse;
+use crate::failure::{Busy, Misuse};
 use crate::map_tensors::{self, map_tensors, maps_at};
 use crate::record::StepRecord;
 use crate::threads;
@@ -33,6 +33,9 @@ pub(crate) const FOLDER: &str = ".unfinished";
 const RECORD: &str = "run.toml";
 /// What a batch asked for, word for word; it stays with the results, so that a changed job is not taken for done.
 pub(crate) const ASKED: &str = "asked.toml";
+const LOCK: &str = "lock";
+/// What the checkpoint recommended, filled in.
+const RECOMMENDED: &str = "recommended.toml";
 /// Where the results are written before they are moved.
 pub(crate) const FILES: &str = "files";
 const INVERSION: &str = "inversion";
@@ -87,6 +90,15 @@ impl Unfinished {
         run_folder.join(FOLDER).join(RECORD).is_file()
     }
 
+    /// Looks, without taking it, whether no process works in a run folder.
+    pub(crate) fn check_free(run_folder: &Path) -> Result<()> {
+        let Ok(lock) = File::open(run_folder.join(FOLDER).join(LOCK)) else { return Ok(()) };
+        match lock.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Err(busy(run_folder)),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes an unfinished run that no process works on any more, and the run folder where nothing else is in it.
     pub(crate) fn remove_from(run_folder: &Path) {
         let _ = fs::remove_dir_all(run_folder.join(FOLDER));
@@ -107,7 +119,7 @@ impl Unfinished {
         // The record goes first: without it what is left of a removal is no run.
         let _ = fs::remove_file(folder.join(RECORD));
         for entry in fs::read_dir(&folder).with_context(cannot)?.flatten() {
-            if entry.file_name() != "lock" {
+            if entry.file_name() != LOCK {
                 remove(&entry.path()).with_context(cannot)?;
             }
         }
@@ -149,6 +161,17 @@ impl Unfinished {
         }
         self.memory = Some(memory);
         Ok(())
+    }
+
+    /// Keeps what the checkpoint recommends.
+    pub(crate) fn keep_recommended(&self, recommended: &Table) -> Result<()> {
+        let path = self.folder.join(RECOMMENDED);
+        Ok(atomic::write_atomically(&path, toml::to_string(recommended)?.as_bytes())?)
+    }
+
+    /// What the checkpoint recommended when the run was begun; runs of earlier versions do not know.
+    pub(crate) fn recommended(&self) -> Option<Table> {
+        fs::read_to_string(self.folder.join(RECOMMENDED)).ok()?.parse().ok()
     }
 
     /// In which memory the first step was made, where not all steps are made in one.
@@ -288,18 +311,21 @@ pub(crate) fn cannot_be_written(folder: &Path) -> String {
 
 fn lock(folder: &Path, run_folder: &Path) -> Result<File> {
     let cannot = || cannot_be_written(run_folder);
-    let file = File::create(folder.join("lock")).with_context(cannot)?;
+    let file = File::create(folder.join(LOCK)).with_context(cannot)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let message = format!(
-                "{}: another process is at work in this folder; wait for it, or give another folder (--output)",
-                run_folder.display()
-            );
-            Err(Misuse(message).into())
-        }
+        Err(TryLockError::WouldBlock) => Err(busy(run_folder)),
         Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
     }
+}
+
+/// What is told where another process works in a run folder.
+pub(crate) fn busy(run_folder: &Path) -> anyhow::Error {
+    let folder = run_folder.display();
+    Busy(format!(
+        "{folder}: another process is at work in this folder; wait for it, or give another folder (--output)"
+    ))
+    .into()
 }
 
 fn step_file(folder: &Path, of: &str, step: usize) -> PathBuf {

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::key::{Key, digest};
+use crate::checksums::{FileRecord, files_in};
 use crate::source::sha256_of_file;
 
 /// The file's name.
@@ -28,27 +29,10 @@ pub(super) struct Manifest {
     files: Vec<FileRecord>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct FileRecord {
-    name: String,
-    bytes: u64,
-    sha256: String,
-}
-
 impl Manifest {
     /// Of the files that lie in `folder`.
     pub(super) fn of(key: &Key, folder: &Path) -> Result<Self> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            ensure!(entry.file_type()?.is_file(), "{name}: an entry of the cache holds files alone");
-            if name != MANIFEST {
-                let sha256 = sha256_of_file(&entry.path())?;
-                files.push(FileRecord { name, bytes: entry.metadata()?.len(), sha256 });
-            }
-        }
-        files.sort_by(|a, b| a.name.cmp(&b.name));
+        let files = files_in(folder, Some(MANIFEST))?;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let sha256 = sha256_of(key, &files);
         Ok(Self { version, sha256, key: key.parts().clone(), files })
@@ -73,19 +57,7 @@ impl Manifest {
     pub(super) fn check(&self, key: &Key, folder: &Path) -> Result<()> {
         ensure!(self.key == *key.parts(), "{MANIFEST}: is of another key");
         ensure!(self.sha256 == sha256_of(key, &self.files), "{MANIFEST}: its checksum is wrong");
-        for file in &self.files {
-            let path = folder.join(&file.name);
-            let Ok(metadata) = path.metadata() else { bail!("{}: is missing", file.name) };
-            ensure!(
-                metadata.len() == file.bytes,
-                "{}: has {} bytes, not {}",
-                file.name,
-                metadata.len(),
-                file.bytes
-            );
-            ensure!(sha256_of_file(&path)? == file.sha256, "{}: its checksum is wrong", file.name);
-        }
-        Ok(())
+        self.files.iter().try_for_each(|file| file.check(folder, sha256_of_file))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What CLIP says of a video: does it show what the prompt says, and the same from frame to frame?
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use motionflow::clip_model::ClipModel;
@@ -35,6 +35,30 @@ pub(super) struct Clip {
     model: ClipModel,
 }
 
+/// Where a CLIP model is that needs not be fetched.
+pub(super) enum Here {
+    Folder(PathBuf),
+    /// In the hub's cache.
+    Commit(String),
+}
+
+/// The model that was asked for, if there is one and it is here.
+pub(super) fn here(asked: Option<&str>) -> Option<Here> {
+    let name = asked.unwrap_or(DEFAULT);
+    if name == NONE {
+        return None;
+    }
+    if !is_on_hub(name) {
+        return folder_of(name, CLIP).ok().map(Here::Folder);
+    }
+    let snapshot = Hub::of(Layout::Clip).ok()?.here(name, hub::REVISION).ok()??;
+    snapshot.missing().is_empty().then_some(Here::Commit(snapshot.commit))
+}
+
+fn is_on_hub(name: &str) -> bool {
+    !Path::new(name).is_dir() && hub::is_id(name)
+}
+
 impl Clip {
     /// The model that was asked for; none where it was asked to do without, or where the default cannot be had.
     pub(super) fn load(asked: Option<&str>, device: Device, progress: &mut Progress) -> Result<Option<Self>> {
@@ -43,8 +67,7 @@ impl Clip {
             progress.note(&format!("{LEFT_OUT}: --clip none"));
             return Ok(None);
         }
-        let is_on_hub = !Path::new(name).is_dir() && hub::is_id(name);
-        let folder = if is_on_hub {
+        let folder = if is_on_hub(name) {
             match Hub::of(Layout::Clip).and_then(|hub| hub.get(name, hub::REVISION, progress)) {
                 Ok(snapshot) => snapshot.folder,
                 Err(error) if asked.is_none() => {

@@ -37,7 +37,7 @@ pub(crate) struct Judging {
     detector: Option<Detector>,
 }
 
-const DETECTOR: Sought =
+pub(super) const DETECTOR: Sought =
     Sought { flag: "--detector", noun: "detector", instead: "one like models/demo-detector, or its name" };
 
 impl Judging {

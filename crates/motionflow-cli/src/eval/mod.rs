@@ -2,6 +2,7 @@
 
 mod clip;
 mod given;
+mod identity;
 mod judging;
 mod origin;
 mod pair;
@@ -13,6 +14,7 @@ use anyhow::Result;
 use crate::args;
 use crate::session::Session;
 
+pub(crate) use identity::JudgesIdentity;
 pub(crate) use judging::{Judging, Measured};
 
 /// Runs the command.

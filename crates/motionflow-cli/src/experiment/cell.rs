@@ -10,11 +10,11 @@ use motionflow_media::{ReadOptions, source};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Judges;
-use crate::eval::{Judging, Measured};
+use crate::eval::{JudgesIdentity, Judging, Measured};
 use crate::jobs::Job;
 use crate::record::{RunRecord, write_json};
 use crate::session::Session;
-use crate::source::sha256_of_file;
+use crate::standing::Standing;
 
 const FILE: &str = "figures.json";
 
@@ -91,36 +91,69 @@ struct Stage {
 #[derive(Debug)]
 pub(crate) struct Judged {
     judges: String,
-    /// SHA-256 of the truth files that were asked for.
-    truths: std::cell::RefCell<HashMap<PathBuf, String>>,
+    identity: JudgesIdentity,
 }
 
+/// A part of the text that says who measured, and its value; none where it is not known now.
+type Part<'a> = (&'a str, Option<String>);
+
 impl Judged {
-    pub(crate) fn by(judges: &Judges) -> Result<Self> {
-        Ok(Self { judges: serde_json::to_string(judges)?, truths: std::cell::RefCell::default() })
+    pub(crate) fn by(judges: &Judges, session: &mut Session) -> Result<Self> {
+        let identity = JudgesIdentity::of(judges, session)?;
+        Ok(Self { judges: serde_json::to_string(judges)?, identity })
+    }
+
+    fn parts(&self, truth: Option<&Path>, session: &mut Session) -> Result<[Part<'static>; 3]> {
+        let JudgesIdentity { clip, detector } = self.identity.clone();
+        let truth = truth.map(|truth| session.sha256_of(truth)).transpose()?;
+        Ok([("truth", truth), ("clip", clip), ("detector", detector)])
     }
 
     /// A text that is another one when the figures would be others.
-    fn text(&self, truth: Option<&Path>) -> Result<String> {
-        let Some(truth) = truth else { return Ok(self.judges.clone()) };
-        let mut truths = self.truths.borrow_mut();
-        if !truths.contains_key(truth) {
-            truths.insert(truth.to_owned(), sha256_of_file(truth)?);
+    fn text(&self, truth: Option<&Path>, session: &mut Session) -> Result<String> {
+        let mut text = self.judges.clone();
+        for (name, value) in self.parts(truth, session)? {
+            text.extend(value.map(|value| format!(" {name}:{value}")));
         }
-        Ok(format!("{} {}", self.judges, truths[truth]))
+        Ok(text)
+    }
+
+    /// Whether figures that were measured by what a text says would be the same now. A model that is not here now says
+    /// nothing against them.
+    fn would_say(&self, known: &str, truth: Option<&Path>, session: &mut Session) -> Result<bool> {
+        let Some(rest) = known.strip_prefix(&self.judges) else { return Ok(false) };
+        let known: HashMap<&str, &str> =
+            rest.split_whitespace().filter_map(|part| part.split_once(':')).collect();
+        let parts = self.parts(truth, session)?;
+        let is_alike = |(name, value): &Part| match value {
+            Some(value) => known.get(name) == Some(&value.as_str()),
+            None => *name != "truth" || !known.contains_key(name),
+        };
+        Ok(parts.iter().all(is_alike))
     }
 }
 
 impl Cell {
-    /// What is known of it, if it is done, and measured as it shall be.
-    pub(crate) fn finished(&self, judged: Option<&Judged>) -> Result<Option<Known>> {
-        if !self.job.is_done() {
-            return Ok(None);
-        }
-        let judged_by = judged.map(|judged| judged.text(self.truth.as_deref())).transpose()?;
+    /// What is known of it, if it is done, and measured as it shall be; and what is told of its last bits. What is wrong
+    /// with its folder is told when it is its turn to be made.
+    pub(crate) fn finished(
+        &self,
+        judged: Option<&Judged>,
+        session: &mut Session,
+    ) -> Result<Option<(Known, Option<String>)>> {
+        let request = self.job.with_flags(session)?;
+        session.behave(&request.program)?;
+        let Ok(Standing::Done(last_bits)) = self.job.standing(&request, session) else { return Ok(None) };
         let known = std::fs::read(self.job.folder.join(FILE)).ok();
         let known: Option<Known> = known.and_then(|known| serde_json::from_slice(&known).ok());
-        Ok(known.filter(|known| judged_by.is_none() || known.judged_by == judged_by))
+        let is_measured = match (&known, judged) {
+            (Some(known), Some(judged)) => {
+                let by = known.judged_by.as_deref().unwrap_or_default();
+                judged.would_say(by, self.truth.as_deref(), session)?
+            }
+            (known, _) => known.is_some(),
+        };
+        Ok(known.filter(|_| is_measured).map(|known| (known, last_bits)))
     }
 
     /// Measures its result and keeps what is known of it. The frames are those of `result.mp4`, so that the figures
@@ -132,7 +165,7 @@ impl Cell {
         let text = std::fs::read(&history).with_context(damaged)?;
         let History { steps, warnings, stages, seconds, peak_memory_bytes } =
             serde_json::from_slice(&text).with_context(damaged)?;
-        let judged_by = judging.map(|(_, judged)| judged.text(self.truth.as_deref())).transpose()?;
+        let judged_by = judging.map(|(_, judged)| judged.text(self.truth.as_deref(), session)).transpose()?;
         let figures = match judging {
             Some((judging, _)) => self.figures(judging, session)?,
             None => Vec::new(),

@@ -21,6 +21,7 @@ use anyhow::{Context, Result};
 use motionflow_media::atomic::write_atomically;
 use sha2::{Digest, Sha256};
 use toml::Value;
+use unicode_normalization::UnicodeNormalization;
 
 use crate::args::{Judges, Shard};
 use crate::eval::Judging;
@@ -33,6 +34,7 @@ use crate::stop;
 use crate::transfer::Manner;
 
 pub(crate) use cell::Cell;
+use cell::Judged;
 pub(crate) use html::page;
 pub(crate) use plots::told;
 pub(crate) use results::Results;
@@ -86,20 +88,22 @@ pub(crate) fn run(
         write_atomically(&ignored, b"/cells/\n/inversions/\n")?;
     }
     let _part = stop::tells(|| Some(stop::GOES_ON.to_owned()));
-    let judged = experiment.judges.as_ref().map(cell::Judged::by).transpose()?;
+    let mut judged = judged(experiment, session)?;
     let mine = &cells[shard.map_or(0..cells.len(), |shard| shard.range(cells.len()))];
-    let mut left = Vec::new();
-    for cell in mine {
-        if cell.finished(judged.as_ref())?.is_none() {
-            left.push(cell);
-        }
-    }
+    let mut left = not_done(mine, judged.as_ref(), session)?;
     session.progress.note(&format!("{} of {} transfers are done", mine.len() - left.len(), mine.len()));
-    let outcomes = make(&left, experiment, judged.as_ref(), session)?;
+    let mut judging = None;
+    if let Some(judges) = experiment.judges.as_ref().filter(|_| !left.is_empty()) {
+        judging = Some(Judging::load(judges, session)?);
+        // With what was fetched for it, more may be to be measured.
+        judged = self::judged(experiment, session)?;
+        left = not_done(mine, judged.as_ref(), session)?;
+    }
+    let outcomes = make(&left, experiment, judging.as_ref().zip(judged.as_ref()), session);
     if stop::requested() {
         jobs::verdict(&outcomes, mine.len(), file)?;
     }
-    let results = Results::of(experiment, judged.as_ref(), &outcomes)?;
+    let results = Results::of(experiment, judged.as_ref(), &outcomes, session)?;
     if !shard.is_some_and(Shard::is_part) || results.is_whole() {
         results.write(output)?;
         results.tell(session);
@@ -108,20 +112,33 @@ pub(crate) fn run(
     jobs::verdict(&outcomes, mine.len(), file)
 }
 
+/// Those that are not done yet, or not measured as they shall be.
+fn not_done<'a>(cells: &'a [Cell], judged: Option<&Judged>, session: &mut Session) -> Result<Vec<&'a Cell>> {
+    let mut left = Vec::new();
+    for cell in cells {
+        match cell.finished(judged, session)? {
+            Some((_, last_bits)) => last_bits.into_iter().for_each(|told| session.progress.warn(told)),
+            None => left.push(cell),
+        }
+    }
+    session.behave_as_told()?;
+    Ok(left)
+}
+
+fn judged(experiment: &Experiment, session: &mut Session) -> Result<Option<Judged>> {
+    experiment.judges.as_ref().map(|judges| Judged::by(judges, session)).transpose()
+}
+
 fn make(
     left: &[&Cell],
     experiment: &Experiment,
-    judged: Option<&cell::Judged>,
+    judging: Option<(&Judging, &Judged)>,
     session: &mut Session,
-) -> Result<Vec<Outcome>> {
-    let judging = match &experiment.judges {
-        Some(judges) if !left.is_empty() => Some(Judging::load(judges, session)?),
-        _ => None,
-    };
+) -> Vec<Outcome> {
     let manner = Manner { quick: true, inversions: Some(experiment.output.join("inversions")) };
     let jobs: Vec<&Job> = left.iter().map(|cell| &cell.job).collect();
     let make = Jobs { force: false, brief: true, manner };
-    Ok(make.run(&jobs, session, |index, session| left[index].measure(judging.as_ref().zip(judged), session)))
+    make.run(&jobs, session, |index, session| left[index].measure(judging, session))
 }
 
 /// Where the transfers are.
@@ -134,7 +151,7 @@ pub(crate) fn cells_folder(output: &Path) -> PathBuf {
 pub(crate) fn slug(text: &str) -> String {
     const LONGEST: usize = 56;
     let mut slug = String::new();
-    for letter in text.chars().flat_map(char::to_lowercase) {
+    for letter in text.nfc().flat_map(char::to_lowercase) {
         if letter.is_alphanumeric() || (letter == '.' && !slug.is_empty()) {
             slug.push(letter);
         } else if !slug.is_empty() && !slug.ends_with('-') {

@@ -94,14 +94,19 @@ impl Mean {
 
 impl Results {
     /// Reads what the cells' folders hold.
-    pub(crate) fn of(experiment: &Experiment, judged: Option<&Judged>, outcomes: &[Outcome]) -> Result<Self> {
+    pub(crate) fn of(
+        experiment: &Experiment,
+        judged: Option<&Judged>,
+        outcomes: &[Outcome],
+        session: &mut Session,
+    ) -> Result<Self> {
         let errors = errors(outcomes);
         let mut figures: Vec<String> = Vec::new();
         let mut made_with: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut cells = Vec::new();
         for cell in &experiment.cells {
-            let state = match (cell.finished(judged)?, errors.get(cell.job.name.as_str())) {
-                (Some(known), _) => {
+            let state = match (cell.finished(judged, session)?, errors.get(cell.job.name.as_str())) {
+                (Some((known, _)), _) => {
                     let values = values(&known);
                     for (name, _) in &values {
                         if !figures.contains(name) {

@@ -538,6 +538,12 @@ fn resumed(place: &Place) -> Vec<Outcome> {
     file(place, "other/.unfinished/run.toml", "program.command = \"invert\"");
     file(place, "changed/.unfinished/run.toml", &request);
     let record = file(place, "run.toml", &request);
+    file(
+        place,
+        "advised/.unfinished/run.toml",
+        &request.replace("frames_sha256 = \"0\"", "[settings]\nsteps = 1"),
+    );
+    file(place, "advised/.unfinished/recommended.toml", "negative_prompt = \"blurry\"");
     let resume = |folder: &str, more: &[&str]| {
         let folder = place.text(folder);
         motionflow(&[&["transfer", "--resume", &folder], more].concat())
@@ -552,6 +558,7 @@ fn resumed(place: &Place) -> Vec<Outcome> {
         resume("out", &[]),
         resume("other", &[]),
         resume("changed", &[]),
+        resume("advised", &["--memory", "low"]).ok(),
         run(program()
             .args(again)
             .args(flags)
@@ -699,7 +706,30 @@ fn batch(place: &Place) -> Vec<Outcome> {
     file(place, "file", "mine");
     fs::create_dir_all(place.path("full/summary.json")).unwrap();
     let job = "[[job]]\nname = \"done\"\n";
+    // One that is done, one that is begun, and then another source.
+    let source = place.path("source.mp4");
+    fs::copy(car(), &source).unwrap();
+    let changed = format!(
+        "[[job]]\nname = \"a\"\nsource.path = \"source.mp4\"\nprompts.source_prompt = \"a [car]\"\n\
+         prompts.prompt = \"a [panda]\"\nmodel.name = \"{}\"\nvideo = {{ width = 24, height = 16, frames = 3 }}\n\
+         settings.steps = 1\nprogram.precision = \"f32\"\n",
+        tiny_model()
+    );
+    let done = batch("changed.toml", &changed, "changed").ok();
+    let threads =
+        motionflow(&["batch", &place.text("changed.toml"), "-o", &place.text("changed"), "--threads", "7"])
+            .ok();
+    let begun = changed.replace("\"a\"", "\"b\"");
+    for name in ["run.toml", "asked.toml"] {
+        let text = fs::read_to_string(place.path("changed/a").join(name)).unwrap();
+        file(place, &format!("changed/b/.unfinished/{name}"), &text);
+    }
+    fs::copy(tree().join("assets/clips/dog-bounce.mp4"), &source).unwrap();
     vec![
+        done,
+        threads,
+        batch("changed.toml", &changed, "changed"),
+        batch("begun.toml", &begun, "changed"),
         batch("none.toml", "", "out"),
         batch("name.toml", "[[job]]\nname = \"a/b\"", "out"),
         batch("twice.toml", &job.repeat(2), "out"),

@@ -9,6 +9,7 @@ mod cache;
 mod commands;
 mod common;
 mod doctor;
+mod done;
 mod dry_run;
 mod error_table;
 mod errors;
