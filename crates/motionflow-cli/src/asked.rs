@@ -122,7 +122,7 @@ fn ended(command: &str, path: &Path, error: Error, session: &mut Session) -> Err
     let can_go_on = Unfinished::is_in(path);
     match error.downcast_ref::<Method>() {
         Some(Method::Stopped) => Stopped(format!("stopped; go on with\n  {go_on}")).into(),
-        Some(Method::NotFinite { .. }) => {
+        Some(Method::NotFinite { .. } | Method::CodingNotFinite { .. }) => {
             Unfinished::remove_from(path);
             error
         }

@@ -64,9 +64,12 @@ pub(crate) fn invert_source(
         (from, records)
     } else {
         let stage = progress.stage("encode", 1);
-        let clean = model.encode_clip(&source.clip());
+        let clean = model.encode_clip(&source.clip())?;
         stage.finish();
-        (Inverting::new(clean), Vec::new())
+        if let Some(wider) = clean.wider {
+            progress.warn(wider.to_string());
+        }
+        (Inverting::new(clean.value), Vec::new())
     };
     let mut stage = progress.stage("invert", settings.steps);
     stage.goes_on_after(from.done);

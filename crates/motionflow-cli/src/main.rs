@@ -48,6 +48,7 @@ mod session;
 mod show;
 mod source;
 mod stop;
+mod suitability;
 mod sweep;
 mod terminal;
 mod threads;

@@ -40,6 +40,7 @@ use crate::request::{Request, required};
 use crate::resolve;
 use crate::session::Session;
 use crate::source::{SourceClip, source_path};
+use crate::suitability::warn_of_source;
 use crate::threads::at_once;
 
 const COMMAND: &str = "transfer";
@@ -221,6 +222,7 @@ impl Job {
             (session.read(&source_path(request)?, cut, &video)?, None)
         };
         video.fps = request.video.fps.unwrap_or(source.record.fps);
+        warn_of_source(&source.frames, &video, recommended, &mut session.progress);
         let negative_prompt = request.prompts.new.negative_prompt.as_ref();
         let negative_prompt = negative_prompt.unwrap_or(&recommended.negative_prompt).clone();
         let metadata = request.output.metadata.unwrap_or(true);

@@ -7,6 +7,8 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
+use crate::printable::printable;
+use crate::prompt_marks;
 use crate::tokenizer::Tokens;
 
 /// A prompt without its brackets, and what stood in them.
@@ -172,9 +174,10 @@ pub fn prompt_warnings(prompt: &Prompt, tokens: &Tokens) -> Result<Vec<String>, 
         let (total, limit) = (tokens.total, tokens.ids.len());
         warnings.push(format!(
             "\"{}\" has {total} tokens and is cut off after {limit}: what stands at its end has no effect",
-            prompt.text
+            printable(&prompt.text)
         ));
     }
+    warnings.extend(prompt_marks::warning(prompt));
     for subject in &prompt.subjects {
         if subject_is_unknown(tokens, &subject_positions(tokens, subject)?) {
             warnings.push(format!(

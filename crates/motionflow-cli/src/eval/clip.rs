@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use motionflow::clip_model::ClipModel;
 use motionflow_eval::figure::Figure;
 use motionflow_media::image::RgbImage;
@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::failure::message;
 use crate::hub::{self, Hub, Layout};
-use crate::model::{Sought, folder_of};
+use crate::model::{Sought, folder_of, is_on_hub, named};
 use crate::progress::Progress;
 
 /// What is taken when nothing is said.
@@ -43,9 +43,10 @@ impl Clip {
             progress.note(&format!("{LEFT_OUT}: --clip none"));
             return Ok(None);
         }
-        let is_on_hub = !Path::new(name).is_dir() && hub::is_id(name);
-        let folder = if is_on_hub {
-            match Hub::of(Layout::Clip)?.get(name, hub::REVISION, progress) {
+        let (name, revision) = named(CLIP.flag, name, None)?;
+        let (name, revision) = (name.as_str(), revision.as_deref().unwrap_or(hub::REVISION));
+        let folder = if is_on_hub(name) {
+            match Hub::of(Layout::Clip)?.get(name, revision, progress) {
                 Ok(snapshot) => snapshot.folder,
                 Err(error) if asked.is_none() => {
                     progress.warn(format!(
@@ -73,6 +74,12 @@ impl Clip {
         let text = self.model.embed_text(text)?;
         let bytes: Vec<&[u8]> = frames.iter().map(|frame| frame.as_raw().as_slice()).collect();
         let embedded = self.model.embed_images(&bytes, first.width() as usize, first.height() as usize);
+        if ![&text, &embedded].iter().all(|embedding| embedding.isfinite().all().int64_value(&[]) == 1) {
+            bail!(
+                "the CLIP model {} gave values that are not finite: get it anew, or give another (--clip)",
+                self.name
+            );
+        }
         let mut figures = vec![self.figure("text_similarity", &embedded.matmul(&text))];
         let pairs = frames.len() as i64 - 1;
         if pairs > 0 {

@@ -26,17 +26,22 @@ impl Environment {
             .ok_or_else(|| Misuse("there is no home folder to keep checkpoints in: set HF_HOME".into()))?;
         let cache = folder("HF_HUB_CACHE").or_else(|| folder("HUGGINGFACE_HUB_CACHE"));
         let cache = cache.unwrap_or_else(|| home.join("hub"));
-        let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
         let token_file = folder("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
         let stored = || std::fs::read_to_string(token_file).ok().map(|token| token.trim().to_owned());
         let token = text("HF_TOKEN").or_else(|| text("HUGGING_FACE_HUB_TOKEN")).or_else(stored);
         Ok(Self {
             cache: std::path::absolute(&cache).unwrap_or(cache),
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            endpoint: endpoint(),
             token: token.filter(|token| !token.is_empty()),
             offline: is_set("HF_HUB_OFFLINE") || is_set("TRANSFORMERS_OFFLINE"),
         })
     }
+}
+
+/// The hub's address, without a slash at its end.
+pub(super) fn endpoint() -> String {
+    let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
+    endpoint.trim_end_matches('/').to_owned()
 }
 
 fn text(variable: &str) -> Option<String> {
