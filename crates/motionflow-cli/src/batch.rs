@@ -15,6 +15,7 @@ use crate::record::write_json;
 use crate::request::Request;
 use crate::session::Session;
 use crate::toml_file;
+use crate::values;
 
 /// The file of jobs.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -39,7 +40,7 @@ struct Named {
 /// Runs the command.
 pub(crate) fn run(args: &args::Batch, session: &mut Session) -> Result<()> {
     session.behave_as_told()?;
-    let jobs = jobs(args)?;
+    let jobs = jobs(args, session)?;
     std::fs::create_dir_all(&args.output).with_context(|| {
         format!("{}: cannot be made; give another folder (--output)", args.output.display())
     })?;
@@ -53,7 +54,7 @@ pub(crate) fn run(args: &args::Batch, session: &mut Session) -> Result<()> {
 }
 
 /// Every job, the defaults filled in.
-fn jobs(args: &args::Batch) -> Result<Vec<Job>> {
+fn jobs(args: &args::Batch, session: &mut Session) -> Result<Vec<Job>> {
     let path = &args.jobs;
     let File { mut defaults, job: jobs } = toml_file::read(path)?;
     let misuse = |what: String| Err(Misuse(format!("{}: {what}", path.display())).into());
@@ -64,6 +65,9 @@ fn jobs(args: &args::Batch) -> Result<Vec<Job>> {
         );
     }
     let folder = path.parent().unwrap_or(Path::new(""));
+    if let Some(what) = values::contradiction_in(&defaults)? {
+        return misuse(what);
+    }
     defaults.paths_from(folder);
     let mut names = BTreeSet::new();
     let mut all = Vec::new();
@@ -80,9 +84,13 @@ fn jobs(args: &args::Batch) -> Result<Vec<Job>> {
             return misuse(format!("two jobs are named \"{name}\""));
         }
         request.paths_from(folder);
+        let contradiction = values::contradiction_in(&request)?;
         let request = request.over(defaults.clone())?;
         if let Err(what) = jobs::refuse_what_is_for_all(&request) {
             return misuse(what);
+        }
+        if let Some(what) = contradiction.or(values::check(&request, session).err()) {
+            return misuse(format!("job \"{name}\": {what}"));
         }
         all.push(Job { folder: args.output.join(&name), name, asked: request.to_text()?, request });
     }

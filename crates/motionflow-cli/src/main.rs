@@ -56,6 +56,7 @@ mod tokens;
 mod toml_file;
 mod transfer;
 mod unfinished;
+mod values;
 mod verify;
 
 use std::process::ExitCode;

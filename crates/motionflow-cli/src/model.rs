@@ -249,6 +249,11 @@ pub(crate) fn is_on_hub(name: &str) -> bool {
     hub::is_id(name) && !Path::new(name).is_dir() && !is_one_file(Path::new(name))
 }
 
+/// Whether a name stands for a folder here, so that nothing needs to be fetched.
+pub(crate) fn lies_here(name: &str) -> bool {
+    !is_on_hub(name) && folder_of(name, CHECKPOINT).is_ok()
+}
+
 /// Whether this is, or is named like, weights in one file.
 fn is_one_file(path: &Path) -> bool {
     let endings = ["safetensors", "ckpt", "pt", "pth", "bin", "gguf", "onnx", "zip"];

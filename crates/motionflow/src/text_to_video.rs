@@ -102,7 +102,8 @@ impl TextToVideo {
                 return Ok(Coded { value, wider: Some(wider) });
             }
         }
-        Err(Error::CodingNotFinite { stage, mend: mend.to_owned() })
+        let in_vain = if self.compute.kind == Kind::Float { "" } else { "float32 gives none either; " };
+        Err(Error::CodingNotFinite { stage, mend: format!("{in_vain}{mend}") })
     }
 }
 

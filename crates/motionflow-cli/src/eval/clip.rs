@@ -1,7 +1,5 @@
 //! What CLIP says of a video: does it show what the prompt says, and the same from frame to frame?
 
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 use motionflow::clip_model::ClipModel;
 use motionflow_eval::figure::Figure;
