@@ -85,7 +85,11 @@ fn with_word(text: &str, start: usize, end: usize) -> String {
     let before = &text[..start];
     let begin = before.rfind(|c: char| c.is_whitespace() || "([,".contains(c));
     let begin = begin.map_or(0, |at| at + before[at..].chars().next().map_or(0, char::len_utf8));
-    let whole = if text[start..end].starts_with(['(', '{', '<']) { start } else { begin.min(start) };
+    let whole = if text[start..end].starts_with(|c: char| "({<".contains(c) || c.is_whitespace()) {
+        start
+    } else {
+        begin.min(start)
+    };
     text[whole..end].trim().trim_end_matches([',', ';']).to_owned()
 }
 
