@@ -133,7 +133,7 @@ fn ended(command: &str, path: &Path, error: Error, session: &mut Session) -> Err
             Stopped(stop::goes_on_with(&go_on)).into()
         }
         Some(Method::Stopped) => Stopped(stop::NOTHING_KEPT.to_owned()).into(),
-        Some(Method::NotFinite { .. }) => {
+        Some(Method::NotFinite { .. } | Method::CodingNotFinite { .. }) => {
             Unfinished::remove_from(path);
             error
         }

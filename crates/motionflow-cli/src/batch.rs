@@ -19,6 +19,7 @@ use crate::run_folder;
 use crate::session::Session;
 use crate::stop;
 use crate::toml_file;
+use crate::values;
 
 /// The file of jobs.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -43,7 +44,7 @@ struct Named {
 /// Runs the command.
 pub(crate) fn run(args: &args::Batch, session: &mut Session) -> Result<()> {
     session.behave_as_told()?;
-    let jobs = jobs(args)?;
+    let jobs = jobs(args, session)?;
     run_folder::refuse_name_of_a_file(&args.output)?;
     let inputs =
         jobs.iter().fold(Inputs::default().and("the file of jobs", Some(&args.jobs)), |inputs, job| {
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &args::Batch, session: &mut Session) -> Result<()> {
 }
 
 /// Every job, the defaults filled in.
-fn jobs(args: &args::Batch) -> Result<Vec<Job>> {
+fn jobs(args: &args::Batch, session: &mut Session) -> Result<Vec<Job>> {
     let path = &args.jobs;
     let File { mut defaults, job: jobs } = toml_file::read(path)?;
     let misuse = |what: String| Err(Misuse(format!("{}: {what}", path.display())).into());
@@ -75,6 +76,9 @@ fn jobs(args: &args::Batch) -> Result<Vec<Job>> {
         );
     }
     let folder = path.parent().unwrap_or(Path::new(""));
+    if let Some(what) = values::contradiction_in(&defaults)? {
+        return misuse(what);
+    }
     defaults.paths_from(folder);
     let mut names = BTreeSet::new();
     let mut all = Vec::new();
@@ -92,9 +96,13 @@ fn jobs(args: &args::Batch) -> Result<Vec<Job>> {
             return misuse(format!("two jobs are named \"{name}\", or nearly so"));
         }
         request.paths_from(folder);
+        let contradiction = values::contradiction_in(&request)?;
         let request = request.over(defaults.clone())?;
         if let Err(what) = jobs::refuse_what_is_for_all(&request) {
             return misuse(what);
+        }
+        if let Some(what) = contradiction.or(values::check(&request, session).err()) {
+            return misuse(format!("job \"{name}\": {what}"));
         }
         all.push(Job { folder: args.output.join(&name), name, asked: request.to_text()?, request });
     }

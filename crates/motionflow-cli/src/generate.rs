@@ -26,6 +26,7 @@ use crate::request::required;
 use crate::resolve;
 use crate::session::Session;
 use crate::source::find_ffmpeg;
+use crate::suitability::warn_of_frames;
 
 const COMMAND: &str = "generate";
 
@@ -58,6 +59,7 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     resolve::check(&settings, &found.schedule()?)?;
     let size = request.video.resolve(&found.recommended.video)?;
     found.check_size(&size)?;
+    warn_of_frames(&size, &found.recommended, &mut session.progress);
     session
         .check_memory(&Task::new(found.configs()?, &settings, Way::Generate, session.compute()?)?, &size)?;
     compare(&request, None, &found, folder.is_resumed(), &mut session.progress)?;

@@ -83,8 +83,12 @@ pub(crate) fn make_video(
     let generation = generation?;
     stage.finish();
     let stage = progress.stage("decode", 1);
-    let frames = pictures_of(&model.decode_latents(&generation.latents));
+    let decoded = model.decode_latents(&generation.latents)?;
+    let frames = pictures_of(&decoded.value);
     stage.finish();
+    if let Some(wider) = decoded.wider {
+        progress.warn(wider.to_string());
+    }
     if stop::requested() { Err(Error::Stopped.into()) } else { Ok((generation, frames, records)) }
 }
 

@@ -4,12 +4,14 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::Result;
+use motionflow::compute::Precision;
 use motionflow::diagnostics::{coverage, mask_figures, mask_warnings};
 use motionflow::inversion::{Inversion, Inverting, invert};
 use motionflow::latents::Latents;
 use motionflow::masks::MotionMasks;
 use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::settings::Settings;
+use motionflow::wider::Wider;
 use motionflow_media::Mask;
 use serde::Serialize;
 
@@ -59,14 +61,20 @@ pub(crate) fn invert_source(
     {
         return Ok(Inverted { inversion, origin: Origin::Cached, steps: Vec::new() });
     }
+    let mut encoded_in = None;
     let (from, mut records) = if let Some((from, records)) = begun {
         progress.note(&format!("invert: goes on after step {} of {}", from.done, settings.steps));
+        if let Some(StepRecord::Inversion { encoded_in: Some(to), .. }) = records.first() {
+            warn_of_wider(prompt, to.parse().ok(), progress);
+        }
         (from, records)
     } else {
         let stage = progress.stage("encode", 1);
-        let clean = model.encode_clip(&source.clip());
+        let clean = model.encode_clip(&source.clip())?;
         stage.finish();
-        (Inverting::new(clean), Vec::new())
+        encoded_in = clean.wider.map(|wider| wider.to);
+        warn_of_wider(prompt, encoded_in, progress);
+        (Inverting::new(clean.value), Vec::new())
     };
     let mut stage = progress.stage("invert", settings.steps);
     stage.goes_on_after(from.done);
@@ -78,6 +86,7 @@ pub(crate) fn invert_source(
             timestep: step.timestep,
             mask_coverage: step.masks.iter().map(coverage).collect(),
             seconds: since.elapsed().as_secs_f64(),
+            encoded_in: encoded_in.take().map(|precision: Precision| precision.to_string()),
         };
         saved = unfinished.save_inversion(step, &record);
         stage.step(step.step, "");
@@ -91,6 +100,14 @@ pub(crate) fn invert_source(
     stage.finish();
     cache.put(&inversion, progress);
     Ok(Inverted { inversion, origin: Origin::Made, steps: records })
+}
+
+/// Tells that the source was encoded in a wider precision than the prompt.
+fn warn_of_wider(prompt: &EncodedPrompt, to: Option<Precision>, progress: &mut Progress) {
+    if let Some(to) = to {
+        let from = Precision::of(prompt.features.kind());
+        progress.warn(Wider { stage: "encoding", from, to }.to_string());
+    }
 }
 
 /// Figures of every subject's masks; warns where they look wrong.

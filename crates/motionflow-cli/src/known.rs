@@ -85,6 +85,7 @@ impl Known {
         Recommended {
             settings: Settings::default(),
             video: Video { width: self.width, height: self.height, frames: self.frames, fps: 8.0 },
+            made_for_frames: Some(self.frames),
             negative_prompt: self.negative_prompt.to_owned(),
         }
     }

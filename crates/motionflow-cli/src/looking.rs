@@ -27,6 +27,7 @@ use crate::resolve;
 use crate::run_folder::RunFolder;
 use crate::session::Session;
 use crate::source::{SourceClip, find_ffmpeg, source_path};
+use crate::suitability::warn_of_source;
 use crate::unfinished::Unfinished;
 
 /// Everything that is needed to look.
@@ -79,6 +80,7 @@ impl LookingJob {
         let cut = request.source.cut.resolve()?;
         let source = SourceClip::read(&ffmpeg, &path, cut, &video, &mut session.progress)?;
         video.fps = request.video.fps.unwrap_or(source.record.fps);
+        warn_of_source(&source.frames, &video, &found.recommended, &mut session.progress);
         compare(&request, Some(&source.record), &found, folder.is_resumed(), &mut session.progress)?;
         let began_in = folder.take_up(session.memory(), &found.recommended, &mut session.progress)?;
         let may_keep = request.program.cache.unwrap_or(true);

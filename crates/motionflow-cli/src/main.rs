@@ -60,6 +60,7 @@ mod signals;
 mod source;
 mod standing;
 mod stop;
+mod suitability;
 mod sweep;
 mod system_memory;
 mod terminal;
@@ -68,6 +69,7 @@ mod tokens;
 mod toml_file;
 mod transfer;
 mod unfinished;
+mod values;
 mod verify;
 
 use std::process::ExitCode;

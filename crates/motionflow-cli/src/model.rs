@@ -14,12 +14,12 @@ use motionflow::nets::unet::UNetConfig;
 use motionflow::nets::vae::VaeConfig;
 use motionflow::prompt::{Prompt, subject_positions};
 use motionflow::schedule::Schedule;
-use motionflow::text_to_video::{TextToVideo, check_size};
+use motionflow::text_to_video::{TextToVideo, check_parts, check_size};
 use motionflow::tokenizer::Tokenizer;
 
 use crate::estimate::Configs;
 use crate::failure::Misuse;
-use crate::hub::{self, Hub};
+use crate::hub::{self, Address, Hub};
 use crate::known::Known;
 use crate::progress::Progress;
 use crate::recommended::{Recommended, Video};
@@ -53,11 +53,13 @@ pub(crate) struct FoundModel {
 impl FoundModel {
     /// Finds what `--model` names, on disk or on the hub.
     pub(crate) fn find(asked: &request::Model, progress: &mut Progress) -> Result<Self> {
-        let name = asked.chosen.model.as_deref().unwrap_or(SHIPPED);
-        let is_on_hub = !Path::new(name).is_dir() && hub::is_id(name);
+        let said = asked.chosen.model.as_deref().unwrap_or(SHIPPED);
+        let (name, revision) = named(CHECKPOINT.flag, said, asked.chosen.revision.as_deref())?;
+        let (name, revision) = (name.as_str(), revision);
+        let is_on_hub = self::is_on_hub(name);
         // A run is done again with the checkpoint of its record, wherever it is done.
         let recorded = asked.path.clone().filter(|path| path.is_dir());
-        let (folder, revision) = match (&asked.chosen.revision, recorded) {
+        let (folder, revision) = match (&revision, recorded) {
             (revision, Some(recorded)) if is_on_hub => (recorded, revision.clone()),
             (revision, None) if is_on_hub => {
                 let revision = revision.as_deref().unwrap_or(hub::REVISION);
@@ -107,11 +109,13 @@ impl FoundModel {
         let text_encoder: ClipTextConfig = self.checkpoint.config("text_encoder").map_err(Error::from)?;
         let checked = unet.validate().and_then(|()| vae.validate()).and_then(|()| text_encoder.validate());
         checked.map_err(Error::from).with_context(|| self.cannot_load())?;
+        let tokenizer = self.tokenizer()?;
+        check_parts(&unet, &vae, &text_encoder, &tokenizer).with_context(|| self.cannot_load())?;
         Ok(Configs {
             unet,
             vae,
             text_encoder,
-            tokens: self.tokenizer()?.max_length(),
+            tokens: tokenizer.max_length(),
             file_bytes: self.checkpoint.size_bytes(),
         })
     }
@@ -193,6 +197,24 @@ const CHECKPOINT: Sought = Sought {
     instead: "one in the diffusers text-to-video layout, a name, or OWNER/NAME on the Hugging Face hub",
 };
 
+/// What a name says, and which revision: an address of the hub's is taken apart. `flag` is where it came from.
+pub(crate) fn named(flag: &str, said: &str, revision: Option<&str>) -> Result<(String, Option<String>)> {
+    let own = || Ok((said.to_owned(), revision.map(str::to_owned)));
+    if Path::new(said).exists() {
+        return own();
+    }
+    let Some(address) = Address::of(said).map_err(|what| Misuse(format!("{flag} {said}: {what}")))? else {
+        return own();
+    };
+    match (revision, address.revision) {
+        (Some(asked), Some(said_too)) if asked != said_too => Err(Misuse(format!(
+            "{flag} {said}: names the revision {said_too}, and --revision {asked}; give one of them"
+        ))
+        .into()),
+        (asked, said_too) => Ok((address.id, asked.map(str::to_owned).or(said_too))),
+    }
+}
+
 /// The folder that a name or path stands for.
 pub(crate) fn folder_of(name: &str, sought: Sought) -> Result<PathBuf> {
     let Sought { flag, noun, instead } = sought;
@@ -203,6 +225,10 @@ pub(crate) fn folder_of(name: &str, sought: Sought) -> Result<PathBuf> {
     places.push(path);
     if let Some(folder) = places.iter().find(|place| place.is_dir()) {
         return Ok(folder.clone());
+    }
+    if is_one_file(Path::new(name)) {
+        let whole = format!("single files are not read; give the folder of a whole {noun}");
+        return Err(Misuse(format!("{flag} {name}: {whole}: {instead}")).into());
     }
     let mut message = if is_name {
         format!("there is no {noun} \"{name}\"; looked for the folders")
@@ -216,6 +242,24 @@ pub(crate) fn folder_of(name: &str, sought: Sought) -> Result<PathBuf> {
         let _ = write!(message, "\ngive the folder of a {noun} to {flag}, or set {FOLDER_VARIABLE}");
     }
     Err(Misuse(message).into())
+}
+
+/// Whether a name is of the hub's, and nothing that lies here.
+pub(crate) fn is_on_hub(name: &str) -> bool {
+    hub::is_id(name) && !Path::new(name).is_dir() && !is_one_file(Path::new(name))
+}
+
+/// Whether a name stands for a folder here, so that nothing needs to be fetched.
+pub(crate) fn lies_here(name: &str) -> bool {
+    !is_on_hub(name) && folder_of(name, CHECKPOINT).is_ok()
+}
+
+/// Whether this is, or is named like, weights in one file.
+fn is_one_file(path: &Path) -> bool {
+    let endings = ["safetensors", "ckpt", "pt", "pth", "bin", "gguf", "onnx", "zip"];
+    let is_named_so =
+        path.extension().is_some_and(|found| endings.iter().any(|ending| found.eq_ignore_ascii_case(ending)));
+    path.is_file() || is_named_so && !path.is_dir()
 }
 
 /// The folders that hold checkpoints by name, the first to be looked into first.

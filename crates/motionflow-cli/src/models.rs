@@ -13,7 +13,7 @@ use crate::columns::columns;
 use crate::failure::{self, Misuse};
 use crate::hub::{self, Hub};
 use crate::known::{KNOWN, Known};
-use crate::model::shelves;
+use crate::model::{named, shelves};
 use crate::progress::Progress;
 use crate::recommended::Recommended;
 use crate::session::Session;
@@ -34,6 +34,9 @@ pub(crate) fn run(args: &args::Models, session: &mut Session) -> Result<()> {
 }
 
 fn fetch(name: &str, revision: &str, progress: &mut Progress) -> Result<()> {
+    let default = revision == hub::REVISION;
+    let (name, revision) = named("models fetch", name, (!default).then_some(revision))?;
+    let (name, revision) = (name.as_str(), revision.as_deref().unwrap_or(hub::REVISION));
     if !hub::is_id(name) {
         return Err(Misuse(format!("{name} is no name on the hub; give OWNER/NAME")).into());
     }

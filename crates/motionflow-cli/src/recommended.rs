@@ -21,6 +21,8 @@ pub(crate) struct Recommended {
     pub(crate) settings: Settings,
     /// The video's size.
     pub(crate) video: Video,
+    /// The number of frames that it is made for, where that is known.
+    pub(crate) made_for_frames: Option<u32>,
     /// What is usually put into the negative prompt.
     pub(crate) negative_prompt: String,
 }
@@ -70,8 +72,10 @@ impl Recommended {
             return Ok(None);
         }
         let File { negative_prompt, settings, video } = toml_file::read(&path)?;
+        let made_for_frames = video.size.frames;
         let video = video.resolve(&Video::default())?;
-        Ok(Some(Self { settings: settings.resolve(&Settings::default()), video, negative_prompt }))
+        let settings = settings.resolve(&Settings::default());
+        Ok(Some(Self { settings, video, made_for_frames, negative_prompt }))
     }
 }
 

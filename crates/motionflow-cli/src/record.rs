@@ -202,6 +202,9 @@ pub(crate) enum StepRecord {
         /// Mean share of the frame that each subject's masks cover, 0..1.
         mask_coverage: Vec<f64>,
         seconds: f64,
+        /// Of the first step: the precision in which the source was encoded, where the run's own gave no finite values.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        encoded_in: Option<String>,
     },
     /// A guided update: the losses before it.
     Update {

@@ -53,6 +53,16 @@ impl args::Cut {
     }
 }
 
+/// Checks how many threads are asked for.
+pub(crate) fn threads(asked: Option<u16>) -> Result<()> {
+    match asked {
+        Some(threads) if !(1..=1024).contains(&threads) => {
+            Err(Misuse(format!("--threads is {threads}, but must be 1 to 1024")).into())
+        }
+        _ => Ok(()),
+    }
+}
+
 fn within(flag: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32> {
     if range.contains(&value) {
         return Ok(value);
@@ -105,7 +115,12 @@ impl request::Settings {
 
 /// Checks the ranges; the message names the flag.
 pub(crate) fn check(settings: &Settings, schedule: &Schedule) -> Result<()> {
-    settings.validate(schedule.max_steps()).map_err(|SettingsError { name, found, expected }| {
+    in_range(settings, schedule.max_steps())
+}
+
+/// As [`check`], of a schedule that has so many steps.
+pub(crate) fn in_range(settings: &Settings, max_steps: usize) -> Result<()> {
+    settings.validate(max_steps).map_err(|SettingsError { name, found, expected }| {
         Misuse(format!("--{} is {found}, but must be {expected}", name.replace('_', "-"))).into()
     })
 }

@@ -13,6 +13,7 @@ use crate::prompts;
 use crate::request::{Output, Request, required};
 use crate::session::Session;
 use crate::toml_file::{self, nearest};
+use crate::values;
 
 const VALUES_MISSING: &str = "give a setting and its values, like tau=0.2,0.4";
 
@@ -40,7 +41,11 @@ pub(crate) fn run(args: &args::Sweep, session: &mut Session) -> Result<()> {
         }
         swept.push(one);
     }
-    let experiment = read(args, &swept)?;
+    let is_swept = |key: &str| swept.iter().any(|one| one.key == key);
+    if let Some(what) = values::contradiction(is_swept) {
+        return Err(misuse(&args.set.join(" --set "), &what));
+    }
+    let experiment = read(args, &swept, session)?;
     // The last setting goes from left to right, the others from above to below.
     let (across, down) = match swept.as_slice() {
         [one] => (vec![String::new()], labels(std::slice::from_ref(one))),
@@ -57,7 +62,7 @@ pub(crate) fn run(args: &args::Sweep, session: &mut Session) -> Result<()> {
 }
 
 /// A transfer for every combination.
-fn read(args: &args::Sweep, swept: &[Swept]) -> Result<Experiment> {
+fn read(args: &args::Sweep, swept: &[Swept], session: &mut Session) -> Result<Experiment> {
     let mut base = Request::read(&args.config)?;
     base.output = Output { metadata: base.output.metadata, ..Output::default() };
     base.program = base.program.of_the_bytes();
@@ -66,6 +71,10 @@ fn read(args: &args::Sweep, swept: &[Swept]) -> Result<Experiment> {
         let said: Vec<String> =
             combination.iter().map(|(of, value)| format!("{} = {value}", of.key)).collect();
         let request = toml_file::parse::<Request>(&said.join("\n"), "--set")?.over(base.clone())?;
+        values::check(&request, session).map_err(|what| {
+            let set = combination.iter().map(|(of, value)| format!("{}={}", of.name, told(value)));
+            misuse(&set.collect::<Vec<_>>().join(" --set "), &what)
+        })?;
         let parts = combination.iter().map(|(of, value)| format!("{} {}", of.name, told(value)));
         let mut name = parts.clone().map(|part| slug(&part)).collect::<Vec<_>>().join("--");
         if name.len() > LONGEST_NAME {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use motionflow::error::Error;
-use motionflow::prompt::{Prompt, prompt_warnings};
+use motionflow::prompt::{Prompt, prompt_warnings, subject_positions};
 use motionflow::tokenizer::{Tokenizer, Tokens};
 
 /// Characters of a line.
@@ -48,14 +48,18 @@ fn word(prompt: &Prompt, tokens: &Tokens, position: usize) -> String {
         return "<end>".to_owned();
     }
     let range = &tokens.offsets[position];
-    let text = prompt.text.get(range.clone()).unwrap_or_default();
+    // An accent that was a character of its own is of the letter before it, which the token stands for alone.
+    let next = tokens.offsets.get(position + 1).map_or(range.end, |next| next.start.max(range.end));
+    let text = prompt.text.get(range.start..next).unwrap_or_default().trim_end();
+    let range = range.start..range.start + text.len();
     let unknown = if tokens.unknown.contains(&position) { "?" } else { "" };
     let letter = |found: Option<char>| found.is_some_and(char::is_alphabetic);
     let next = prompt.text.get(range.end..).and_then(|rest| rest.chars().next());
     let goes_on = letter(text.chars().next_back()) && letter(next) && position + 2 < tokens.length;
     let piece = if goes_on { "|" } else { "" };
-    let opens = prompt.subjects.iter().any(|subject| range.contains(&subject.range.start));
-    let closes = prompt.subjects.iter().any(|subject| range.contains(&(subject.range.end - 1)));
+    let positions = |subject| subject_positions(tokens, subject).unwrap_or_default();
+    let opens = prompt.subjects.iter().any(|subject| positions(subject).first() == Some(&position));
+    let closes = prompt.subjects.iter().any(|subject| positions(subject).last() == Some(&position));
     let bracket = |is_there, bracket| if is_there { bracket } else { "" };
     let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     format!("{}{visible}{unknown}{piece}{}", bracket(opens, "["), bracket(closes, "]"))
@@ -85,6 +89,27 @@ mod tests {
         let shown = shown("a [qxzv] on");
         assert!(shown.lines[1].contains("[q|") && shown.lines[1].contains("v]  on"), "{:?}", shown.lines);
         assert!(shown.warnings[0].contains("small pieces"), "{:?}", shown.warnings);
+    }
+
+    #[test]
+    fn a_subject_whose_accents_are_characters_of_their_own_has_both_brackets() {
+        let composed = shown("a [caf\u{e9}] on a road").lines[1].clone();
+        let decomposed = shown("a [cafe\u{301}] on a road").lines[1].clone();
+        assert_eq!(
+            decomposed.replace("e\u{301}", "\u{e9}").split_whitespace().collect::<Vec<_>>(),
+            composed.split_whitespace().collect::<Vec<_>>()
+        );
+        for prompt in
+            ["an [e\u{301}le\u{301}phant]", "[no\u{308}e\u{308}] and [A\u{30a}]", "a [🐼]", "a [한]"]
+        {
+            let line = shown(prompt).lines[1..].join(" ");
+            let count = |bracket| line.matches(bracket).count();
+            assert_eq!(
+                (count('['), count(']')),
+                (prompt.matches('[').count(), prompt.matches('[').count()),
+                "{line}"
+            );
+        }
     }
 
     #[test]

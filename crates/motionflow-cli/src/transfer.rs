@@ -42,6 +42,7 @@ use crate::request::{Request, required};
 use crate::resolve::{self, Cut};
 use crate::session::Session;
 use crate::source::{SourceClip, source_path};
+use crate::suitability::warn_of_source;
 
 const COMMAND: &str = "transfer";
 
@@ -308,6 +309,7 @@ impl Job {
             (session.read(&source_path(request)?, cut, &video)?, None)
         };
         video.fps = request.video.fps.unwrap_or(source.record.fps);
+        warn_of_source(&source.frames, &video, &found.recommended, &mut session.progress);
         Ok(Self {
             ffmpeg,
             compute,

@@ -59,6 +59,14 @@ pub enum DetectorError {
         /// Of the pictures.
         height: u32,
     },
+    /// Its net gave values that are no numbers.
+    #[error(
+        "the detector {detector} gave values that are not finite: get it anew, or give another (--detector)"
+    )]
+    NotFinite {
+        /// The detector's name.
+        detector: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -149,13 +157,17 @@ impl Detector {
     /// What is where in each frame. Square pictures of another size are brought to the net's.
     ///
     /// # Errors
-    /// [`DetectorError::NotSquare`].
+    /// [`DetectorError::NotSquare`] and [`DetectorError::NotFinite`].
     pub fn look(&self, frames: &[RgbImage]) -> Result<Seen, DetectorError> {
         let mut seen = Seen::default();
         for part in frames.chunks(BATCH) {
             let pictures = part.iter().map(|frame| self.picture(frame)).collect::<Result<Vec<_>, _>>()?;
             let _no_gradients = tch::no_grad_guard();
-            seen.add(&self.logits(&pictures).softmax(1, Kind::Float));
+            let logits = self.logits(&pictures);
+            if logits.isfinite().all().int64_value(&[]) != 1 {
+                return Err(DetectorError::NotFinite { detector: self.name.clone() });
+            }
+            seen.add(&logits.softmax(1, Kind::Float));
         }
         Ok(seen)
     }

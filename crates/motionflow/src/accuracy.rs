@@ -18,6 +18,7 @@ use crate::nets::attention::NoObserver;
 use crate::prompt::Prompt;
 use crate::settings::Settings;
 use crate::update::guidance_gradient;
+use crate::wider::Coded;
 
 /// What a transfer is made from.
 #[derive(Debug, Clone, Copy)]
@@ -51,9 +52,9 @@ pub struct Exact<'a> {
 pub struct Accuracy {
     /// Relative error of the text encoder's features of the new video's prompt.
     pub text: f64,
-    /// Relative error of the VAE's latents of the clip.
+    /// Relative error of the VAE's latents of the clip; no number where they are not finite.
     pub encoded: f64,
-    /// Relative error of the VAE's frames of those latents.
+    /// Relative error of the VAE's frames of those latents; no number where they are not finite.
     pub decoded: f64,
     /// Relative errors of the UNet's noise, by timestep: at the first, the middle and the last of the inversion.
     pub noise: Vec<(i64, f64)>,
@@ -77,7 +78,7 @@ impl<'a> Exact<'a> {
     pub fn of(model: &dyn VideoModel, inputs: Inputs<'a>) -> Result<Self, Error> {
         let Inputs { clip, source, target, settings } = inputs;
         let (source, target) = (model.encode_prompt(source)?, model.encode_prompt(target)?);
-        let clean = model.encode_clip(clip).on(Device::Cpu);
+        let clean = model.encode_clip(clip)?.value.on(Device::Cpu);
         let inverted = Inverted::of(model, &source, &clean, settings)?;
         let last = inverted.steps.len() - 1;
         let noise = [0, last / 2, last].map(|step| (step, inverted.noise(step, model, &target)));
@@ -87,7 +88,7 @@ impl<'a> Exact<'a> {
             target: on_cpu(&target.features),
             noise: noise.into(),
             gradient: inverted.gradient(model, &target, settings)?,
-            decoded: decoded(model, &clean),
+            decoded: decoded(model, &clean)?.value,
             inverted,
             clean,
         })
@@ -116,10 +117,14 @@ impl<'a> Exact<'a> {
         for (step, exact) in adrift.steps.iter().zip(&self.inverted.steps) {
             masks_adrift.add(&step.masks, &exact.masks);
         }
+        let (encoded, decoded) = (model.encode_clip(clip)?, decoded(model, &self.clean)?);
         Ok(Accuracy {
             text,
-            encoded: relative_error(&on_cpu(model.encode_clip(clip).tensor()), self.clean.tensor()),
-            decoded: relative_error(decoded(model, &self.clean).frames(), self.decoded.frames()),
+            encoded: in_its_own(
+                &encoded,
+                relative_error(&on_cpu(encoded.value.tensor()), self.clean.tensor()),
+            ),
+            decoded: in_its_own(&decoded, relative_error(decoded.value.frames(), self.decoded.frames())),
             noise,
             gradient: relative_error(&gradient, &self.gradient),
             gradient_cosine: cosine(&gradient, &self.gradient),
@@ -245,8 +250,13 @@ fn shared(masks: &[LayerMasks]) -> Vec<LayerMasks> {
     masks.iter().map(share).collect()
 }
 
-fn decoded(model: &dyn VideoModel, clean: &Latents) -> Clip {
+fn decoded(model: &dyn VideoModel, clean: &Latents) -> Result<Coded<Clip>, Error> {
     model.decode_latents(&clean.on(model.device()))
+}
+
+/// The error of what the VAE made, or no number where its own precision gave none.
+fn in_its_own<T>(coded: &Coded<T>, error: f64) -> f64 {
+    if coded.wider.is_some() { f64::NAN } else { error }
 }
 
 fn on_cpu(tensor: &Tensor) -> Tensor {

@@ -20,6 +20,15 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// The name of a kind that nets compute with.
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Half => Self::F16,
+            Kind::BFloat16 => Self::Bf16,
+            _ => Self::F32,
+        }
+    }
+
     /// What it stands for on a device.
     pub fn kind(self, device: Device) -> Kind {
         match self {
@@ -110,11 +119,7 @@ impl Compute {
 
     /// What its nets compute with, by the name that a user gives it.
     pub fn precision(&self) -> Precision {
-        match self.kind {
-            Kind::Half => Precision::F16,
-            Kind::BFloat16 => Precision::Bf16,
-            _ => Precision::F32,
-        }
+        Precision::of(self.kind)
     }
 }
 

@@ -49,8 +49,9 @@ pub enum Error {
     },
     /// The source prompt and the target prompt mark different numbers of subjects.
     #[error(
-        "the source prompt marks {source_count} subjects and the prompt {target_count}: mark as many in each, the \
-         first gives its motion to the first, and so on"
+        "the source prompt marks {source_count} subject{} and the prompt {target_count}: mark as many in each, the \
+         first gives its motion to the first, and so on",
+        if *source_count == 1 { "" } else { "s" }
     )]
     SubjectCount {
         /// Brackets in the source prompt.
@@ -92,6 +93,14 @@ pub enum Error {
         steps: usize,
         /// The net's timestep.
         timestep: i64,
+        /// What to try.
+        mend: String,
+    },
+    /// The VAE or the text encoder gave values that are no numbers.
+    #[error("{stage} gave values that are not finite: {mend}")]
+    CodingNotFinite {
+        /// `encoding`, `decoding` or `the text encoder`.
+        stage: &'static str,
         /// What to try.
         mend: String,
     },

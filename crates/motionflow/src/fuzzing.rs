@@ -19,7 +19,7 @@ use crate::parity::parse_case;
 use crate::prompt::{Prompt, subject_positions};
 use crate::schedule::{Schedule, ScheduleConfig};
 use crate::text_to_video::check_size;
-use crate::tokenizer::{Files, Tokenizer, Tokens};
+use crate::tokenizer::{Files, Tokenizer, Tokens, Words};
 
 /// An error's message is fit for a terminal: not long, and without control characters.
 pub(crate) fn told(error: &dyn Display) {
@@ -104,13 +104,17 @@ fn check_tokenizer(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
     let mut parts = text.split('\0').map(str::to_owned);
     let mut next = || parts.next().filter(|part| !part.is_empty());
-    let files = Files {
-        vocabulary: next().unwrap_or_default(),
-        merges: next().unwrap_or_default(),
-        config: next(),
-        special_tokens: next(),
-    };
-    let Some(tokenizer) = or_told(Tokenizer::of_files(Path::new("tokenizer"), &files, 77)) else { return };
+    let (vocabulary, merges) = (next().unwrap_or_default(), next().unwrap_or_default());
+    let (config, special_tokens) = (next(), next());
+    // The same text as the whole tokenizer, too.
+    for words in [Words::Whole(vocabulary.clone()), Words::Apart { vocabulary, merges }] {
+        let files = Files { words, config: config.clone(), special_tokens: special_tokens.clone() };
+        check_tokenizer_of(&files);
+    }
+}
+
+fn check_tokenizer_of(files: &Files) {
+    let Some(tokenizer) = or_told(Tokenizer::of_files(Path::new("tokenizer"), files, 77)) else { return };
     for text in ["a red car, on a road!", "<|endoftext|>  e\u{301}猫"] {
         if let Some(tokens) = or_told(tokenizer.encode(text)) {
             check_tokens(&tokenizer, &tokens, text);
@@ -190,8 +194,10 @@ static BYTES: LazyLock<Tokenizer> = LazyLock::new(|| {
     let tokens = letters.chain(["do", "dog</w>", "<|startoftext|>", "<|endoftext|>"].map(str::to_owned));
     let vocabulary: serde_json::Map<_, _> = tokens.zip(0..).map(|(token, id)| (token, id.into())).collect();
     let files = Files {
-        vocabulary: serde_json::Value::from(vocabulary).to_string(),
-        merges: "d o\ndo g</w>\n".to_owned(),
+        words: Words::Apart {
+            vocabulary: serde_json::Value::from(vocabulary).to_string(),
+            merges: "d o\ndo g</w>\n".to_owned(),
+        },
         config: None,
         special_tokens: None,
     };

@@ -223,6 +223,11 @@ pub(crate) fn finite(
     if is_finite(latents) {
         return Ok(());
     }
-    let mend = mend_not_finite(kind, "lower --step-size or --step-norm, or --guidance-scale");
+    let mend = if settings.is_guided() {
+        "lower --step-size or --step-norm, or --guidance-scale"
+    } else {
+        "lower --guidance-scale; if that does not help, the checkpoint is broken: get it anew"
+    };
+    let mend = mend_not_finite(kind, mend);
     Err(Error::NotFinite { stage, step: index + 1, steps: settings.steps, timestep: step.timestep, mend })
 }

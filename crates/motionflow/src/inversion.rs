@@ -23,8 +23,13 @@ impl Inversion {
     /// The motion masks; `guided` as in [`motion_masks`].
     ///
     /// # Errors
-    /// [`Error::Inversion`] when its maps are of a size that the masks cannot be made of.
+    /// [`Error::Inversion`] when its maps are of a size that the masks cannot be made of, or hold values that are not
+    /// finite.
     pub fn masks(&self, guided: &[i64], settings: &Settings) -> Result<MotionMasks, Error> {
+        let mut of_maps = self.maps.at.values().flatten().flat_map(LayerMaps::values);
+        if !self.latents.is_finite() || !of_maps.all(is_finite) {
+            return Err(Error::Inversion("it holds values that are not finite; invert again".to_owned()));
+        }
         motion_masks(&self.maps, &self.latents, guided, settings)
     }
 }
@@ -92,7 +97,8 @@ pub fn invert(
         let step_maps: Vec<LayerMaps> =
             shown_by.iter().map(|tokens| subject_maps(&observer, tokens)).collect();
         latents = Latents::new(schedule.add_noise_step(latents.tensor(), &prediction, step));
-        if !is_finite(latents.tensor()) {
+        let mut of_maps = step_maps.iter().flat_map(LayerMaps::values);
+        if !is_finite(latents.tensor()) || !of_maps.all(is_finite) {
             return Err(Error::NotFinite {
                 stage: "inversion",
                 step: index + 1,

@@ -11,6 +11,7 @@ use crate::nets::attention::AttentionObserver;
 use crate::prompt::Prompt;
 use crate::schedule::Schedule;
 use crate::settings::SubjectMap;
+use crate::wider::Coded;
 
 /// A prompt as the net sees it.
 #[derive(Debug)]
@@ -99,10 +100,16 @@ pub trait VideoModel {
     fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error>;
 
     /// Frames to latents, scaled as the net was trained with.
-    fn encode_clip(&self, clip: &Clip) -> Latents;
+    ///
+    /// # Errors
+    /// [`Error::CodingNotFinite`] when values are not finite in float32 either.
+    fn encode_clip(&self, clip: &Clip) -> Result<Coded<Latents>, Error>;
 
     /// Latents to frames.
-    fn decode_latents(&self, latents: &Latents) -> Clip;
+    ///
+    /// # Errors
+    /// As [`VideoModel::encode_clip`].
+    fn decode_latents(&self, latents: &Latents) -> Result<Coded<Clip>, Error>;
 
     /// Predicts the noise in latents [batch or 1, channels, frames, height, width] under features [batch, tokens, features],
     /// the same latents under each where there are those of one video, or stops where the observer says so.

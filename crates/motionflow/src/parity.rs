@@ -197,7 +197,7 @@ fn recompute(
     let guided = sample(&settings)?;
     let history: Vec<f32> = guided.updates.iter().map(|update| update.loss as f32).collect();
     ours.insert("loss_history".into(), Tensor::from_slice(&history));
-    ours.insert("video".into(), model.decode_latents(&guided.latents).frames().shallow_clone());
+    ours.insert("video".into(), model.decode_latents(&guided.latents)?.value.frames().shallow_clone());
     ours.insert("inverted".into(), inversion.latents.tensor().shallow_clone());
     ours.insert("generated".into(), guided.latents.tensor().shallow_clone());
     ours.insert("generated_without_updates".into(), plain.latents.tensor().shallow_clone());

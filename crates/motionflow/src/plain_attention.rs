@@ -12,6 +12,7 @@ use crate::model::{EncodedPrompt, GuidanceLayers, Traced, VideoModel};
 use crate::nets::attention::AttentionObserver;
 use crate::prompt::Prompt;
 use crate::schedule::Schedule;
+use crate::wider::Coded;
 
 /// Another model with plain softmax(Q·Kᵀ/√d)·V in all guidance layers. The result is the same but for rounding; over
 /// many steps rounding grows, and a comparison with the reference is sharper without it.
@@ -56,11 +57,11 @@ impl<M: VideoModel> VideoModel for PlainAttention<'_, M> {
         self.model.encode_prompt(prompt)
     }
 
-    fn encode_clip(&self, clip: &Clip) -> Latents {
+    fn encode_clip(&self, clip: &Clip) -> Result<Coded<Latents>, Error> {
         self.model.encode_clip(clip)
     }
 
-    fn decode_latents(&self, latents: &Latents) -> Clip {
+    fn decode_latents(&self, latents: &Latents) -> Result<Coded<Clip>, Error> {
         self.model.decode_latents(latents)
     }
 

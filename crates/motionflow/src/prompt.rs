@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use crate::printable::printable;
+use crate::prompt_marks;
 use crate::tokenizer::Tokens;
 
 /// A prompt without its brackets, and what stood in them.
@@ -176,6 +177,7 @@ pub fn prompt_warnings(prompt: &Prompt, tokens: &Tokens) -> Result<Vec<String>, 
             printable(&prompt.text)
         ));
     }
+    warnings.extend(prompt_marks::warning(prompt));
     for subject in &prompt.subjects {
         if subject_is_unknown(tokens, &subject_positions(tokens, subject)?) {
             warnings.push(format!(

@@ -3,83 +3,11 @@
 //! "Denoising Diffusion Implicit Models" (<https://arxiv.org/abs/2010.02502>), as diffusers' `DDIMScheduler` and
 //! `DDIMInverseScheduler` compute them.
 
-use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
-use crate::nets::config::{ConfigError, count};
-
-/// How β goes from its first to its last value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BetaSchedule {
-    /// In equal steps.
-    Linear,
-    /// The square roots go in equal steps.
-    ScaledLinear,
-    /// From a squared cosine of ᾱ ("Improved DDPM", <https://arxiv.org/abs/2102.09672>).
-    SquaredcosCapV2,
-}
-
-/// What the net predicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PredictionType {
-    /// The noise ε.
-    Epsilon,
-    /// v = √ᾱ·ε − √(1−ᾱ)·x₀ ("Progressive Distillation", <https://arxiv.org/abs/2202.00512>).
-    VPrediction,
-}
-
-/// The settings of `scheduler/scheduler_config.json` that change the arithmetic. The file may have been written for
-/// another scheduler of the same family: the schedule of noise is what counts, the sampling here is always DDIM.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default)]
-#[allow(clippy::struct_excessive_bools, reason = "as the file has them")]
-pub struct ScheduleConfig {
-    /// Timesteps in training.
-    pub num_train_timesteps: i64,
-    /// First β.
-    pub beta_start: f64,
-    /// Last β.
-    pub beta_end: f64,
-    /// What lies between.
-    pub beta_schedule: BetaSchedule,
-    /// All β at once, instead of the three above.
-    pub trained_betas: Option<Vec<f64>>,
-    /// Whether ᾱ before the first timestep is 1 rather than that of timestep 0.
-    pub set_alpha_to_one: bool,
-    /// Added to every timestep.
-    pub steps_offset: i64,
-    /// Must be false (a file that does not say means true to diffusers, but not in this family).
-    pub clip_sample: bool,
-    /// Must be false.
-    pub thresholding: bool,
-    /// Must be false.
-    pub rescale_betas_zero_snr: bool,
-    /// What the net predicts.
-    pub prediction_type: PredictionType,
-    /// Must be `leading`.
-    pub timestep_spacing: String,
-}
-
-impl Default for ScheduleConfig {
-    fn default() -> Self {
-        Self {
-            num_train_timesteps: 1000,
-            beta_start: 0.0001,
-            beta_end: 0.02,
-            beta_schedule: BetaSchedule::Linear,
-            trained_betas: None,
-            set_alpha_to_one: true,
-            steps_offset: 0,
-            clip_sample: false,
-            thresholding: false,
-            rescale_betas_zero_snr: false,
-            prediction_type: PredictionType::Epsilon,
-            timestep_spacing: "leading".into(),
-        }
-    }
-}
+use crate::nets::config::ConfigError;
+use crate::schedule_config::Resolved;
+pub use crate::schedule_config::{BetaSchedule, PredictionType, ScheduleConfig, Switches};
 
 /// ᾱ of every timestep, and the moves between them.
 #[derive(Debug, Clone)]
@@ -88,42 +16,8 @@ pub struct Schedule {
     final_alpha_cumprod: f64,
     steps_offset: i64,
     prediction_type: PredictionType,
-}
-
-impl ScheduleConfig {
-    /// Checks that the schedule can be computed.
-    ///
-    /// # Errors
-    /// [`ConfigError`] names the first key whose value this program cannot run.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let wrong = |key: &str, found: &dyn std::fmt::Debug, expected: &str| {
-            Err(ConfigError::new("scheduler", key, found, expected))
-        };
-        if self.num_train_timesteps > 100_000 {
-            return wrong("num_train_timesteps", &self.num_train_timesteps, "at most 100000");
-        }
-        count("scheduler", "num_train_timesteps", self.num_train_timesteps)?;
-        if self.clip_sample {
-            return wrong("clip_sample", &true, "false");
-        }
-        if self.thresholding {
-            return wrong("thresholding", &true, "false");
-        }
-        if self.rescale_betas_zero_snr {
-            return wrong("rescale_betas_zero_snr", &true, "false");
-        }
-        if self.timestep_spacing != "leading" {
-            return wrong("timestep_spacing", &self.timestep_spacing, "leading");
-        }
-        if !(0..self.num_train_timesteps).contains(&self.steps_offset) {
-            return wrong("steps_offset", &self.steps_offset, "0 or more, below num_train_timesteps");
-        }
-        let betas = self.trained_betas.as_ref().map(Vec::len);
-        if betas.is_some_and(|betas| betas as i64 != self.num_train_timesteps) {
-            return wrong("trained_betas", &betas.unwrap_or(0), "one number a timestep");
-        }
-        Ok(())
-    }
+    /// x₀ is clipped to ± this in every step, as diffusers does where `clip_sample` says so.
+    clip: Option<f64>,
 }
 
 impl Schedule {
@@ -132,20 +26,21 @@ impl Schedule {
     /// # Errors
     /// [`ConfigError`] names the first key whose value this program cannot run.
     pub fn new(config: &ScheduleConfig) -> Result<Self, ConfigError> {
-        config.validate()?;
-        let alphas_cumprod = (-betas(config) + 1.0).cumprod(0, Kind::Float);
+        let resolved = config.resolve()?;
+        let alphas_cumprod = (-betas(config, &resolved) + 1.0).cumprod(0, Kind::Float);
         let alphas_cumprod = Vec::<f32>::try_from(&alphas_cumprod).unwrap_or_default();
         if alphas_cumprod.is_empty() || !alphas_cumprod.iter().all(|alpha| *alpha > 0.0 && *alpha <= 1.0) {
-            let found = (config.beta_start, config.beta_end);
+            let found = resolved.betas;
             return Err(ConfigError::new("scheduler", "beta_start, beta_end", found, "0 < beta < 1"));
         }
         let alphas_cumprod: Vec<f64> = alphas_cumprod.into_iter().map(f64::from).collect();
-        let final_alpha_cumprod = if config.set_alpha_to_one { 1.0 } else { alphas_cumprod[0] };
+        let final_alpha_cumprod = if resolved.set_alpha_to_one { 1.0 } else { alphas_cumprod[0] };
         Ok(Self {
             alphas_cumprod,
             final_alpha_cumprod,
             steps_offset: config.steps_offset,
-            prediction_type: config.prediction_type,
+            prediction_type: resolved.prediction_type,
+            clip: resolved.clip,
         })
     }
 
@@ -213,6 +108,7 @@ impl Schedule {
                 (&z * signal - &prediction * noise, &prediction * signal + &z * noise)
             }
         };
+        let clean = self.clip.map_or_else(|| clean.shallow_clone(), |range| clean.clamp(-range, range));
         clean * to.sqrt() + epsilon * (1.0 - to).sqrt()
     }
 }
@@ -229,15 +125,16 @@ pub struct Step {
 }
 
 /// β of every timestep, float32.
-fn betas(config: &ScheduleConfig) -> Tensor {
+fn betas(config: &ScheduleConfig, resolved: &Resolved) -> Tensor {
     let count = config.num_train_timesteps;
     let line = |start: f64, end: f64| Tensor::linspace(start, end, count, (Kind::Float, Device::Cpu));
     if let Some(betas) = &config.trained_betas {
         return Tensor::from_slice(betas).to_kind(Kind::Float);
     }
-    match config.beta_schedule {
-        BetaSchedule::Linear => line(config.beta_start, config.beta_end),
-        BetaSchedule::ScaledLinear => line(config.beta_start.sqrt(), config.beta_end.sqrt()).square(),
+    let (start, end) = resolved.betas;
+    match resolved.beta_schedule {
+        BetaSchedule::Linear => line(start, end),
+        BetaSchedule::ScaledLinear => line(start.sqrt(), end.sqrt()).square(),
         BetaSchedule::SquaredcosCapV2 => {
             let alpha_bar = |t: f64| ((t + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2);
             let beta = |i: i64| {
@@ -254,15 +151,20 @@ mod tests {
     use super::*;
 
     fn zeroscope() -> Schedule {
-        let config = ScheduleConfig {
-            beta_start: 0.00085,
-            beta_end: 0.012,
-            beta_schedule: BetaSchedule::ScaledLinear,
-            set_alpha_to_one: false,
+        Schedule::new(&zeroscopes_config()).unwrap()
+    }
+
+    fn zeroscopes_config() -> ScheduleConfig {
+        ScheduleConfig {
+            class_name: Some("DDIMScheduler".into()),
+            beta_start: Some(0.00085),
+            beta_end: Some(0.012),
+            beta_schedule: "scaled_linear".into(),
+            set_alpha_to_one: Some(false),
             steps_offset: 1,
+            clip_sample: Some(false),
             ..ScheduleConfig::default()
-        };
-        Schedule::new(&config).unwrap()
+        }
     }
 
     #[test]
@@ -301,9 +203,20 @@ mod tests {
     }
 
     #[test]
-    fn another_spacing_is_refused_by_name() {
-        let config = ScheduleConfig { timestep_spacing: "trailing".into(), ..ScheduleConfig::default() };
-        let message = Schedule::new(&config).unwrap_err().to_string();
-        assert!(message.contains("timestep_spacing") && message.contains("leading"), "{message}");
+    fn clipping_is_diffusers() {
+        // DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1,
+        // set_alpha_to_one=False): at 10 steps, t = 901, x₀ = (z - √(1-ᾱ)·ε)/√ᾱ is clipped to ±1, ε is not.
+        let schedule = Schedule::new(&ScheduleConfig { clip_sample: None, ..zeroscopes_config() }).unwrap();
+        let step = schedule.descending(10)[0];
+        let (z, noise) = (Tensor::from_slice(&[2f32, -2.0, 0.01]), Tensor::from_slice(&[0.5f32, 0.25, 0.01]));
+        let next = Vec::<f32>::try_from(&schedule.remove_noise_step(&z, &noise, step)).unwrap();
+        let (signal, blur) = (step.lower.sqrt(), (1.0 - step.lower).sqrt());
+        let clean = (0.01 - (1.0 - step.upper).sqrt() * 0.01) / step.upper.sqrt();
+        let expected = [signal + blur * 0.5, -signal + blur * 0.25, signal * clean + blur * 0.01];
+        for (next, expected) in next.iter().zip(expected) {
+            assert!((f64::from(*next) - expected).abs() < 1e-5, "{next} {expected}");
+        }
+        let plain = zeroscope().remove_noise_step(&z, &noise, step);
+        assert!(plain.double_value(&[0]) > 2.0 * expected[0], "nothing is clipped where the file says so");
     }
 }

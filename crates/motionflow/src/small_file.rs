@@ -10,6 +10,9 @@ pub const CONFIG: u64 = 1 << 20;
 /// For a list of names (a vocabulary, merges, the index of shards), in bytes. CLIP's vocabulary has 1 MB.
 pub const LIST: u64 = 4 << 20;
 
+/// For a whole tokenizer in one file, in bytes. CLIP's, its merges as pairs and indented, has 4 MB.
+pub const TOKENIZER: u64 = 16 << 20;
+
 /// The bytes of a file that has at most `limit` of them.
 ///
 /// # Errors
@@ -25,13 +28,22 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// As [`read`], of text in UTF-8.
+/// As [`read`], of text in UTF-8, without the byte order mark that some editors put before it.
 ///
 /// # Errors
 /// As [`read`], and that it is not UTF-8.
 pub fn read_text(path: &Path, limit: u64) -> Result<String> {
-    String::from_utf8(read(path, limit)?)
+    String::from_utf8(without_mark(read(path, limit)?))
         .map_err(|error| Error::new(ErrorKind::InvalidData, error.utf8_error()))
+}
+
+/// The bytes without a byte order mark at their front.
+pub(crate) fn without_mark(mut bytes: Vec<u8>) -> Vec<u8> {
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    if bytes.starts_with(MARK) {
+        bytes.drain(..MARK.len());
+    }
+    bytes
 }
 
 /// To be asked before a file is opened: opening a pipe may wait for ever, and a device may have no end.
@@ -53,6 +65,8 @@ mod tests {
         fs::write(&path, "12345").unwrap();
         assert_eq!(read_text(&path, 5).unwrap(), "12345");
         assert_eq!(read(&path, 4).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        fs::write(&path, "\u{feff}12").unwrap();
+        assert_eq!(read_text(&path, 5).unwrap(), "12");
         fs::write(&path, b"\xff").unwrap();
         assert!(read_text(&path, 5).unwrap_err().to_string().contains("utf-8"));
     }

@@ -8,10 +8,11 @@ use tch::{Device, Kind, Tensor};
 use crate::checkpoint::{Checkpoint, Loader};
 use crate::clip::Clip;
 use crate::compute::{Compute, MemoryUse};
-use crate::error::Error;
-use crate::latents::Latents;
+use crate::error::{Error, mend_not_finite};
+use crate::latents::{Latents, is_finite};
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, Traced, VideoModel};
 use crate::nets::attention::AttentionObserver;
+use crate::nets::clip_text::ClipTextConfig;
 use crate::nets::config::ConfigError;
 use crate::nets::unet::{Recomputed, Trace, UNet3D, UNetConfig};
 use crate::nets::vae::{AutoencoderKl, VaeConfig};
@@ -19,11 +20,16 @@ use crate::prompt::{Prompt, prompt_warnings, subject_positions};
 use crate::schedule::Schedule;
 use crate::text_encoder::TextEncoder;
 use crate::tokenizer::Tokenizer;
+use crate::wider::{Coded, Wider, wider_than};
+
+/// What to say of values that are not finite where nothing but the weights can be to blame.
+const BROKEN: &str = "the checkpoint is broken; get it anew";
 
 /// CLIP text encoder, 3D UNet and VAE of one checkpoint. The first leaves memory when the others run, and comes back for the
 /// next prompt.
 #[derive(Debug)]
 pub struct TextToVideo {
+    checkpoint: Checkpoint,
     tokenizer: Tokenizer,
     text_encoder: TextEncoder,
     unet: UNet3D,
@@ -42,9 +48,9 @@ impl TextToVideo {
         let _no_gradients = tch::no_grad_guard();
         let text_encoder = TextEncoder::load(checkpoint, compute)?;
         let unet = load_net(checkpoint, "unet", compute, UNet3D::new)?;
-        let vae = load_net(checkpoint, "vae", compute, AutoencoderKl::new)?;
-        let vae = if compute.memory == MemoryUse::Low { vae.one_frame_at_a_time() } else { vae };
+        let vae = load_vae(checkpoint, compute)?;
         let model = Self {
+            checkpoint: checkpoint.clone(),
             tokenizer: checkpoint.tokenizer()?,
             guidance_layers: guidance_layers(&unet),
             schedule: Schedule::new(&checkpoint.config("scheduler")?)?,
@@ -53,7 +59,8 @@ impl TextToVideo {
             vae,
             compute,
         };
-        model.check_parts()?;
+        let (unet, vae, text) = (model.unet.config(), model.vae.config(), model.text_encoder.config());
+        check_parts(unet, vae, text, &model.tokenizer)?;
         Ok(model)
     }
 
@@ -72,23 +79,63 @@ impl TextToVideo {
         &self.tokenizer
     }
 
-    fn check_parts(&self) -> Result<(), Error> {
-        let (unet, vae, text) = (self.unet.config(), self.vae.config(), self.text_encoder.config());
-        let mismatch = |what: String| Err(Error::Mismatch(what));
-        if unet.in_channels != vae.latent_channels || unet.out_channels != vae.latent_channels {
-            return mismatch(format!(
-                "the UNet takes {} and gives {} channels, the VAE's latents have {}",
-                unet.in_channels, unet.out_channels, vae.latent_channels
-            ));
+    /// What the VAE makes, in the first precision that gives finite values: the model's own, or a wider one. `mend` is
+    /// what to try where even float32 gives none.
+    fn code(
+        &self,
+        stage: &'static str,
+        mend: &str,
+        work: impl Fn(&AutoencoderKl, Kind) -> Tensor,
+    ) -> Result<Coded<Tensor>, Error> {
+        self.text_encoder.release();
+        let _no_gradients = tch::no_grad_guard();
+        let value = work(&self.vae, self.compute.kind);
+        if is_finite(&value) {
+            return Ok(Coded { value, wider: None });
         }
-        if unet.cross_attention_dim != text.hidden_size {
-            return mismatch(format!(
-                "the UNet wants {} features of text, the text encoder gives {}",
-                unet.cross_attention_dim, text.hidden_size
-            ));
+        drop(value);
+        for &kind in wider_than(self.compute.kind) {
+            let compute = Compute { kind, ..self.compute };
+            let value = work(&load_vae(&self.checkpoint, compute)?, kind);
+            if is_finite(&value) {
+                let wider = Wider { stage, from: self.compute.precision(), to: compute.precision() };
+                return Ok(Coded { value, wider: Some(wider) });
+            }
         }
-        self.tokenizer.check_fit(text)
+        let in_vain = if self.compute.kind == Kind::Float { "" } else { "float32 gives none either; " };
+        Err(Error::CodingNotFinite { stage, mend: format!("{in_vain}{mend}") })
     }
+}
+
+/// Checks, from the configs and the tokenizer, that the parts of a checkpoint belong together.
+///
+/// # Errors
+/// [`Error::Mismatch`] says which two do not.
+pub fn check_parts(
+    unet: &UNetConfig,
+    vae: &VaeConfig,
+    text: &ClipTextConfig,
+    tokenizer: &Tokenizer,
+) -> Result<(), Error> {
+    let mismatch = |what: String| Err(Error::Mismatch(what));
+    if unet.in_channels != vae.latent_channels || unet.out_channels != vae.latent_channels {
+        return mismatch(format!(
+            "the UNet takes {} and gives {} channels, the VAE's latents have {}",
+            unet.in_channels, unet.out_channels, vae.latent_channels
+        ));
+    }
+    if unet.cross_attention_dim != text.hidden_size {
+        return mismatch(format!(
+            "the UNet wants {} features of text, the text encoder gives {}",
+            unet.cross_attention_dim, text.hidden_size
+        ));
+    }
+    tokenizer.check_fit(text)
+}
+
+fn load_vae(checkpoint: &Checkpoint, compute: Compute) -> Result<AutoencoderKl, Error> {
+    let vae = load_net(checkpoint, "vae", compute, AutoencoderKl::new)?;
+    Ok(if compute.memory == MemoryUse::Low { vae.one_frame_at_a_time() } else { vae })
 }
 
 /// Builds one net from its folder's config and weights; says all that is wrong with the weights at once.
@@ -169,24 +216,32 @@ impl VideoModel for TextToVideo {
             subjects.push(positions.into_iter().map(|position| position as i64).collect());
         }
         let end = tokens.length as i64 - 1;
-        Ok(EncodedPrompt { features: self.text_encoder.encode(&tokens.ids)?, subjects, end, warnings })
+        let features = self.text_encoder.encode(&tokens.ids)?;
+        if !is_finite(&features) {
+            let mend = mend_not_finite(self.compute.kind, BROKEN);
+            return Err(Error::CodingNotFinite { stage: "the text encoder", mend });
+        }
+        Ok(EncodedPrompt { features, subjects, end, warnings })
     }
 
-    fn encode_clip(&self, clip: &Clip) -> Latents {
-        self.text_encoder.release();
+    fn encode_clip(&self, clip: &Clip) -> Result<Coded<Latents>, Error> {
         let _no_gradients = tch::no_grad_guard();
-        let frames = clip.frames().to_device(self.compute.device).to_kind(self.compute.kind);
-        let latents = self.vae.encode(&frames).to_kind(Kind::Float) * self.vae.config().scaling_factor;
-        Latents::new(latents.permute([1, 0, 2, 3]).unsqueeze(0).contiguous())
+        let frames = clip.frames().to_device(self.compute.device);
+        let Coded { value, wider } = self
+            .code("encoding", BROKEN, |vae, kind| vae.encode(&frames.to_kind(kind)).to_kind(Kind::Float))?;
+        let latents = value * self.vae.config().scaling_factor;
+        let latents = Latents::new(latents.permute([1, 0, 2, 3]).unsqueeze(0).contiguous());
+        Ok(Coded { value: latents, wider })
     }
 
-    fn decode_latents(&self, latents: &Latents) -> Clip {
-        self.text_encoder.release();
+    fn decode_latents(&self, latents: &Latents) -> Result<Coded<Clip>, Error> {
         let _no_gradients = tch::no_grad_guard();
         let latents = latents.tensor().squeeze_dim(0).permute([1, 0, 2, 3]);
-        let latents = (latents / self.vae.config().scaling_factor).to_kind(self.compute.kind);
-        let frames = self.vae.decode(&latents);
-        Clip::new(frames.to_kind(Kind::Float).to_device(Device::Cpu))
+        let latents = latents / self.vae.config().scaling_factor;
+        let mend = "lower --guidance-scale; if that does not help, the checkpoint is broken: get it anew";
+        let Coded { value, wider } =
+            self.code("decoding", mend, |vae, kind| vae.decode(&latents.to_kind(kind)).to_kind(Kind::Float))?;
+        Ok(Coded { value: Clip::new(value.to_device(Device::Cpu)), wider })
     }
 
     fn predict_noise(

@@ -1,6 +1,6 @@
 //! CLIP's tokenizer: byte-level byte-pair encoding over lower-case text, as transformers' `CLIPTokenizer` has it.
 //!
-//! It is made from `vocab.json` and `merges.txt`. `tokenizer_config.json` and `special_tokens_map.json` name the begin,
+//! It is made from `vocab.json` and `merges.txt`, or, where they are missing, from `tokenizer.json`. `tokenizer_config.json` and `special_tokens_map.json` name the begin,
 //! end, unknown and pad tokens and the length to pad to; either may be missing. A special token that stands in a text
 //! is that token and not its letters: with the pad token `!`, as ZeroScope has it, every `!` of a prompt is padding,
 //! in transformers and here.
@@ -22,9 +22,12 @@ use crate::error::Error;
 use crate::nets::clip_text::ClipTextConfig;
 use crate::printable::printable;
 use crate::small_file;
+use crate::tokenizer_json::TokenizerJson;
 
-const VOCABULARY: &str = "vocab.json";
-const MERGES: &str = "merges.txt";
+pub(crate) const VOCABULARY: &str = "vocab.json";
+pub(crate) const MERGES: &str = "merges.txt";
+/// Both in one.
+pub(crate) const WHOLE: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 
@@ -107,19 +110,49 @@ pub struct Tokens {
 
 /// The texts of a tokenizer's files; the last two may be missing.
 pub(crate) struct Files {
-    pub(crate) vocabulary: String,
-    pub(crate) merges: String,
+    pub(crate) words: Words,
     pub(crate) config: Option<String>,
     pub(crate) special_tokens: Option<String>,
 }
 
+/// Where a tokenizer's vocabulary and merges stand.
+pub(crate) enum Words {
+    /// `vocab.json` and `merges.txt`.
+    Apart { vocabulary: String, merges: String },
+    /// `tokenizer.json`.
+    Whole(String),
+}
+
+/// The files of a tokenizer's vocabulary and merges, `has` saying which there are: `vocab.json` and `merges.txt` where
+/// both are there, else `tokenizer.json`. Where there is neither, what is missing, in words.
+pub(crate) fn word_files(has: impl Fn(&str) -> bool) -> Result<&'static [&'static str], Vec<String>> {
+    const APART: &[&str] = &[VOCABULARY, MERGES];
+    let mut missing: Vec<String> =
+        APART.iter().filter(|name| !has(name)).map(|&name| name.to_owned()).collect();
+    match missing.last_mut() {
+        None => Ok(APART),
+        Some(_) if has(WHOLE) => Ok(&[WHOLE]),
+        Some(last) => {
+            last.push_str(" (or tokenizer.json for both)");
+            Err(missing)
+        }
+    }
+}
+
 impl Files {
     fn read(folder: &Path) -> Result<Self, TokenizerError> {
+        let words = match word_files(|name| folder.join(name).is_file()) {
+            Ok([WHOLE]) => Words::Whole(read(folder, WHOLE, small_file::TOKENIZER)?),
+            // What is missing, the reading tells.
+            _ => Words::Apart {
+                vocabulary: read(folder, VOCABULARY, small_file::LIST)?,
+                merges: read(folder, MERGES, small_file::LIST)?,
+            },
+        };
         let optional =
             |name, limit| folder.join(name).exists().then(|| read(folder, name, limit)).transpose();
         Ok(Self {
-            vocabulary: read(folder, VOCABULARY, small_file::LIST)?,
-            merges: read(folder, MERGES, small_file::LIST)?,
+            words,
             config: optional(CONFIG, small_file::CONFIG)?,
             special_tokens: optional(SPECIAL_TOKENS, small_file::CONFIG)?,
         })
@@ -127,7 +160,7 @@ impl Files {
 }
 
 impl Tokenizer {
-    /// Reads `vocab.json`, `merges.txt` and, where they exist, `tokenizer_config.json` and `special_tokens_map.json`.
+    /// Reads `vocab.json` and `merges.txt`, or `tokenizer.json` where they are missing, and, where they exist, `tokenizer_config.json` and `special_tokens_map.json`.
     /// Where they give no length, as transformers writes it for tokenizers that know none, it is `text_length`: how
     /// many tokens the text encoder takes.
     ///
@@ -140,9 +173,18 @@ impl Tokenizer {
     /// As [`Tokenizer::from_folder`]; `folder` is for messages.
     pub(crate) fn of_files(folder: &Path, files: &Files, text_length: usize) -> Result<Self, TokenizerError> {
         let library = |error: tokenizers::Error| inconsistent(folder, &error.to_string());
-        let vocabulary: BTreeMap<String, u32> = parse(folder, VOCABULARY, &files.vocabulary)?;
-        let merges = parse_merges(folder, &files.merges)?;
-        let config = Config::of(folder, files, text_length)?;
+        let (vocabulary, merges, added): (BTreeMap<String, u32>, Merges, Vec<AddedTokenEntry>) =
+            match &files.words {
+                Words::Apart { vocabulary, merges } => {
+                    (parse(folder, VOCABULARY, vocabulary)?, parse_merges(folder, merges)?, Vec::new())
+                }
+                Words::Whole(text) => {
+                    let whole: TokenizerJson = parse(folder, WHOLE, text)?;
+                    let parts = whole.parts().map_err(|what| file_error(folder, WHOLE, &what))?;
+                    (parts.vocabulary, parts.merges, parts.added)
+                }
+            };
+        let config = Config::of(folder, files, added, text_length)?;
         let bpe = BPE::builder()
             .vocab_and_merges(vocabulary.into_iter().collect::<Vocab>(), merges)
             .unk_token(config.unknown.content.clone())
@@ -168,7 +210,7 @@ impl Tokenizer {
 
         let id = |token: &AddedToken| {
             let id = inner.get_vocab(true).get(&token.content).copied().map(i64::from);
-            let lacks = || format!("vocab.json lacks the special token `{}`", token.content);
+            let lacks = || format!("the vocabulary lacks the special token `{}`", token.content);
             id.ok_or_else(|| inconsistent(folder, &lacks()))
         };
         let (begin, end, pad) = (id(&config.begin)?, id(&config.end)?, id(&config.pad)?);
@@ -283,7 +325,9 @@ struct TokenizerConfig {
 /// A token with its way of being found in a text.
 #[derive(Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "it mirrors the files' entries")]
-struct AddedTokenEntry {
+pub(crate) struct AddedTokenEntry {
+    /// In `tokenizer.json` alone.
+    id: Option<u32>,
     content: String,
     #[serde(default)]
     single_word: bool,
@@ -297,6 +341,10 @@ struct AddedTokenEntry {
 }
 
 impl AddedTokenEntry {
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.id
+    }
+
     fn token(&self, special: bool) -> AddedToken {
         AddedToken::from(self.content.clone(), special)
             .single_word(self.single_word)
@@ -308,8 +356,14 @@ impl AddedTokenEntry {
 
 impl Config {
     /// In transformers' order: `special_tokens_map.json` goes before `tokenizer_config.json`, except where the latter
-    /// has an `added_tokens_decoder`, which newer versions write instead of the former.
-    fn of(folder: &Path, files: &Files, text_length: usize) -> Result<Self, TokenizerError> {
+    /// has an `added_tokens_decoder`, which newer versions write instead of the former. `whole` are the tokens that
+    /// `tokenizer.json` adds, where it is read; the newest versions write them there alone.
+    fn of(
+        folder: &Path,
+        files: &Files,
+        whole: Vec<AddedTokenEntry>,
+        text_length: usize,
+    ) -> Result<Self, TokenizerError> {
         let config: TokenizerConfig = parse_if_there(folder, CONFIG, files.config.as_ref())?;
         let given = config.model_max_length.filter(|length| *length < NO_LENGTH);
         let max_length = given.unwrap_or(text_length as f64);
@@ -322,15 +376,19 @@ impl Config {
             return Err(file_error(folder, CONFIG, &message));
         }
         let mut special = config.rest;
-        let mut added = Vec::new();
-        if let Some(tokens) = &config.added_tokens_decoder {
+        let mut added: Vec<AddedToken> = Vec::new();
+        let mut add = |name, key, tokens: Vec<AddedTokenEntry>| {
             if tokens.len() > MAX_ADDED {
-                let message =
-                    format!("added_tokens_decoder has {} tokens, more than {MAX_ADDED}", tokens.len());
-                return Err(file_error(folder, CONFIG, &message));
+                let message = format!("{key} has {} tokens, more than {MAX_ADDED}", tokens.len());
+                return Err(file_error(folder, name, &message));
             }
-            added.extend(tokens.values().map(|entry| entry.token(entry.special)));
+            added.extend(tokens.iter().map(|entry| entry.token(entry.special)));
+            Ok(())
+        };
+        if let Some(tokens) = config.added_tokens_decoder {
+            add(CONFIG, "added_tokens_decoder", tokens.into_values().collect())?;
         } else {
+            add(WHOLE, "added_tokens", whole)?;
             let map: BTreeMap<String, Value> =
                 parse_if_there(folder, SPECIAL_TOKENS, files.special_tokens.as_ref())?;
             special.extend(map);

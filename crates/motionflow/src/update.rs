@@ -96,7 +96,11 @@ impl<'a> Guide<'a> {
             loss_scale: scale,
         };
         let kind = self.target.features.kind();
-        finite(&moved, "guided update", at.index, self.settings, at.step, kind)?;
+        // A norm can leave the range of float32 where no value does; nothing would move then.
+        let figures = Tensor::from_slice(&[value, gradient_norm, latent_norm]);
+        for tensor in [&moved, &figures] {
+            finite(tensor, "guided update", at.index, self.settings, at.step, kind)?;
+        }
         Ok(Some((moved, record)))
     }
 

@@ -91,7 +91,7 @@ fn with_less_memory_the_result_is_the_same() {
         let go_on = &mut |_: &GenerationEvent| ControlFlow::Continue(());
         let made =
             generate(&model, Generating::new(start), None, target, negative, &settings, go_on).unwrap();
-        model.decode_latents(&made.latents).frames().shallow_clone()
+        model.decode_latents(&made.latents).unwrap().value.frames().shallow_clone()
     });
     let size = results[0].norm().double_value(&[]);
     for result in &results[1..] {

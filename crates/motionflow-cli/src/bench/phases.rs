@@ -58,13 +58,15 @@ impl Work<'_> {
             stage.step(phases.len(), name);
         };
         let (laps, clean) = self.laps_of(|| self.model.encode_clip(self.clip));
+        let clean = clean?.value;
         done("encode", &laps, 1);
         let (laps, inversion) = self.inversion(clean)?;
         done("invert", &laps, settings.steps);
         done("update", &self.updates(&inversion)?, updates);
         let (laps, latents) = self.sampling(inversion.latents)?;
         done("sample", &laps, settings.steps);
-        let (laps, _) = self.laps_of(|| self.model.decode_latents(&latents));
+        let (laps, decoded) = self.laps_of(|| self.model.decode_latents(&latents));
+        decoded?;
         done("decode", &laps, 1);
         let total: f64 = phases.iter().map(Phase::total).sum();
         for phase in &mut phases {

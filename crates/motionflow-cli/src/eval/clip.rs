@@ -1,8 +1,8 @@
 //! What CLIP says of a video: does it show what the prompt says, and the same from frame to frame?
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use motionflow::clip_model::ClipModel;
 use motionflow_eval::figure::Figure;
 use motionflow_media::image::RgbImage;
@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::failure::message;
 use crate::hub::{self, Hub, Layout};
-use crate::model::{Sought, folder_of};
+use crate::model::{Sought, folder_of, is_on_hub, named};
 use crate::progress::Progress;
 
 /// What is taken when nothing is said.
@@ -67,8 +67,10 @@ impl Clip {
             progress.note(&format!("{LEFT_OUT}: --clip none"));
             return Ok(None);
         }
+        let (name, revision) = named(CLIP.flag, name, None)?;
+        let (name, revision) = (name.as_str(), revision.as_deref().unwrap_or(hub::REVISION));
         let folder = if is_on_hub(name) {
-            match Hub::of(Layout::Clip).and_then(|hub| hub.get(name, hub::REVISION, progress)) {
+            match Hub::of(Layout::Clip).and_then(|hub| hub.get(name, revision, progress)) {
                 Ok(snapshot) => snapshot.folder,
                 Err(error) if asked.is_none() => {
                     progress.warn(format!(
@@ -96,6 +98,12 @@ impl Clip {
         let text = text.map(|text| self.model.embed_text(text)).transpose()?;
         let bytes: Vec<&[u8]> = frames.iter().map(|frame| frame.as_raw().as_slice()).collect();
         let embedded = self.model.embed_images(&bytes, first.width() as usize, first.height() as usize);
+        if !text.iter().chain([&embedded]).all(|embedding| embedding.isfinite().all().int64_value(&[]) == 1) {
+            bail!(
+                "the CLIP model {} gave values that are not finite: get it anew, or give another (--clip)",
+                self.name
+            );
+        }
         let mut figures = Vec::new();
         figures.extend(text.map(|text| self.figure("text_similarity", &embedded.matmul(&text))));
         let pairs = frames.len() as i64 - 1;

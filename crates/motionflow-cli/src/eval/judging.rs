@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use motionflow::prompt::Prompt;
-use motionflow_eval::detector::Detector;
+use motionflow_eval::detector::{Detector, DetectorError};
 use motionflow_eval::figure::Figure;
 use motionflow_eval::lucas_kanade;
 use motionflow_eval::motion_fidelity::{motion_fidelity, symmetric_motion_fidelity};
 use motionflow_eval::tracks::Tracks;
-use motionflow_eval::trajectory::judge_subjects;
+use motionflow_eval::trajectory::{TrajectoryError, judge_subjects};
 use motionflow_eval::truth::Truth;
 use motionflow_media::image::RgbImage;
 
@@ -69,9 +69,12 @@ impl Judging {
         {
             let truth = Truth::load(path).context("the truth about the source")?;
             let subjects: Vec<String> = prompt.subjects.iter().map(|subject| subject.text.clone()).collect();
-            // What does not fit together is the user's to mend.
             let judged = judge_subjects(detector, result, &truth, &subjects);
-            figures.extend(judged.map_err(|error| Misuse(error.to_string()))?);
+            figures.extend(judged.map_err(|error| match error {
+                TrajectoryError::Detector(DetectorError::NotFinite { .. }) => error.into(),
+                // What does not fit together is the user's to mend.
+                _ => anyhow::Error::from(Misuse(error.to_string())),
+            })?);
         }
         Ok(figures)
     }

@@ -16,6 +16,7 @@ use crate::jobs::{self, Job};
 use crate::request::Request;
 use crate::session::Session;
 use crate::toml_file;
+use crate::values;
 
 const OVERVIEW: &str = "overview.jpg";
 
@@ -83,7 +84,7 @@ struct Named {
 /// Makes and measures the transfers of a suite.
 pub(crate) fn run(file: &Path, args: &args::Eval, session: &mut Session) -> Result<()> {
     let output = args.suite.output.clone().unwrap_or_else(|| PathBuf::from("report"));
-    let experiment = read(file, output, &args.judges)?;
+    let experiment = read(file, output, &args.judges, session)?;
     experiment::run(&experiment, args.suite.shard, session, |results, session| {
         let folder = &experiment.output;
         let has_overview = session.quietly(|session| {
@@ -98,7 +99,7 @@ pub(crate) fn run(file: &Path, args: &args::Eval, session: &mut Session) -> Resu
 }
 
 /// The experiment that a file asks for. `judges` go before those of the file.
-fn read(path: &Path, output: PathBuf, judges: &args::Judges) -> Result<Experiment> {
+fn read(path: &Path, output: PathBuf, judges: &args::Judges, session: &mut Session) -> Result<Experiment> {
     let misuse = |what: String| Misuse(format!("{}: {what}", path.display()));
     let file = toml_file::read(path)?;
     let File { title, seeds, measure, defaults, clip, clips_from, prompts_per_clip, variant: variants } =
@@ -123,8 +124,11 @@ fn read(path: &Path, output: PathBuf, judges: &args::Judges) -> Result<Experimen
     }
     let mut requests = Vec::new();
     for Named { name, request } in &variants {
-        let request = request.over(defaults.clone())?;
         let whose = |what: &str| misuse(format!("variant \"{name}\": {what}"));
+        if let Some(what) = values::contradiction_in(request)? {
+            return Err(whose(&what).into());
+        }
+        let request = request.over(defaults.clone())?;
         jobs::refuse_what_is_for_all(&request).map_err(|what| whose(&what))?;
         let clips_own = ["prompts.prompt", "prompts.source_prompt", "source.path", "source.inversion"];
         if let Some(key) = request.keys()?.keys().find(|key| clips_own.contains(&key.as_str())) {
@@ -141,6 +145,9 @@ fn read(path: &Path, output: PathBuf, judges: &args::Judges) -> Result<Experimen
             );
             return Err(whose(&what).into());
         }
+        let mut from_here = request.clone();
+        from_here.paths_from(folder);
+        values::check(&from_here, session).map_err(|what| whose(&what))?;
         requests.push(request);
     }
     let mut cells = Vec::new();

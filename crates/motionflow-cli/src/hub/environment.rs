@@ -28,17 +28,22 @@ impl Environment {
             .or_else(|| folder("HUGGINGFACE_HUB_CACHE"))
             .or_else(|| Some(home.as_ref()?.join("hub")))
             .ok_or_else(|| Misuse("there is no home folder to keep checkpoints in: set HF_HOME".into()))?;
-        let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
         let token_file = folder("HF_TOKEN_PATH").or_else(|| Some(home?.join("token")));
         let stored = || std::fs::read_to_string(token_file?).ok().map(|token| token.trim().to_owned());
         let token = text("HF_TOKEN").or_else(|| text("HUGGING_FACE_HUB_TOKEN")).or_else(stored);
         Ok(Self {
             cache: std::path::absolute(&cache).unwrap_or(cache),
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            endpoint: endpoint(),
             token: token.filter(|token| !token.is_empty()),
             offline: is_set("HF_HUB_OFFLINE") || is_set("TRANSFORMERS_OFFLINE"),
         })
     }
+}
+
+/// The hub's address, without a slash at its end.
+pub(super) fn endpoint() -> String {
+    let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
+    endpoint.trim_end_matches('/').to_owned()
 }
 
 fn text(variable: &str) -> Option<String> {

@@ -4,6 +4,7 @@
 //! large file is redirected to, append to a broken file whatever the server sends, and check nothing; 1.0 begins a
 //! broken download anew.
 
+mod address;
 mod client;
 mod download;
 mod environment;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use hf_hub::{Cache, Repo, RepoType};
 
+pub(crate) use self::address::Address;
 use self::client::{Client, Listing, RemoteFile};
 use self::environment::Environment;
 pub(crate) use self::layout::Layout;

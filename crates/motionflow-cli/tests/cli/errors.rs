@@ -75,6 +75,8 @@ fn every_row_can_be_provoked_and_every_message_has_its_row() {
         let running = topics.map(|topic| scope.spawn(move || topic(&Place::new())));
         running.into_iter().flat_map(|topic| topic.join().unwrap()).collect()
     });
+    let outcomes = outcomes.into_iter().chain(crate::values::provoked(&Place::new()));
+    let outcomes: Vec<Outcome> = outcomes.chain(crate::checkpoints::provoked(&Place::new())).collect();
     let mut provoked: Vec<&Row> = Vec::new();
     let mut without_row: Vec<String> = Vec::new();
     for outcome in &outcomes {

@@ -64,9 +64,13 @@ fn every_combination_stands_in_a_grid_and_a_table() {
 fn a_broken_cell_leaves_a_hole() {
     let place = Place::new();
     let (file, out) = (transfer(&place), place.text("out"));
-    let outcome = motionflow(&["sweep", &file, "--set", "tau=0.4,7", "-o", &out, "--threads", "1", "--json"]);
+    let prompts = "prompt=a [panda],a boat";
+    let outcome = motionflow(&["sweep", &file, "--set", prompts, "-o", &out, "--threads", "1", "--json"]);
     assert_eq!(outcome.code, 1, "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("--tau is 7") && outcome.stderr.contains("1 of 2 jobs failed"));
+    assert!(
+        outcome.stderr.contains("the prompt marks no subject")
+            && outcome.stderr.contains("1 of 2 jobs failed")
+    );
     let endings: Vec<Value> = cells(&place).iter().map(|cell| cell["ending"].clone()).collect();
     assert_eq!(endings, ["done", "failed"]);
     let events = events(&outcome);

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::CheckpointError;
 use super::weights::Weights;
-use super::{TOKENIZER_FILES, TOKENIZER_VOCABULARY, find_weights, is_index, json, names};
+use super::{find_weights, is_index, json, names, tokenizer_files};
 use crate::printable::printable;
 use crate::small_file;
 use crate::tokenizer::Tokenizer;
@@ -18,14 +18,14 @@ const CONFIG: &str = "config.json";
 /// What is done to pictures before they are encoded.
 const PREPROCESSOR: &str = "preprocessor_config.json";
 
-/// What every CLIP model has besides weights, the file first by which it is known.
-pub(super) const NEEDED: [&str; 4] = [CONFIG, PREPROCESSOR, TOKENIZER_VOCABULARY, TOKENIZER_FILES[0]];
+/// What every CLIP model has besides tokenizer and weights, the file first by which it is known.
+pub(super) const NEEDED: [&str; 2] = [CONFIG, PREPROCESSOR];
 
 /// What transformers calls the weights, without ending, as safetensors and as `.bin`.
 pub(super) const WEIGHT_STEMS: (&str, &str) = ("model", "pytorch_model");
 
-/// A CLIP model that was found whole: `config.json`, `preprocessor_config.json`, `vocab.json`, `merges.txt`, perhaps
-/// `special_tokens_map.json` and `tokenizer_config.json`, and weights under any of the names that a checkpoint's may have.
+/// A CLIP model that was found whole: `config.json`, `preprocessor_config.json`, `vocab.json` and `merges.txt` or
+/// `tokenizer.json`, perhaps `special_tokens_map.json` and `tokenizer_config.json`, and weights under any of the names that a checkpoint's may have.
 #[derive(Debug, Clone)]
 pub struct ClipCheckpoint {
     folder: PathBuf,
@@ -50,6 +50,7 @@ impl ClipCheckpoint {
         }
         let missing = NEEDED.iter().filter(|name| !folder.join(name).is_file());
         let mut missing: Vec<String> = missing.map(|name| (*name).to_owned()).collect();
+        missing.extend(tokenizer_files("", |name| folder.join(name).is_file()).err().unwrap_or_default());
         let weights = find_weights(folder, "", WEIGHT_STEMS);
         match weights {
             Ok(weights) if missing.is_empty() => {

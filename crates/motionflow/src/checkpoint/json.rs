@@ -12,7 +12,7 @@ use crate::small_file;
 pub(crate) fn read<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<T, CheckpointError> {
     let text = small_file::read(path, limit)
         .map_err(|source| CheckpointError::Read { path: path.to_path_buf(), source })?;
-    parse(path, &text)
+    parse(path, &small_file::without_mark(text))
 }
 
 /// Takes `text` as a `T`; `path` is for messages.

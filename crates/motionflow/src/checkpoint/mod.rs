@@ -5,7 +5,7 @@
 //! unet/          config.json, weights
 //! vae/           config.json, weights
 //! text_encoder/  config.json, weights
-//! tokenizer/     vocab.json, merges.txt, special_tokens_map.json, tokenizer_config.json
+//! tokenizer/     vocab.json and merges.txt, or tokenizer.json; special_tokens_map.json, tokenizer_config.json
 //! scheduler/     scheduler_config.json
 //! ```
 //!
@@ -39,8 +39,9 @@ pub use weights::{StoredTensor, Weights};
 
 use crate::nets::clip_text::ClipTextConfig;
 use crate::printable::printable;
+use crate::schedule_config;
 use crate::small_file;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, word_files};
 
 /// The pipelines whose components are those of [`COMPONENTS`].
 const PIPELINES: [&str; 2] = ["TextToVideoSDPipeline", "VideoToVideoSDPipeline"];
@@ -51,15 +52,20 @@ const COMPONENTS: [(&str, &str, &[&str]); 5] = [
     ("unet", "config.json", &["UNet3DConditionModel"]),
     ("vae", "config.json", &["AutoencoderKL"]),
     ("text_encoder", "config.json", &["CLIPTextModel"]),
-    ("tokenizer", TOKENIZER_VOCABULARY, &["CLIPTokenizer", "CLIPTokenizerFast"]),
+    ("tokenizer", TOKENIZER_CONFIG, &TOKENIZERS),
     ("scheduler", "scheduler_config.json", &[]),
 ];
 
-/// The tokenizer's vocabulary.
-const TOKENIZER_VOCABULARY: &str = "vocab.json";
+/// CLIP's tokenizer, and what transformers calls one that it knows by its `tokenizer.json` alone; whether that is like
+/// CLIP's is seen in the file.
+const TOKENIZERS: [&str; 4] =
+    ["CLIPTokenizer", "CLIPTokenizerFast", "TokenizersBackend", "PreTrainedTokenizerFast"];
 
-/// Files of the tokenizer beside its vocabulary; the last two may be missing.
-const TOKENIZER_FILES: [&str; 3] = ["merges.txt", "special_tokens_map.json", "tokenizer_config.json"];
+/// The tokenizer's config.
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+
+/// Files of the tokenizer beside its words; they may be missing.
+const TOKENIZER_OPTIONAL: [&str; 2] = ["special_tokens_map.json", TOKENIZER_CONFIG];
 
 /// A checkpoint folder that was found whole. Its files are read when they are asked for.
 #[derive(Debug, Clone)]
@@ -102,9 +108,16 @@ impl Checkpoint {
         let mut names = vec!["model_index.json".to_owned()];
         let mut weights = Vec::new();
         for (component, config, _) in COMPONENTS {
-            names.push(format!("{component}/{config}"));
+            if component != "tokenizer" {
+                names.push(format!("{component}/{config}"));
+            }
             match component {
-                "tokenizer" => names.extend(TOKENIZER_FILES.iter().map(|file| format!("{component}/{file}"))),
+                "tokenizer" => {
+                    match tokenizer_files(&format!("{component}/"), |name| folder.join(name).is_file()) {
+                        Ok(files) => names.extend(files),
+                        Err(lacks) => missing.extend(lacks),
+                    }
+                }
                 "scheduler" => {}
                 _ => match find_weights(folder, &format!("{component}/"), weight_stems(component)) {
                     Ok(found) => weights.push((component, found)),
@@ -112,8 +125,6 @@ impl Checkpoint {
                 },
             }
         }
-        let optional = |name: &String| TOKENIZER_FILES[1..].iter().any(|file| name.ends_with(file));
-        names.retain(|name| !optional(name) || folder.join(name).is_file());
         missing.extend(names.iter().filter(|name| !folder.join(name).is_file()).cloned());
         if !missing.is_empty() {
             return Err(CheckpointError::Incomplete { folder: folder.to_path_buf(), missing });
@@ -219,15 +230,30 @@ fn check_index(path: &Path, index: &ModelIndex) -> Result<(), CheckpointError> {
     if !PIPELINES.contains(&index.pipeline.as_str()) {
         return Err(unsupported("_class_name", &PIPELINES, &index.pipeline));
     }
+    let class_of = |component| {
+        index.components.get(component).and_then(|entry| entry.get(1)).and_then(|class| class.as_str())
+    };
+    let schedulers: Vec<&str> = schedule_config::class_names().collect();
+    if let Some(class) = class_of("scheduler").filter(|class| !schedulers.contains(class)) {
+        return Err(unsupported("scheduler", &schedulers, class));
+    }
     for (component, _, classes) in COMPONENTS {
-        let class =
-            index.components.get(component).and_then(|entry| entry.get(1)).and_then(|class| class.as_str());
+        let class = class_of(component);
         let class = class.unwrap_or("not there");
         if !classes.is_empty() && !classes.contains(&class) {
             return Err(unsupported(component, classes, class));
         }
     }
     Ok(())
+}
+
+/// The files of a tokenizer behind `prefix`, `has` saying which there are; or what is missing, in words.
+fn tokenizer_files(prefix: &str, has: impl Fn(&str) -> bool) -> Result<Vec<String>, Vec<String>> {
+    let behind = |name: &str| format!("{prefix}{name}");
+    let words = word_files(|name| has(&behind(name)))
+        .map_err(|missing| missing.iter().map(|name| behind(name)).collect::<Vec<_>>())?;
+    let optional = TOKENIZER_OPTIONAL.into_iter().filter(|name| has(&behind(name)));
+    Ok(words.iter().copied().chain(optional).map(behind).collect())
 }
 
 /// What a component's weights are called, without ending or variant, as safetensors and as `.bin`.
@@ -241,19 +267,55 @@ fn weight_stems(component: &str) -> (&'static str, &'static str) {
 /// The weights file behind `prefix` in a folder, or the index of its shards; or in words what was looked for.
 fn find_weights(folder: &Path, prefix: &str, stems: (&str, &str)) -> Result<String, String> {
     let (safetensors, bin) = stems;
-    let names = [
-        format!("{prefix}{safetensors}.safetensors"),
-        format!("{prefix}{safetensors}.safetensors.index.json"),
-        format!("{prefix}{bin}.bin"),
-        format!("{prefix}{bin}.bin.index.json"),
-        format!("{prefix}{safetensors}.fp16.safetensors"),
-        format!("{prefix}{safetensors}.safetensors.index.fp16.json"),
-        format!("{prefix}{bin}.fp16.bin"),
-        format!("{prefix}{bin}.bin.index.fp16.json"),
-    ];
-    names.into_iter().find(|name| folder.join(name).is_file()).ok_or_else(|| {
-        format!("{prefix}{safetensors}.safetensors (or {bin}.bin, an fp16 variant of them, or shards with an index)")
+    let names = ["", "fp16"].into_iter().flat_map(|variant| {
+        [(safetensors, "safetensors"), (bin, "bin")].into_iter().flat_map(move |(stem, ending)| {
+            let indexes = index_names(stem, variant, ending);
+            std::iter::once(whole_name(stem, variant, ending)).chain(indexes)
+        })
+    });
+    let mut names = names.map(|name| format!("{prefix}{name}"));
+    names.find(|name| folder.join(name).is_file()).ok_or_else(|| {
+        let looked_for = format!(
+            "{prefix}{safetensors}.safetensors (or {bin}.bin, an fp16 variant of them, or shards with an index)"
+        );
+        let found = like_weights(&folder.join(prefix));
+        if found.is_empty() { looked_for } else { format!("{looked_for}, found {}", found.join(", ")) }
     })
+}
+
+/// What weights in one file are called: `STEM.VARIANT.ENDING`.
+fn whole_name(stem: &str, variant: &str, ending: &str) -> String {
+    format!("{stem}{}.{ending}", dotted(variant))
+}
+
+/// What the index of shards is called; the variant has had several places in it.
+fn index_names(stem: &str, variant: &str, ending: &str) -> Vec<String> {
+    let variant = dotted(variant);
+    let mut names = vec![format!("{stem}.{ending}.index{variant}.json")];
+    if !variant.is_empty() {
+        names.push(format!("{stem}{variant}.{ending}.index.json"));
+        names.push(format!("{stem}.{ending}{variant}.index.json"));
+    }
+    names
+}
+
+fn dotted(variant: &str) -> String {
+    if variant.is_empty() { String::new() } else { format!(".{variant}") }
+}
+
+/// The files of a folder that look like weights, or an index of them, by names that are not known.
+fn like_weights(folder: &Path) -> Vec<String> {
+    const SHOWN: usize = 5;
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = files.filter_map(|file| file.file_name().into_string().ok()).collect();
+    names.retain(|name| {
+        let is_one = |ending| Path::new(name).extension().is_some_and(|found| found == ending);
+        let is_index = name.contains(".index") && is_one("json");
+        is_index || ["safetensors", "bin", "ckpt", "pt", "pth", "msgpack", "h5"].into_iter().any(is_one)
+    });
+    names.sort();
+    names.truncate(SHOWN);
+    names.iter().map(|name| printable(name)).collect()
 }
 
 fn is_index(file: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Which of the files that a repository publishes make a checkpoint.
 
-use super::{COMPONENTS, TOKENIZER_FILES, clip, weight_stems};
+use super::{COMPONENTS, clip, index_names, tokenizer_files, weight_stems, whole_name};
 
 /// Chooses the files that a checkpoint needs out of all names that a repository has, with `/` between the parts.
 ///
@@ -12,17 +12,14 @@ use super::{COMPONENTS, TOKENIZER_FILES, clip, weight_stems};
 /// What is missing, in words: the repository holds no checkpoint in the diffusers text-to-video layout.
 pub fn needed_files(published: &[&str]) -> Result<Vec<String>, Vec<String>> {
     let mut names = vec!["model_index.json".to_owned()];
-    let mut optional = Vec::new();
-    for (component, config, _) in COMPONENTS {
-        names.push(format!("{component}/{config}"));
-        if component == "tokenizer" {
-            names.push(format!("{component}/{}", TOKENIZER_FILES[0]));
-            optional.extend(TOKENIZER_FILES[1..].iter().map(|file| format!("{component}/{file}")));
-        }
-    }
-    let has = |name: &String| published.contains(&name.as_str());
+    let configs = COMPONENTS.iter().filter(|(component, ..)| *component != "tokenizer");
+    names.extend(configs.map(|(component, config, _)| format!("{component}/{config}")));
+    let has = |name: &str| published.contains(&name);
     let mut missing: Vec<String> = names.iter().filter(|name| !has(name)).cloned().collect();
-    names.extend(optional.into_iter().filter(has));
+    match tokenizer_files("tokenizer/", has) {
+        Ok(files) => names.extend(files),
+        Err(lacks) => missing.extend(lacks),
+    }
     for component in ["vae", "text_encoder", "unet"] {
         let weights = smallest_weights(published, &format!("{component}/"), weight_stems(component));
         if weights.is_empty() {
@@ -38,9 +35,13 @@ pub fn needed_files(published: &[&str]) -> Result<Vec<String>, Vec<String>> {
 /// # Errors
 /// What is missing, in words: the repository holds no CLIP model in the Hugging Face layout.
 pub fn needed_clip_files(published: &[&str]) -> Result<Vec<String>, Vec<String>> {
-    let optional = TOKENIZER_FILES[1..].iter().filter(|file| published.contains(file));
-    let mut missing: Vec<String> =
-        clip::NEEDED.iter().filter(|file| !published.contains(file)).map(|&file| file.to_owned()).collect();
+    let has = |name: &str| published.contains(&name);
+    let mut names: Vec<String> = clip::NEEDED.iter().map(|&file| file.to_owned()).collect();
+    let mut missing: Vec<String> = names.iter().filter(|name| !has(name)).cloned().collect();
+    match tokenizer_files("", has) {
+        Ok(files) => names.extend(files),
+        Err(lacks) => missing.extend(lacks),
+    }
     let weights = smallest_weights(published, "", clip::WEIGHT_STEMS);
     if weights.is_empty() {
         missing.push("the weights".to_owned());
@@ -48,20 +49,21 @@ pub fn needed_clip_files(published: &[&str]) -> Result<Vec<String>, Vec<String>>
     if !missing.is_empty() {
         return Err(missing);
     }
-    Ok(clip::NEEDED.iter().chain(optional).map(|&file| file.to_owned()).chain(weights).collect())
+    names.extend(weights);
+    Ok(names)
 }
 
 /// The files of the preferred form of the weights behind `prefix`: one file, or an index and its shards.
 fn smallest_weights(published: &[&str], prefix: &str, stems: (&str, &str)) -> Vec<String> {
     for variant in ["fp16", ""] {
-        let dotted = if variant.is_empty() { String::new() } else { format!(".{variant}") };
         for (stem, ending) in [(stems.0, "safetensors"), (stems.1, "bin")] {
-            let whole = format!("{prefix}{stem}{dotted}.{ending}");
+            let whole = format!("{prefix}{}", whole_name(stem, variant, ending));
             if published.contains(&whole.as_str()) {
                 return vec![whole];
             }
-            let index = format!("{prefix}{stem}.{ending}.index{dotted}.json");
-            if published.contains(&index.as_str()) {
+            let mut indexes =
+                index_names(stem, variant, ending).into_iter().map(|name| format!("{prefix}{name}"));
+            if let Some(index) = indexes.find(|index| published.contains(&index.as_str())) {
                 let mut shards: Vec<String> = published
                     .iter()
                     .filter(|name| is_shard(name, prefix, stem, variant, ending))
@@ -204,7 +206,10 @@ mod tests {
         assert_eq!((needed.len(), needed[0].as_str()), (7, "config.json"));
         assert_eq!(needed[6], "pytorch_model.bin");
         let missing = needed_clip_files(&["config.json", "vocab.json"]).unwrap_err();
-        assert_eq!(missing, ["preprocessor_config.json", "merges.txt", "the weights"]);
+        assert_eq!(
+            missing,
+            ["preprocessor_config.json", "merges.txt (or tokenizer.json for both)", "the weights"]
+        );
     }
 
     #[test]
