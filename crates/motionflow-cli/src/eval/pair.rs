@@ -6,8 +6,7 @@ use anyhow::{Context, Result};
 use motionflow_eval::figure::Figure;
 use motionflow_eval::track_file;
 use motionflow_eval::tracks::Tracks;
-use motionflow_media::image::RgbImage;
-use motionflow_media::{Error, Ffmpeg, ReadOptions, source};
+use motionflow_media::{Clip, Error, Ffmpeg, ReadOptions, source};
 use serde_json::json;
 
 use super::judging::{Judging, Measured, fidelity};
@@ -16,7 +15,7 @@ use crate::columns::columns;
 use crate::failure::FAULT;
 use crate::prompts;
 use crate::session::Session;
-use crate::source::find_ffmpeg;
+use crate::source::{find_ffmpeg, tell as tell_notices};
 
 /// The most frames of a result that are measured: what fits into memory at a usual size.
 const MAX_FRAMES: usize = 256;
@@ -33,9 +32,13 @@ pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
     pair.truth.as_deref().map_or(Ok(()), require).context("--truth")?;
     let ffmpeg = find_ffmpeg()?;
     let stage = session.progress.stage("read", 1);
-    let (result_frames, result_is_longer) = read(&ffmpeg, result, MAX_FRAMES).context("--result")?;
-    let (source_frames, source_is_longer) = read(&ffmpeg, source, result_frames.len()).context("--source")?;
+    let (result_clip, result_is_longer) = read(&ffmpeg, result, MAX_FRAMES).context("--result")?;
+    let result_frames = result_clip.frames;
+    let (source_clip, source_is_longer) = read(&ffmpeg, source, result_frames.len()).context("--source")?;
+    let source_frames = source_clip.frames;
     stage.finish();
+    tell_notices(result, &result_clip.notices, &mut session.progress);
+    tell_notices(source, &source_clip.notices, &mut session.progress);
     let frames = source_frames.len();
     if frames < result_frames.len() || result_is_longer || source_is_longer {
         session.progress.warn(format!(
@@ -116,21 +119,20 @@ fn require(path: &Path) -> Result<()> {
 }
 
 /// Reads a video at its own size, at most so many frames, and whether there are more.
-fn read(ffmpeg: &Ffmpeg, path: &Path, frames: usize) -> motionflow_media::Result<(Vec<RgbImage>, bool)> {
+fn read(ffmpeg: &Ffmpeg, path: &Path, frames: usize) -> motionflow_media::Result<(Clip, bool)> {
     let options = ReadOptions::new(1, 1, 1);
     let info = source::probe(ffmpeg, path, options.image_fps)?;
     let mut options = ReadOptions { frames: frames + 1, width: info.width, height: info.height, ..options };
-    let clip = match source::read(ffmpeg, path, &options) {
+    let mut clip = match source::read(ffmpeg, path, &options) {
         Err(Error::TooFewFrames(shortage)) if shortage.after_start > 0 => {
             options.frames = shortage.after_start;
             source::read(ffmpeg, path, &options)?
         }
         read => read?,
     };
-    let mut kept = clip.frames;
-    let has_more = kept.len() > frames;
-    kept.truncate(frames);
-    Ok((kept, has_more))
+    let has_more = clip.frames.len() > frames;
+    clip.frames.truncate(frames);
+    Ok((clip, has_more))
 }
 
 fn tell(figures: &[Figure], frames: usize, session: &mut Session) {
