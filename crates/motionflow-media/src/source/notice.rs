@@ -24,7 +24,7 @@ pub enum Notice {
     OverBlack,
     /// The film says that it has transparency, and this ffmpeg cannot decode it.
     OpacityLost,
-    /// Frames at the beginning cannot be decoded, so the first one is later in the film.
+    /// Frames at the beginning cannot be decoded, so that the first one is later in the film.
     BeginsLate {
         /// How many frames are missing.
         frames: usize,
@@ -66,7 +66,7 @@ impl fmt::Display for Notice {
             ),
             Self::BeginsLate { frames } => write!(
                 formatter,
-                "the first {frames} frames cannot be decoded, so time counts from the one after them"
+                "the first frame that can be decoded comes {frames} frames after the beginning, and time counts from it"
             ),
             Self::Damaged { complaint } => {
                 write!(formatter, "damaged, so frames may be wrong or missing; ffmpeg says: {complaint}")

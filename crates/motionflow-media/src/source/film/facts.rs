@@ -37,6 +37,8 @@ pub(super) struct Facts {
     pub(super) first: i64,
     /// How many frames a frame stands for at most, as far as the first packets show.
     pub(super) longest_hold: usize,
+    /// Whether frames' times are guessed, as packets have none.
+    pub(super) has_guessed_times: bool,
     /// Whether the first frame is interlaced.
     pub(super) is_interlaced: bool,
     /// The colours of the first frame.
@@ -45,10 +47,8 @@ pub(super) struct Facts {
     pub(super) seeks_exactly: bool,
     /// The length in seconds that the file claims.
     seconds: Option<f64>,
-    /// How many frames before the first one cannot be decoded.
-    late: usize,
-    /// Whether the film has transparency that this ffmpeg cannot decode.
-    opacity_lost: bool,
+    /// What a user should know whatever is read of the film.
+    pub(super) notices: Vec<Notice>,
 }
 
 impl Facts {
@@ -76,19 +76,31 @@ impl Facts {
         }
         let listing = packets(ffmpeg, &input, &stream, PACKETS)?;
         let nominal = look.rate.filter(|fps| (0.1..=FASTEST).contains(fps));
-        let measured = if listing.without_time > 0 || look.is_interlaced {
-            // Without times, and as fields, packets do not tell when frames are shown.
+        let fps = if listing.without_time > 0 || look.is_interlaced {
+            // Without times, and as fields, packets do not tell when frames are shown. Frames' times may be guessed from
+            // the nominal rate, which goes before where the two are near each other.
             let frames = Look::at(ffmpeg, &input, &stream, FRAMES)?.frames;
-            rate::of_times(&frames, look.tick.seconds(), nominal)
+            let measured = rate::of_times(&frames, look.tick.seconds(), nominal);
+            let is_near = |nominal: &f64| measured.is_none_or(|fps| (fps / nominal - 1.0).abs() < 0.1);
+            nominal.filter(is_near).or(measured)
         } else {
-            listing.tick.and_then(|tick| rate::of_times(&listing.times, tick, nominal))
+            let measured = listing.tick.and_then(|tick| rate::of_times(&listing.times, tick, nominal));
+            measured.or(nominal)
         };
-        let fps = measured.or(nominal).unwrap_or(IMAGE_FPS);
+        let fps = fps.unwrap_or(IMAGE_FPS);
         if fps > FASTEST {
             return Err(Error::RateTooHigh { path: path.to_owned(), fps });
         }
         let start = listing.times.iter().min().zip(listing.tick).filter(|_| listing.without_time == 0);
         let late = start.map_or(0.0, |(time, tick)| first as f64 * look.tick.seconds() - *time as f64 * tick);
+        let frames = (late * fps + 0.25).floor().max(0.0) as usize;
+        let mut notices = Vec::new();
+        if frames > 0 {
+            notices.push(Notice::BeginsLate { frames });
+        }
+        if opacity_lost {
+            notices.push(Notice::OpacityLost);
+        }
         Ok(Self {
             stream,
             width,
@@ -97,20 +109,14 @@ impl Facts {
             tick: look.tick,
             first,
             longest_hold: longest_hold(&listing, fps),
+            has_guessed_times: listing.without_time > 0,
             is_interlaced: look.is_interlaced,
             seeks_exactly: look.dump.seeks_exactly() && look.tick.numerator == 1,
             seconds: look.dump.seconds,
-            late: (late * fps + 0.25).floor().max(0.0) as usize,
-            opacity_lost,
+            notices,
             colours: look.colours,
             input,
         })
-    }
-
-    /// What a user should know whatever is read of the film.
-    pub(super) fn notices(&self) -> Vec<Notice> {
-        let late = (self.late > 0).then_some(Notice::BeginsLate { frames: self.late });
-        late.into_iter().chain(self.opacity_lost.then_some(Notice::OpacityLost)).collect()
     }
 
     /// How many frames the film has, if all of them are before `start`. Looks at packets alone, and only where `start`

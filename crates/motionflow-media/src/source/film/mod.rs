@@ -57,8 +57,7 @@ pub(super) fn read(
     loop {
         match reading::read(ffmpeg, path, &facts, &plan, options)? {
             Ending::Done(frames, found) => {
-                let mut notices = facts.notices();
-                notices.extend(found);
+                let notices = facts.notices.iter().cloned().chain(found).collect();
                 return Ok(Clip {
                     frames,
                     fps: facts.fps / options.every as f64,

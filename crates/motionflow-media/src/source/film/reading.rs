@@ -13,7 +13,7 @@ use super::filters::{self, Filters};
 use super::timeline::Timeline;
 use super::told::{self, Frame, Place, Tick, Told};
 use crate::error::{Error, Result};
-use crate::ffmpeg::{Ffmpeg, level, telling_line};
+use crate::ffmpeg::{Ffmpeg, complaint_in, level, telling_line};
 use crate::source::{Notice, ReadOptions, alpha};
 use crate::video;
 
@@ -97,6 +97,10 @@ impl Plan {
             Reason::FrameMissing if self.filters.deinterlacer.is_some() && !self.filters.stay => {
                 self.filters.stay = true;
             }
+            // Colours that the tone mapping cannot read.
+            Reason::FrameMissing if self.filters.tone_map.is_some() => {
+                (self.filters.tone_map, self.tone_mapped) = (None, None);
+            }
             Reason::FrameMissing => self.is_last = true,
         }
         Ok(())
@@ -138,10 +142,11 @@ pub(super) fn read(
     options: &ReadOptions,
 ) -> Result<Ending> {
     let mut command = ffmpeg.telling_command();
-    command.stdout(Stdio::piped()).args(facts.input.arguments(plan.seek)).args(["-map", &facts.stream]);
+    command.stdout(Stdio::piped());
     if plan.filters.stay {
         command.args(["-reinit_filter", "0"]);
     }
+    command.args(facts.input.arguments(plan.seek)).args(["-map", &facts.stream]);
     command.args(ffmpeg.every_frame()).args(["-noautoscale", "-vf", &plan.filters.chain()]);
     command.args(["-c:v", "rawvideo", "-f", "rawvideo", "pipe:1"]);
     let (sender, heard) = mpsc::channel();
@@ -181,6 +186,12 @@ pub(super) fn read(
     if let Some(how) = outcome.ended_by_signal {
         return Err(Error::FfmpegCrashed { path: path.to_owned(), how });
     }
+    if reel.decoded.is_empty() {
+        if plan.seek > 0 {
+            return Ok(Ending::Again(Reason::SoughtTooFar));
+        }
+        return Err(Error::NoFrames { path: path.to_owned(), reason: outcome.reason() });
+    }
     Ok(reel.end())
 }
 
@@ -188,8 +199,10 @@ fn hear(line: &str) -> Option<Heard> {
     if let Some(told) = told::parse(line) {
         return Some(Heard::Told(told));
     }
-    crate::ffmpeg::complaint_in(line)
-        .filter(|line| level(line).is_some())
+    // What is said of the stream of pictures is not about the film: its times may stand still.
+    let is_of_output = ["[rawvideo @ ", "[out#", "[vost#"].iter().any(|place| line.starts_with(place));
+    complaint_in(line)
+        .filter(|line| level(line).is_some() && !is_of_output)
         .map(|line| Heard::Complaint(line.to_owned()))
 }
 
@@ -246,7 +259,8 @@ impl<'a> Reel<'a> {
         let sought = i64::try_from(plan.seek).unwrap_or(i64::MAX).saturating_mul(ticks_a_second);
         let first = (plan.seek > 0).then(|| facts.first.saturating_sub(sought));
         Self {
-            timeline: Timeline::new(facts.tick, video::rate_fraction(facts.fps), options.start, first),
+            timeline: Timeline::new(facts.tick, video::rate_fraction(facts.fps), options.start, first)
+                .guessed(facts.has_guessed_times),
             fps: facts.fps,
             plan,
             options,
@@ -468,7 +482,7 @@ impl<'a> Reel<'a> {
             });
         }
         if let Some(complaint) = telling_line(&self.complaints.join("\n")) {
-            notices.push(Notice::Damaged { complaint });
+            notices.push(Notice::Damaged { complaint: complaint.chars().take(200).collect() });
         }
         Ending::Done(self.frames, notices)
     }

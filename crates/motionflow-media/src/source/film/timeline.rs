@@ -19,6 +19,8 @@ pub(super) struct Timeline {
     start: f64,
     /// The time of the film's first frame, in ticks.
     first: Option<i64>,
+    /// Whether times are guesses, and frames a step apart at least.
+    guessed: bool,
     /// Where each frame stands: time in ticks, then the step that it begins at.
     frames: Vec<(i64, i64)>,
     /// The place of the anchor among the frames.
@@ -32,7 +34,22 @@ pub(super) struct Timeline {
 impl Timeline {
     /// `first` is the time of the film's first frame, `None` when the first that is pushed is that one.
     pub(super) fn new(tick: Tick, rate: (u64, u64), start: f64, first: Option<i64>) -> Self {
-        Self { tick, rate, start, first, frames: Vec::new(), anchor: None, shift: 0, went_back: false }
+        Self {
+            tick,
+            rate,
+            start,
+            first,
+            guessed: false,
+            frames: Vec::new(),
+            anchor: None,
+            shift: 0,
+            went_back: false,
+        }
+    }
+
+    /// Times are guesses of the decoder: the file has none, or not for each frame, and no two frames for one step.
+    pub(super) fn guessed(self, guessed: bool) -> Self {
+        Self { guessed, ..self }
     }
 
     fn fps(&self) -> f64 {
@@ -54,7 +71,10 @@ impl Timeline {
         let before = self.frames.last().map(|(time, _)| *time);
         let next = before.map(|before| before.saturating_add(self.step()));
         let mut time = time.map_or(next.unwrap_or(0), |time| time.saturating_add(self.shift));
-        if let (Some(before), Some(next)) = (before, next)
+        let near = before.map(|before| before.saturating_sub(self.step().saturating_mul(2)));
+        if let Some(next) = next.filter(|next| self.guessed && time < *next && Some(time) >= near) {
+            time = next;
+        } else if let (Some(before), Some(next)) = (before, next)
             && time < before
         {
             self.shift = self.shift.saturating_add(next.saturating_sub(time));
@@ -90,8 +110,9 @@ impl Timeline {
 
     /// How many whole steps lie before a frame that comes `after` seconds after the start: the frame before stands there.
     fn held(&self, after: f64) -> i64 {
-        // A quarter of a step is for times that are rounded.
-        (after * self.fps() - 1.25).ceil().max(0.0) as i64
+        let steps = after * self.fps();
+        // The rest of a step is none, and times are rounded.
+        if steps < 1.25 { 0 } else { (steps + 0.05).floor() as i64 }
     }
 
     /// How far the first frame that was pushed lies after the start: whether frames before it are missing.
@@ -185,9 +206,9 @@ mod tests {
     fn a_start_within_a_long_frame_begins_with_it() {
         let times = [0, 100, 200, 300, 1000, 1100];
         assert_eq!(row(&timeline((10, 1), 0.0, &times), 100), [0, 1, 2, 3, 3, 3, 3, 3, 3, 3, 4, 5]);
-        assert_eq!(row(&timeline((10, 1), 0.5, &times), 100)[..6], [3, 3, 3, 3, 4, 5]);
+        assert_eq!(row(&timeline((10, 1), 0.5, &times), 100)[..7], [3, 3, 3, 3, 3, 4, 5]);
         assert_eq!(row(&timeline((10, 1), 1.0, &times), 100), [4, 5]);
-        assert_eq!(row(&timeline((10, 1), 1.3, &times), 1000).len(), 7, "the last frame stands long");
+        assert_eq!(row(&timeline((10, 1), 1.3, &times), 1000).len(), 8, "the last frame stands long");
         assert_eq!(row(&timeline((10, 1), 1.3, &times), 100), [0; 0]);
     }
 
@@ -203,6 +224,17 @@ mod tests {
         let timeline = timeline((10, 1), 0.0, &[500, 600, 0, 100, 200]);
         assert!(timeline.went_back);
         assert_eq!(row(&timeline, 100), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn guessed_times_lose_no_frame() {
+        // As ffmpeg guesses the last frames of H.264 in AVI.
+        let mut timeline =
+            Timeline::new(Tick { numerator: 1, denominator: 50 }, (25, 1), 0.0, None).guessed(true);
+        for time in [4, 6, 8, 9, 10] {
+            timeline.push(Some(time));
+        }
+        assert_eq!(row(&timeline, 1), [0, 1, 2, 3, 4]);
     }
 
     #[test]
