@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use motionflow::clip::Clip;
 use motionflow_media::image::RgbImage;
-use motionflow_media::{Ffmpeg, ReadOptions, source};
+use motionflow_media::source::{self, Notice};
+use motionflow_media::{Ffmpeg, ReadOptions};
 use sha2::{Digest, Sha256};
 
 use crate::failure::{Misuse, NOT_UTF8};
@@ -56,12 +57,20 @@ impl SourceClip {
             inversion_sha256: None,
         };
         stage.finish();
+        tell(path, &clip.notices, progress);
         Ok(Self { frames: clip.frames, record })
     }
 
     /// The frames for the model.
     pub(crate) fn clip(&self) -> Clip {
         clip_of(&self.frames)
+    }
+}
+
+/// Warns of what was done to a video, or found in it.
+pub(crate) fn tell(path: &Path, notices: &[Notice], progress: &mut Progress) {
+    for notice in notices {
+        progress.warn(format!("{}: {notice}", path.display()));
     }
 }
 

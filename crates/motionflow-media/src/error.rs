@@ -72,6 +72,27 @@ pub enum Error {
         reason: String,
     },
 
+    /// ffmpeg was ended by a signal while it read the source.
+    #[error("{path}: ffmpeg {how} while reading it; set MOTIONFLOW_FFMPEG to another ffmpeg", path = .path.display())]
+    FfmpegCrashed {
+        /// The file.
+        path: PathBuf,
+        /// Such as `crashed (signal 11)`.
+        how: String,
+    },
+
+    /// The source has more frames a second than can be.
+    #[error(
+        "{path}: it has {fps:.0} frames per second, but at most 1000 can be read; convert it to a lower rate first",
+        path = .path.display()
+    )]
+    RateTooHigh {
+        /// The file.
+        path: PathBuf,
+        /// Its frames per second.
+        fps: f64,
+    },
+
     /// The source is a folder without a single image in it.
     #[error("{path}: no images in this folder; expected files ending in {expected}", path = .path.display())]
     NoImages {

@@ -5,13 +5,13 @@ use crate::ffmpeg::Ffmpeg;
 
 /// What ffmpeg is asked to list, and what must be in the list.
 const NEEDED: [(&str, &str, &[&str]); 3] = [
-    ("-encoders", "encoder", &["libx264", "gif", "pam"]),
+    ("-encoders", "encoder", &["libx264", "gif", "rawvideo"]),
     (
         "-filters",
         "filter",
-        &["scale", "setsar", "format", "fps", "framestep", "split", "palettegen", "paletteuse"],
+        &["scale", "setsar", "format", "fps", "select", "showinfo", "split", "palettegen", "paletteuse"],
     ),
-    ("-muxers", "format", &["mp4", "gif", "image2pipe", "framecrc"]),
+    ("-muxers", "format", &["mp4", "gif", "rawvideo", "framecrc", "null"]),
 ];
 
 impl Ffmpeg {
@@ -33,6 +33,22 @@ impl Ffmpeg {
             lacking.extend(missing.map(|name| format!("the {kind} {name}")));
         }
         Ok(lacking)
+    }
+
+    /// Whether this ffmpeg has all of these filters.
+    pub(crate) fn has_filters(&self, names: &[&str]) -> Result<bool> {
+        self.lists("-filters", names)
+    }
+
+    /// Whether this ffmpeg has this decoder.
+    pub(crate) fn has_decoder(&self, name: &str) -> Result<bool> {
+        self.lists("-decoders", &[name])
+    }
+
+    fn lists(&self, list: &str, names: &[&str]) -> Result<bool> {
+        let (listing, _) = self.output(self.command().arg(list))?;
+        let listing = String::from_utf8_lossy(&listing);
+        Ok(names.iter().all(|name| is_listed(&listing, name)))
     }
 }
 

@@ -126,12 +126,18 @@ fn one_size(path: &Path, frames: &[RgbImage]) -> Result<(u32, u32)> {
 
 /// Frames per second as a fraction, exact for whole rates and for television's n·1000/1001.
 pub(crate) fn rate(fps: f64) -> String {
+    let (numerator, denominator) = rate_fraction(fps);
+    format!("{numerator}/{denominator}")
+}
+
+/// As [`rate`], as numbers.
+pub(crate) fn rate_fraction(fps: f64) -> (u64, u64) {
     let television = fps * 1001.0 / 1000.0;
     if (fps - fps.round()).abs() < 1e-9 {
-        format!("{}/1", fps.round())
-    } else if (television - television.round()).abs() < 1e-6 {
-        format!("{}/1001", television.round() * 1000.0)
+        (fps.round().max(1.0) as u64, 1)
+    } else if (television - television.round()).abs() < 1e-6 && television > 0.5 {
+        (television.round() as u64 * 1000, 1001)
     } else {
-        format!("{}/1000000", (fps * 1e6).round().max(1.0))
+        ((fps * 1e6).round().max(1.0) as u64, 1_000_000)
     }
 }

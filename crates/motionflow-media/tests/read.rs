@@ -285,7 +285,7 @@ fn files_that_are_no_video_are_refused() {
         ("notes.txt", "it is a text file"),
         ("list.m3u8", "it is a text file"),
         ("empty.mp4", "it is empty (0 bytes)"),
-        ("noise.mp4", "Invalid data found when processing input"),
+        ("noise.mp4", "moov atom not found"),
         ("sound.wav", "it has no video stream"),
         ("cut.mp4", "it has no video stream"),
     ] {

@@ -16,7 +16,7 @@ use crate::columns::columns;
 use crate::failure::FAULT;
 use crate::prompts;
 use crate::session::Session;
-use crate::source::find_ffmpeg;
+use crate::source::{find_ffmpeg, tell as tell_notices};
 
 /// The most frames of a result that are measured: what fits into memory at a usual size.
 const MAX_FRAMES: usize = 256;
@@ -38,6 +38,9 @@ pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
     let origin = Origin::of(&ffmpeg, &result);
     let warnings = origin.map(|origin| origin.warnings(&ffmpeg, &source, &result)).unwrap_or_default();
     stage.finish();
+    for video in [&result, &source] {
+        tell_notices(&video.path, &video.notices, &mut session.progress);
+    }
     let frames = source.frames.len();
     if frames < result.frames.len() || result.has_more || source.has_more {
         session.progress.warn(format!(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use motionflow_media::image::RgbImage;
-use motionflow_media::{Error, Ffmpeg, ReadOptions, source};
+use motionflow_media::{Error, Ffmpeg, Notice, ReadOptions, source};
 
 use crate::failure::Misuse;
 use crate::run_folder::holds_a_run;
@@ -24,6 +24,8 @@ pub(super) struct Video {
     pub(super) has_more: bool,
     /// Frames per second; none of images, which say nothing about time.
     pub(super) fps: Option<f64>,
+    /// What was done to it while it was read.
+    pub(super) notices: Vec<Notice>,
     is_gif: bool,
 }
 
@@ -42,12 +44,12 @@ impl Video {
             }
             read => read?,
         };
-        let mut kept = clip.frames;
+        let (mut kept, notices) = (clip.frames, clip.notices);
         let has_more = kept.len() > frames;
         kept.truncate(frames);
         let has_rate = !path.is_dir() && (kept.len() > 1 || has_more);
         let is_gif = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gif"));
-        Ok(Self { path, frames: kept, has_more, fps: has_rate.then_some(info.fps), is_gif })
+        Ok(Self { path, frames: kept, has_more, fps: has_rate.then_some(info.fps), notices, is_gif })
     }
 
     /// The rates of both, where they differ.

@@ -15,6 +15,7 @@ mod dry_run;
 mod error_table;
 mod errors;
 mod eval;
+mod films;
 mod guidance;
 mod hostile;
 mod hub;

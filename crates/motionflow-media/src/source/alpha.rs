@@ -12,6 +12,11 @@ pub(crate) fn over_black(picture: &RgbaImage) -> RgbImage {
     opaque
 }
 
+/// Whether any place of the picture is not opaque.
+pub(crate) fn is_transparent(picture: &RgbaImage) -> bool {
+    picture.pixels().any(|pixel| pixel.0[3] != 255)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -20,6 +25,7 @@ mod tests {
     #[test]
     fn opacity_darkens() {
         let picture = RgbaImage::from_fn(3, 1, |x, _| Rgba([200, 100, 255, [0, 128, 255][x as usize]]));
+        assert!(is_transparent(&picture));
         let opaque = over_black(&picture);
         assert_eq!(opaque.get_pixel(0, 0).0, [0, 0, 0]);
         assert_eq!(opaque.get_pixel(1, 0).0, [100, 50, 128]);

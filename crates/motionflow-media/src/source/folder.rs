@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
 use super::shortage::Shortage;
-use super::{Clip, ReadOptions, SourceInfo, alpha, tiff};
+use super::{Clip, Notice, ReadOptions, SourceInfo, alpha, tiff};
 use crate::error::{Error, Result};
 
 /// The endings of files that count as images, in any case.
@@ -41,7 +41,7 @@ pub(super) fn probe_images(images: &[PathBuf], fps: f64) -> Result<SourceInfo> {
     let Some(first) = images.first() else {
         return Err(Error::NothingToDraw { what: "images".into() });
     };
-    let (width, height) = decode(first)?.dimensions();
+    let (width, height) = decode(first)?.0.dimensions();
     Ok(SourceInfo { width, height, fps })
 }
 
@@ -65,10 +65,12 @@ pub(super) fn read_images(path: &Path, images: &[PathBuf], options: &ReadOptions
         let is_single = images.first().is_some_and(|image| image == path);
         return Err(if is_single { Error::OneImage(shortage) } else { Error::TooFewFrames(shortage) });
     }
-    let (source_width, source_height) = decode(kept[0])?.dimensions();
+    let (source_width, source_height) = decode(kept[0])?.0.dimensions();
+    let mut transparent = false;
     let mut frames = Vec::with_capacity(kept.len());
     for image in &kept {
-        let picture = decode(image)?;
+        let (picture, is_transparent) = decode(image)?;
+        transparent |= is_transparent;
         let (found_width, found_height) = picture.dimensions();
         if (found_width, found_height) != (source_width, source_height) {
             return Err(Error::MixedSizes {
@@ -82,11 +84,19 @@ pub(super) fn read_images(path: &Path, images: &[PathBuf], options: &ReadOptions
         }
         frames.push(options.fit.apply(&picture, options.width, options.height));
     }
-    Ok(Clip { frames, fps: fps / options.every as f64, source_fps: fps, source_width, source_height })
+    let notices = if transparent { vec![Notice::OverBlack] } else { Vec::new() };
+    Ok(Clip {
+        frames,
+        fps: fps / options.every as f64,
+        source_fps: fps,
+        source_width,
+        source_height,
+        notices,
+    })
 }
 
-/// One image, whatever its ending says it is, upright and without transparency.
-fn decode(path: &Path) -> Result<RgbImage> {
+/// One image, whatever its ending says it is, upright and laid over black, and whether it had transparent places.
+fn decode(path: &Path) -> Result<(RgbImage, bool)> {
     let bad = |reason: String| Error::BadImage { path: path.to_owned(), reason };
     let unreadable = |source| Error::SourceUnreadable { path: path.to_owned(), source };
     let mut head = Vec::new();
@@ -104,8 +114,9 @@ fn decode(path: &Path) -> Result<RgbImage> {
     let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| bad(error.to_string()))?;
     picture.apply_orientation(orientation);
     Ok(if picture.color().has_alpha() {
-        alpha::over_black(&picture.into_rgba8())
+        let picture = picture.into_rgba8();
+        (alpha::over_black(&picture), alpha::is_transparent(&picture))
     } else {
-        picture.into_rgb8()
+        (picture.into_rgb8(), false)
     })
 }

@@ -3,7 +3,8 @@
 mod alpha;
 mod film;
 mod folder;
-mod pam;
+mod jpeg;
+mod notice;
 mod rate;
 mod shortage;
 mod tiff;
@@ -18,6 +19,7 @@ use image::{ImageFormat, RgbImage};
 use crate::error::{Error, Result};
 use crate::ffmpeg::Ffmpeg;
 use crate::fit::Fit;
+pub use notice::Notice;
 pub use shortage::Shortage;
 
 /// Frames per second that images are taken to have which say nothing about time.
@@ -78,6 +80,8 @@ pub struct Clip {
     pub source_width: u32,
     /// The source's own height in pixels, upright and with square pixels.
     pub source_height: u32,
+    /// What was done to the source, or found in it, that a user should know; each once.
+    pub notices: Vec<Notice>,
 }
 
 /// What a source is like before anything is asked of it.
@@ -94,22 +98,25 @@ pub struct SourceInfo {
 /// Reads frames of a video, an animated image or a folder of images.
 ///
 /// - Folders: their images in natural order (`frame2` before `frame10`), all of one size, hidden files left out.
+/// - Of several video streams the one that the file marks as its default is read, else the first; covers never.
 /// - A rotation that a phone noted down is carried out, non-square pixels are made square.
-/// - Transparent places are laid over black.
-/// - A variable frame rate is made constant at the usual distance between two frames (the median), as the method counts
+/// - Interlaced frames are deinterlaced, HDR (PQ, HLG) is tone-mapped to SDR, transparent places are laid over black.
+/// - Which frames are given depends on their times alone, which count from the first frame that can be decoded. A
+///   variable frame rate is made constant at the usual distance between two frames (the median), as the method counts
 ///   frames, not seconds: a frame that stands longer is repeated, one that comes too early is dropped.
-/// - Colours are taken as standard range; HDR is not tone-mapped.
+/// - Each of these, and damage, is in [`Clip::notices`].
 ///
-/// Of a long video only what is needed is decoded, one frame at a time.
+/// Of a long video only what is needed is decoded, one frame at a time; from the beginning on in a format that has no
+/// exact index of times (all but MP4 and Matroska).
 ///
 /// # Errors
 /// [`Error::BadSetting`], [`Error::SourceMissing`], [`Error::SourceUnreadable`], [`Error::NotAVideo`],
-/// [`Error::NoFrames`], [`Error::NoImages`], [`Error::BadImage`], [`Error::MixedSizes`], and
+/// [`Error::FfmpegCrashed`], [`Error::RateTooHigh`], [`Error::NoFrames`], [`Error::NoImages`], [`Error::BadImage`], [`Error::MixedSizes`], and
 /// [`Error::TooFewFrames`], which says how many there are and what to lower.
 pub fn read(ffmpeg: &Ffmpeg, path: &Path, options: &ReadOptions) -> Result<Clip> {
     options.check()?;
     match kind_of(path)? {
-        Kind::Film => film::read(ffmpeg, path, options),
+        Kind::Film(format) => film::read(ffmpeg, path, format, options),
         Kind::WebP => webp::read(path, options),
         Kind::Still => folder::read_images(path, &[path.to_owned()], options),
         Kind::Folder => folder::read_images(path, &folder::images_in(path)?, options),
@@ -122,7 +129,7 @@ pub fn read(ffmpeg: &Ffmpeg, path: &Path, options: &ReadOptions) -> Result<Clip>
 /// As [`read`], but for those about settings and the number of frames.
 pub fn probe(ffmpeg: &Ffmpeg, path: &Path, image_fps: f64) -> Result<SourceInfo> {
     match kind_of(path)? {
-        Kind::Film => film::probe(ffmpeg, path),
+        Kind::Film(format) => film::probe(ffmpeg, path, format),
         Kind::WebP => webp::probe(path, image_fps),
         Kind::Still => folder::probe_images(&[path.to_owned()], image_fps),
         Kind::Folder => folder::probe_images(&folder::images_in(path)?, image_fps),
@@ -131,8 +138,8 @@ pub fn probe(ffmpeg: &Ffmpeg, path: &Path, image_fps: f64) -> Result<SourceInfo>
 
 /// Who reads a source.
 enum Kind {
-    /// ffmpeg.
-    Film,
+    /// ffmpeg; the format by its own name, where the name of the file could make it take another one.
+    Film(Option<&'static str>),
     /// The image decoder, as most ffmpegs cannot read animated ones.
     WebP,
     /// The image decoder: one picture.
@@ -170,9 +177,10 @@ fn kind_of(path: &Path) -> Result<Kind> {
     }
     Ok(match image::guess_format(&head) {
         Ok(ImageFormat::WebP) => Kind::WebP,
-        Ok(ImageFormat::Png) if is_animated_png(&head) => Kind::Film,
+        Ok(ImageFormat::Png) if is_animated_png(&head) => Kind::Film(Some("apng")),
+        Ok(ImageFormat::Jpeg) if jpeg::is_film(path).map_err(unreadable)? => Kind::Film(Some("mjpeg")),
         Ok(ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::Bmp | ImageFormat::Tiff) => Kind::Still,
-        _ => Kind::Film,
+        _ => Kind::Film(None),
     })
 }
 

@@ -9,22 +9,22 @@ pub(crate) fn of_times(times: &[i64], tick: f64, nominal: Option<f64>) -> Option
     let mut times = times.to_vec();
     times.sort_unstable();
     times.dedup();
-    let mut distances: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let mut distances: Vec<i64> = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
     distances.sort_unstable();
     let median = *distances.get(distances.len() / 2)?;
     let usual = |distance: &i64| {
-        distance.abs_diff(median) <= 1 || 2 * distance.abs_diff(median) < median.unsigned_abs()
+        distance.abs_diff(median) <= 1 || distance.abs_diff(median).saturating_mul(2) < median.unsigned_abs()
     };
     let usual: Vec<i64> = distances.into_iter().filter(usual).collect();
-    let ticks: i64 = usual.iter().sum();
-    let fps = usual.len() as f64 / (ticks as f64 * tick);
+    let ticks: f64 = usual.iter().map(|distance| *distance as f64).sum();
+    let fps = usual.len() as f64 / (ticks * tick);
     // Both ends of the span are rounded to a tick.
-    let doubt = fps * (1.0 / ticks as f64).max(1e-6);
+    let doubt = fps * (1.0 / ticks).max(1e-6);
     let (whole, television) = (fps.round(), (fps * 1.001).round() / 1.001);
     let nominal = nominal.filter(|rate| (rate - whole).abs() < 1e-6 || (rate - television).abs() < 1e-6);
     let mut usual_rates = nominal.into_iter().chain([whole, television]);
     let fps = usual_rates.find(|rate| *rate > 0.0 && (rate - fps).abs() <= doubt).unwrap_or(fps);
-    (fps.is_finite() && fps > 0.0 && fps <= 1000.0).then_some(fps)
+    (fps.is_finite() && fps > 0.0).then_some(fps)
 }
 
 /// Which frame stands at each even step of `fps`, for frames shown from `times` (seconds, ascending, the first 0) on,

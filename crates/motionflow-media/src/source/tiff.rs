@@ -34,11 +34,11 @@ struct Samples {
     is_multiplied: bool,
 }
 
-/// The picture laid over black, upright; none where `image` reads it right.
+/// The picture laid over black, upright, and whether it had transparent places; none where `image` reads it right.
 ///
 /// # Errors
 /// What the samples are, where they are not read.
-pub(super) fn decode(path: &Path) -> Result<Option<RgbImage>, String> {
+pub(super) fn decode(path: &Path) -> Result<Option<(RgbImage, bool)>, String> {
     let told = |error: tiff::TiffError| error.to_string();
     let file = File::open(path).map_err(|error| error.to_string())?;
     let mut decoder = Decoder::new(BufReader::new(file)).map_err(told)?;
@@ -53,11 +53,11 @@ pub(super) fn decode(path: &Path) -> Result<Option<RgbImage>, String> {
     let (width, height) = decoder.dimensions().map_err(told)?;
     let orientation = decoder.find_tag_unsigned::<u8>(Tag::Orientation).map_err(told)?;
     let values = values(&decoder.read_image().map_err(told)?).ok_or_else(|| samples.unread())?;
-    let picture = samples.picture(&values, width, height)?;
+    let (picture, is_transparent) = samples.picture(&values, width, height)?;
     let mut picture = DynamicImage::ImageRgb8(picture);
     picture
         .apply_orientation(orientation.and_then(Orientation::from_exif).unwrap_or(Orientation::NoTransforms));
-    Ok(Some(picture.into_rgb8()))
+    Ok(Some((picture.into_rgb8(), is_transparent)))
 }
 
 impl Samples {
@@ -100,8 +100,8 @@ impl Samples {
         format!("it has {}, which are not read; save it with 8 or 16 bits a channel", self.words())
     }
 
-    /// Samples of 0 to 1 -> the picture over black
-    fn picture(&self, values: &[f64], width: u32, height: u32) -> Result<RgbImage, String> {
+    /// Samples of 0 to 1 -> the picture over black, and whether it has transparent places
+    fn picture(&self, values: &[f64], width: u32, height: u32) -> Result<(RgbImage, bool), String> {
         if self.channels == 0 || values.len() != width as usize * height as usize * self.channels {
             return Err(self.unread());
         }
@@ -122,7 +122,7 @@ impl Samples {
             let opacity = pixel.last().filter(|_| !is_opaque).map_or(255, |alpha| byte(*alpha));
             Rgba([channel(0), channel(1), channel(2), opacity])
         });
-        Ok(alpha::over_black(&picture))
+        Ok((alpha::over_black(&picture), alpha::is_transparent(&picture)))
     }
 }
 

@@ -8,7 +8,7 @@ use image::codecs::webp::WebPDecoder;
 use image::{AnimationDecoder, ImageDecoder, RgbaImage};
 
 use super::shortage::Shortage;
-use super::{Clip, ReadOptions, SourceInfo, alpha, folder, rate};
+use super::{Clip, Notice, ReadOptions, SourceInfo, alpha, folder, rate};
 use crate::error::{Error, Result};
 
 /// Size and rate. The delays of an animation are known only once it is decoded.
@@ -47,8 +47,17 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Clip> {
     }
     let fitted =
         |index: usize| options.fit.apply(&alpha::over_black(&pictures[index]), options.width, options.height);
+    let transparent = kept.iter().any(|index| alpha::is_transparent(&pictures[*index]));
+    let notices = if transparent { vec![Notice::OverBlack] } else { Vec::new() };
     let frames = kept.into_iter().map(fitted).collect();
-    Ok(Clip { frames, fps: fps / options.every as f64, source_fps: fps, source_width, source_height })
+    Ok(Clip {
+        frames,
+        fps: fps / options.every as f64,
+        source_fps: fps,
+        source_width,
+        source_height,
+        notices,
+    })
 }
 
 /// An animation with its pictures brought to an even rate.

@@ -23,6 +23,8 @@ pub(crate) fn make(folder: &Path, arguments: &[&str]) {
     let output = Command::new(ffmpeg().program())
         .args(["-hide_banner", "-nostdin", "-loglevel", "error", "-y"])
         .args(arguments)
+        // A statically linked ffmpeg may crash on MPEG-TS without this.
+        .env("GCONV_PATH", "/dev/null/gconv")
         .current_dir(folder)
         .output()
         .unwrap();
