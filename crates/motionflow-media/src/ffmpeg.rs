@@ -186,8 +186,8 @@ impl Ffmpeg {
 /// a signal to this program's is one to it as well.
 #[cfg(unix)]
 fn out_of_reach(start: impl FnOnce() -> std::io::Result<Child>) -> std::io::Result<Child> {
-    use nix::sys::signal::{SigSet, SigmaskHow, Signal};
     use Signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+    use nix::sys::signal::{SigSet, SigmaskHow, Signal};
     let ends = SigSet::from_iter([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2]);
     let before = ends.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let started = start();
@@ -435,8 +435,9 @@ mod tests {
 
     #[test]
     fn old_versions_have_another_name_for_every_frame() {
-        let option =
-            |version: &str| Ffmpeg { program: "ffmpeg".into(), version: version.into() }.every_frame()[0];
+        let option = |version: &str| {
+            Ffmpeg { program: "ffmpeg".into(), version: version.into(), limits: Vec::new() }.every_frame()[0]
+        };
         assert_eq!(["4.4.2-0ubuntu0.22.04.1", "5.0", "n4.4"].map(option), ["-vsync"; 3]);
         assert_eq!(
             ["5.1", "7.0.2-static", "n6.1", "8.0", "N-1-gabc", "2025-01-01-git"].map(option),
@@ -448,7 +449,7 @@ mod tests {
     #[test]
     fn an_end_by_a_signal_is_told() {
         let said = |script: &str| {
-            let ffmpeg = Ffmpeg { program: "sh".into(), version: String::new() };
+            let ffmpeg = Ffmpeg { program: "sh".into(), version: String::new(), limits: Vec::new() };
             let mut command = Command::new("sh");
             command.args(["-c", script]);
             ffmpeg.output(&mut command).unwrap().1.reason()

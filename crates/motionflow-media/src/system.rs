@@ -11,10 +11,8 @@ pub struct Refusal {
     pub mend: &'static str,
 }
 
-const DISK_FULL: Refusal = Refusal {
-    reason: "the disk is full",
-    mend: "free some space on it, or choose a folder on another disk",
-};
+const DISK_FULL: Refusal =
+    Refusal { reason: "the disk is full", mend: "free some space on it, or choose a folder on another disk" };
 const QUOTA: Refusal = Refusal {
     reason: "your disk quota is used up",
     mend: "remove files of yours, or choose a folder on another disk",

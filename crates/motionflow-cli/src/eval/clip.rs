@@ -55,10 +55,6 @@ pub(super) fn here(asked: Option<&str>) -> Option<Here> {
     snapshot.missing().is_empty().then_some(Here::Commit(snapshot.commit))
 }
 
-fn is_on_hub(name: &str) -> bool {
-    !Path::new(name).is_dir() && hub::is_id(name)
-}
-
 impl Clip {
     /// The model that was asked for; none where it was asked to do without, or where the default cannot be had.
     pub(super) fn load(asked: Option<&str>, device: Device, progress: &mut Progress) -> Result<Option<Self>> {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use motionflow_media::image::RgbImage;
-use motionflow_media::{Error, Ffmpeg, Notice, ReadOptions, source};
+use motionflow_media::source::Notice;
+use motionflow_media::{Error, Ffmpeg, ReadOptions, source};
 
 use crate::failure::Misuse;
 use crate::run_folder::holds_a_run;
