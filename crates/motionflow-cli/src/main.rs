@@ -64,8 +64,9 @@ mod verify;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Parser;
+use motionflow_media::system::told;
 
 use crate::args::{Cli, Command};
 use crate::event::Event;
@@ -85,7 +86,7 @@ fn main() -> ExitCode {
     threads::wait_asleep();
     let mut session = Session::new(cli.command.name(), &cli.common);
     let outcome = failure::catch(|| {
-        stop::listen().context(CANNOT_LISTEN)?;
+        stop::listen().map_err(|error| anyhow!("{CANNOT_LISTEN}: {}", told(&error, "run it elsewhere")))?;
         run(&cli.command, &mut session)
     });
     match outcome {

@@ -227,6 +227,10 @@ fn telling_line(said: &str) -> Option<String> {
     /// Beginnings that only say where.
     const WHERE: [&str; 3] =
         ["Error opening input files: ", "Error opening input: ", "Error opening output files: "];
+    // Whatever follows it only tells of its consequences.
+    if let Some(refused) = said.lines().find(|line| line.contains("Resource temporarily unavailable")) {
+        return Some(refused.to_owned());
+    }
     let mut lines = said.lines().rev().map(|line| {
         let mut line = line.trim();
         while let Some((place, rest)) = line.strip_prefix('[').and_then(|line| line.split_once("] ")) {
