@@ -122,8 +122,11 @@ fn leaves_files(command: &Command) -> bool {
     match command {
         Command::Transfer(args) => !args.dry_run,
         Command::Eval(args) => args.suite.suite.is_some(),
-        Command::Generate(_) | Command::Invert(_) | Command::Inspect(_) => true,
-        Command::Batch(_) | Command::Sweep(_) => true,
+        Command::Generate(_)
+        | Command::Invert(_)
+        | Command::Inspect(_)
+        | Command::Batch(_)
+        | Command::Sweep(_) => true,
         _ => false,
     }
 }

@@ -387,5 +387,8 @@ fn a_path_that_is_not_utf8_is_refused_or_can_be_gone_on_with() {
     assert!(line.ends_with(r"o\351 \''"), "{line}");
     let line = line.trim().replace("motionflow ", &format!("'{}' ", env!("CARGO_BIN_EXE_motionflow")));
     let typed = Command::new("bash").args(["-c", &line]).output();
-    assert!(typed.is_err() || (typed.unwrap().status.success() && folder.join("result.mp4").exists()), "{line}");
+    assert!(
+        typed.is_err() || (typed.unwrap().status.success() && folder.join("result.mp4").exists()),
+        "{line}"
+    );
 }
