@@ -130,10 +130,15 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
         return refused(error, refusal);
     }
     let mut message = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    for cause in error.chain() {
+        let is_told = cause
+            .downcast_ref()
+            .and_then(system::refusal)
+            .is_some_and(|refusal| message.contains(refusal.reason));
+        let cause = cause.to_string();
         if message.is_empty() {
             message = cause;
-        } else if !message.contains(&cause) {
+        } else if !is_told && !message.contains(&cause) {
             message = format!("{message}: {cause}");
         }
     }

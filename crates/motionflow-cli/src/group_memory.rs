@@ -40,14 +40,15 @@ const V2: Version = Version {
     usual: "",
 };
 
-/// Looks at the groups of this process; `root` is `/` but in tests. None where no limit is below what a machine can have.
-pub(crate) fn group_memory(root: &Path) -> Option<GroupMemory> {
+/// Looks at the groups of this process; `root` is `/` but in tests. A group that does not tell how much it uses uses what this
+/// process does, `own`. None where no limit is below what a machine can have.
+pub(crate) fn group_memory(root: &Path, own: u64) -> Option<GroupMemory> {
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
     let (groups, mounts) = (read("proc/self/cgroup"), read("proc/self/mountinfo"));
     let mut found: Option<GroupMemory> = None;
     for folder in folders(root, &groups, &mounts) {
         for version in [&V1, &V2] {
-            if let Some(memory) = version.look(&folder)
+            if let Some(memory) = version.look(&folder, own)
                 && found.is_none_or(|found| memory.left < found.left)
             {
                 found = Some(memory);
@@ -119,7 +120,7 @@ fn within(root: &Path, path: &Path) -> PathBuf {
 
 impl Version {
     /// What a group has left, if it has a limit.
-    fn look(&self, folder: &Path) -> Option<GroupMemory> {
+    fn look(&self, folder: &Path, own: u64) -> Option<GroupMemory> {
         let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
         let number = |name: &str| read(name)?.trim().parse::<u64>().ok();
         let limit =
@@ -128,7 +129,7 @@ impl Version {
         let reclaimable = stat.lines().find_map(|line| {
             line.split_once(' ').filter(|(name, _)| *name == self.reclaimable)?.1.trim().parse().ok()
         });
-        let used = number(self.used).unwrap_or(0).saturating_sub(reclaimable.unwrap_or(0));
+        let used = number(self.used).map_or(own, |used| used.saturating_sub(reclaimable.unwrap_or(0)));
         Some(GroupMemory { limit, left: limit.saturating_sub(used) })
     }
 }
@@ -156,7 +157,7 @@ mod tests {
     }
 
     fn left(files: &[(&str, &str)]) -> Option<u64> {
-        group_memory(system(files).path()).map(|memory| memory.left / MIB)
+        group_memory(system(files).path(), 7 * MIB).map(|memory| memory.left / MIB)
     }
 
     const MOUNT_2: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
@@ -216,7 +217,7 @@ mod tests {
             ])
         };
         for group in ["/", "/../host.slice", "/gone (deleted)"] {
-            assert_eq!(of(group), Some(500), "{group}");
+            assert_eq!(of(group), Some(500 - 7), "{group}");
         }
         assert_eq!(left(&[]), None);
         assert_eq!(left(&[("proc/self/cgroup", "nonsense\n"), ("proc/self/mountinfo", "1 2 - x\n")]), None);

@@ -22,7 +22,7 @@ use crate::failure::Misuse;
 use crate::map_tensors::{self, map_tensors, maps_at, tensor};
 use crate::recommended::Video;
 use crate::record::{ModelRecord, ProgramRecord, SourceRecord, VideoRecord, write_toml};
-use crate::source::{SourceClip, sha256_of_file};
+use crate::source::{SourceClip, check_utf8, sha256_of_file};
 
 pub(crate) const RECORD: &str = "inversion.toml";
 pub(crate) const TENSORS: &str = "inversion.safetensors";
@@ -112,6 +112,7 @@ pub(crate) struct SavedInversion {
 impl SavedInversion {
     /// Reads the record of the folder that `motionflow invert` made.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
+        check_utf8("--inversion", folder)?;
         let path = folder.join(RECORD);
         let text = match small_file::read_text(&path, small_file::CONFIG) {
             Ok(text) => text,

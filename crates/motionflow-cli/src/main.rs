@@ -74,8 +74,9 @@ mod verify;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Parser;
+use motionflow_media::system::told;
 
 use crate::args::{Cli, Command};
 use crate::event::Event;
@@ -95,7 +96,7 @@ fn main() -> ExitCode {
     threads::wait_asleep();
     let mut session = Session::new(cli.command.name(), &cli.common);
     let outcome = failure::catch(|| {
-        stop::listen().context(CANNOT_LISTEN)?;
+        stop::listen().map_err(|error| anyhow!("{CANNOT_LISTEN}: {}", told(&error, "run it elsewhere")))?;
         run(&cli.command, &mut session)
     });
     match outcome {
@@ -131,8 +132,11 @@ fn leaves_files(command: &Command) -> bool {
     match command {
         Command::Transfer(args) => !args.dry_run,
         Command::Eval(args) => args.suite.suite.is_some(),
-        Command::Generate(_) | Command::Invert(_) | Command::Inspect(_) => true,
-        Command::Batch(_) | Command::Sweep(_) => true,
+        Command::Generate(_)
+        | Command::Invert(_)
+        | Command::Inspect(_)
+        | Command::Batch(_)
+        | Command::Sweep(_) => true,
         _ => false,
     }
 }

@@ -28,7 +28,10 @@ pub(crate) fn run(args: &args::Models, session: &mut Session) -> Result<()> {
     session.behave_as_told()?;
     let progress = &mut session.progress;
     match &args.action {
-        None => list(progress),
+        None => {
+            list(progress);
+            Ok(())
+        }
         Some(args::ModelsAction::Fetch { name, revision }) => fetch(name, revision, progress),
     }
 }
@@ -47,7 +50,7 @@ fn fetch(name: &str, revision: &str, progress: &mut Progress) -> Result<()> {
     Ok(())
 }
 
-fn list(progress: &Progress) -> Result<()> {
+fn list(progress: &Progress) {
     let hub = Hub::new();
     let mut rows = on_shelves();
     rows.extend(hub.iter().flat_map(in_cache));
@@ -72,7 +75,6 @@ fn list(progress: &Progress) -> Result<()> {
         ),
         Err(error) => format!("\ncheckpoints from the hub are not listed: {}", failure::message(&error)),
     });
-    Ok(())
 }
 
 /// The checkpoints that lie in folders of checkpoints, under their folder's name.

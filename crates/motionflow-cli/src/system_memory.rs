@@ -16,13 +16,19 @@ pub(crate) struct SystemMemory {
     pub(crate) group: Option<GroupMemory>,
 }
 
+/// What this process has taken, in bytes; 0 where the system does not tell.
+pub(crate) fn own_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    kibibytes(&status, "VmRSS:").unwrap_or_default()
+}
+
 impl SystemMemory {
     /// None where the system does not tell.
     pub(crate) fn read() -> Option<Self> {
         let info = std::fs::read_to_string("/proc/meminfo").ok()?;
         let (total, available) = (kibibytes(&info, "MemTotal:")?, kibibytes(&info, "MemAvailable:")?);
         // A limit beyond what the machine has limits nothing.
-        let group = group_memory(Path::new("/")).filter(|group| group.limit < total);
+        let group = group_memory(Path::new("/"), own_memory()).filter(|group| group.limit < total);
         Some(Self { total, available, group })
     }
 }

@@ -1,10 +1,10 @@
 //! How many threads compute, how they wait for each other, and what becomes of one that did something aside.
 
-use std::sync::{Mutex, Once, mpsc};
+use std::sync::{Arc, Mutex, Once, mpsc};
 use std::thread::{self, JoinHandle};
 use std::{io, panic};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, bail};
 use motionflow_media::system::told;
 
 /// More are never taken.
@@ -29,19 +29,26 @@ fn first_level(named: &str) -> Option<i32> {
     first.parse().ok().filter(|threads| *threads > 0)
 }
 
-/// Checks that the system lets so many threads run. libgomp ends the program where it does not.
+/// Checks that the system lets so many threads compute. Where it does not, libtorch waits for them for ever, and libgomp ends
+/// the program.
 pub(crate) fn check(threads: i32) -> Result<()> {
     const STACK: usize = 1 << 16;
+    /// Those that read, write and listen.
+    const OTHERS: i32 = 4;
     let (done, wait) = mpsc::channel::<()>();
-    let wait = Mutex::new(wait);
-    thread::scope(|scope| {
-        let wait = || drop(wait.lock().map(|wait| wait.recv()));
-        let spawn = |_| thread::Builder::new().stack_size(STACK).spawn_scoped(scope, wait).map(drop);
-        let spawned: io::Result<()> = (1..threads).try_for_each(spawn);
-        drop(done);
-        spawned
-    })
-    .map_err(|error| anyhow!("--threads {threads}: {}", told(&error, "give fewer")))
+    let wait = Arc::new(Mutex::new(wait));
+    let spawn = |_| {
+        let wait = Arc::clone(&wait);
+        thread::Builder::new().stack_size(STACK).spawn(move || drop(wait.lock().map(|wait| wait.recv())))
+    };
+    // Both libgomp and libtorch's own pool have a thread for each but this one.
+    let spawned: Vec<io::Result<JoinHandle<()>>> = (0..2 * (threads - 1) + OTHERS).map(spawn).collect();
+    drop(done);
+    let joined = spawned.into_iter().map(|thread| thread.map(join)).collect::<io::Result<Vec<()>>>();
+    match joined {
+        Ok(_) => Ok(()),
+        Err(error) => bail!("cannot start threads (--threads {threads}): {}", told(&error, "give fewer")),
+    }
 }
 
 /// Sets the number of threads.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::source::Shortage;
-use crate::system::told;
+use crate::system::{Refusal, refusal_in, told};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -53,7 +53,8 @@ pub enum Error {
 
     /// The source is a file, but not one with video in it.
     #[error(
-        "{path}: not a video: {reason}; give a video (mp4, mov, webm, gif, webp, ...) or a folder of images",
+        "{path}: {}",
+        unread("not a video", .reason, "; give a video (mp4, mov, webm, gif, webp, ...) or a folder of images"),
         path = .path.display()
     )]
     NotAVideo {
@@ -64,7 +65,7 @@ pub enum Error {
     },
 
     /// The source is a video of which no frame can be decoded.
-    #[error("{path}: the video has no frames: {reason}", path = .path.display())]
+    #[error("{path}: {}", unread("the video has no frames", .reason, ""), path = .path.display())]
     NoFrames {
         /// The file.
         path: PathBuf,
@@ -216,6 +217,14 @@ pub enum Error {
         /// The encoder's reason.
         reason: String,
     },
+}
+
+/// Why a film could not be read. What the system refused ffmpeg is no fault of the film's.
+fn unread(what: &str, reason: &str, mend: &str) -> String {
+    match refusal_in(reason) {
+        Some(Refusal { reason, mend }) => format!("cannot be read: {reason}; {mend}"),
+        None => format!("{what}: {reason}{mend}"),
+    }
 }
 
 impl Error {

@@ -377,6 +377,10 @@ pub(crate) fn telling_line(said: &str) -> Option<String> {
         "Decode error rate ",
         "Error writing trailer",
     ];
+    // Whatever follows it only tells of its consequences.
+    if let Some(refused) = said.lines().find(|line| line.contains("Resource temporarily unavailable")) {
+        return Some(refused.to_owned());
+    }
     let begins = |line: &str, starts: &[&str]| starts.iter().any(|start| line.starts_with(start));
     let lines = said.lines().rev().map(|line| {
         let line = level(line).map_or_else(|| without_place(line), |(_, text)| text);

@@ -5,8 +5,7 @@ use motionflow::device;
 use serde::Serialize;
 use tch::Device;
 
-use crate::bytes::kibibytes;
-use crate::system_memory::SystemMemory;
+use crate::system_memory::{SystemMemory, own_memory};
 
 /// Code of libtorch that comes into memory as it is first used, on the CPU (measured).
 const CODE_BYTES: u64 = 40 << 20;
@@ -85,9 +84,7 @@ impl Room {
             let free = (memory.free + memory.peak_reserved).min(memory.total);
             return Some(Self { free, limit: free, is_of_group: false });
         }
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let own = kibibytes(&read("/proc/self/status"), "VmRSS:").unwrap_or_default();
-        Some(Self::of(SystemMemory::read()?, own))
+        Some(Self::of(SystemMemory::read()?, own_memory()))
     }
 
     /// `own` is what this process has taken.

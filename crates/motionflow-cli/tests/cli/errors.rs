@@ -22,7 +22,7 @@ use crate::eval::npz;
 use crate::hub_server::{Cut, Hub, program_with_hub, sha256};
 
 /// Rows that nothing from outside brings about, by the beginning of their messages.
-const UNPROVOKED: [(&str, &str); 15] = [
+const UNPROVOKED: [(&str, &str); 26] = [
     ("--device …: there is no CUDA device", "takes a machine with CUDA"),
     ("…: cannot be written; set HF_HOME", "takes a disk that fills up in a download"),
     ("this should not have happened", "a fault in the program; failure.rs tests how it is told"),
@@ -33,8 +33,19 @@ const UNPROVOKED: [(&str, &str); 15] = [
     ),
     ("the program cannot listen", "the system would have to refuse a signal handler"),
     ("the tokenizer makes no token", "CLIP's tokenizer makes one of every sign; prompt.rs tests it"),
-    ("there is no home folder to keep", "the system knows a home even where HOME is not set"),
+    ("there is no home folder to keep", "process.rs takes the home away"),
     ("there is no home folder for the cache", "the same"),
+    ("--…: a path that is not UTF-8", "process.rs gives some"),
+    ("stopped; nothing was kept", "process.rs stops a run so"),
+    ("stopped; the same command goes on with", "takes a download that lasts; hub.rs has one"),
+    ("standard output cannot be written to", "process.rs fills it up"),
+    ("…: the disk is full", "process.rs has one"),
+    ("…: your disk quota", "takes a quota; motionflow-media's system.rs tests it"),
+    ("…: the file is larger", "process.rs sets a limit"),
+    ("…: the file system is read-only", "takes one; motionflow-media's system.rs tests it"),
+    ("…: too many files are open;", "process.rs sets a limit"),
+    ("…: too many files are open on this machine", "motionflow-media's system.rs tests it"),
+    ("…the system refuses another thread", "takes a limit that root does not have; failure.rs tests it"),
     ("the mask of \"…\" covers only", "depends on the model; diagnostics.rs tests it"),
     ("the mask of \"…\" jumps", "depends on the model; diagnostics.rs tests it"),
     ("the text encoder does not know", "depends on the vocabulary; prompt.rs tests it"),

@@ -25,6 +25,8 @@ mod machines;
 mod motion_arrives;
 mod out_of_memory;
 mod precision;
+#[cfg(target_os = "linux")]
+mod process;
 mod resume;
 mod settings_file;
 mod shell;
