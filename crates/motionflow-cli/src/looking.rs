@@ -79,6 +79,7 @@ impl LookingJob {
         let cut = request.source.cut.resolve()?;
         let source = SourceClip::read(&ffmpeg, &path, cut, &video, &mut session.progress)?;
         video.fps = request.video.fps.unwrap_or(source.record.fps);
+        resolve::check_rate(video.fps)?;
         compare(&request, Some(&source.record), &found, folder.is_resumed(), &mut session.progress)?;
         let began_in = folder.take_up(session.memory(), &mut session.progress)?;
         let cache = request.program.cache.unwrap_or(true).then(Cache::open).transpose()?;

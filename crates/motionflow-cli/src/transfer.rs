@@ -227,6 +227,7 @@ impl Job {
             (session.read(&source_path(request)?, cut, &video)?, None)
         };
         video.fps = request.video.fps.unwrap_or(source.record.fps);
+        resolve::check_rate(video.fps)?;
         let negative_prompt = request.prompts.new.negative_prompt.as_ref();
         let negative_prompt = negative_prompt.unwrap_or(&recommended.negative_prompt).clone();
         let metadata = request.output.metadata.unwrap_or(true);

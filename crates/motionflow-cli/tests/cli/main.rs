@@ -22,6 +22,7 @@ mod machines;
 mod motion_arrives;
 mod out_of_memory;
 mod precision;
+mod results;
 mod resume;
 mod settings_file;
 mod shell;
