@@ -81,6 +81,7 @@ impl LookingJob {
         let source = SourceClip::read(&ffmpeg, &path, cut, &video, &mut session.progress)?;
         video.fps = request.video.fps.unwrap_or(source.record.fps);
         warn_of_source(&source.frames, &video, &found.recommended, &mut session.progress);
+        resolve::check_rate(video.fps)?;
         compare(&request, Some(&source.record), &found, folder.is_resumed(), &mut session.progress)?;
         let began_in = folder.take_up(session.memory(), &found.recommended, &mut session.progress)?;
         let may_keep = request.program.cache.unwrap_or(true);

@@ -16,9 +16,7 @@ impl args::Video {
     pub(crate) fn resolve(&self, recommended: &recommended::Video) -> Result<recommended::Video> {
         let Self { size: args::Size { width, height, frames }, fps } = *self;
         let fps = fps.unwrap_or(recommended.fps);
-        if !(fps > 0.0 && fps <= 1000.0) {
-            return Err(Misuse(format!("--fps is {fps}, but must be over 0 and at most 1000")).into());
-        }
+        check_rate(fps)?;
         Ok(recommended::Video {
             width: within("--width", width.unwrap_or(recommended.width), 1..=8192)?,
             height: within("--height", height.unwrap_or(recommended.height), 1..=8192)?,
@@ -26,6 +24,18 @@ impl args::Video {
             fps,
         })
     }
+}
+
+/// Frames per second that a video file can be written with; below, the time of a frame is too long for its counters.
+const RATES: RangeInclusive<f64> = 0.0001..=1000.0;
+
+/// Refuses a rate that no video file can be written with, be it asked for or the source's own.
+pub(crate) fn check_rate(fps: f64) -> Result<()> {
+    if RATES.contains(&fps) {
+        return Ok(());
+    }
+    let message = format!("--fps is {fps}, but must be {} to {}", RATES.start(), RATES.end());
+    Err(Misuse(message).into())
 }
 
 /// Which part of the source is used.

@@ -309,6 +309,7 @@ impl Job {
             (session.read(&source_path(request)?, cut, &video)?, None)
         };
         video.fps = request.video.fps.unwrap_or(source.record.fps);
+        resolve::check_rate(video.fps)?;
         warn_of_source(&source.frames, &video, &found.recommended, &mut session.progress);
         Ok(Self {
             ffmpeg,

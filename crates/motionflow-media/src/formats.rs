@@ -71,6 +71,10 @@ fn self_contained(listing: &str) -> Vec<&str> {
 pub(crate) fn refusal(said: &str) -> Option<String> {
     let line = said.lines().find(|line| line.contains(REFUSED))?;
     let format = line.trim_start().strip_prefix('[')?.split(" @ ").next()?;
+    if format == "image2" {
+        // It goes by the ending alone, and reads patterns of names.
+        return Some("what is in it is no image or video that ffmpeg knows".to_owned());
+    }
     Some(format!("it is of the format `{format}`, which leads to other files; none is followed"))
 }
 

@@ -15,7 +15,7 @@ const LONGEST_COMMENT: usize = 1 << 20;
 /// # Errors
 /// [`Error::NoMetadata`] when the file cannot be read or is no MP4.
 pub fn read_mp4(ffmpeg: &Ffmpeg, path: &Path) -> Result<Vec<(String, String)>> {
-    read_as(ffmpeg, path, Some("mov"))
+    read_as(ffmpeg, path, &["-f", "mov"], &[])
 }
 
 /// The keys and values of any container that ffmpeg reads, those of its streams last. Containers have their own ways with
@@ -24,23 +24,23 @@ pub fn read_mp4(ffmpeg: &Ffmpeg, path: &Path) -> Result<Vec<(String, String)>> {
 /// # Errors
 /// [`Error::NoMetadata`] when the file cannot be read.
 pub fn read_container(ffmpeg: &Ffmpeg, path: &Path) -> Result<Vec<(String, String)>> {
-    read_as(ffmpeg, path, None)
+    let mut pairs = read_as(ffmpeg, path, &[], &[])?;
+    // Ogg notes all on its streams.
+    pairs.extend(read_as(ffmpeg, path, &[], &["-map_metadata:g", "0:s:v:0"]).unwrap_or_default());
+    Ok(pairs)
 }
 
-fn read_as(ffmpeg: &Ffmpeg, path: &Path, format: Option<&str>) -> Result<Vec<(String, String)>> {
+fn read_as(ffmpeg: &Ffmpeg, path: &Path, format: &[&str], choice: &[&str]) -> Result<Vec<(String, String)>> {
     let no_metadata = |reason: String| Error::NoMetadata { path: path.to_owned(), reason };
     File::open(path).map_err(|error| no_metadata(error.to_string()))?;
     let mut command = ffmpeg.command();
-    if let Some(format) = format {
-        command.args(["-f", format]);
-    }
-    command.arg("-i").arg(file_url(path));
+    command.args(format).arg("-i").arg(file_url(path)).args(choice);
     command.args(["-fflags", "+bitexact", "-f", "ffmetadata", "pipe:1"]);
     let (bytes, outcome) = ffmpeg.output(&mut command)?;
     if outcome.success { Ok(parse(&bytes)) } else { Err(no_metadata(outcome.reason())) }
 }
 
-/// All sections of ffmpeg's [metadata format](https://ffmpeg.org/ffmpeg-formats.html#Metadata-2): lines of
+/// The global section of ffmpeg's [metadata format](https://ffmpeg.org/ffmpeg-formats.html#Metadata-2): lines of
 /// `key=value`, in which a backslash takes from the next byte, even a line's end, what it would mean.
 fn parse(text: &[u8]) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
@@ -48,8 +48,9 @@ fn parse(text: &[u8]) -> Vec<(String, String)> {
     while let Some(&first) = rest.first() {
         let (key, after_key) = until(rest, b"=\n");
         match (first, after_key.first()) {
-            // The head of a section of a stream or chapter, a remark, or nothing.
-            (b'[' | b';' | b'#' | b'\n', _) => rest = until(rest, b"\n").1.get(1..).unwrap_or_default(),
+            // The streams and chapters have sections of their own.
+            (b'[', _) => break,
+            (b';' | b'#' | b'\n', _) => rest = until(rest, b"\n").1.get(1..).unwrap_or_default(),
             (_, Some(b'=')) => {
                 let (value, after_value) = until(&after_key[1..], b"\n");
                 pairs.push((key, value));
@@ -163,7 +164,7 @@ mod tests {
     #[test]
     fn escapes_sections_and_remarks() {
         let text = b";FFMETADATA1\na=1\n# no=\nb\\=c=x\\\ny\\\\\\;\\#\nodd\n\nempty=\n[STREAM]\nd=2\n";
-        let expected = [("a", "1"), ("b=c", "x\ny\\;#"), ("empty", ""), ("d", "2")];
+        let expected = [("a", "1"), ("b=c", "x\ny\\;#"), ("empty", "")];
         assert_eq!(parse(text), expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
 

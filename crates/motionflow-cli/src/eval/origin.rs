@@ -41,7 +41,7 @@ impl Origin {
         let (frames, fps) = (self.number("video", "frames"), self.number("video", "fps"));
         if let (Some(frames), Some(fps)) = (frames, fps) {
             let found = result.frames.len();
-            let is_cut = !result.has_more && found as f64 != frames;
+            let is_cut = !result.has_more && (found as f64 - frames).abs() >= 1.0;
             if is_cut || result.differs_from(fps) {
                 warnings.push(format!(
                     "the result has {found} frames at {} per second, and its record says {frames} at {}: it was cut, or \

@@ -54,7 +54,9 @@ pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
              whatever their times"
         ));
     }
-    warnings.into_iter().for_each(|warning| session.progress.warn(warning));
+    for warning in warnings {
+        session.progress.warn(warning);
+    }
     given.as_ref().map_or(Ok(()), |given| given.check(&source, &result, &mut session.progress))?;
     let judging = Judging::load(&args.judges, session)?;
     let stage = session.progress.stage("measure", 1);
@@ -71,7 +73,9 @@ pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
     if figures.is_empty() {
         bail!("no figure could be measured: {}", notes.join("; "));
     }
-    notes.iter().for_each(|note| session.progress.note(note));
+    for note in &notes {
+        session.progress.note(note);
+    }
     tell(&figures, frames, session);
     Ok(())
 }

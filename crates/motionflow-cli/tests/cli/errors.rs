@@ -62,7 +62,7 @@ const ID: &str = "someone/tiny-video";
 
 #[test]
 fn every_row_can_be_provoked_and_every_message_has_its_row() {
-    let topics: [fn(&Place) -> Vec<Outcome>; 18] = [
+    let topics: [fn(&Place) -> Vec<Outcome>; 19] = [
         command_line,
         settings_files,
         prompts,
@@ -81,6 +81,7 @@ fn every_row_can_be_provoked_and_every_message_has_its_row() {
         suites,
         sweeps,
         other_commands,
+        crate::results::provoked,
     ];
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
         let running = topics.map(|topic| scope.spawn(move || topic(&Place::new())));

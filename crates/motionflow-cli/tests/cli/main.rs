@@ -27,6 +27,7 @@ mod out_of_memory;
 mod precision;
 #[cfg(target_os = "linux")]
 mod process;
+mod results;
 mod resume;
 mod settings_file;
 mod shell;
