@@ -70,6 +70,8 @@ pub(crate) struct Changes {
     pub(crate) inputs: Vec<&'static str>,
     /// Settings by their keys, with their values then and now.
     pub(crate) settings: Differences,
+    /// Whether some of them changed though nobody says them: what the checkpoint recommends is other.
+    pub(crate) recommended: bool,
     /// What changes the last bits of a result at most, in words.
     pub(crate) last_bits: Vec<String>,
 }
@@ -114,8 +116,13 @@ impl Changes {
         Ok(changes)
     }
 
-    /// Settings that two requests, as text, do not say alike.
+    /// Adds the settings that two requests do not say alike.
     pub(crate) fn add_asked(&mut self, then: &Table, now: &Table) {
+        let said = [flat(then), flat(now)];
+        let is_said = |key: &String| said.iter().any(|said| said.contains_key(key));
+        // Another inversion has another prompt and size, which nobody says either.
+        let is_recommended = |key: &String| !key.starts_with("program.") && !is_said(key);
+        self.recommended = !self.inputs.contains(&"inversion") && self.settings.keys().any(is_recommended);
         for (key, values) in differences(then, now) {
             if !key.contains("sha256") {
                 self.settings.entry(key).or_insert(values);
@@ -125,7 +132,12 @@ impl Changes {
 
     /// The settings in words: `settings.tau was 0.4, is 0.2`.
     pub(crate) fn settings_in_words(&self) -> String {
-        words(&self.settings)
+        let more = if self.recommended {
+            "; what the checkpoint recommends in its motionflow.toml has changed"
+        } else {
+            ""
+        };
+        words(&self.settings) + more
     }
 }
 

@@ -6,7 +6,7 @@ use unicode_normalization::UnicodeNormalization;
 const LONGEST: usize = 255;
 
 /// Devices on Windows and its file servers, with any ending.
-const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
+const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "conin$", "conout$"];
 const PORTS: [&str; 2] = ["com", "lpt"];
 
 /// Whether every file system takes this name, as it is, for a folder that is not hidden.

@@ -211,10 +211,13 @@ fn a_job_whose_settings_have_changed_is_refused_whoever_said_them() {
     batch.refuses(
         &["a"],
         &[],
-        &format!("out/a: holds a run of other settings (settings.tau was 0.4, is 0.2); {MEND}"),
+        &format!(
+            "out/a: holds a run of other settings (settings.tau was 0.4, is 0.2; what the checkpoint recommends in its \
+             motionflow.toml has changed); {MEND}"
+        ),
     );
     recommend("negative_prompt = \"blurry\"\n");
-    batch.refuses(&["a"], &[], "(prompts.negative_prompt was \"\", is \"blurry\")");
+    batch.refuses(&["a"], &[], "(prompts.negative_prompt was \"\", is \"blurry\"; what the checkpoint");
     fs::remove_file(batch.0.path("model/motionflow.toml")).unwrap();
 
     batch.refuses(&["a", "b"], &["--precision", "bf16"], "(program.precision was \"f32\", is \"bf16\")");
@@ -342,8 +345,7 @@ fn a_job_that_was_begun_goes_on_only_where_nothing_has_changed() {
     // Of other settings by now: it is begun anew, which is told.
     fs::write(place.path("model/motionflow.toml"), "[settings]\ntau = 0.2\n").unwrap();
     let outcome = batch.run(&["--threads", "1"]).ok();
-    let words =
-        "out/a: the unfinished run was of other settings (settings.tau was 0.4, is 0.2); it is begun anew";
+    let words = "out/a: the unfinished run was of other settings (settings.tau was 0.4, is 0.2; what the";
     assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
     assert!(fs::read_to_string(place.path("out/a/run.toml")).unwrap().contains("tau = 0.2"));
     batch.unfinish("a");
@@ -517,7 +519,11 @@ fn a_cell_of_a_suite_is_done_as_a_job_is() {
         "{}",
         outcome.stderr
     );
-    assert!(outcome.stderr.contains("--one: holds a run of other settings (settings.tau was 0.4, is 0.3)"));
+    assert!(
+        outcome
+            .stderr
+            .contains("--one: holds a run of other settings (settings.tau was 0.4, is 0.3; what the")
+    );
     fs::remove_file(place.path("model/motionflow.toml")).unwrap();
 
     let weights = weights(&place.path("model"));
