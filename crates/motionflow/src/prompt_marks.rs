@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn many_are_cut_short() {
-        let prompt = "a [car] ".to_owned() + &(0..9).map(|i| format!("(w{i}x:1.1) ")).collect::<String>();
+        let weights: Vec<String> = (0..9).map(|i| format!("(w{i}x:1.1)")).collect();
+        let prompt = format!("a [car] {}", weights.join(" "));
         let warning = warning(&prompt.parse().unwrap()).unwrap();
         assert!(
             warning.starts_with("\"(w0x:1.1)\", \"(w1x:1.1)\", ") && warning.contains(", ... in a prompt"),
