@@ -32,6 +32,7 @@ fn marks() -> Option<&'static Marks> {
             let weighted = format!(r"[^\d\s:]\s*:\s*{WEIGHT}\s*");
             let text: Result<_, regex::Error> = all(&[
                 format!(r"\([^()]*{weighted}\)"),
+                format!(r"\[[^\[\]]*{weighted}\]"),
                 r"\(\([^()]*\)\)".to_owned(),
                 r"\{[^{}]*\}".to_owned(),
                 r"<[A-Za-z_]+:[^<>]*>".to_owned(),
@@ -85,7 +86,7 @@ fn with_word(text: &str, start: usize, end: usize) -> String {
     let before = &text[..start];
     let begin = before.rfind(|c: char| c.is_whitespace() || "([,".contains(c));
     let begin = begin.map_or(0, |at| at + before[at..].chars().next().map_or(0, char::len_utf8));
-    let whole = if text[start..end].starts_with(|c: char| "({<".contains(c) || c.is_whitespace()) {
+    let whole = if text[start..end].starts_with(|c: char| "({<[".contains(c) || c.is_whitespace()) {
         start
     } else {
         begin.min(start)
@@ -146,6 +147,13 @@ mod tests {
             let found = found_in(prompt);
             assert!(found.iter().any(|found| found.contains(mark)), "{prompt}: {found:?}");
             assert!(warning(&prompt.parse().unwrap()).is_some());
+        }
+    }
+
+    #[test]
+    fn a_negative_prompt_has_them_too() {
+        for mark in ["[blurry:1.3]", "(worst quality:1.4)", "((ugly))", "{bad}"] {
+            assert_eq!(found(&Prompt::literal(&format!("dark, {mark}, dust"))), [mark]);
         }
     }
 
