@@ -246,7 +246,10 @@ pub(crate) fn folder_of(name: &str, sought: Sought) -> Result<PathBuf> {
 
 /// Whether a name is of the hub's, and nothing that lies here.
 pub(crate) fn is_on_hub(name: &str) -> bool {
-    hub::is_id(name) && !Path::new(name).is_dir() && !is_one_file(Path::new(name))
+    // A repository may end in what other files end in, too.
+    let is_weights = |ending: &str| ending == "safetensors" || ending == "ckpt";
+    let ending = Path::new(name).extension().and_then(|ending| ending.to_str());
+    hub::is_id(name) && !Path::new(name).exists() && !ending.is_some_and(is_weights)
 }
 
 /// Whether a name stands for a folder here, so that nothing needs to be fetched.

@@ -32,6 +32,7 @@ fn marks() -> Option<&'static Marks> {
             let weighted = format!(r"[^\d\s:]\s*:\s*{WEIGHT}\s*");
             let text: Result<_, regex::Error> = all(&[
                 format!(r"\([^()]*{weighted}\)"),
+                format!(r"\[[^\[\]]*{weighted}\]"),
                 r"\(\([^()]*\)\)".to_owned(),
                 r"\{[^{}]*\}".to_owned(),
                 r"<[A-Za-z_]+:[^<>]*>".to_owned(),
@@ -85,7 +86,7 @@ fn with_word(text: &str, start: usize, end: usize) -> String {
     let before = &text[..start];
     let begin = before.rfind(|c: char| c.is_whitespace() || "([,".contains(c));
     let begin = begin.map_or(0, |at| at + before[at..].chars().next().map_or(0, char::len_utf8));
-    let whole = if text[start..end].starts_with(|c: char| "({<".contains(c) || c.is_whitespace()) {
+    let whole = if text[start..end].starts_with(|c: char| "({<[".contains(c) || c.is_whitespace()) {
         start
     } else {
         begin.min(start)
@@ -150,6 +151,13 @@ mod tests {
     }
 
     #[test]
+    fn a_negative_prompt_has_them_too() {
+        for mark in ["[blurry:1.3]", "(worst quality:1.4)", "((ugly))", "{bad}"] {
+            assert_eq!(found(&Prompt::literal(&format!("dark, {mark}, dust"))), [mark]);
+        }
+    }
+
+    #[test]
     fn ordinary_text_has_none() {
         for prompt in [
             "a [car] on a road",
@@ -171,7 +179,8 @@ mod tests {
 
     #[test]
     fn many_are_cut_short() {
-        let prompt = "a [car] ".to_owned() + &(0..9).map(|i| format!("(w{i}x:1.1) ")).collect::<String>();
+        let weights: Vec<String> = (0..9).map(|i| format!("(w{i}x:1.1)")).collect();
+        let prompt = format!("a [car] {}", weights.join(" "));
         let warning = warning(&prompt.parse().unwrap()).unwrap();
         assert!(
             warning.starts_with("\"(w0x:1.1)\", \"(w1x:1.1)\", ") && warning.contains(", ... in a prompt"),

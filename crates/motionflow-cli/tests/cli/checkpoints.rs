@@ -141,6 +141,12 @@ fn a_clip_model_may_have_its_tokenizer_in_one_file() {
     let before = eval();
     save_anew(&clip, true);
     assert_eq!(eval(), before);
+    // So are the pictures' settings, as transformers 5 saves them.
+    let preprocessor: Value = read_json(&clip.join("preprocessor_config.json"));
+    let processor = json!({ "processor_class": "CLIPProcessor", "image_processor": preprocessor });
+    fs::write(clip.join("processor_config.json"), processor.to_string()).unwrap();
+    fs::remove_file(clip.join("preprocessor_config.json")).unwrap();
+    assert_eq!(eval(), before);
 }
 
 #[test]

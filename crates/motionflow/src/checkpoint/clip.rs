@@ -18,13 +18,29 @@ const CONFIG: &str = "config.json";
 /// What is done to pictures before they are encoded.
 const PREPROCESSOR: &str = "preprocessor_config.json";
 
-/// What every CLIP model has besides tokenizer and weights, the file first by which it is known.
-pub(super) const NEEDED: [&str; 2] = [CONFIG, PREPROCESSOR];
+/// The same as transformers 5 saves it, among the parts of a processor.
+const PROCESSOR: &str = "processor_config.json";
+
+/// The files of a CLIP model besides its weights, the one first by which it is known, `has` saying which there are; or
+/// what is missing, in words.
+pub(super) fn small_files(has: impl Fn(&str) -> bool) -> Result<Vec<String>, Vec<String>> {
+    let mut names = vec![CONFIG.to_owned()];
+    let mut missing: Vec<String> = names.iter().filter(|name| !has(name)).cloned().collect();
+    match [PREPROCESSOR, PROCESSOR].into_iter().find(|name| has(name)) {
+        Some(preprocessor) => names.push(preprocessor.to_owned()),
+        None => missing.push(format!("{PREPROCESSOR} (or {PROCESSOR})")),
+    }
+    match tokenizer_files("", has) {
+        Ok(files) => names.extend(files),
+        Err(lacks) => missing.extend(lacks),
+    }
+    if missing.is_empty() { Ok(names) } else { Err(missing) }
+}
 
 /// What transformers calls the weights, without ending, as safetensors and as `.bin`.
 pub(super) const WEIGHT_STEMS: (&str, &str) = ("model", "pytorch_model");
 
-/// A CLIP model that was found whole: `config.json`, `preprocessor_config.json`, `vocab.json` and `merges.txt` or
+/// A CLIP model that was found whole: `config.json`, `preprocessor_config.json` or `processor_config.json`, `vocab.json` and `merges.txt` or
 /// `tokenizer.json`, perhaps `special_tokens_map.json` and `tokenizer_config.json`, and weights under any of the names that a checkpoint's may have.
 #[derive(Debug, Clone)]
 pub struct ClipCheckpoint {
@@ -38,6 +54,12 @@ struct Model {
     model_type: String,
 }
 
+/// `processor_config.json`, as far as it is of pictures.
+#[derive(Deserialize)]
+struct Processor<T> {
+    image_processor: T,
+}
+
 impl ClipCheckpoint {
     /// Looks whether `folder` holds a whole CLIP model.
     ///
@@ -48,9 +70,7 @@ impl ClipCheckpoint {
         if folder.join(CONFIG).is_file() {
             check_clip(&folder.join(CONFIG))?;
         }
-        let missing = NEEDED.iter().filter(|name| !folder.join(name).is_file());
-        let mut missing: Vec<String> = missing.map(|name| (*name).to_owned()).collect();
-        missing.extend(tokenizer_files("", |name| folder.join(name).is_file()).err().unwrap_or_default());
+        let mut missing = small_files(|name| folder.join(name).is_file()).err().unwrap_or_default();
         let weights = find_weights(folder, "", WEIGHT_STEMS);
         match weights {
             Ok(weights) if missing.is_empty() => {
@@ -71,12 +91,17 @@ impl ClipCheckpoint {
         json::read(&self.folder.join(CONFIG), small_file::CONFIG)
     }
 
-    /// Its `preprocessor_config.json`.
+    /// Its `preprocessor_config.json`, or that part of `processor_config.json`.
     ///
     /// # Errors
     /// As [`ClipCheckpoint::config`].
     pub fn preprocessor<T: DeserializeOwned>(&self) -> Result<T, CheckpointError> {
-        json::read(&self.folder.join(PREPROCESSOR), small_file::CONFIG)
+        let own = self.folder.join(PREPROCESSOR);
+        if own.is_file() {
+            return json::read(&own, small_file::CONFIG);
+        }
+        let Processor { image_processor } = json::read(&self.folder.join(PROCESSOR), small_file::CONFIG)?;
+        Ok(image_processor)
     }
 
     /// The tokenizer. Where its files give no length, it is `positions`.

@@ -305,9 +305,14 @@ fn dotted(variant: &str) -> String {
 
 /// The files of a folder that look like weights, or an index of them, by names that are not known.
 fn like_weights(folder: &Path) -> Vec<String> {
-    const SHOWN: usize = 5;
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = files.filter_map(|file| file.file_name().into_string().ok()).collect();
+    only_like_weights(files.filter_map(|file| file.file_name().into_string().ok()))
+}
+
+/// A few of these names: those of what looks like weights, or an index of them.
+fn only_like_weights(names: impl Iterator<Item = String>) -> Vec<String> {
+    const SHOWN: usize = 5;
+    let mut names: Vec<String> = names.collect();
     names.retain(|name| {
         let is_one = |ending| Path::new(name).extension().is_some_and(|found| found == ending);
         let is_index = name.contains(".index") && is_one("json");

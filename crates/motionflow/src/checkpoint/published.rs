@@ -1,6 +1,6 @@
 //! Which of the files that a repository publishes make a checkpoint.
 
-use super::{COMPONENTS, clip, index_names, tokenizer_files, weight_stems, whole_name};
+use super::{COMPONENTS, clip, index_names, only_like_weights, tokenizer_files, weight_stems, whole_name};
 
 /// Chooses the files that a checkpoint needs out of all names that a repository has, with `/` between the parts.
 ///
@@ -23,7 +23,7 @@ pub fn needed_files(published: &[&str]) -> Result<Vec<String>, Vec<String>> {
     for component in ["vae", "text_encoder", "unet"] {
         let weights = smallest_weights(published, &format!("{component}/"), weight_stems(component));
         if weights.is_empty() {
-            missing.push(format!("the weights of {component}"));
+            missing.push(format!("the weights of {component}{}", found(published, &format!("{component}/"))));
         }
         names.extend(weights);
     }
@@ -35,22 +35,26 @@ pub fn needed_files(published: &[&str]) -> Result<Vec<String>, Vec<String>> {
 /// # Errors
 /// What is missing, in words: the repository holds no CLIP model in the Hugging Face layout.
 pub fn needed_clip_files(published: &[&str]) -> Result<Vec<String>, Vec<String>> {
-    let has = |name: &str| published.contains(&name);
-    let mut names: Vec<String> = clip::NEEDED.iter().map(|&file| file.to_owned()).collect();
-    let mut missing: Vec<String> = names.iter().filter(|name| !has(name)).cloned().collect();
-    match tokenizer_files("", has) {
-        Ok(files) => names.extend(files),
-        Err(lacks) => missing.extend(lacks),
-    }
+    let (mut names, mut missing) = match clip::small_files(|name| published.contains(&name)) {
+        Ok(names) => (names, Vec::new()),
+        Err(missing) => (Vec::new(), missing),
+    };
     let weights = smallest_weights(published, "", clip::WEIGHT_STEMS);
     if weights.is_empty() {
-        missing.push("the weights".to_owned());
+        missing.push(format!("the weights{}", found(published, "")));
     }
     if !missing.is_empty() {
         return Err(missing);
     }
     names.extend(weights);
     Ok(names)
+}
+
+/// Weights behind `prefix` whose names are not known, for a message.
+fn found(published: &[&str], prefix: &str) -> String {
+    let names = published.iter().filter_map(|name| name.strip_prefix(prefix));
+    let found = only_like_weights(names.filter(|name| !name.contains('/')).map(str::to_owned));
+    if found.is_empty() { String::new() } else { format!(" (found {})", found.join(", ")) }
 }
 
 /// The files of the preferred form of the weights behind `prefix`: one file, or an index and its shards.
@@ -208,8 +212,43 @@ mod tests {
         let missing = needed_clip_files(&["config.json", "vocab.json"]).unwrap_err();
         assert_eq!(
             missing,
-            ["preprocessor_config.json", "merges.txt (or tokenizer.json for both)", "the weights"]
+            [
+                "preprocessor_config.json (or processor_config.json)",
+                "merges.txt (or tokenizer.json for both)",
+                "the weights"
+            ]
         );
+    }
+
+    #[test]
+    fn what_transformers_5_saves() {
+        let published = [
+            "config.json",
+            "model.safetensors",
+            "processor_config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        ];
+        let mut needed = needed_clip_files(&published).unwrap();
+        assert_eq!(needed[0], "config.json");
+        needed.sort();
+        assert_eq!(needed, published);
+        // Where the older files are there too, the newer one is not fetched.
+        let both = [&published[..], &["vocab.json", "merges.txt"]].concat();
+        assert!(!needed_clip_files(&both).unwrap().contains(&"tokenizer.json".to_owned()));
+        for name in [
+            "unet/diffusion_pytorch_model.safetensors.index.fp16.json",
+            "unet/diffusion_pytorch_model.safetensors.fp16.index.json",
+            "unet/diffusion_pytorch_model.fp16.safetensors.index.json",
+        ] {
+            let chosen = chosen(&[
+                "vae/diffusion_pytorch_model.safetensors",
+                "text_encoder/model.safetensors",
+                name,
+                "unet/diffusion_pytorch_model-00001-of-00001.fp16.safetensors",
+            ]);
+            assert_eq!(chosen[2..], [name, "unet/diffusion_pytorch_model-00001-of-00001.fp16.safetensors"]);
+        }
     }
 
     #[test]
@@ -218,5 +257,9 @@ mod tests {
         assert!(missing.contains(&"the weights of unet".to_owned()), "{missing:?}");
         assert!(missing.contains(&"tokenizer/vocab.json".to_owned()), "{missing:?}");
         assert!(!missing.contains(&"tokenizer/tokenizer_config.json".to_owned()), "{missing:?}");
+        let other = ["unet/diffusion_pytorch_model.bf16.safetensors", "unet/README.md"];
+        let missing = needed_files(&other).unwrap_err();
+        let found = "the weights of unet (found diffusion_pytorch_model.bf16.safetensors)";
+        assert!(missing.contains(&found.to_owned()), "{missing:?}");
     }
 }
