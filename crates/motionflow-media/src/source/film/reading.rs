@@ -453,8 +453,14 @@ impl<'a> Reel<'a> {
         Ending::TooFew {
             total: self.timeline.total(self.duration),
             after_start: usize::try_from(after_start).unwrap_or(0),
-            complaint: telling_line(&self.complaints.join("\n")),
+            complaint: self.first_complaint(),
         }
+    }
+
+    /// The first complaint that says something: of the last, how far ffmpeg reads ahead would decide.
+    fn first_complaint(&self) -> Option<String> {
+        let last_first: Vec<&str> = self.complaints.iter().rev().map(String::as_str).collect();
+        telling_line(&last_first.join("\n")).map(|complaint| complaint.chars().take(200).collect())
     }
 
     fn done(mut self) -> Ending {
@@ -481,8 +487,8 @@ impl<'a> Reel<'a> {
                 dropped: self.dropped,
             });
         }
-        if let Some(complaint) = telling_line(&self.complaints.join("\n")) {
-            notices.push(Notice::Damaged { complaint: complaint.chars().take(200).collect() });
+        if let Some(complaint) = self.first_complaint() {
+            notices.push(Notice::Damaged { complaint });
         }
         Ending::Done(self.frames, notices)
     }
