@@ -7,10 +7,10 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::args::{self, CacheAction};
-use crate::bytes::readable;
-use crate::cache::{Cache, Listed};
+use motionflow_engine::bytes::readable;
+use motionflow_engine::cache::{Cache, Listed};
 use crate::columns::columns;
-use crate::progress::Progress;
+use motionflow_engine::progress::Progress;
 
 const DAY: u64 = 24 * 60 * 60;
 

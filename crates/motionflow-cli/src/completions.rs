@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::CommandFactory;
 
 use crate::args::{self, Cli};
-use crate::progress::Progress;
+use motionflow_engine::progress::Progress;
 
 /// Runs the command. The script is the command's product, so `--quiet` does not silence it.
 pub(crate) fn run(args: &args::Completions, progress: &Progress) -> Result<()> {

@@ -8,7 +8,7 @@ use clap_mangen::Man;
 use motionflow_media::atomic::write_atomically;
 
 use crate::args::{self, Cli};
-use crate::progress::Progress;
+use motionflow_engine::progress::Progress;
 
 /// Runs the command. A page on standard output is the command's product, so `--quiet` does not silence it.
 pub(crate) fn run(args: &args::Man, progress: &Progress) -> Result<()> {

@@ -8,15 +8,15 @@ use motionflow::checkpoint::Checkpoint;
 use serde_json::json;
 
 use crate::args;
-use crate::bytes::readable;
+use motionflow_engine::bytes::readable;
 use crate::columns::columns;
-use crate::failure::{self, Misuse};
-use crate::hub::{self, Hub};
-use crate::known::{KNOWN, Known};
-use crate::model::{named, shelves};
-use crate::progress::Progress;
-use crate::recommended::Recommended;
-use crate::session::Session;
+use motionflow_engine::failure::{self, Misuse};
+use motionflow_engine::hub::{self, Hub};
+use motionflow_engine::models::known::{KNOWN, Known};
+use motionflow_engine::models::found::{named, shelves};
+use motionflow_engine::progress::Progress;
+use motionflow_engine::request::recommended::Recommended;
+use motionflow_engine::session::Session;
 
 const TITLES: [&str; 5] = ["NAME", "SIZE", "LICENCE", "MAKES", "WHERE"];
 

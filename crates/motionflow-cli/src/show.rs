@@ -9,15 +9,15 @@ use serde_json::Value as Json;
 use toml::{Table, Value};
 
 use crate::args;
-use crate::damage::{self, HISTORIES};
-use crate::estimate::bytes;
-use crate::failure::{Misuse, message};
-use crate::inversion_file;
-use crate::metadata;
-use crate::progress::{Progress, brief};
-use crate::run_folder::{holds_a_run, is_of_a_run};
-use crate::source::find_ffmpeg;
-use crate::unfinished::Unfinished;
+use motionflow_engine::folder::damage::{self, HISTORIES};
+use motionflow_engine::estimate::bytes;
+use motionflow_engine::failure::{Misuse, message};
+use motionflow_engine::folder::inversion_file;
+use motionflow_engine::folder::metadata;
+use motionflow_engine::progress::{Progress, brief};
+use motionflow_engine::folder::run_folder::{holds_a_run, is_of_a_run};
+use motionflow_engine::source::find_ffmpeg;
+use motionflow_engine::folder::unfinished::Unfinished;
 
 /// The records of a run folder, of whatever command.
 const RECORDS: [&str; 2] = ["run.toml", inversion_file::RECORD];

@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use motionflow_media::system::told;
 
-use crate::failure::FAILED;
+use motionflow_engine::failure::FAILED;
 
 /// What is said of standard output that cannot be written to.
 const OUTPUT: &str = "standard output cannot be written to";

@@ -5,9 +5,9 @@ use motionflow::parity::{Comparison, Difference, verify};
 use serde_json::json;
 
 use crate::args;
-use crate::failure::Misuse;
-use crate::progress::Progress;
-use crate::session::Session;
+use motionflow_engine::failure::Misuse;
+use motionflow_engine::progress::Progress;
+use motionflow_engine::session::Session;
 
 /// Runs the command: prints every tensor's error, and fails when one is off.
 pub(crate) fn run(args: &args::Verify, session: &mut Session) -> Result<()> {

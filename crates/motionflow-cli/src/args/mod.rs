@@ -1,7 +1,7 @@
 //! The command line: what can be said, and the help for it.
 //!
-//! Groups of flags that a settings file has too are read from it into the same structs (see [`crate::request`]). What
-//! is not said is `None`, and filled in by [`crate::resolve`].
+//! Groups of flags that a settings file has too are read from it into the same structs (see [`motionflow_engine::request::tables`]). What
+//! is not said is `None`, and filled in by [`motionflow_engine::request::resolve`].
 
 mod bench;
 mod eval;
@@ -318,7 +318,7 @@ pub(crate) enum ModelsAction {
         #[arg(value_name = "OWNER/NAME")]
         name: String,
         /// Branch, tag or commit
-        #[arg(long, value_name = "REV", default_value = crate::hub::REVISION)]
+        #[arg(long, value_name = "REV", default_value = motionflow_engine::hub::REVISION)]
         revision: String,
     },
 }

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::{Job, Setting};
 use crate::columns::columns;
-use crate::failure::Misuse;
-use crate::progress::Progress;
-use crate::session::Session;
+use motionflow_engine::failure::Misuse;
+use motionflow_engine::progress::Progress;
+use motionflow_engine::session::Session;
 
 /// The bars: of the UNet's noise, of the gradient's direction, and of the masks.
 const LARGEST_ERROR: f64 = 1e-2;

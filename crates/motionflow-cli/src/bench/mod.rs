@@ -19,10 +19,13 @@ use motionflow_media::atomic::write_atomically;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-use crate::model::FoundModel;
-use crate::recommended::Video;
-use crate::session::Session;
-use crate::{args, prompts, request, resolve};
+use motionflow_engine::models::found::FoundModel;
+use motionflow_engine::request::recommended::Video;
+use motionflow_engine::session::Session;
+use crate::args;
+use motionflow_engine::request::prompts;
+use motionflow_engine::request::tables as request;
+use motionflow_engine::request::resolve;
 
 /// Runs the command.
 pub(crate) fn run(args: &args::Bench, session: &mut Session) -> Result<()> {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use tch::Device;
 
 use super::laps::{Laps, Milliseconds, Peak, WARM_UPS};
-use crate::progress::Stage;
+use motionflow_engine::progress::Stage;
 
 /// How many phases there are.
 pub(super) const COUNT: usize = 5;

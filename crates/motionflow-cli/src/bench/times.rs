@@ -11,8 +11,8 @@ use super::laps::Peak;
 use super::phases::{COUNT, Phase, Work};
 use super::{Job, Setting};
 use crate::columns::columns;
-use crate::progress::{Progress, brief};
-use crate::session::Session;
+use motionflow_engine::progress::{Progress, brief};
+use motionflow_engine::session::Session;
 
 /// What was timed, and what it took.
 #[derive(Debug, Serialize)]

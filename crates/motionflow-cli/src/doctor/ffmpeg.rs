@@ -1,7 +1,7 @@
 //! ffmpeg: which one, and whether it has what the program uses.
 
 use super::Finding;
-use crate::source::find_ffmpeg;
+use motionflow_engine::source::find_ffmpeg;
 
 pub(super) fn look() -> Vec<Finding> {
     let ffmpeg = match find_ffmpeg() {

@@ -7,7 +7,7 @@ use motionflow::kernels;
 use tch::Device;
 
 use super::Finding;
-use crate::libtorch_version::version_of;
+use motionflow_engine::libtorch_version::version_of;
 
 const BUILT_WITH: &str = env!("MOTIONFLOW_LIBTORCH_VERSION");
 

@@ -11,8 +11,8 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::failure;
-use crate::session::Session;
+use motionflow_engine::failure;
+use motionflow_engine::session::Session;
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]

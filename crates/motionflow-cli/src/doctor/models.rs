@@ -7,12 +7,12 @@ use motionflow::compute::Compute;
 use tch::Device;
 
 use super::Finding;
-use crate::bytes::{free_space, readable};
-use crate::failure::message;
-use crate::hub::Hub;
-use crate::model::{FOLDER_VARIABLE, FoundModel, SHIPPED};
-use crate::progress::{Progress, Voice};
-use crate::request;
+use motionflow_engine::bytes::{free_space, readable};
+use motionflow_engine::failure::message;
+use motionflow_engine::hub::Hub;
+use motionflow_engine::models::found::{FOLDER_VARIABLE, FoundModel, SHIPPED};
+use motionflow_engine::progress::{Progress, Voice};
+use motionflow_engine::request::tables as request;
 
 pub(super) fn look() -> Vec<Finding> {
     let shipped = shipped().unwrap_or_else(|error| Finding::error(&error));

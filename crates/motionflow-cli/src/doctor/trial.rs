@@ -8,7 +8,7 @@ use motionflow_media::{Ffmpeg, ReadOptions, source, video};
 use tch::{Device, Kind, Tensor};
 
 use super::Finding;
-use crate::source::find_ffmpeg;
+use motionflow_engine::source::find_ffmpeg;
 
 pub(super) fn run() -> Vec<Finding> {
     let mut findings = vec![match compute() {

@@ -1,0 +1,118 @@
+//! How far a job is: still to do, begun, or done as it is asked for now.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use toml::Table;
+
+use crate::folder::changes::{Changes, is_other};
+use crate::folder::damage;
+use crate::failure::Misuse;
+use crate::batch::jobs::Job;
+use crate::folder::record::RunRecord;
+use crate::request::tables::Request;
+use crate::folder::run_folder;
+use crate::session::Session;
+use crate::runs::transfer;
+use crate::folder::unfinished::{self, ASKED, Unfinished};
+
+const MEND: &str = "remove that folder, or give another name or folder";
+
+/// How far a job is.
+#[derive(Debug)]
+pub(crate) enum Standing {
+    /// Still to do; what is told of an unfinished run that is given up for it.
+    ToDo(Option<String>),
+    /// It can be gone on with.
+    Begun,
+    /// It is done; what is told of its last bits.
+    Done(Option<String>),
+}
+
+impl Job {
+    /// How far it is, `request` being what it asks for together with the flags. A folder that holds something else, or
+    /// not all of it any more, is an error.
+    pub(crate) fn standing(&self, request: &Request, session: &mut Session) -> Result<Standing> {
+        let folder = &self.folder;
+        Unfinished::check_free(folder)?;
+        let mut given_up = None;
+        if Unfinished::is_recorded_in(folder) {
+            let place = folder.join(unfinished::FOLDER);
+            let mut settings = String::new();
+            if let (Some(asked), Ok(record)) = (asked_in(&place), RunRecord::read(&place)) {
+                let changes = self.changes(&record, &asked, request, session)?;
+                if changes.settings.is_empty() {
+                    return if changes.inputs.is_empty() {
+                        Ok(Standing::Begun)
+                    } else {
+                        Err(other_inputs_begun(folder, &changes))
+                    };
+                }
+                settings = format!(" ({})", changes.settings_in_words());
+            }
+            given_up = Some(format!(
+                "{}: the unfinished run was of other settings{settings}; it is begun anew",
+                folder.display()
+            ));
+        }
+        let asked_for = asked_in(folder);
+        if !run_folder::holds_a_run(folder) && !folder.join(ASKED).exists() {
+            return Ok(Standing::ToDo(given_up.filter(|_| Unfinished::is_in(folder))));
+        }
+        let whole = damage::check(folder, &mut |path| session.sha256_of(path));
+        if asked_for.is_some() || damage::has_history(folder) {
+            whole?;
+        }
+        let Some(asked) = asked_for else {
+            let message = format!("{}: holds a run of other settings; {MEND}", folder.display());
+            return Err(Misuse(message).into());
+        };
+        let changes = self.changes(&RunRecord::read(folder)?, &asked, request, session)?;
+        if changes.settings.is_empty() && changes.inputs.is_empty() {
+            let last_bits = changes.last_bits.join(", ");
+            return Ok(Standing::Done((!last_bits.is_empty()).then(|| {
+                format!(
+                    "what is done was computed with {last_bits}: the last bits of a new run may be others"
+                )
+            })));
+        }
+        Err(other_run(folder, &changes))
+    }
+
+    /// What is other now than when the run of a record was asked for.
+    fn changes(
+        &self,
+        record: &RunRecord,
+        asked: &Table,
+        request: &Request,
+        session: &mut Session,
+    ) -> Result<Changes> {
+        let now = transfer::record_now(record, request, session)?;
+        let mut changes = Changes::between(record, &now, &request.program)?;
+        changes.add_asked(asked, &self.asked.parse()?);
+        Ok(changes)
+    }
+}
+
+/// What was asked for, as its text in a folder says.
+fn asked_in(folder: &Path) -> Option<Table> {
+    fs::read_to_string(folder.join(ASKED)).ok()?.parse().ok()
+}
+
+fn other_run(folder: &Path, changes: &Changes) -> anyhow::Error {
+    let mut told: Vec<String> = Vec::new();
+    if !changes.settings.is_empty() {
+        told.push(format!("holds a run of other settings ({})", changes.settings_in_words()));
+    }
+    told.extend(changes.inputs.iter().map(|what| is_other(what)));
+    Misuse(format!("{}: {}; {MEND}", folder.display(), told.join(", and "))).into()
+}
+
+fn other_inputs_begun(folder: &Path, changes: &Changes) -> anyhow::Error {
+    let told: Vec<String> = changes.inputs.iter().map(|what| is_other(what)).collect();
+    let told = told.join(", and ");
+    let folder = folder.display();
+    Misuse(format!("{folder}: {told}, so it cannot go on; bring the old one back, or remove that folder"))
+        .into()
+}

@@ -1,0 +1,145 @@
+//! Inversions in the user's cache, or in the store of an experiment, by all that they depend on.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use motionflow::checkpoint::Weights;
+use motionflow::error::Error;
+use motionflow::inversion::Inversion;
+
+use crate::cache::{Cache, Found, Key, NoHome};
+use crate::failure;
+use crate::folder::inversion_file::{TENSORS, inversion_in, inversion_tensors, named};
+use crate::folder::map_tensors;
+use crate::progress::Progress;
+use crate::folder::record::{RunRecord, VideoRecord};
+use crate::stop;
+use crate::folder::unfinished;
+
+/// How often it is looked whether another process has made the inversion.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What is told where there is no cache, or none that can be written to.
+const NOT_KEPT: &str = "the inversion is not kept for later runs";
+
+/// The place of one run's inversion in the cache, if the run may use it.
+#[derive(Debug)]
+pub(crate) struct InversionCache {
+    place: Option<(Cache, Key)>,
+    /// Whether all who look here must get the same inversion, so that one makes it and the others wait; but for who goes on
+    /// in another memory, and keeps its own.
+    is_store: bool,
+    /// Whether what the run makes may be kept: not what is made in two memories, which no key tells of.
+    keeps: bool,
+}
+
+/// The user's cache. That there is no place for it is told, and no reason to fail.
+pub(crate) fn of_user(progress: &mut Progress) -> Result<Option<Cache>> {
+    match Cache::open() {
+        Err(error) if error.is::<NoHome>() => {
+            progress.warn(format!("{NOT_KEPT}: {error}"));
+            Ok(None)
+        }
+        opened => opened.map(Some),
+    }
+}
+
+impl InversionCache {
+    /// For the source of a run, in the user's cache if it may be used; `began_in` is the memory of its first step, where not
+    /// all are made in one.
+    pub(crate) fn of(record: &RunRecord, began_in: Option<&str>, cache: Option<Cache>) -> Self {
+        Self { place: cache.zip(Self::key(record, began_in)), is_store: false, keeps: began_in.is_none() }
+    }
+
+    /// As [`InversionCache::of`], in a folder where every run of one source and source prompt finds the same inversion.
+    pub(crate) fn store(record: &RunRecord, began_in: Option<&str>, folder: &Path) -> Self {
+        let cache = Some(Cache::at(folder.to_owned()));
+        Self { place: cache.zip(Self::key(record, began_in)), is_store: true, keeps: began_in.is_none() }
+    }
+
+    /// Whether what lies here goes before what this run has begun itself.
+    pub(crate) fn is_store(&self) -> bool {
+        self.is_store
+    }
+
+    /// Waits while another process makes this inversion for the store. Others wait until the turn is dropped.
+    pub(crate) fn turn(&self) -> Result<Option<File>> {
+        let Some((cache, key)) = self.place.as_ref().filter(|_| self.is_store) else { return Ok(None) };
+        let cannot = || unfinished::cannot_be_written(cache.folder());
+        std::fs::create_dir_all(cache.folder()).with_context(cannot)?;
+        let lock = cache.folder().join(format!("{}.lock", key.name()));
+        let file = File::create(lock).with_context(cannot)?;
+        while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            if stop::requested() {
+                return Err(Error::Stopped.into());
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(Some(file))
+    }
+
+    fn key(record: &RunRecord, began_in: Option<&str>) -> Option<Key> {
+        let memory = began_in.or(record.program.memory.as_deref());
+        record.source.as_ref().map(|source| {
+            let (steps, threads) = (record.settings.steps.to_string(), record.program.threads.to_string());
+            let VideoRecord { width, height, frames, .. } = record.video;
+            let size = format!("{width}x{height}x{frames}");
+            Key::of(&[
+                ("frames", &source.frames_sha256),
+                ("size", &size),
+                ("prompt", record.prompts.source_prompt.as_deref().unwrap_or_default()),
+                ("model", &record.model.sha256),
+                ("steps", &steps),
+                ("subject_map", named(record.settings.subject_map)),
+                // The last bits depend on these, and a run must give the same bytes with the cache and without.
+                ("device", record.program.device.as_deref().unwrap_or_default()),
+                ("precision", record.program.precision.as_deref().unwrap_or_default()),
+                ("memory", memory.unwrap_or_default()),
+                ("threads", &threads),
+                ("libtorch", &record.program.libtorch),
+                ("version", &record.program.version),
+            ])
+        })
+    }
+
+    /// The inversion, if it was made before. A damaged one is told and removed.
+    pub(crate) fn get(&self, progress: &mut Progress) -> Option<Inversion> {
+        let (cache, key) = self.place.as_ref()?;
+        let damaged = |why: &str| format!("the cached inversion was damaged ({why}) and is made again");
+        match cache.get(key) {
+            Found::Nothing => None,
+            Found::Damaged(why) => {
+                progress.warn(damaged(&why));
+                None
+            }
+            Found::Whole(entry) => {
+                let inversion = Weights::open(&entry.folder().join(TENSORS))
+                    .map_err(anyhow::Error::from)
+                    .and_then(|weights| inversion_in(&weights));
+                match inversion {
+                    Ok(inversion) => {
+                        progress.note("invert: taken from the cache, where an earlier run left it");
+                        Some(inversion)
+                    }
+                    Err(error) => {
+                        progress.warn(damaged(&format!("{error:#}")));
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// Keeps an inversion. A cache that cannot be written to is told, and no reason to fail.
+    pub(crate) fn put(&self, inversion: &Inversion, progress: &mut Progress) {
+        let Some((cache, key)) = self.place.as_ref().filter(|_| self.keeps) else { return };
+        let kept =
+            cache.put(key, |folder| map_tensors::write(&folder.join(TENSORS), &inversion_tensors(inversion)));
+        if let Err(error) = kept {
+            let reason = failure::message(&error);
+            progress.warn(format!("{NOT_KEPT}: {reason}"));
+        }
+    }
+}

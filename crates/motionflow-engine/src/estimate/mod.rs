@@ -1,0 +1,174 @@
+//! How long a run will take and how much memory it will need: counted from the configs, and timed by running layers of
+//! the nets' own sizes for a moment.
+
+mod machine;
+mod memory;
+mod refusal;
+mod task;
+
+use motionflow::compute::Compute;
+use motionflow::device;
+use serde::Serialize;
+
+pub(crate) use self::task::{Configs, Task, Way};
+
+use self::machine::Machine;
+use self::memory::{Memory, Room};
+use self::task::Stage;
+use crate::progress::{brief, peak_memory};
+use crate::request::recommended::Video;
+
+/// What a run will take.
+#[derive(Debug, Serialize)]
+pub(crate) struct Estimate {
+    device: String,
+    precision: String,
+    memory: String,
+    stages: Vec<(&'static str, f64)>,
+    seconds: f64,
+    peak_memory_bytes: u64,
+    /// What the peak is the sum of, besides the program itself on the CPU.
+    #[serde(flatten)]
+    parts: Memory,
+    /// Where the system tells.
+    free_memory_bytes: Option<u64>,
+    /// Why it would not be begun.
+    refusal: Option<String>,
+    /// Whether it may be less: updates end at a loss that nobody knows before.
+    at_most: bool,
+    flops: f64,
+    parameters: u64,
+}
+
+impl Estimate {
+    /// Of a task with this process's threads.
+    pub(crate) fn of(task: &Task, video: &Video) -> Self {
+        let Compute { device, memory, .. } = task.compute;
+        let room = Room::on(device);
+        let program = if device.is_cuda() { 0 } else { peak_memory().unwrap_or(0) };
+        let parts = task.memory(video, memory);
+        let stages = task.stages(video);
+        let free = room.map(|room| room.free);
+        let machine = Machine::time(task.compute, free, stages.iter().flat_map(Stage::runs));
+        let seconds = |stage: &Stage| stage.runs().iter().map(|run| machine.seconds(run)).sum();
+        let timed: Vec<(&'static str, f64)> =
+            stages.iter().map(|stage| (stage.name, seconds(stage))).collect();
+        Self {
+            device: device::name_of(device),
+            precision: task.compute.precision().to_string(),
+            memory: memory.to_string(),
+            seconds: timed.iter().map(|(_, seconds)| seconds).sum(),
+            stages: timed,
+            peak_memory_bytes: program + parts.total(),
+            parts,
+            free_memory_bytes: free,
+            refusal: task.refusal(video),
+            at_most: task.at_most,
+            flops: stages.iter().map(Stage::flops).sum(),
+            parameters: task.parameters(),
+        }
+    }
+
+    /// The estimate in a few lines.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let stages: Vec<String> =
+            self.stages.iter().map(|(name, seconds)| format!("{name} {}", brief(*seconds))).collect();
+        let at_most = if self.at_most { "at most " } else { "" };
+        let free = self.free_memory_bytes.map(|free| format!(" of {} free", bytes(free)));
+        let mut lines = vec![
+            format!("device  {}, {}, --memory {}", self.device, self.precision, self.memory),
+            format!("time    {at_most}about {} ({})", brief(self.seconds), stages.join(", ")),
+            format!("memory  about {}{}", bytes(self.peak_memory_bytes), free.unwrap_or_default()),
+            format!(
+                "work    {at_most}{}FLOP; the model has {:.1} million parameters",
+                scaled(self.flops),
+                self.parameters as f64 / 1e6
+            ),
+        ];
+        lines.extend(self.refusal.iter().map(|refusal| format!("refused {refusal}")));
+        lines
+    }
+}
+
+/// Bytes to read.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const MIB: f64 = (1 << 20) as f64;
+    let mebibytes = bytes as f64 / MIB;
+    if mebibytes < 1000.0 { format!("{mebibytes:.0} MiB") } else { format!("{:.1} GiB", mebibytes / 1024.0) }
+}
+
+/// A number with the unit's prefix: `3.7 P`.
+fn scaled(number: f64) -> String {
+    let prefixes = [(1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
+    let (unit, prefix) = prefixes.into_iter().find(|(unit, _)| number >= *unit).unwrap_or((1.0, ""));
+    format!("{:.1} {prefix}", number / unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use motionflow::compute::MemoryUse;
+    use motionflow::settings::Settings;
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::models::found::FoundModel;
+    use crate::progress::{Progress, Voice};
+    use crate::request::tables as request;
+
+    pub(super) fn demo() -> Configs {
+        let mut progress = Progress::new(Voice::Quiet);
+        FoundModel::find(&request::Model::default(), &mut progress).unwrap().configs().unwrap()
+    }
+
+    #[test]
+    fn every_stage_of_a_run_is_foretold() {
+        let video = Video { width: 32, height: 32, frames: 2, fps: 8.0 };
+        let estimate = |settings: &Settings, way| {
+            let compute = Compute::exact(Device::Cpu);
+            let task = Task::new(demo(), settings, way, compute).unwrap();
+            Estimate::of(&task, &video)
+        };
+        let settings = Settings { steps: 4, guided_steps: 2, ..Settings::default() };
+        let names =
+            |estimate: &Estimate| -> Vec<&str> { estimate.stages.iter().map(|(name, _)| *name).collect() };
+        let whole = estimate(&settings, Way::Transfer);
+        assert_eq!(names(&whole), ["encode", "invert", "generate", "decode"]);
+        assert!(whole.stages.iter().all(|(_, seconds)| *seconds > 0.0), "{whole:?}");
+        let reused = estimate(&settings, Way::FromInversion);
+        assert_eq!(names(&reused), ["generate", "decode"]);
+        let inverted = estimate(&settings, Way::Invert);
+        assert_eq!(names(&inverted), ["encode", "invert"]);
+        assert!((whole.flops / (reused.flops + inverted.flops) - 1.0).abs() < 1e-9);
+        let plain = Settings { updates: false, ..settings };
+        assert!(estimate(&plain, Way::Transfer).flops < whole.flops);
+    }
+
+    #[test]
+    fn numbers_are_easy_to_read() {
+        assert_eq!([scaled(3.7e15), scaled(12.0), scaled(4.26e9)], ["3.7 P", "12.0 ", "4.3 G"]);
+        assert_eq!([bytes(716 << 20), bytes(31 << 30)], ["716 MiB", "31.0 GiB"]);
+    }
+
+    #[test]
+    fn zeroscopes_size_takes_what_its_memory_allows() {
+        let zeroscope = |memory| {
+            let read = |component: &str| {
+                let path = format!("../../xtask/zeroscope/{component}/config.json");
+                std::fs::read_to_string(path).unwrap()
+            };
+            let configs = Configs {
+                unet: serde_json::from_str(&read("unet")).unwrap(),
+                vae: serde_json::from_str(&read("vae")).unwrap(),
+                text_encoder: serde_json::from_str(&read("text_encoder")).unwrap(),
+                tokens: 77,
+                file_bytes: 3_700_000_000,
+            };
+            let compute = Compute { device: Device::Cuda(0), kind: Kind::Half, memory };
+            let task = Task::new(configs, &Settings::default(), Way::Transfer, compute).unwrap();
+            let video = Video { width: 576, height: 320, frames: 24, fps: 8.0 };
+            task.memory(&video, memory).total() as f64 / f64::from(1 << 30)
+        };
+        let [low, balanced, fast] = [MemoryUse::Low, MemoryUse::Balanced, MemoryUse::Fast].map(zeroscope);
+        assert!(low < 6.0 && balanced < 8.0 && fast > balanced, "{low} {balanced} {fast}");
+    }
+}

@@ -1,0 +1,34 @@
+//! The memory of this machine, and of the container that this process is in.
+
+use std::path::Path;
+
+use crate::bytes::kibibytes;
+use crate::estimate::group_memory::{GroupMemory, group_memory};
+
+/// In bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SystemMemory {
+    /// Of the machine.
+    pub(crate) total: u64,
+    /// What programs may still take of it.
+    pub(crate) available: u64,
+    /// The control group that leaves least, where one has a limit.
+    pub(crate) group: Option<GroupMemory>,
+}
+
+/// What this process has taken, in bytes; 0 where the system does not tell.
+pub(crate) fn own_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    kibibytes(&status, "VmRSS:").unwrap_or_default()
+}
+
+impl SystemMemory {
+    /// None where the system does not tell.
+    pub(crate) fn read() -> Option<Self> {
+        let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+        let (total, available) = (kibibytes(&info, "MemTotal:")?, kibibytes(&info, "MemAvailable:")?);
+        // A limit beyond what the machine has limits nothing.
+        let group = group_memory(Path::new("/"), own_memory()).filter(|group| group.limit < total);
+        Some(Self { total, available, group })
+    }
+}

@@ -1,0 +1,208 @@
+//! Many transfers that are compared: made, measured, and told of in one report.
+//!
+//! ```text
+//! report/
+//!     results.json, table.md, ...   what came out, small enough to be kept
+//!     cells/NAME/                   a transfer: its run folder and figures.json
+//!     inversions/                   one of every source and source prompt, whoever made it
+//! ```
+
+mod cell;
+mod html;
+pub(crate) mod pictures;
+mod plots;
+mod results;
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use motionflow_media::atomic::write_atomically;
+use sha2::{Digest, Sha256};
+use toml::Value;
+use unicode_normalization::UnicodeNormalization;
+
+use crate::args::{Judges, Shard};
+use crate::eval::Judging;
+use crate::folder::inputs::Inputs;
+use crate::batch::jobs::{self, Ending, Job, Jobs, Outcome};
+use crate::folder::run_folder;
+use crate::session::Session;
+use crate::source::hex;
+use crate::stop;
+use crate::runs::transfer::Manner;
+
+pub(crate) use cell::Cell;
+use cell::Judged;
+pub(crate) use html::page;
+pub(crate) use plots::told;
+pub(crate) use results::Results;
+
+/// What an experiment leaves in its folder, besides the folders of its transfers.
+const FILES: [&str; 5] = ["results.json", "table.md", "report.html", "overview.jpg", "grid.png"];
+
+/// Transfers and what they are compared by.
+#[derive(Debug)]
+pub(crate) struct Experiment {
+    pub(crate) title: String,
+    /// The file that asked for it.
+    pub(crate) file: PathBuf,
+    /// Folder of the report.
+    pub(crate) output: PathBuf,
+    pub(crate) variants: Vec<Variant>,
+    /// Those of one clip stand together.
+    pub(crate) cells: Vec<Cell>,
+    /// What measures the results, if they are measured.
+    pub(crate) judges: Option<Judges>,
+}
+
+/// Settings under a name.
+#[derive(Debug)]
+pub(crate) struct Variant {
+    pub(crate) name: String,
+    /// The settings in which it differs from other variants.
+    pub(crate) settings: BTreeMap<String, Value>,
+}
+
+/// Makes and measures what is not done yet, and writes what came out, unless others are still at work on their shards.
+/// `more` adds to the report.
+pub(crate) fn run(
+    experiment: &Experiment,
+    shard: Option<Shard>,
+    session: &mut Session,
+    more: impl FnOnce(&Results, &mut Session) -> Result<()>,
+) -> Result<()> {
+    session.behave_as_told()?;
+    let Experiment { cells, output, file, .. } = experiment;
+    run_folder::refuse_name_of_a_file(output)?;
+    let inputs = cells.iter().fold(Inputs::default().and("the file", Some(file)), |inputs, cell| {
+        let source = cell.job.request.source.path.as_deref();
+        inputs.and("the source", source).and("the truth", cell.truth.as_deref())
+    });
+    inputs.spared_in(output, |name| FILES.contains(&name))?;
+    std::fs::create_dir_all(cells_folder(output))
+        .with_context(|| format!("{}: cannot be made; give another folder (--output)", output.display()))?;
+    let ignored = output.join(".gitignore");
+    if !ignored.exists() {
+        write_atomically(&ignored, b"/cells/\n/inversions/\n")?;
+    }
+    let _part = stop::tells(|| Some(stop::GOES_ON.to_owned()));
+    let mut judged = judged(experiment, session)?;
+    let mine = &cells[shard.map_or(0..cells.len(), |shard| shard.range(cells.len()))];
+    let mut left = not_done(mine, judged.as_ref(), session)?;
+    session.progress.note(&format!("{} of {} transfers are done", mine.len() - left.len(), mine.len()));
+    let mut judging = None;
+    if let Some(judges) = experiment.judges.as_ref().filter(|_| !left.is_empty()) {
+        judging = Some(Judging::load(judges, session)?);
+        // With what was fetched for it, more may be to be measured.
+        judged = self::judged(experiment, session)?;
+        left = not_done(mine, judged.as_ref(), session)?;
+    }
+    let outcomes = make(&left, experiment, judging.as_ref().zip(judged.as_ref()), session);
+    if stop::requested() {
+        jobs::verdict(&outcomes, mine.len(), file)?;
+    }
+    let results = Results::of(experiment, judged.as_ref(), &outcomes, session)?;
+    if !shard.is_some_and(Shard::is_part) || results.is_whole() {
+        results.write(output)?;
+        results.tell(session);
+        more(&results, session)?;
+    }
+    jobs::verdict(&outcomes, mine.len(), file)
+}
+
+/// Those that are not done yet, or not measured as they shall be.
+fn not_done<'a>(cells: &'a [Cell], judged: Option<&Judged>, session: &mut Session) -> Result<Vec<&'a Cell>> {
+    let mut left = Vec::new();
+    for cell in cells {
+        match cell.finished(judged, session)? {
+            Some((_, last_bits)) => last_bits.into_iter().for_each(|told| session.progress.warn(told)),
+            None => left.push(cell),
+        }
+    }
+    session.behave_as_told()?;
+    Ok(left)
+}
+
+fn judged(experiment: &Experiment, session: &mut Session) -> Result<Option<Judged>> {
+    experiment.judges.as_ref().map(|judges| Judged::by(judges, session)).transpose()
+}
+
+fn make(
+    left: &[&Cell],
+    experiment: &Experiment,
+    judging: Option<(&Judging, &Judged)>,
+    session: &mut Session,
+) -> Vec<Outcome> {
+    let manner = Manner { quick: true, inversions: Some(experiment.output.join("inversions")) };
+    let jobs: Vec<&Job> = left.iter().map(|cell| &cell.job).collect();
+    let make = Jobs { force: false, brief: true, manner };
+    make.run(&jobs, session, |index, session| left[index].measure(judging, session))
+}
+
+/// Where the transfers are.
+pub(crate) fn cells_folder(output: &Path) -> PathBuf {
+    output.join("cells")
+}
+
+/// A text as a part of a file's name: lower-case letters, digits and dots, other signs as one dash. Long ones are cut,
+/// and told apart by a hash.
+pub(crate) fn slug(text: &str) -> String {
+    const LONGEST: usize = 56;
+    let mut slug = String::new();
+    for letter in text.nfc().flat_map(char::to_lowercase) {
+        if letter.is_alphanumeric() || (letter == '.' && !slug.is_empty()) {
+            slug.push(letter);
+        } else if !slug.is_empty() && !slug.ends_with('-') {
+            slug.push('-');
+        }
+    }
+    let slug = slug.trim_end_matches(['-', '.']).to_owned();
+    if slug.len() <= LONGEST && !slug.is_empty() {
+        return slug;
+    }
+    let cut = slug.char_indices().map(|(at, _)| at).take_while(|&at| at <= LONGEST - 8).last().unwrap_or(0);
+    format!("{}-{}", &slug[..cut], &hex(&Sha256::digest(text))[..7]).trim_start_matches('-').to_owned()
+}
+
+/// What differs between variants, of all that they say.
+pub(crate) fn differences(said: Vec<BTreeMap<String, Value>>) -> Vec<BTreeMap<String, Value>> {
+    let differs: Vec<String> = said
+        .iter()
+        .flat_map(BTreeMap::keys)
+        .filter(|key| said.iter().any(|other| other.get(*key) != said[0].get(*key)))
+        .cloned()
+        .collect();
+    said.into_iter().map(|said| said.into_iter().filter(|(key, _)| differs.contains(key)).collect()).collect()
+}
+
+/// Which transfers failed in this run, by their folders.
+fn errors(outcomes: &[Outcome]) -> BTreeMap<&str, &str> {
+    let failed = outcomes.iter().filter(|outcome| outcome.ending == Ending::Failed);
+    failed.filter_map(|outcome| Some((outcome.name.as_str(), outcome.error.as_deref()?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_are_readable_and_differ() {
+        assert_eq!(slug("a [Panda] in  a forest!"), "a-panda-in-a-forest");
+        assert_eq!(slug("tau 0.4"), "tau-0.4");
+        assert_eq!(slug("..").len(), 7);
+        let (one, other) = (slug(&"a ".repeat(60)), slug(&"a ".repeat(61)));
+        assert!(one != other && one.len() < 60 && one.starts_with("a-a-a"), "{one}");
+        assert!(slug(&"ü".repeat(99)).len() <= 60);
+    }
+
+    #[test]
+    fn only_what_differs_is_told() {
+        let said = |text: &str| -> BTreeMap<String, Value> {
+            text.parse::<toml::Table>().unwrap().into_iter().collect()
+        };
+        let told = differences(vec![said("tau = 0.2\ninit = \"noise\""), said("init = \"noise\"")]);
+        assert_eq!(told, [said("tau = 0.2"), BTreeMap::new()]);
+    }
+}

@@ -1,0 +1,325 @@
+//! What a run leaves about itself: `run.toml` says what was asked, `run.json` what happened.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use motionflow::compute::Compute;
+use motionflow::device;
+use motionflow::generation::GuidedUpdate;
+use motionflow::losses::LossParts;
+use motionflow::settings::Settings;
+use motionflow_media::Ffmpeg;
+use motionflow_media::atomic::write_atomically;
+use serde::{Deserialize, Serialize};
+
+use crate::folder::checksums::FileRecord;
+use crate::runs::inverting::Origin;
+use crate::progress::{Progress, StageTime, peak_memory};
+use crate::request::recommended::Video;
+
+/// `run.toml`: all that a run depends on, as it was resolved.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RunRecord {
+    pub(crate) program: ProgramRecord,
+    pub(crate) prompts: PromptRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<SourceRecord>,
+    pub(crate) video: VideoRecord,
+    pub(crate) model: ModelRecord,
+    pub(crate) settings: Settings,
+    pub(crate) output: OutputRecord,
+}
+
+impl RunRecord {
+    /// The text of `run.toml`.
+    pub(crate) fn to_toml(&self) -> Result<String> {
+        let text = toml::to_string(self).context("the run's record cannot be written as TOML")?;
+        let command = &self.program.command;
+        Ok(format!(
+            "# What `motionflow {command}` was asked. `motionflow {command} --config` with this file does it again.\n\n{text}"
+        ))
+    }
+}
+
+impl RunRecord {
+    /// Reads `run.toml` of a finished run.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("run.toml");
+        let damaged = || format!("{}: is damaged; remove the folder, to make it anew", path.display());
+        let text = std::fs::read_to_string(&path).with_context(damaged)?;
+        toml::from_str(&text).with_context(damaged)
+    }
+
+    /// Writes `run.toml`.
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join("run.toml");
+        Ok(write_atomically(&path, self.to_toml()?.as_bytes())?)
+    }
+}
+
+/// How the files are written, as far as their bytes depend on it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct OutputRecord {
+    /// Whether prompts, settings and version are in the mp4 and GIF files.
+    pub(crate) metadata: bool,
+}
+
+/// The program that ran, and what it stands on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ProgramRecord {
+    pub(crate) command: String,
+    pub(crate) version: String,
+    pub(crate) libtorch: String,
+    pub(crate) ffmpeg: String,
+    pub(crate) threads: i32,
+    /// Runs from before there was a choice have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) device: Option<String>,
+    /// As what the nets computed; float32 where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) precision: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory: Option<String>,
+}
+
+impl ProgramRecord {
+    pub(crate) fn new(command: &str, ffmpeg: &Ffmpeg, compute: Compute) -> Self {
+        Self {
+            command: command.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            libtorch: env!("MOTIONFLOW_LIBTORCH_VERSION").to_owned(),
+            ffmpeg: ffmpeg.version().to_owned(),
+            threads: tch::get_num_threads(),
+            device: Some(device::name_of(compute.device)),
+            precision: Some(compute.precision().to_string()),
+            memory: Some(compute.memory.to_string()),
+        }
+    }
+}
+
+/// The prompts, brackets and all.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct PromptRecord {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source_prompt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) negative_prompt: Option<String>,
+}
+
+/// Where the frames came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SourceRecord {
+    pub(crate) path: String,
+    /// Of the file; a folder of images has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sha256: Option<String>,
+    /// Of the pixels that were used, after cutting and fitting.
+    pub(crate) frames_sha256: String,
+    /// Seconds.
+    pub(crate) start: f64,
+    pub(crate) every: u32,
+    pub(crate) fit: String,
+    /// Frames per second of the frames that were used.
+    pub(crate) fps: f64,
+    /// The folder of the inversion that was reused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) inversion: Option<String>,
+    /// Of its tensors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) inversion_sha256: Option<String>,
+}
+
+/// The size of the video.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct VideoRecord {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) frames: u32,
+    pub(crate) fps: f64,
+}
+
+impl VideoRecord {
+    pub(crate) fn of(video: &Video) -> Self {
+        Self { width: video.width, height: video.height, frames: video.frames, fps: video.fps }
+    }
+}
+
+/// The checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ModelRecord {
+    pub(crate) name: String,
+    pub(crate) path: String,
+    /// The commit, of one from the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revision: Option<String>,
+    /// Over the names and contents of its files.
+    pub(crate) sha256: String,
+}
+
+/// `run.json`: what happened, step by step.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunHistory {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) inversion: Option<Origin>,
+    pub(crate) steps: Vec<StepRecord>,
+    pub(crate) masks: Vec<MaskRecord>,
+    #[serde(flatten)]
+    pub(crate) totals: Totals,
+    /// All other files of the run, so that damage is noticed.
+    pub(crate) files: Vec<FileRecord>,
+}
+
+/// Figures of the whole run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Totals {
+    pub(crate) warnings: Vec<String>,
+    pub(crate) stages: Vec<StageTime>,
+    pub(crate) seconds: f64,
+    pub(crate) peak_memory_bytes: Option<u64>,
+}
+
+impl Totals {
+    pub(crate) fn of(progress: &Progress) -> Self {
+        Self {
+            warnings: progress.warnings.clone(),
+            stages: progress.stages.clone(),
+            seconds: progress.seconds(),
+            peak_memory_bytes: peak_memory(),
+        }
+    }
+}
+
+/// One step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "stage", rename_all = "lowercase")]
+pub(crate) enum StepRecord {
+    /// Of the inversion.
+    Inversion {
+        step: usize,
+        timestep: i64,
+        /// Mean share of the frame that each subject's masks cover, 0..1.
+        mask_coverage: Vec<f64>,
+        seconds: f64,
+        /// Of the first step: the precision in which the source was encoded, where the run's own gave no finite values.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        encoded_in: Option<String>,
+    },
+    /// A guided update: the losses before it.
+    Update {
+        step: usize,
+        update: usize,
+        timestep: i64,
+        loss: LossRecord,
+        gradient_norm: f64,
+        relative_move: f64,
+        seconds: f64,
+    },
+    /// Of the sampling.
+    Sampling { step: usize, timestep: i64, seconds: f64 },
+}
+
+/// The weighted sum and its parts before weighting; null is a part without a map. The last two are absent where they are
+/// off.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct LossRecord {
+    total: f64,
+    cross: Option<f64>,
+    #[serde(rename = "self")]
+    spatial: Option<f64>,
+    temporal: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outside: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    other: Option<f64>,
+}
+
+impl LossRecord {
+    pub(crate) fn of(update: &GuidedUpdate) -> Self {
+        let LossParts { cross, spatial, temporal, outside, other } = update.parts;
+        Self { total: update.loss, cross, spatial, temporal, outside, other }
+    }
+}
+
+/// One subject's masks over the guided timesteps.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct MaskRecord {
+    pub(crate) subject: String,
+    /// Mean share of the frame that is masked, 0..1.
+    pub(crate) coverage: f64,
+    /// Mean `IoU` of the masks of neighbouring frames, 0..1.
+    pub(crate) overlap: f64,
+}
+
+/// Writes a record as TOML under a line that says what it is.
+pub(crate) fn write_toml(path: &Path, about: &str, record: &impl Serialize) -> Result<()> {
+    let text = toml::to_string(record).context("the run's record cannot be written as TOML")?;
+    Ok(write_atomically(path, format!("# {about}\n\n{text}").as_bytes())?)
+}
+
+/// Writes a record as JSON.
+pub(crate) fn write_json(path: &Path, record: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(record)? + "\n";
+    Ok(write_atomically(path, text.as_bytes())?)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::request::tables::Request;
+    use crate::toml_file;
+
+    /// With every field set.
+    pub(crate) fn record() -> RunRecord {
+        RunRecord {
+            program: ProgramRecord {
+                command: "transfer".into(),
+                version: "0".into(),
+                libtorch: "0".into(),
+                ffmpeg: "0".into(),
+                threads: 1,
+                device: Some("cpu".into()),
+                precision: Some("bf16".into()),
+                memory: Some("low".into()),
+            },
+            prompts: PromptRecord {
+                source_prompt: Some("a [car]".into()),
+                prompt: Some("a [panda]".into()),
+                negative_prompt: Some("blurry".into()),
+            },
+            source: Some(SourceRecord {
+                path: "clip.mp4".into(),
+                sha256: Some("1".into()),
+                frames_sha256: "2".into(),
+                start: 0.5,
+                every: 2,
+                fit: "pad".into(),
+                fps: 8.0,
+                inversion: Some("inv".into()),
+                inversion_sha256: Some("4".into()),
+            }),
+            video: VideoRecord { width: 16, height: 8, frames: 2, fps: 8.0 },
+            model: ModelRecord {
+                name: "demo".into(),
+                path: "models/demo".into(),
+                revision: None,
+                sha256: "3".into(),
+            },
+            settings: Settings {
+                step_norm: Some(0.03),
+                guidance_layers: vec!["mid_block".into()],
+                ..Settings::default()
+            },
+            output: OutputRecord { metadata: false },
+        }
+    }
+
+    #[test]
+    fn a_record_is_a_settings_file_that_asks_for_the_same() {
+        let request: Request = toml_file::parse(&record().to_toml().unwrap(), "run.toml").unwrap();
+        let asked = toml::Table::try_from(&request).unwrap();
+        let recorded = toml::Table::try_from(record()).unwrap();
+        assert_eq!(asked, recorded);
+    }
+}

@@ -1,0 +1,391 @@
+//! A run that is not finished: the hidden folder `.unfinished` in its run folder keeps what was asked and what each
+//! finished step left, so that the run can go on after whatever ended it.
+//!
+//! `run.toml` is the record of the run, with the memory in which it goes on. `inversion-N.safetensors` has the latents
+//! after step N of the inversion and the attention maps of that step, `sampling-N.safetensors` the latents after step N
+//! of the sampling. Both hold the step's own record, and in which memory it was made, as bytes of JSON. A step is written
+//! while the next one runs. `files/` is where the results are written before they are moved into the run folder.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result};
+use motionflow::checkpoint::Weights;
+use motionflow::compute::MemoryUse;
+use motionflow::generation::{Generating, GuidedUpdate};
+use motionflow::inversion::{InversionStep, Inverting};
+use motionflow::latents::Latents;
+use motionflow::masks::SubjectMaps;
+use motionflow_media::atomic;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+use toml::{Table, Value};
+
+use crate::failure::{Busy, Misuse};
+use crate::folder::map_tensors::{self, map_tensors, maps_at};
+use crate::folder::record::StepRecord;
+use crate::threads;
+
+/// The folder's name.
+pub(crate) const FOLDER: &str = ".unfinished";
+const RECORD: &str = "run.toml";
+/// What a batch asked for, word for word; it stays with the results, so that a changed job is not taken for done.
+pub(crate) const ASKED: &str = "asked.toml";
+const LOCK: &str = "lock";
+/// What the checkpoint recommended, filled in.
+const RECOMMENDED: &str = "recommended.toml";
+/// Where the results are written before they are moved.
+pub(crate) const FILES: &str = "files";
+const INVERSION: &str = "inversion";
+const SAMPLING: &str = "sampling";
+
+/// A run that is not finished, and that no other process works on.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    folder: PathBuf,
+    /// In how much memory the next steps are made (`--memory`).
+    memory: Option<String>,
+    /// Whether anything is worth keeping.
+    kept: bool,
+    /// Whether a step is not waited for until it is on the disk.
+    quick: bool,
+    /// The step that is being written.
+    writing: Option<JoinHandle<Result<()>>>,
+    _lock: File,
+}
+
+/// What every step leaves besides its tensors.
+#[derive(Serialize)]
+struct Left<'a, T> {
+    memory: Option<&'a str>,
+    #[serde(flatten)]
+    record: &'a T,
+}
+
+/// How a step was made.
+#[derive(Deserialize)]
+struct Made {
+    memory: Option<String>,
+}
+
+/// What a sampling step leaves besides its latents.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Sampled {
+    records: Vec<StepRecord>,
+    updates: Vec<GuidedUpdate>,
+}
+
+impl Unfinished {
+    /// Whether a run folder holds an unfinished run with at least one finished step.
+    pub(crate) fn is_in(run_folder: &Path) -> bool {
+        let folder = run_folder.join(FOLDER);
+        folder.join(RECORD).is_file()
+            && [INVERSION, SAMPLING].iter().any(|of| step_file(&folder, of, 1).is_file())
+    }
+
+    /// Whether a run folder holds the record of an unfinished run, however far that is.
+    pub(crate) fn is_recorded_in(run_folder: &Path) -> bool {
+        run_folder.join(FOLDER).join(RECORD).is_file()
+    }
+
+    /// Looks, without taking it, whether no process works in a run folder.
+    pub(crate) fn check_free(run_folder: &Path) -> Result<()> {
+        let Ok(lock) = File::open(run_folder.join(FOLDER).join(LOCK)) else { return Ok(()) };
+        match lock.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Err(busy(run_folder)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes an unfinished run that no process works on any more, and the run folder where nothing else is in it.
+    pub(crate) fn remove_from(run_folder: &Path) {
+        let _ = fs::remove_dir_all(run_folder.join(FOLDER));
+        let _ = fs::remove_dir(run_folder);
+    }
+
+    /// Begins a run in a folder that exists. What an earlier unfinished run left there is removed.
+    pub(crate) fn begin(
+        run_folder: &Path,
+        record: &str,
+        memory: Option<&str>,
+        asked: Option<&str>,
+    ) -> Result<Self> {
+        let folder = run_folder.join(FOLDER);
+        let cannot = || cannot_be_written(run_folder);
+        fs::create_dir_all(&folder).with_context(cannot)?;
+        let lock = lock(&folder, run_folder)?;
+        // The record goes first: without it what is left of a removal is no run.
+        let _ = fs::remove_file(folder.join(RECORD));
+        for entry in fs::read_dir(&folder).with_context(cannot)?.flatten() {
+            if entry.file_name() != LOCK {
+                remove(&entry.path()).with_context(cannot)?;
+            }
+        }
+        if let Some(asked) = asked {
+            atomic::write_atomically(&folder.join(ASKED), asked.as_bytes()).with_context(cannot)?;
+        }
+        atomic::write_atomically(&folder.join(RECORD), record.as_bytes()).with_context(cannot)?;
+        let memory = memory.map(str::to_owned);
+        Ok(Self { folder, memory, kept: false, quick: false, writing: None, _lock: lock })
+    }
+
+    /// Opens the unfinished run of a run folder, to go on with it.
+    pub(crate) fn open(run_folder: &Path) -> Result<Self> {
+        let folder = run_folder.join(FOLDER);
+        if !folder.join(RECORD).is_file() {
+            let message = format!(
+                "--resume {}: holds no unfinished run; start it with its own flags",
+                run_folder.display()
+            );
+            return Err(Misuse(message).into());
+        }
+        let lock = lock(&folder, run_folder)?;
+        Ok(Self { folder, memory: None, kept: true, quick: false, writing: None, _lock: lock })
+    }
+
+    /// Makes the next steps in this memory, whoever goes on with them.
+    pub(crate) fn go_on_in(&mut self, memory: MemoryUse) -> Result<()> {
+        let path = self.folder.join(RECORD);
+        let cannot = || format!("{}: cannot be read", path.display());
+        let text = fs::read_to_string(&path).with_context(cannot)?;
+        let mut record: Table = toml::from_str(&text).with_context(cannot)?;
+        let program = record.entry("program").or_insert_with(|| Table::new().into());
+        let memory = memory.to_string();
+        if program.get("memory").and_then(Value::as_str) != Some(&memory)
+            && let Some(program) = program.as_table_mut()
+        {
+            program.insert("memory".to_owned(), memory.clone().into());
+            atomic::write_atomically(&path, toml::to_string(&record)?.as_bytes())?;
+        }
+        self.memory = Some(memory);
+        Ok(())
+    }
+
+    /// Keeps what the checkpoint recommends.
+    pub(crate) fn keep_recommended(&self, recommended: &Table) -> Result<()> {
+        let path = self.folder.join(RECOMMENDED);
+        Ok(atomic::write_atomically(&path, toml::to_string(recommended)?.as_bytes())?)
+    }
+
+    /// What the checkpoint recommended when the run was begun; runs of earlier versions do not know.
+    pub(crate) fn recommended(&self) -> Option<Table> {
+        fs::read_to_string(self.folder.join(RECOMMENDED)).ok()?.parse().ok()
+    }
+
+    /// In which memory the first step was made, where not all steps are made in one.
+    pub(crate) fn began_in(&self) -> Option<String> {
+        let made = [INVERSION, SAMPLING].into_iter().flat_map(|of| self.steps::<Made>(of));
+        let memories: Vec<String> = made.filter_map(|(_, made)| made.memory).collect();
+        let is_mixed = memories.iter().any(|memory| Some(memory) != self.memory.as_ref());
+        memories.into_iter().next().filter(|_| is_mixed)
+    }
+
+    /// Whether steps survive the end of the program alone, not that of the machine.
+    pub(crate) fn keep_quickly(&mut self, quick: bool) {
+        self.quick = quick;
+    }
+
+    /// An empty folder for the results.
+    pub(crate) fn files(&self) -> Result<PathBuf> {
+        let files = self.folder.join(FILES);
+        let cannot = || cannot_be_written(&files);
+        if files.exists() {
+            fs::remove_dir_all(&files).with_context(cannot)?;
+        }
+        fs::create_dir(&files).with_context(cannot)?;
+        let asked = self.folder.join(ASKED);
+        if asked.exists() {
+            fs::copy(&asked, files.join(ASKED)).with_context(cannot)?;
+        }
+        Ok(files)
+    }
+
+    /// Keeps a step of the inversion.
+    pub(crate) fn save_inversion(&mut self, step: &InversionStep, record: &StepRecord) -> Result<()> {
+        let mut tensors = vec![("latents".to_owned(), step.latents.tensor().contiguous())];
+        tensors.extend(map_tensors(step.timestep, step.maps));
+        self.save(INVERSION, step.step, tensors, record)
+    }
+
+    /// Keeps a step of the sampling, with the guided updates that came before it.
+    pub(crate) fn save_sampling(
+        &mut self,
+        step: usize,
+        latents: &Latents,
+        records: Vec<StepRecord>,
+        updates: Vec<GuidedUpdate>,
+    ) -> Result<()> {
+        let tensors = vec![("latents".to_owned(), latents.tensor().contiguous())];
+        self.save(SAMPLING, step, tensors, &Sampled { records, updates })
+    }
+
+    /// Begins to write a step, once the one before it is written.
+    fn save(
+        &mut self,
+        of: &str,
+        step: usize,
+        tensors: Vec<(String, Tensor)>,
+        record: &impl Serialize,
+    ) -> Result<()> {
+        let path = step_file(&self.folder, of, step);
+        // Copies, since the run goes on with its own.
+        let copied = |tensor: Tensor| tensor.to_device_(Device::Cpu, tensor.kind(), false, true);
+        let mut tensors: Vec<_> = tensors.into_iter().map(|(name, tensor)| (name, copied(tensor))).collect();
+        let left = Left { memory: self.memory.as_deref(), record };
+        tensors.push(("record".to_owned(), Tensor::from_slice(&serde_json::to_vec(&left)?)));
+        let write = if self.quick { map_tensors::write_unsynced } else { map_tensors::write };
+        self.settle()?;
+        self.writing = Some(thread::spawn(move || write(&path, &tensors)));
+        Ok(())
+    }
+
+    /// Waits until the last step is written, and tells if it could not be.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        if let Some(writing) = self.writing.take() {
+            threads::join(writing)?;
+            self.kept = true;
+        }
+        Ok(())
+    }
+
+    /// How far the inversion was, if it was begun.
+    pub(crate) fn inversion(&self) -> Option<(Inverting, Vec<StepRecord>)> {
+        let (mut records, mut maps) = (Vec::new(), SubjectMaps::default());
+        let mut last = None;
+        for (weights, record) in self.steps::<StepRecord>(INVERSION) {
+            let Some((latents, step_maps)) = latents(&weights).zip(maps_at(&weights).ok()) else { break };
+            maps.at.extend(step_maps.at);
+            records.push(record);
+            last = Some(latents);
+        }
+        let latents = last?;
+        Some((Inverting { done: records.len(), latents, maps }, records))
+    }
+
+    /// How far the sampling was, if it was begun.
+    pub(crate) fn sampling(&self) -> Option<(Generating, Vec<StepRecord>)> {
+        let (mut done, mut last, mut all) = (0, None, Sampled::default());
+        for (weights, sampled) in self.steps::<Sampled>(SAMPLING) {
+            let Some(latents) = latents(&weights) else { break };
+            all.records.extend(sampled.records);
+            all.updates.extend(sampled.updates);
+            (done, last) = (done + 1, Some(latents));
+        }
+        Some((Generating { done, latents: last?, updates: all.updates }, all.records))
+    }
+
+    /// The steps from the first on, as far as their files are whole.
+    fn steps<T: DeserializeOwned>(&self, of: &'static str) -> impl Iterator<Item = (Weights, T)> {
+        (1..).map_while(move |step| {
+            let weights = Weights::open(&step_file(&self.folder, of, step)).ok()?;
+            let record = Vec::<u8>::try_from(weights.get("record")?.to_tensor().ok()?).ok()?;
+            Some((weights, serde_json::from_slice(&record).ok()?))
+        })
+    }
+
+    /// Leaves nothing to go on with: the run is finished, or can only fail again.
+    pub(crate) fn remove(mut self) {
+        self.kept = false;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            self.kept |= matches!(writing.join(), Ok(Ok(())));
+        }
+        if !self.kept {
+            // Without its record the folder is no unfinished run, wherever this ends.
+            let _ = fs::remove_file(self.folder.join(RECORD));
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// What is told of a folder of a run that cannot be written to.
+pub(crate) fn cannot_be_written(folder: &Path) -> String {
+    format!("{}: cannot be written to; choose a folder that you may write to (--output)", folder.display())
+}
+
+fn lock(folder: &Path, run_folder: &Path) -> Result<File> {
+    let cannot = || cannot_be_written(run_folder);
+    let file = File::create(folder.join(LOCK)).with_context(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(busy(run_folder)),
+        Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
+    }
+}
+
+/// What is told where another process works in a run folder.
+pub(crate) fn busy(run_folder: &Path) -> anyhow::Error {
+    let folder = run_folder.display();
+    Busy(format!(
+        "{folder}: another process is at work in this folder; wait for it, or give another folder (--output)"
+    ))
+    .into()
+}
+
+fn step_file(folder: &Path, of: &str, step: usize) -> PathBuf {
+    folder.join(format!("{of}-{step:04}.safetensors"))
+}
+
+fn latents(weights: &Weights) -> Option<Latents> {
+    let latents = weights.get("latents")?.to_tensor().ok()?;
+    (latents.dim() == 5).then(|| Latents::new(latents))
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Kind;
+
+    use super::*;
+
+    fn save(unfinished: &mut Unfinished, step: usize) -> Result<()> {
+        let latents = Latents::new(Tensor::full([1, 1, 1, 1, 2], step as f64, (Kind::Float, Device::Cpu)));
+        unfinished.save_sampling(step, &latents, Vec::new(), Vec::new())
+    }
+
+    #[test]
+    fn whatever_ends_a_run_its_last_step_is_written_first() {
+        let place = tempfile::tempdir().unwrap();
+        let mut unfinished = Unfinished::begin(place.path(), "", None, None).unwrap();
+        for step in 1..=3 {
+            save(&mut unfinished, step).unwrap();
+        }
+        drop(unfinished);
+        let (from, _) = Unfinished::open(place.path()).unwrap().sampling().unwrap();
+        assert_eq!((from.done, from.latents.tensor().double_value(&[0, 0, 0, 0, 1])), (3, 3.0));
+    }
+
+    #[test]
+    fn a_step_that_cannot_be_written_is_told_and_none_is_written_after_it() {
+        let place = tempfile::tempdir().unwrap();
+        let mut unfinished = Unfinished::begin(place.path(), "", None, None).unwrap();
+        let folder = place.path().join(FOLDER);
+        fs::create_dir(step_file(&folder, SAMPLING, 2)).unwrap();
+        save(&mut unfinished, 1).unwrap();
+        save(&mut unfinished, 2).unwrap();
+        let message = format!("{:#}", save(&mut unfinished, 3).unwrap_err());
+        assert!(message.contains("sampling-0002.safetensors: cannot be written"), "{message}");
+        drop(unfinished);
+        assert!(!step_file(&folder, SAMPLING, 3).exists());
+        assert_eq!(Unfinished::open(place.path()).unwrap().sampling().unwrap().0.done, 1);
+    }
+
+    #[test]
+    fn a_first_step_that_cannot_be_written_leaves_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let mut unfinished = Unfinished::begin(place.path(), "", None, None).unwrap();
+        fs::create_dir(step_file(&place.path().join(FOLDER), SAMPLING, 1)).unwrap();
+        save(&mut unfinished, 1).unwrap();
+        drop(unfinished);
+        assert!(!place.path().join(FOLDER).exists());
+    }
+}

@@ -1,0 +1,304 @@
+//! Finding a checkpoint by name or folder, and loading it.
+
+use std::cell::{OnceCell, RefCell};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result};
+use motionflow::checkpoint::{Checkpoint, CheckpointError};
+use motionflow::compute::Compute;
+use motionflow::error::Error;
+use motionflow::nets::clip_text::ClipTextConfig;
+use motionflow::nets::unet::UNetConfig;
+use motionflow::nets::vae::VaeConfig;
+use motionflow::prompt::{Prompt, subject_positions};
+use motionflow::schedule::Schedule;
+use motionflow::text_to_video::{TextToVideo, check_parts, check_size};
+use motionflow::tokenizer::Tokenizer;
+
+use crate::estimate::Configs;
+use crate::failure::Misuse;
+use crate::hub::{self, Address, Hub};
+use crate::models::known::Known;
+use crate::progress::Progress;
+use crate::request::recommended::{Recommended, Video};
+use crate::folder::record::ModelRecord;
+use crate::request::tables as request;
+use crate::threads;
+
+/// The checkpoint that comes with the program.
+pub(crate) const SHIPPED: &str = "demo";
+
+/// A folder of checkpoints, each in a folder of its name.
+const FOLDER: &str = "models";
+/// Names a folder of checkpoints.
+pub(crate) const FOLDER_VARIABLE: &str = "MOTIONFLOW_MODELS";
+
+/// A checkpoint that was found whole; its weights are not loaded yet.
+#[derive(Debug)]
+pub(crate) struct FoundModel {
+    name: String,
+    /// The commit, where it is from the hub.
+    revision: Option<String>,
+    checkpoint: Checkpoint,
+    /// Made at the first call of [`FoundModel::record`].
+    record: OnceCell<ModelRecord>,
+    /// Reads every file for it.
+    identity: RefCell<Option<JoinHandle<Result<String, CheckpointError>>>>,
+    /// What it recommends.
+    pub(crate) recommended: Recommended,
+}
+
+impl FoundModel {
+    /// Finds what `--model` names, on disk or on the hub.
+    pub(crate) fn find(asked: &request::Model, progress: &mut Progress) -> Result<Self> {
+        let said = asked.chosen.model.as_deref().unwrap_or(SHIPPED);
+        let (name, revision) = named(CHECKPOINT.flag, said, asked.chosen.revision.as_deref())?;
+        let (name, revision) = (name.as_str(), revision);
+        let is_on_hub = self::is_on_hub(name);
+        // A run is done again with the checkpoint of its record, wherever it is done.
+        let recorded = asked.path.clone().filter(|path| path.is_dir());
+        let (folder, revision) = match (&revision, recorded) {
+            (revision, Some(recorded)) if is_on_hub => (recorded, revision.clone()),
+            (revision, None) if is_on_hub => {
+                let revision = revision.as_deref().unwrap_or(hub::REVISION);
+                let snapshot = Hub::new()?.get(name, revision, progress)?;
+                (snapshot.folder, Some(snapshot.commit))
+            }
+            (Some(revision), _) => {
+                let only = "only a checkpoint from the hub has revisions";
+                return Err(Misuse(format!("--revision {revision}: {only}, not {name}")).into());
+            }
+            (None, recorded) => (folder_of(name, CHECKPOINT).or_else(|error| recorded.ok_or(error))?, None),
+        };
+        let known = Known::find(name).filter(|_| is_on_hub).map(Known::recommended);
+        let recommended = Recommended::of(&folder)?.or(known).unwrap_or_default();
+        let checkpoint = Checkpoint::open(&folder).map_err(Error::from)?;
+        let (name, record, identity) = (name.to_owned(), OnceCell::new(), RefCell::default());
+        Ok(Self { name, revision, checkpoint, record, identity, recommended })
+    }
+
+    /// Its noise schedule, read from its config alone.
+    pub(crate) fn schedule(&self) -> Result<Schedule> {
+        let config = self.checkpoint.config("scheduler").map_err(Error::from)?;
+        Schedule::new(&config).with_context(|| self.cannot_load())
+    }
+
+    /// Checks, without the weights, that the nets can take a video of this size.
+    pub(crate) fn check_size(&self, video: &Video) -> Result<()> {
+        let unet = self.checkpoint.config("unet").map_err(Error::from)?;
+        let vae = self.checkpoint.config("vae").map_err(Error::from)?;
+        let [frames, height, width] = [video.frames, video.height, video.width].map(i64::from);
+        match check_size(&unet, &vae, frames, height, width) {
+            Err(error @ Error::Config(_)) => Err(error).with_context(|| self.cannot_load()),
+            checked => Ok(checked?),
+        }
+    }
+
+    /// Its name and its folder.
+    pub(crate) fn describe(&self) -> String {
+        let folder = self.checkpoint.folder().display().to_string();
+        if folder == self.name { folder } else { format!("{} ({folder})", self.name) }
+    }
+
+    /// The configs of its nets, which can be run.
+    pub(crate) fn configs(&self) -> Result<Configs> {
+        let unet: UNetConfig = self.checkpoint.config("unet").map_err(Error::from)?;
+        let vae: VaeConfig = self.checkpoint.config("vae").map_err(Error::from)?;
+        let text_encoder: ClipTextConfig = self.checkpoint.config("text_encoder").map_err(Error::from)?;
+        let checked = unet.validate().and_then(|()| vae.validate()).and_then(|()| text_encoder.validate());
+        checked.map_err(Error::from).with_context(|| self.cannot_load())?;
+        let tokenizer = self.tokenizer()?;
+        check_parts(&unet, &vae, &text_encoder, &tokenizer).with_context(|| self.cannot_load())?;
+        Ok(Configs {
+            unet,
+            vae,
+            text_encoder,
+            tokens: tokenizer.max_length(),
+            file_bytes: self.checkpoint.size_bytes(),
+        })
+    }
+
+    /// Its tokenizer.
+    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
+        Ok(self.checkpoint.tokenizer().map_err(Error::from)?)
+    }
+
+    fn cannot_load(&self) -> String {
+        format!("cannot load the checkpoint {}", self.checkpoint.folder().display())
+    }
+
+    /// Checks, without the weights, that the tokenizer reaches every subject of the prompts.
+    pub(crate) fn check_subjects(&self, prompts: &[&Prompt]) -> Result<()> {
+        let tokenizer = self.tokenizer()?;
+        for prompt in prompts {
+            let tokens = tokenizer.encode(&prompt.text).map_err(Error::from)?;
+            for subject in &prompt.subjects {
+                subject_positions(&tokens, subject).map_err(Error::from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks, without the weights, that the nets have the guidance blocks of these names.
+    pub(crate) fn check_blocks(&self, names: &[String]) -> Result<()> {
+        let unet: UNetConfig = self.checkpoint.config("unet").map_err(Error::from)?;
+        unet.named_blocks(names)?;
+        Ok(())
+    }
+
+    /// Loads the weights.
+    pub(crate) fn load(&self, compute: Compute, progress: &mut Progress) -> Result<TextToVideo> {
+        let stage = progress.stage("load", 1);
+        let model = TextToVideo::load(&self.checkpoint, compute).with_context(|| self.cannot_load())?;
+        stage.finish();
+        Ok(model)
+    }
+
+    /// Begins to read, aside, what [`FoundModel::record`] will wait for: every byte of its files.
+    pub(crate) fn prepare_record(&self) {
+        if self.record.get().is_none() {
+            let checkpoint = self.checkpoint.clone();
+            let begin = || thread::spawn(move || checkpoint.identity());
+            self.identity.borrow_mut().get_or_insert_with(begin);
+        }
+    }
+
+    /// What a run's record says of it.
+    pub(crate) fn record(&self) -> Result<ModelRecord> {
+        if let Some(record) = self.record.get() {
+            return Ok(record.clone());
+        }
+        let folder = self.checkpoint.folder();
+        let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let begun = self.identity.take();
+        let sha256 = begun.map_or_else(|| self.checkpoint.identity(), threads::join).map_err(Error::from)?;
+        let (name, revision) = (self.name.clone(), self.revision.clone());
+        let record = ModelRecord { name, path: path.display().to_string(), revision, sha256 };
+        Ok(self.record.get_or_init(|| record).clone())
+    }
+}
+
+/// What a name may stand for, in messages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sought {
+    /// The flag that the name came from.
+    pub(crate) flag: &'static str,
+    /// What it is called.
+    pub(crate) noun: &'static str,
+    /// What else can be given.
+    pub(crate) instead: &'static str,
+}
+
+const CHECKPOINT: Sought = Sought {
+    flag: "--model",
+    noun: "checkpoint",
+    instead: "one in the diffusers text-to-video layout, a name, or OWNER/NAME on the Hugging Face hub",
+};
+
+/// What a name says, and which revision: an address of the hub's is taken apart. `flag` is where it came from.
+pub(crate) fn named(flag: &str, said: &str, revision: Option<&str>) -> Result<(String, Option<String>)> {
+    let own = || Ok((said.to_owned(), revision.map(str::to_owned)));
+    if Path::new(said).exists() {
+        return own();
+    }
+    let Some(address) = Address::of(said).map_err(|what| Misuse(format!("{flag} {said}: {what}")))? else {
+        return own();
+    };
+    match (revision, address.revision) {
+        (Some(asked), Some(said_too)) if asked != said_too => Err(Misuse(format!(
+            "{flag} {said}: names the revision {said_too}, and --revision {asked}; give one of them"
+        ))
+        .into()),
+        (asked, said_too) => Ok((address.id, asked.map(str::to_owned).or(said_too))),
+    }
+}
+
+/// The folder that a name or path stands for.
+pub(crate) fn folder_of(name: &str, sought: Sought) -> Result<PathBuf> {
+    let Sought { flag, noun, instead } = sought;
+    let is_name = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
+    let path = PathBuf::from(name);
+    let mut places =
+        if is_name { shelves().into_iter().map(|shelf| shelf.join(name)).collect() } else { vec![] };
+    places.push(path);
+    if let Some(folder) = places.iter().find(|place| place.is_dir()) {
+        return Ok(folder.clone());
+    }
+    if is_one_file(Path::new(name)) {
+        let whole = format!("single files are not read; give the folder of a whole {noun}");
+        return Err(Misuse(format!("{flag} {name}: {whole}: {instead}")).into());
+    }
+    let mut message = if is_name {
+        format!("there is no {noun} \"{name}\"; looked for the folders")
+    } else {
+        format!("{flag} {name}: there is no such folder; give {instead}")
+    };
+    if is_name {
+        for place in &places {
+            let _ = write!(message, "\n  {}", place.display());
+        }
+        let _ = write!(message, "\ngive the folder of a {noun} to {flag}, or set {FOLDER_VARIABLE}");
+    }
+    Err(Misuse(message).into())
+}
+
+/// Whether a name is of the hub's, and nothing that lies here.
+pub(crate) fn is_on_hub(name: &str) -> bool {
+    // A repository may end in what other files end in, too.
+    let is_weights = |ending: &str| ending == "safetensors" || ending == "ckpt";
+    let ending = Path::new(name).extension().and_then(|ending| ending.to_str());
+    hub::is_id(name) && !Path::new(name).exists() && !ending.is_some_and(is_weights)
+}
+
+/// Whether a name stands for a folder here, so that nothing needs to be fetched.
+pub(crate) fn lies_here(name: &str) -> bool {
+    !is_on_hub(name) && folder_of(name, CHECKPOINT).is_ok()
+}
+
+/// Whether this is, or is named like, weights in one file.
+fn is_one_file(path: &Path) -> bool {
+    let endings = ["safetensors", "ckpt", "pt", "pth", "bin", "gguf", "onnx", "zip"];
+    let is_named_so =
+        path.extension().is_some_and(|found| endings.iter().any(|ending| found.eq_ignore_ascii_case(ending)));
+    path.is_file() || is_named_so && !path.is_dir()
+}
+
+/// The folders that hold checkpoints by name, the first to be looked into first.
+pub(crate) fn shelves() -> Vec<PathBuf> {
+    let named = std::env::var_os(FOLDER_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let mut shelves: Vec<PathBuf> = named.into_iter().collect();
+    shelves.extend(beside_program(FOLDER));
+    shelves.push(PathBuf::from(FOLDER));
+    shelves
+}
+
+/// A file or folder of this name beside the program or in a folder above it: so a build inside the source tree finds
+/// what belongs to the tree, and an unpacked release what lies in its folder.
+pub(crate) fn beside_program(name: impl AsRef<Path>) -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let program = program.canonicalize().unwrap_or(program);
+    program.ancestors().skip(1).map(|folder| folder.join(&name)).find(|path| path.exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_lists_where_it_was_looked_for() {
+        let message = folder_of("no-such-checkpoint", CHECKPOINT).unwrap_err().to_string();
+        assert!(
+            message.contains("models/no-such-checkpoint") && message.contains(FOLDER_VARIABLE),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_path_is_taken_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(folder_of(folder.path().to_str().unwrap(), CHECKPOINT).unwrap(), folder.path());
+        assert!(folder_of("./no/such", CHECKPOINT).unwrap_err().to_string().contains("./no/such"));
+    }
+}

@@ -1,0 +1,105 @@
+//! What a checkpoint recommends: `motionflow.toml` in its folder.
+
+use std::path::Path;
+
+use anyhow::Result;
+use motionflow::settings::Settings;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::folder::record::VideoRecord;
+use crate::args;
+use crate::request::tables as request;
+use crate::toml_file;
+
+/// The file's name.
+pub(crate) const FILE: &str = "motionflow.toml";
+
+/// Defaults that suit a checkpoint better than the general ones.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Recommended {
+    /// The method's settings; those that the file leaves out are the general defaults.
+    pub(crate) settings: Settings,
+    /// The video's size.
+    pub(crate) video: Video,
+    /// The number of frames that it is made for, where that is known.
+    pub(crate) made_for_frames: Option<u32>,
+    /// What is usually put into the negative prompt.
+    pub(crate) negative_prompt: String,
+}
+
+/// The size of the videos that a checkpoint was trained on. `Default` is ZeroScope's.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Video {
+    /// Pixels.
+    pub(crate) width: u32,
+    /// Pixels.
+    pub(crate) height: u32,
+    /// Number of frames.
+    pub(crate) frames: u32,
+    /// Frames per second.
+    pub(crate) fps: f64,
+}
+
+impl Default for Video {
+    fn default() -> Self {
+        Self { width: 576, height: 320, frames: 24, fps: 8.0 }
+    }
+}
+
+/// `motionflow.toml`. Every key may be left out.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+struct File {
+    negative_prompt: String,
+    settings: request::Settings,
+    video: args::Video,
+}
+
+impl Recommended {
+    /// All of it, filled in.
+    pub(crate) fn to_table(&self) -> Result<Table> {
+        let mut table = Table::new();
+        table.insert("settings".to_owned(), Value::try_from(&self.settings)?);
+        table.insert("video".to_owned(), Value::try_from(VideoRecord::of(&self.video))?);
+        table.insert("negative_prompt".to_owned(), self.negative_prompt.clone().into());
+        Ok(table)
+    }
+
+    /// Reads the file of a checkpoint's folder, where there is one.
+    pub(crate) fn of(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let File { negative_prompt, settings, video } = toml_file::read(&path)?;
+        let made_for_frames = video.size.frames;
+        let video = video.resolve(&Video::default())?;
+        let settings = settings.resolve(&Settings::default());
+        Ok(Some(Self { settings, video, made_for_frames, negative_prompt }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_the_general_default() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Recommended::of(folder.path()).unwrap(), None);
+        std::fs::write(folder.path().join(FILE), "[video]\nwidth = 128\n[settings]\nsteps = 20").unwrap();
+        let recommended = Recommended::of(folder.path()).unwrap().unwrap();
+        assert_eq!((recommended.video.width, recommended.video.height), (128, 320));
+        assert_eq!((recommended.settings.steps, recommended.settings.tau), (20, 0.4));
+    }
+
+    #[test]
+    fn a_misspelt_key_is_told_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), "[video]\nwith = 128").unwrap();
+        let message = format!("{:#}", Recommended::of(folder.path()).unwrap_err());
+        assert!(message.contains(FILE) && message.contains("with") && message.contains("width"), "{message}");
+    }
+}

@@ -1,0 +1,221 @@
+//! Every setting of a run: what the flags say, else the preset: what the checkpoint recommends, and where it
+//! recommends nothing the general default, or the paper's.
+
+use std::ops::RangeInclusive;
+
+use anyhow::Result;
+use motionflow::schedule::Schedule;
+use motionflow::settings::{Preset, Settings, SettingsError};
+use motionflow_media::Fit;
+
+use crate::failure::Misuse;
+use crate::args;
+use crate::request::recommended;
+use crate::request::tables as request;
+
+impl args::Video {
+    /// Fills in what was not said.
+    pub(crate) fn resolve(&self, recommended: &recommended::Video) -> Result<recommended::Video> {
+        let Self { size: args::Size { width, height, frames }, fps } = *self;
+        let fps = fps.unwrap_or(recommended.fps);
+        check_rate(fps)?;
+        Ok(recommended::Video {
+            width: within("--width", width.unwrap_or(recommended.width), 1..=8192)?,
+            height: within("--height", height.unwrap_or(recommended.height), 1..=8192)?,
+            frames: within("--frames", frames.unwrap_or(recommended.frames), 1..=10_000)?,
+            fps,
+        })
+    }
+}
+
+/// Frames per second that a video file can be written with; below, the time of a frame is too long for its counters.
+const RATES: RangeInclusive<f64> = 0.0001..=1000.0;
+
+/// Refuses a rate that no video file can be written with, be it asked for or the source's own.
+pub(crate) fn check_rate(fps: f64) -> Result<()> {
+    if RATES.contains(&fps) {
+        return Ok(());
+    }
+    let message = format!("--fps is {fps}, but must be {} to {}", RATES.start(), RATES.end());
+    Err(Misuse(message).into())
+}
+
+/// Which part of the source is used.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Cut {
+    /// Seconds.
+    pub(crate) start: f64,
+    /// One frame of so many.
+    pub(crate) every: u32,
+    pub(crate) fit: Fit,
+}
+
+impl args::Cut {
+    /// Fills in what was not said.
+    pub(crate) fn resolve(&self) -> Result<Cut> {
+        let start = self.start.unwrap_or(0.0);
+        if !(start >= 0.0 && start.is_finite()) {
+            return Err(Misuse(format!("--start is {start}, but must be 0 or more")).into());
+        }
+        Ok(Cut {
+            start,
+            every: within("--every", self.every.unwrap_or(1), 1..=100_000)?,
+            fit: self.fit.unwrap_or_default(),
+        })
+    }
+}
+
+/// Checks how many threads are asked for.
+pub(crate) fn threads(asked: Option<u16>) -> Result<()> {
+    match asked {
+        Some(threads) if !(1..=1024).contains(&threads) => {
+            Err(Misuse(format!("--threads is {threads}, but must be 1 to 1024")).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn within(flag: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(Misuse(format!("{flag} is {value}, but must be {} to {}", range.start(), range.end())).into())
+}
+
+impl request::Settings {
+    /// Fills in what was not said.
+    pub(crate) fn resolve(&self, recommended: &Settings) -> Settings {
+        let Self { preset, steps, sampling, masks, guidance } = self;
+        let mut settings = match preset.preset {
+            Some(Preset::Paper) => Settings::paper(recommended.guidance_scale),
+            Some(Preset::Default) | None => Settings { preset: Preset::Default, ..recommended.clone() },
+        };
+        if let (Some(steps), None) = (steps.steps, guidance.guided_steps) {
+            settings.guided_steps = same_share(&settings, steps);
+        }
+        if guidance.step_size.is_some() {
+            // One way to move excludes the other, also one that is recommended.
+            settings.step_norm = None;
+        }
+        settings.step_norm = guidance.step_norm.or(settings.step_norm);
+        set(&mut settings.steps, steps.steps);
+        set(&mut settings.guided_steps, guidance.guided_steps);
+        set(&mut settings.tau, masks.tau);
+        set(&mut settings.subject_map, masks.subject_map);
+        set(&mut settings.mask_time, masks.mask_time);
+        set(&mut settings.mask_layers, masks.mask_layers);
+        set(&mut settings.mask_apart, masks.mask_apart);
+        set(&mut settings.guidance_scale, sampling.guidance_scale);
+        set(&mut settings.seed, sampling.seed);
+        set(&mut settings.step_size, guidance.step_size);
+        set(&mut settings.step_decay, guidance.step_decay);
+        set(&mut settings.updates_per_step, guidance.updates_per_step);
+        set(&mut settings.lambda_cross, guidance.lambda_cross);
+        set(&mut settings.lambda_self, guidance.lambda_self);
+        set(&mut settings.lambda_temporal, guidance.lambda_temporal);
+        set(&mut settings.lambda_outside, guidance.lambda_outside);
+        set(&mut settings.lambda_other, guidance.lambda_other);
+        set(&mut settings.loss_threshold, guidance.loss_threshold);
+        set(&mut settings.keep_statistics, guidance.keep_statistics);
+        set(&mut settings.guidance_layers, guidance.guidance_layers.clone());
+        set(&mut settings.token_weight, guidance.token_weight);
+        set(&mut settings.init, guidance.init);
+        set(&mut settings.updates, guidance.updates);
+        settings
+    }
+}
+
+/// Checks the ranges; the message names the flag.
+pub(crate) fn check(settings: &Settings, schedule: &Schedule) -> Result<()> {
+    in_range(settings, schedule.max_steps())
+}
+
+/// As [`check`], of a schedule that has so many steps.
+pub(crate) fn in_range(settings: &Settings, max_steps: usize) -> Result<()> {
+    settings.validate(max_steps).map_err(|SettingsError { name, found, expected }| {
+        Misuse(format!("--{} is {found}, but must be {expected}", name.replace('_', "-"))).into()
+    })
+}
+
+/// As many guided steps of `steps` as are recommended of the recommended steps; at least one where any is.
+fn same_share(recommended: &Settings, steps: usize) -> usize {
+    let share = recommended.guided_steps as f64 / recommended.steps.max(1) as f64;
+    ((steps as f64 * share).round() as usize).max(usize::from(share > 0.0)).min(steps)
+}
+
+fn set<T>(setting: &mut T, said: Option<T>) {
+    if let Some(said) = said {
+        *setting = said;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn asked(flags: &[&str]) -> request::Settings {
+        let always = ["motionflow", "transfer", "--inversion", "inv", "-p", "a [panda]"];
+        match Cli::parse_from(always.iter().chain(flags)).command {
+            Command::Transfer(transfer) => transfer.request().settings,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn steps(count: usize) -> request::Settings {
+        request::Settings { steps: args::Steps { steps: Some(count) }, ..request::Settings::default() }
+    }
+
+    fn resolve(recommended: &Settings, flags: &[&str]) -> Settings {
+        asked(flags).resolve(recommended)
+    }
+
+    #[test]
+    fn flags_go_before_recommendations_and_those_before_defaults() {
+        let recommended = Settings { guidance_scale: 6.0, lambda_self: 0.5, ..Settings::default() };
+        let settings = resolve(&recommended, &["--cfg-scale", "3", "--seed", "7", "--no-updates"]);
+        assert_eq!((settings.guidance_scale, settings.lambda_self, settings.tau), (3.0, 0.5, 0.4));
+        assert_eq!((settings.seed, settings.updates), (7, false));
+    }
+
+    #[test]
+    fn fewer_steps_keep_the_guided_share() {
+        let recommended = Settings { steps: 20, guided_steps: 10, ..Settings::default() };
+        let settings = steps(5).resolve(&recommended);
+        assert_eq!((settings.steps, settings.guided_steps), (5, 3));
+        assert_eq!(resolve(&recommended, &["--guided-steps", "2"]).guided_steps, 2);
+        assert_eq!(steps(1).resolve(&Settings::default()).guided_steps, 1);
+        let unguided = Settings { guided_steps: 0, ..recommended };
+        assert_eq!(steps(5).resolve(&unguided).guided_steps, 0);
+    }
+
+    #[test]
+    fn the_papers_preset_goes_before_all_recommendations_but_the_guidance_scale() {
+        let recommended = Settings {
+            steps: 20,
+            guided_steps: 10,
+            tau: 0.2,
+            step_norm: Some(0.02),
+            guidance_scale: 6.0,
+            init: motionflow::settings::Init::Noise,
+            ..Settings::default()
+        };
+        assert_eq!(resolve(&recommended, &["--preset", "paper"]), Settings::paper(6.0));
+        let settings = resolve(&recommended, &["--preset", "paper", "--step-norm", "0.1", "--tau", "0.3"]);
+        assert_eq!((settings.step_norm, settings.tau, settings.steps), (Some(0.1), 0.3, 50));
+        let fewer = request::Settings { preset: args::Preset { preset: Some(Preset::Paper) }, ..steps(25) };
+        assert_eq!(fewer.resolve(&recommended).guided_steps, 10);
+        assert_eq!(resolve(&recommended, &["--preset", "default"]), recommended);
+    }
+
+    #[test]
+    fn a_step_size_turns_a_recommended_norm_off() {
+        let recommended = Settings { step_norm: Some(0.02), step_decay: true, ..Settings::default() };
+        assert_eq!(resolve(&recommended, &["--step-size", "1000"]).step_norm, None);
+        assert_eq!(resolve(&recommended, &["--step-norm", "0.1"]).step_norm, Some(0.1));
+        assert_eq!(resolve(&recommended, &[]).step_norm, Some(0.02));
+        assert!(!resolve(&recommended, &["--step-decay=false"]).step_decay);
+    }
+}

@@ -1,0 +1,84 @@
+//! Values of many transfers, held against their ranges before the first of them runs.
+
+use anyhow::Result;
+use motionflow::settings::Settings;
+
+use crate::args;
+use crate::failure::{self, MISUSED};
+use crate::folder::inversion_file::SavedInversion;
+use crate::models::found::{self as model, SHIPPED};
+use crate::request::recommended::Video;
+use crate::request::tables::Request;
+use crate::request::resolve;
+use crate::session::Session;
+
+/// More steps than any schedule has, where a transfer's schedule is not known yet.
+const MANY_STEPS: usize = 100_000;
+
+/// Keys that exclude each other.
+const PAIRS: [(&str, &str); 11] = [
+    ("settings.step_size", "settings.step_norm"),
+    ("source.inversion", "source.path"),
+    ("source.inversion", "prompts.source_prompt"),
+    ("source.inversion", "source.start"),
+    ("source.inversion", "source.every"),
+    ("source.inversion", "source.fit"),
+    ("source.inversion", "video.width"),
+    ("source.inversion", "video.height"),
+    ("source.inversion", "video.frames"),
+    ("source.inversion", "settings.steps"),
+    ("source.inversion", "settings.subject_map"),
+];
+
+/// Says which keys cannot be set together, if any.
+pub(crate) fn contradiction(is_set: impl Fn(&str) -> bool) -> Option<String> {
+    let (one, other) = PAIRS.iter().find(|(one, other)| is_set(one) && is_set(other))?;
+    Some(format!("{one} and {other} cannot be set together; leave one out"))
+}
+
+/// As [`contradiction`] of what one part of a file asks for. A record of a run has all keys, and says how they were meant.
+pub(crate) fn contradiction_in(request: &Request) -> Result<Option<String>> {
+    if request.program.version.is_some() {
+        return Ok(None);
+    }
+    let keys = request.keys()?;
+    Ok(contradiction(|key| keys.contains_key(key)))
+}
+
+/// Checks every value whose range is known without fetching, loading or reading a source. The error says which value is
+/// out of its range.
+pub(crate) fn check(request: &Request, session: &mut Session) -> Result<(), String> {
+    match in_range(request, session) {
+        Err(error) if failure::exit_code(&error) == MISUSED => Err(failure::message(&error)),
+        // What else is wrong, as with a broken checkpoint, is told at the transfer's turn.
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn in_range(request: &Request, session: &mut Session) -> Result<()> {
+    resolve::threads(request.program.threads)?;
+    request.source.cut.resolve()?;
+    let inverted = request.source.inversion.as_ref();
+    let mut asked = request.settings.clone();
+    if let Some(inversion) = inverted {
+        let steps = SavedInversion::open(inversion).map_or(MANY_STEPS, |saved| saved.record.steps);
+        asked.steps = args::Steps { steps: Some(steps) };
+    }
+    let name = request.model.chosen.model.as_deref().unwrap_or(SHIPPED);
+    let found = if model::lies_here(name) { session.find(&request.model).ok() } else { None };
+    let Some(found) = found else {
+        let recommended = Settings { steps: MANY_STEPS, ..Settings::default() };
+        let settings = asked.resolve(&recommended);
+        request.video.resolve(&Video::default())?;
+        return resolve::in_range(&settings, MANY_STEPS);
+    };
+    let settings = asked.resolve(&found.recommended.settings);
+    let video = request.video.resolve(&found.recommended.video)?;
+    let most = if inverted.is_some() { MANY_STEPS } else { found.schedule()?.max_steps() };
+    resolve::in_range(&settings, most)?;
+    found.check_blocks(&settings.guidance_layers)?;
+    if inverted.is_none() {
+        found.check_size(&video)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! `motionflow inspect`: where the model sees the subject, per step and layer.
+
+use std::path::Path;
+
+use anyhow::Result;
+use motionflow::diagnostics::mask_figures;
+use motionflow::inversion::Inversion;
+use motionflow::masks::{LayerMaps, MotionMasks};
+use motionflow::model::VideoModel;
+use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet, sampled};
+use motionflow_media::image::RgbImage;
+use motionflow_media::overlay::heat;
+use motionflow_media::{Mask, picture};
+use serde::Serialize;
+use tch::{Kind, Tensor};
+
+use crate::args;
+use crate::runs::open::{self as asked, Asked};
+use crate::folder::checksums::{FileRecord, files_in};
+use crate::runs::inverting::shown_masks;
+use crate::folder::leave::LeftOut;
+use crate::runs::inspection::{Look, LookingJob};
+use crate::folder::map_tensors::{self, map_tensors};
+use crate::runs::pictures::{heat_of, legend, masked, masks_of};
+use crate::progress::Progress;
+use crate::request::prompts;
+use crate::folder::record::{MaskRecord, Totals, write_json};
+use crate::folder::report;
+use crate::session::Session;
+
+const COMMAND: &str = "inspect";
+
+/// How many timesteps a layer's pictures show.
+const ROWS: usize = 6;
+/// How much of the frame a heat map hides.
+const OPACITY: f32 = 0.65;
+
+/// `inspect.json`
+#[derive(Serialize)]
+struct Report {
+    /// Over the timesteps that a transfer would be guided at.
+    masks: Vec<MaskRecord>,
+    steps: Vec<StepFigures>,
+    #[serde(flatten)]
+    totals: Totals,
+    /// All other files of the run.
+    files: Vec<FileRecord>,
+}
+
+/// One subject's mask at one timestep in one layer.
+#[derive(Serialize)]
+struct StepFigures {
+    timestep: i64,
+    subject: String,
+    layer: String,
+    coverage: f64,
+    overlap: f64,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &args::Inspect, session: &mut Session) -> Result<()> {
+    asked::run(COMMAND, args.looking.request(), &args.looking.recall, session, inspect)
+}
+
+fn inspect(asked: Asked, session: &mut Session) -> Result<()> {
+    let (mut folder, job) = LookingJob::prepare(COMMAND, asked, session)?;
+    let progress = &mut session.progress;
+    let look = job.look(folder.begin(&job.record)?, progress)?;
+    let layers = layers(&job);
+    let path = folder.path().to_owned();
+    let mut left_out = LeftOut::default();
+    folder.publish(|folder| {
+        let stage = progress.stage("write", 1);
+        let drawing = Drawing { job: &job, look: &look };
+        left_out.attempt(folder, "overview.png", |path| drawing.overview(path));
+        for (layer, name) in &layers {
+            left_out.attempt(folder, &format!("attention-{name}.png"), |path| {
+                write_sheet(path, &drawing.attention(layer, name)?)
+            });
+            left_out.attempt(folder, &format!("masks-{name}.png"), |path| {
+                write_sheet(path, &drawing.masks(layer, name)?)
+            });
+        }
+        write_maps(&folder.join("maps.safetensors"), &look.inversion)?;
+        stage.finish();
+        left_out.tell(progress);
+        job.record.write(folder)?;
+        let steps = step_figures(&look.masks, &prompts::subjects(&job.prompt));
+        let (totals, files) = (Totals::of(progress), files_in(folder, None)?);
+        let report = Report { masks: look.figures.clone(), steps, totals, files };
+        write_json(&folder.join("inspect.json"), &report)
+    })?;
+    summarize(&path, &look.figures, &layers, &left_out, progress);
+    Ok(())
+}
+
+/// The layers that are read, and short names for files.
+fn layers(job: &LookingJob) -> Vec<(String, String)> {
+    let short = |layer: &str| layer.trim_end_matches(".attn2").replace(".transformer_blocks.0", "");
+    job.model.guidance_layers().cross.iter().map(|layer| (layer.name.clone(), short(&layer.name))).collect()
+}
+
+/// What the pictures are drawn of.
+struct Drawing<'a> {
+    job: &'a LookingJob,
+    look: &'a Look,
+}
+
+impl Drawing<'_> {
+    fn maps(&self) -> impl DoubleEndedIterator<Item = (&i64, &Vec<LayerMaps>)> {
+        self.look.inversion.maps.at.iter()
+    }
+
+    /// The source, and what all guided timesteps say together.
+    fn overview(&self, path: &Path) -> Result<()> {
+        let frames = &self.job.source.frames;
+        let mut rows = vec![(format!("source: {}", self.job.prompt.text), frames.clone())];
+        for (subject, name) in prompts::subjects(&self.job.prompt).into_iter().enumerate() {
+            let guided = self.maps().filter(|(timestep, _)| self.look.timesteps.contains(timestep));
+            let maps: Vec<&Tensor> = guided.flat_map(|(_, subjects)| subjects[subject].values()).collect();
+            if let Some(mean) = mean_of_finest(&maps) {
+                let label =
+                    format!("attention to \"{name}\", mean of the guided steps and of the finest layers");
+                rows.push((label, heated(frames, &heat_of(&mean, &self.look.inversion.latents)?)));
+            }
+        }
+        let Look { inversion, masks, timesteps, .. } = self.look;
+        let mask_row = with_masks(frames, &shown_masks(masks, &inversion.latents, timesteps)?);
+        let subjects = legend(&prompts::subjects(&self.job.prompt));
+        rows.push((
+            format!("motion mask at tau {}, mean of the same: {subjects}", self.job.settings.tau),
+            mask_row,
+        ));
+        write_sheet(path, &rows)
+    }
+
+    /// Attention of one layer, a row a timestep and subject.
+    fn attention(&self, layer: &str, name: &str) -> Result<Vec<(String, Vec<RgbImage>)>> {
+        let mut rows = Vec::new();
+        for (timestep, subject_maps) in self.shown() {
+            for (subject, words) in prompts::subjects(&self.job.prompt).iter().enumerate() {
+                if let Some(map) = subject_maps[subject].get(layer) {
+                    let label = format!("{}: attention to \"{words}\"", self.place(name, *timestep));
+                    let heat = heat_of(map, &self.look.inversion.latents)?;
+                    rows.push((label, heated(&self.job.source.frames, &heat)));
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Masks of one layer, a row a timestep.
+    fn masks(&self, layer: &str, name: &str) -> Result<Vec<(String, Vec<RgbImage>)>> {
+        let row = |(timestep, _): (&i64, &Vec<_>)| {
+            let masks = self.look.masks.at[timestep].iter().filter_map(|layers| layers.get(layer));
+            let masks: Result<Vec<Vec<Mask>>> =
+                masks.map(|mask| masks_of(mask, &self.look.inversion.latents)).collect();
+            let subjects = legend(&prompts::subjects(&self.job.prompt));
+            let label = format!("{}: mask of {subjects}", self.place(name, *timestep));
+            Ok((label, with_masks(&self.job.source.frames, &masks?)))
+        };
+        self.shown().into_iter().map(row).collect()
+    }
+
+    /// The timesteps that are shown, the first of the sampling first.
+    fn shown(&self) -> Vec<(&i64, &Vec<LayerMaps>)> {
+        let at: Vec<_> = self.maps().rev().collect();
+        sampled(at.len(), ROWS).into_iter().map(|index| at[index]).collect()
+    }
+
+    fn place(&self, name: &str, timestep: i64) -> String {
+        let guided = if self.look.timesteps.contains(&timestep) { ", guided" } else { "" };
+        format!("{name}, timestep {timestep}{guided}")
+    }
+}
+
+/// Mean of the maps that have the most places, each brought to a sum of 1 a frame: [frames, places]
+fn mean_of_finest(maps: &[&Tensor]) -> Option<Tensor> {
+    let finest = maps.iter().map(|map| map.size()[1]).max()?;
+    let share = |map: &Tensor| map / map.sum_dim_intlist(-1, true, None::<Kind>).clamp_min(1e-12);
+    let shares: Vec<Tensor> =
+        maps.iter().filter(|map| map.size()[1] == finest).map(|map| share(map)).collect();
+    Some(Tensor::stack(&shares, 0).mean_dim(0, false, None::<Kind>))
+}
+
+/// Draws the frames that a sheet shows; the others need not be drawn.
+fn drawn(frames: &[RgbImage], draw: impl Fn(usize, &RgbImage) -> RgbImage) -> Vec<RgbImage> {
+    let shown = sampled(frames.len(), COLUMNS);
+    let draw =
+        |(index, frame)| if shown.contains(&index) { draw(index, frame) } else { RgbImage::clone(frame) };
+    frames.iter().enumerate().map(draw).collect()
+}
+
+fn heated(frames: &[RgbImage], maps: &[Mask]) -> Vec<RgbImage> {
+    drawn(frames, |index, frame| maps.get(index).map_or(frame.clone(), |map| heat(frame, map, OPACITY)))
+}
+
+fn with_masks(frames: &[RgbImage], masks: &[Vec<Mask>]) -> Vec<RgbImage> {
+    drawn(frames, |index, frame| masked(frame, index, masks))
+}
+
+fn write_sheet(path: &Path, rows: &[(String, Vec<RgbImage>)]) -> Result<()> {
+    let rows: Vec<Row> = rows.iter().map(|(label, frames)| Row { label, frames }).collect();
+    Ok(picture::write_png(path, &contact_sheet(&rows, COLUMNS)?)?)
+}
+
+/// Every map as `map/TIMESTEP/SUBJECT/LAYER`, [frames, height, width] float32.
+fn write_maps(path: &Path, inversion: &Inversion) -> Result<()> {
+    let maps = inversion.maps.at.iter().flat_map(|(timestep, subjects)| map_tensors(*timestep, subjects));
+    let pictures = maps.map(|(name, map)| {
+        let (frames, places) = (map.size()[0], map.size()[1]);
+        let (height, width) = inversion.latents.map_size(places).unwrap_or((1, places));
+        (name, map.view([frames, height, width]))
+    });
+    map_tensors::write(path, &pictures.collect::<Vec<_>>())
+}
+
+fn step_figures(masks: &MotionMasks, subjects: &[&str]) -> Vec<StepFigures> {
+    let mut all = Vec::new();
+    for (timestep, of_subjects) in &masks.at {
+        for (layers, subject) in of_subjects.iter().zip(subjects) {
+            for (layer, mask) in layers {
+                let alone = [(layer.clone(), mask.shallow_clone())].into();
+                let alone = MotionMasks { at: [(*timestep, vec![alone])].into() };
+                all.extend(mask_figures(&alone, |_| true).into_iter().map(|figures| StepFigures {
+                    timestep: *timestep,
+                    subject: (*subject).to_owned(),
+                    layer: layer.clone(),
+                    coverage: figures.coverage,
+                    overlap: figures.overlap,
+                }));
+            }
+        }
+    }
+    all
+}
+
+fn summarize(
+    path: &Path,
+    masks: &[MaskRecord],
+    layers: &[(String, String)],
+    left_out: &LeftOut,
+    progress: &Progress,
+) {
+    for MaskRecord { subject, coverage, overlap } in masks {
+        progress.result(&format!(
+            "\"{subject}\": the mask covers {:.1} % of the frame, neighbouring frames' masks overlap by {:.0} %",
+            coverage * 100.0,
+            overlap * 100.0
+        ));
+    }
+    let pictures: Vec<(String, String)> = layers
+        .iter()
+        .flat_map(|(_, name)| {
+            [("attention", "where the subject is seen"), ("masks", "what becomes a mask")]
+                .map(|(what, shows)| (format!("{what}-{name}.png"), format!("{shows}, step by step")))
+        })
+        .collect();
+    let mut files = vec![("overview.png", "source, attention and mask, frame by frame")];
+    files.extend(pictures.iter().map(|(name, shows)| (name.as_str(), shows.as_str())));
+    files.extend([
+        ("maps.safetensors", "every attention map"),
+        ("inspect.json", "figures of every mask, and the warnings"),
+        ("run.toml", "every setting"),
+    ]);
+    files.retain(|(name, _)| !left_out.has(name));
+    report::made(path, &files, progress);
+}

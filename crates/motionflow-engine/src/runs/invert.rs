@@ -1,0 +1,95 @@
+//! `motionflow invert`: the first half of a transfer, kept to be reused.
+
+use std::path::Path;
+
+use anyhow::Result;
+use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
+use motionflow_media::{picture, video};
+
+use crate::args;
+use crate::runs::open::{self as asked, Asked};
+use crate::folder::checksums::files_in;
+use crate::folder::inversion_file::{self, InversionRecord};
+use crate::runs::inverting::shown_masks;
+use crate::folder::leave;
+use crate::runs::inspection::LookingJob;
+use crate::runs::pictures::{legend, with_masks};
+use crate::request::prompts;
+use crate::folder::record::{RunHistory, Totals, write_json};
+use crate::folder::report;
+use crate::session::Session;
+
+const COMMAND: &str = "invert";
+
+const FILES: [(&str, &str); 6] = [
+    ("contact-sheet.png", "source and motion mask, frame by frame"),
+    ("masks.mp4", "where the model saw the subject"),
+    (inversion_file::TENSORS, "what `motionflow transfer --inversion` needs"),
+    (inversion_file::RECORD, "what was inverted, and how"),
+    ("run.toml", "every setting"),
+    ("run.json", "every step, and the warnings"),
+];
+
+/// Runs the command.
+pub(crate) fn run(args: &args::Invert, session: &mut Session) -> Result<()> {
+    asked::run(COMMAND, args.looking.request(), &args.looking.recall, session, invert)
+}
+
+fn invert(asked: Asked, session: &mut Session) -> Result<()> {
+    let (mut folder, job) = LookingJob::prepare(COMMAND, asked, session)?;
+    let progress = &mut session.progress;
+    let look = job.look(folder.begin(&job.record)?, progress)?;
+    let subjects = prompts::subjects(&job.prompt);
+    let shown = shown_masks(&look.masks, &look.inversion.latents, &look.timesteps).unwrap_or_else(|error| {
+        progress.warn(leave::left_out("masks.mp4", &error));
+        Vec::new()
+    });
+    let masked = with_masks(&job.source.frames, &shown);
+    let mut files = FILES.to_vec();
+    let path = folder.path().to_owned();
+    folder.publish(|folder| {
+        let stage = progress.stage("write", 1);
+        inversion_file::write(folder, &look.inversion, &job.source.frames, job.inversion_record())?;
+        let source_label = format!("source: {}", job.prompt.text);
+        let mask_label = format!("motion mask: {}", legend(&subjects));
+        let rows = [
+            Row { label: &source_label, frames: &job.source.frames },
+            Row { label: &mask_label, frames: &masked },
+        ];
+        let (ffmpeg, fps) = (&job.ffmpeg, job.video.fps);
+        let write_masks = |path: &Path| Ok(video::write_mp4(ffmpeg, path, &masked, fps, &[])?);
+        let write_sheet = |path: &Path| Ok(picture::write_png(path, &contact_sheet(&rows, COLUMNS)?)?);
+        let leaves =
+            [leave::picture("masks.mp4", &write_masks), leave::picture("contact-sheet.png", &write_sheet)];
+        let left_out = leave::write(folder, &leaves)?;
+        stage.finish();
+        left_out.tell(progress);
+        files.retain(|(name, _)| !left_out.has(name));
+        job.record.write(folder)?;
+        let history = RunHistory {
+            inversion: Some(look.origin),
+            steps: look.steps,
+            masks: look.figures,
+            totals: Totals::of(progress),
+            files: files_in(folder, None)?,
+        };
+        write_json(&folder.join("run.json"), &history)
+    })?;
+    report::made(&path, &files, progress);
+    Ok(())
+}
+
+impl LookingJob {
+    fn inversion_record(&self) -> InversionRecord {
+        InversionRecord {
+            source_prompt: self.record.prompts.source_prompt.clone().unwrap_or_default(),
+            steps: self.settings.steps,
+            subject_map: self.settings.subject_map,
+            sha256: String::new(),
+            program: self.record.program.clone(),
+            source: self.source.record.clone(),
+            video: self.record.video.clone(),
+            model: self.record.model.clone(),
+        }
+    }
+}

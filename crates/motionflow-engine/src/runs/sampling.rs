@@ -1,0 +1,105 @@
+//! The second half: noise latents and a prompt -> the new video, with progress and measures.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use anyhow::Result;
+use motionflow::error::Error;
+use motionflow::generation::{Generating, Generation, GenerationEvent, GuidedUpdate, generate};
+use motionflow::latents::Latents;
+use motionflow::masks::MotionMasks;
+use motionflow::model::{EncodedPrompt, VideoModel};
+use motionflow::settings::Settings;
+use motionflow_media::image::RgbImage;
+
+use crate::event::Event;
+use crate::progress::Progress;
+use crate::folder::record::{LossRecord, StepRecord};
+use crate::source::pictures_of;
+use crate::stop;
+use crate::folder::unfinished::Unfinished;
+
+/// What the new video is made of.
+#[derive(Debug)]
+pub(crate) struct Start<'a> {
+    pub(crate) latents: Latents,
+    pub(crate) masks: Option<&'a MotionMasks>,
+    pub(crate) prompt: &'a EncodedPrompt,
+    pub(crate) negative: &'a EncodedPrompt,
+}
+
+/// Samples the new video and decodes it, or goes on where `unfinished` says.
+pub(crate) fn make_video(
+    model: &dyn VideoModel,
+    start: Start,
+    settings: &Settings,
+    unfinished: &mut Unfinished,
+    progress: &mut Progress,
+) -> Result<(Generation, Vec<RgbImage>, Vec<StepRecord>)> {
+    let Start { latents, masks, prompt, negative } = start;
+    let (from, mut records) = match unfinished.sampling() {
+        Some((from, records)) => {
+            progress.note(&format!("generate: goes on after step {} of {}", from.done, settings.steps));
+            (from, records)
+        }
+        None => (Generating::new(latents), Vec::new()),
+    };
+    let mut stage = progress.stage("generate", settings.steps);
+    stage.goes_on_after(from.done);
+    let mut since = Instant::now();
+    let mut loss = String::new();
+    let mut saved = Ok(());
+    // Of the running step.
+    let (mut step_records, mut updates): (Vec<StepRecord>, Vec<GuidedUpdate>) = Default::default();
+    let generation = generate(model, from, masks, prompt, negative, settings, &mut |event| {
+        let seconds = since.elapsed().as_secs_f64();
+        since = Instant::now();
+        match *event {
+            GenerationEvent::Updated(update) => {
+                loss = format!("loss {:.4}", update.loss);
+                stage.detail(&loss);
+                let record = update_record(update, seconds);
+                stage.event(&Event::Step { step: &record });
+                step_records.push(record);
+                updates.push(*update);
+            }
+            GenerationEvent::Denoised { step, timestep, latents, .. } => {
+                let record = StepRecord::Sampling { step, timestep, seconds };
+                stage.step(step, &loss);
+                stage.event(&Event::Step { step: &record });
+                step_records.push(record);
+                records.extend(step_records.iter().cloned());
+                saved = unfinished.save_sampling(
+                    step,
+                    latents,
+                    std::mem::take(&mut step_records),
+                    std::mem::take(&mut updates),
+                );
+            }
+        }
+        if saved.is_err() || stop::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    saved.and_then(|()| unfinished.settle())?;
+    let generation = generation?;
+    stage.finish();
+    let stage = progress.stage("decode", 1);
+    let decoded = model.decode_latents(&generation.latents)?;
+    let frames = pictures_of(&decoded.value);
+    stage.finish();
+    if let Some(wider) = decoded.wider {
+        progress.warn(wider.to_string());
+    }
+    if stop::requested() { Err(Error::Stopped.into()) } else { Ok((generation, frames, records)) }
+}
+
+fn update_record(update: &GuidedUpdate, seconds: f64) -> StepRecord {
+    StepRecord::Update {
+        step: update.step,
+        update: update.update,
+        timestep: update.timestep,
+        loss: LossRecord::of(update),
+        gradient_norm: update.gradient_norm,
+        relative_move: update.relative_move,
+        seconds,
+    }
+}

@@ -1,0 +1,435 @@
+//! `motionflow transfer`: the motion of a source video in a new video.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::Result;
+use motionflow::compute::{Compute, Precision};
+use motionflow::diagnostics::loss_warning;
+use motionflow::generation::GuidedUpdate;
+use motionflow::inversion::Inversion;
+use motionflow::model::VideoModel;
+use motionflow::prompt::Prompt;
+use motionflow::settings::{Init, Settings};
+use motionflow_media::compare::{Pane, side_by_side};
+use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
+use motionflow_media::image::RgbImage;
+use motionflow_media::{Ffmpeg, gif, picture, plot, video};
+
+use crate::args;
+use crate::runs::open::{self as asked, Asked};
+use crate::folder::changes::compare;
+use crate::folder::checksums::files_in;
+use crate::plan::{self as dry_run, Plan};
+use crate::estimate::{Task, Way};
+use crate::runs::sampling::{Start, make_video};
+use crate::cache::inversions::{self as inversion_cache, InversionCache};
+use crate::folder::inversion_file::{SavedInversion, check_fit};
+use crate::runs::inverting::{Inverted, Origin, invert_source, judge_masks, shown_masks};
+use crate::folder::leave::{self, LeftOut};
+use crate::folder::metadata::Notes;
+use crate::models::found::FoundModel;
+use crate::runs::pictures::{legend, with_masks};
+use crate::progress::Progress;
+use crate::request::prompts;
+use crate::request::recommended::{Recommended, Video};
+use crate::folder::record::{
+    ModelRecord, OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, SourceRecord, Totals,
+    VideoRecord, write_json,
+};
+use crate::folder::report;
+use crate::request::tables::{Request, required};
+use crate::request::resolve::{self, Cut};
+use crate::session::Session;
+use crate::source::{SourceClip, source_path};
+use crate::models::suitability::warn_of_source;
+
+const COMMAND: &str = "transfer";
+
+/// What the folder holds, besides masks.mp4, which needs a subject.
+const FILES: [(&str, &str); 7] = [
+    ("contact-sheet.png", "source, motion mask and result, frame by frame"),
+    ("compare.mp4", "the source beside the result"),
+    ("result.mp4", "the new video"),
+    ("result.gif", "the same, for a page"),
+    ("loss.svg", "how the guidance went"),
+    ("run.toml", "every setting"),
+    ("run.json", "every step, and the warnings"),
+];
+const MASKS_FILE: (&str, &str) = ("masks.mp4", "where the model saw the subject in the source");
+
+/// What a transfer among many leaves.
+const FEW_FILES: [&str; 4] = ["contact-sheet.png", "result.mp4", "run.toml", "run.json"];
+
+/// How a transfer is made, as far as its result does not depend on it.
+#[derive(Debug, Default)]
+pub(crate) struct Manner {
+    /// Whether it leaves [`FEW_FILES`] alone, and does not wait for the disk after a step: where there are many, both
+    /// can take longer than the transfers.
+    pub(crate) quick: bool,
+    /// Where the inversions are kept; in the user's cache where nothing is said.
+    pub(crate) inversions: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &args::Transfer, session: &mut Session) -> Result<()> {
+    match Asked::of(COMMAND, args.request(), &args.recall, session)? {
+        Some(asked) if args.dry_run => {
+            Job::check(&asked.request, false, session)?.show(asked.folder.path(), &mut session.progress)
+        }
+        Some(asked) => transfer(asked, &Manner::default(), session),
+        None => Ok(()),
+    }
+}
+
+/// Runs a transfer.
+pub(crate) fn transfer(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
+    asked::attempt(COMMAND, asked, session, |asked, session| make(asked, manner, session))
+}
+
+fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
+    let Asked { request, mut folder } = asked;
+    let mut job = Job::check(&request, true, session)?;
+    session.check_memory(&job.task()?, &job.video)?;
+    compare(&request, Some(&job.source.record), &job.found, folder.is_resumed(), &mut session.progress)?;
+    let began_in = folder.take_up(session.memory(), &job.found.recommended, &mut session.progress)?;
+    let may_keep = manner.inversions.is_none() && request.program.cache.unwrap_or(true);
+    let cache = if may_keep { inversion_cache::of_user(&mut session.progress)? } else { None };
+    let model = session.load(&job.found)?;
+    let source_text = session.encode(&model, &job.source_prompt)?;
+    let target_text = session.encode(&model, &job.prompt)?;
+    let negative_text = session.encode(&model, &Prompt::literal(&job.negative_prompt))?;
+    let model = &*model;
+    let progress = &mut session.progress;
+    let [frames, height, width] = [job.video.frames, job.video.height, job.video.width].map(i64::from);
+    for text in [&source_text, &target_text, &negative_text] {
+        text.warnings.iter().for_each(|warning| progress.warn(warning));
+    }
+
+    let record = job.record()?;
+    let cache = match &manner.inversions {
+        Some(folder) => InversionCache::store(&record, began_in.as_deref(), folder),
+        None => InversionCache::of(&record, began_in.as_deref(), cache),
+    };
+    let unfinished = folder.begin(&record)?;
+    unfinished.keep_quickly(manner.quick);
+    let Inverted { inversion, origin, mut steps } = if let Some(inversion) = job.inversion.take() {
+        check_fit(&inversion, model, &job.video)?;
+        Inverted { inversion, origin: Origin::Given, steps: Vec::new() }
+    } else {
+        invert_source(model, &job.source, &source_text, &job.settings, &cache, unfinished, progress)?
+    };
+    let timesteps = job.settings.guided_timesteps(model.schedule());
+    let masks = inversion.masks(&timesteps, &job.settings)?;
+    let figures = judge_masks(&masks, &timesteps, &prompts::subjects(&job.source_prompt), progress);
+
+    let start = Start {
+        latents: match job.settings.init {
+            Init::Inverted => inversion.latents.share(),
+            Init::Noise => model.noise(frames, height, width, job.settings.seed)?,
+        },
+        masks: job.settings.is_guided().then_some(&masks),
+        prompt: &target_text,
+        negative: &negative_text,
+    };
+    let (generation, result, sampled) = make_video(model, start, &job.settings, unfinished, progress)?;
+    steps.extend(sampled);
+    if let Some(warning) = loss_warning(&generation.updates) {
+        progress.warn(warning);
+    }
+
+    let shown = shown_masks(&masks, &inversion.latents, &timesteps).unwrap_or_else(|error| {
+        progress.warn(leave::left_out(MASKS_FILE.0, &error));
+        Vec::new()
+    });
+    let masked = (!shown.is_empty()).then(|| with_masks(&job.source.frames, &shown));
+    let path = folder.path().to_owned();
+    let notes = Notes::of(&record, progress)?;
+    let mut files = FILES.to_vec();
+    files.extend(masked.as_ref().map(|_| MASKS_FILE));
+    files.retain(|(name, _)| !manner.quick || FEW_FILES.contains(name));
+    folder.publish(|folder| {
+        let stage = progress.stage("write", 1);
+        let left_out =
+            job.write(folder, &result, masked.as_deref(), &generation.updates, &notes, manner.quick)?;
+        stage.finish();
+        left_out.tell(progress);
+        files.retain(|(name, _)| !left_out.has(name));
+        record.write(folder)?;
+        let history = RunHistory {
+            inversion: Some(origin),
+            steps,
+            masks: figures,
+            totals: Totals::of(progress),
+            files: files_in(folder, None)?,
+        };
+        write_json(&folder.join("run.json"), &history)
+    })?;
+    report::made(&path, &files, progress);
+    Ok(())
+}
+
+/// What a transfer depends on besides its source and prompts, filled in.
+struct Resolved {
+    settings: Settings,
+    /// Frames per second are those of the source where the request does not say them.
+    video: Video,
+    negative_prompt: String,
+    metadata: bool,
+}
+
+impl Resolved {
+    fn of(request: &Request, saved: Option<&SavedInversion>, recommended: &Recommended) -> Result<Self> {
+        let mut asked = request.settings.clone();
+        if let Some(saved) = saved {
+            asked.steps.steps = Some(saved.record.steps);
+        }
+        let mut settings = asked.resolve(&recommended.settings);
+        let mut video = request.video.resolve(&recommended.video)?;
+        if let Some(saved) = saved {
+            saved.fix_subject_map(&mut settings, asked.masks.subject_map)?;
+            let VideoRecord { width, height, frames, .. } = saved.record.video;
+            video = Video { width, height, frames, ..video };
+        }
+        let negative_prompt = request.prompts.new.negative_prompt.as_ref();
+        Ok(Self {
+            settings,
+            video,
+            negative_prompt: negative_prompt.unwrap_or(&recommended.negative_prompt).clone(),
+            metadata: request.output.metadata.unwrap_or(true),
+        })
+    }
+}
+
+/// The record that a run would have if it were made now, without loading anything for it. What says where its inputs
+/// are, and what made it, is as `then`.
+pub(crate) fn record_now(then: &RunRecord, request: &Request, session: &mut Session) -> Result<RunRecord> {
+    let saved = request.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
+    let path = if saved.is_none() { Some(source_path(request)?) } else { None };
+    let found = session.find(&request.model)?;
+    found.prepare_record();
+    let Resolved { settings, mut video, negative_prompt, metadata } =
+        Resolved::of(request, saved.as_ref(), &found.recommended)?;
+    let source = match (&saved, path, &then.source) {
+        (Some(saved), ..) => {
+            saved.check_tensors(|path| session.sha256_of(path))?;
+            Some(saved.source_record())
+        }
+        (None, Some(path), Some(source)) if path.is_file() => {
+            let Cut { start, every, fit } = request.source.cut.resolve()?;
+            let (sha256, fit) = (Some(session.sha256_of(&path)?), fit.to_string());
+            Some(SourceRecord { sha256, start, every, fit, inversion_sha256: None, ..source.clone() })
+        }
+        (None, Some(path), _) => {
+            let cut = request.source.cut.resolve()?;
+            Some(session.quietly(|session| session.read(&path, cut, &video))?.record.clone())
+        }
+        (None, None, _) => None,
+    };
+    if let Some(fps) = request.video.fps.or(source.as_ref().map(|source| source.fps)) {
+        video.fps = fps;
+    }
+    let source_prompt = saved.map(|saved| saved.record.source_prompt);
+    let mut program = then.program.clone();
+    let precision = match request.program.precision {
+        Some(precision) if precision != Precision::Auto => precision,
+        _ => session.compute()?.precision(),
+    };
+    // Runs from before there was a choice were made in float32.
+    if program.precision.is_some() || precision != Precision::F32 {
+        program.precision = Some(precision.to_string());
+    }
+    Ok(RunRecord {
+        program,
+        prompts: PromptRecord {
+            source_prompt: source_prompt.or_else(|| request.prompts.source_prompt.clone()),
+            prompt: request.prompts.new.prompt.clone(),
+            negative_prompt: Some(negative_prompt),
+        },
+        source,
+        video: VideoRecord::of(&video),
+        model: ModelRecord { sha256: found.record()?.sha256, ..then.model.clone() },
+        settings,
+        output: OutputRecord { metadata },
+    })
+}
+
+/// A transfer of which all that can be checked without the weights is checked.
+struct Job {
+    ffmpeg: Ffmpeg,
+    compute: Compute,
+    found: Rc<FoundModel>,
+    settings: Settings,
+    video: Video,
+    source: Rc<SourceClip>,
+    source_prompt: Prompt,
+    source_text: String,
+    inversion: Option<Inversion>,
+    prompt: Prompt,
+    text: String,
+    negative_prompt: String,
+    metadata: bool,
+}
+
+impl Job {
+    /// Checks what is cheap first, so that a mistake is told at once. Where it `will_run`, its record is prepared.
+    fn check(request: &Request, will_run: bool, session: &mut Session) -> Result<Self> {
+        let text = required(request.prompts.new.prompt.as_ref(), prompts::PROMPT_MISSING)?;
+        let prompt = prompts::parse("--prompt", &text)?;
+        let saved = request.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
+        let source_text = if let Some(saved) = &saved {
+            saved.record.source_prompt.clone()
+        } else {
+            source_path(request)?;
+            required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?
+        };
+        let source_prompt = prompts::parse("--source-prompt", &source_text)?;
+        let guidance = &request.settings.guidance;
+        if guidance.updates != Some(false) && guidance.guided_steps != Some(0) {
+            prompts::check_pair(&source_prompt, &prompt)?;
+        }
+        let ffmpeg = session.ffmpeg()?;
+        let compute = session.compute()?;
+        let found = session.find(&request.model)?;
+        if will_run {
+            found.prepare_record();
+        }
+        let Resolved { settings, mut video, negative_prompt, metadata } =
+            Resolved::of(request, saved.as_ref(), &found.recommended)?;
+        resolve::check(&settings, &found.schedule()?)?;
+        found.check_subjects(&[&source_prompt, &prompt])?;
+        found.check_blocks(&settings.guidance_layers)?;
+        settings.subject_map.check(source_prompt.subjects.len())?;
+        let (source, inversion) = if let Some(saved) = saved {
+            let (source, inversion) = saved.load(&found.record()?)?;
+            (Rc::new(source), Some(inversion))
+        } else {
+            found.check_size(&video)?;
+            let cut = request.source.cut.resolve()?;
+            (session.read(&source_path(request)?, cut, &video)?, None)
+        };
+        video.fps = request.video.fps.unwrap_or(source.record.fps);
+        resolve::check_rate(video.fps)?;
+        warn_of_source(&source.frames, &video, &found.recommended, &mut session.progress);
+        Ok(Self {
+            ffmpeg,
+            compute,
+            found,
+            settings,
+            video,
+            source,
+            source_prompt,
+            source_text,
+            inversion,
+            prompt,
+            text,
+            negative_prompt,
+            metadata,
+        })
+    }
+
+    fn prompts(&self) -> PromptRecord {
+        PromptRecord {
+            source_prompt: Some(self.source_text.clone()),
+            prompt: Some(self.text.clone()),
+            negative_prompt: Some(self.negative_prompt.clone()),
+        }
+    }
+
+    /// What takes time and memory.
+    fn task(&self) -> Result<Task> {
+        let way = if self.inversion.is_some() { Way::FromInversion } else { Way::Transfer };
+        Task::new(self.found.configs()?, &self.settings, way, self.compute)
+    }
+
+    /// Tells what would be done.
+    fn show(&self, output: &Path, progress: &mut Progress) -> Result<()> {
+        let mut files = FILES.to_vec();
+        if !self.source_prompt.subjects.is_empty() {
+            files.push(MASKS_FILE);
+        }
+        let plan = Plan {
+            model: &self.found,
+            task: &self.task()?,
+            prompts: &self.prompts(),
+            source_prompt: &self.source_prompt,
+            prompt: &self.prompt,
+            source: &self.source.record,
+            video: &self.video,
+            settings: &self.settings,
+            output,
+            files: &files,
+        };
+        dry_run::show(&plan, progress)
+    }
+
+    fn record(&self) -> Result<RunRecord> {
+        Ok(RunRecord {
+            program: ProgramRecord::new(COMMAND, &self.ffmpeg, self.compute),
+            prompts: self.prompts(),
+            source: Some(self.source.record.clone()),
+            video: VideoRecord::of(&self.video),
+            model: self.found.record()?,
+            settings: self.settings.clone(),
+            output: OutputRecord { metadata: self.metadata },
+        })
+    }
+
+    /// Writes the results side by side: most of that is waiting for one ffmpeg each.
+    fn write(
+        &self,
+        folder: &Path,
+        result: &[RgbImage],
+        masked: Option<&[RgbImage]>,
+        updates: &[GuidedUpdate],
+        notes: &Notes,
+        quick: bool,
+    ) -> Result<LeftOut> {
+        let (ffmpeg, fps, source) = (&self.ffmpeg, self.video.fps, self.source.frames.as_slice());
+        let mp4 = |path: &Path, frames: &[RgbImage], notes: &[(&str, &str)]| {
+            Ok(video::write_mp4(ffmpeg, path, frames, fps, notes)?)
+        };
+        let source_label = format!("source: {}", self.source_prompt.text);
+        let mask_label = format!("motion mask: {}", legend(&prompts::subjects(&self.source_prompt)));
+        let result_label = format!("result: {}", self.prompt.text);
+        let mut rows = vec![Row { label: &source_label, frames: source }];
+        rows.extend(masked.map(|frames| Row { label: &mask_label, frames }));
+        rows.push(Row { label: &result_label, frames: result });
+        let write_sheet = |path: &Path| Ok(picture::write_png(path, &contact_sheet(&rows, COLUMNS)?)?);
+        let pairs = notes.pairs();
+        let write_result = |path: &Path| mp4(path, result, &pairs);
+        let mut leaves = vec![
+            leave::essential("result.mp4", &write_result),
+            leave::picture("contact-sheet.png", &write_sheet),
+        ];
+        if quick {
+            return leave::write(folder, &leaves);
+        }
+        let write_gif = |path: &Path| Ok(gif::write_gif(ffmpeg, path, result, fps, notes.comment())?);
+        let panes = [Pane { label: "source", frames: source }, Pane { label: "result", frames: result }];
+        let write_comparison = |path: &Path| mp4(path, &side_by_side(&panes)?, &[]);
+        let write_masks = |path: &Path| masked.map_or(Ok(()), |masked| mp4(path, masked, &[]));
+        let updates: Vec<plot::Update> = updates.iter().map(plotted).collect();
+        let write_loss = |path: &Path| Ok(plot::write_loss_svg(path, &updates)?);
+        leaves.extend([
+            leave::picture("result.gif", &write_gif),
+            leave::picture("compare.mp4", &write_comparison),
+            leave::picture(MASKS_FILE.0, &write_masks),
+            leave::picture("loss.svg", &write_loss),
+        ]);
+        leave::write(folder, &leaves)
+    }
+}
+
+fn plotted(update: &GuidedUpdate) -> plot::Update {
+    let part = |part: Option<f64>| part.unwrap_or(f64::NAN);
+    plot::Update {
+        total: update.loss,
+        cross: part(update.parts.cross),
+        self_attention: part(update.parts.spatial),
+        temporal: part(update.parts.temporal),
+        outside: part(update.parts.outside),
+        other: part(update.parts.other),
+        gradient_norm: Some(update.gradient_norm),
+    }
+}

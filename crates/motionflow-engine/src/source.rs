@@ -1,0 +1,159 @@
+//! The source video: its frames as pictures, and as the model wants them.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use motionflow::clip::Clip;
+use motionflow_media::image::RgbImage;
+use motionflow_media::source::{self, Notice};
+use motionflow_media::{Ffmpeg, ReadOptions};
+use sha2::{Digest, Sha256};
+
+use crate::failure::{Misuse, NOT_UTF8};
+use crate::models::found::beside_program;
+use crate::progress::Progress;
+use crate::request::prompts;
+use crate::request::recommended::Video;
+use crate::folder::record::SourceRecord;
+use crate::request::tables::{Request, required};
+use crate::request::resolve::Cut;
+
+/// Frames of a source at the video's size.
+#[derive(Debug)]
+pub(crate) struct SourceClip {
+    pub(crate) frames: Vec<RgbImage>,
+    pub(crate) record: SourceRecord,
+}
+
+impl SourceClip {
+    /// Reads as many frames as the video shall have.
+    pub(crate) fn read(
+        ffmpeg: &Ffmpeg,
+        path: &Path,
+        cut: Cut,
+        video: &Video,
+        progress: &mut Progress,
+    ) -> Result<Self> {
+        let stage = progress.stage("read", 1);
+        let options = ReadOptions {
+            start: cut.start,
+            every: cut.every as usize,
+            fit: cut.fit,
+            image_fps: video.fps,
+            ..ReadOptions::new(video.frames as usize, video.width, video.height)
+        };
+        let clip = source::read(ffmpeg, path, &options).context("--source")?;
+        let record = SourceRecord {
+            path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string(),
+            sha256: if path.is_file() { Some(sha256_of_file(path)?) } else { None },
+            frames_sha256: sha256_of_frames(&clip.frames),
+            start: cut.start,
+            every: cut.every,
+            fit: cut.fit.to_string(),
+            fps: clip.fps,
+            inversion: None,
+            inversion_sha256: None,
+        };
+        stage.finish();
+        tell(path, &clip.notices, progress);
+        Ok(Self { frames: clip.frames, record })
+    }
+
+    /// The frames for the model.
+    pub(crate) fn clip(&self) -> Clip {
+        clip_of(&self.frames)
+    }
+}
+
+/// Warns of what was done to a video, or found in it.
+pub(crate) fn tell(path: &Path, notices: &[Notice], progress: &mut Progress) {
+    for notice in notices {
+        progress.warn(format!("{}: {notice}", path.display()));
+    }
+}
+
+/// The source that a request names. It must be there, before a checkpoint is fetched for it.
+pub(crate) fn source_path(request: &Request) -> Result<PathBuf> {
+    let path = required(request.source.path.as_ref(), prompts::SOURCE_MISSING)?;
+    check_utf8("--source", &path)?;
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(motionflow_media::Error::SourceMissing { path }).context("--source")
+}
+
+/// Checks that a path can stand in a run's record, which is text and has the whole of it.
+pub(crate) fn check_utf8(flag: &str, path: &Path) -> Result<()> {
+    if std::path::absolute(path).is_ok_and(|whole| whole.to_str().is_none()) {
+        return Err(Misuse(format!("{flag}: {NOT_UTF8}: {}", path.display())).into());
+    }
+    Ok(())
+}
+
+/// The ffmpeg to use: the user's, else the one that `cargo xtask setup` brought.
+pub(crate) fn find_ffmpeg() -> Result<Ffmpeg> {
+    Ok(Ffmpeg::find(beside_program(Path::new(".native").join("ffmpeg")).as_deref())?)
+}
+
+/// Pictures of one size -> clip
+pub(crate) fn clip_of(frames: &[RgbImage]) -> Clip {
+    let (width, height) = frames.first().map_or((0, 0), RgbImage::dimensions);
+    let bytes: Vec<&[u8]> = frames.iter().map(|frame| frame.as_raw().as_slice()).collect();
+    Clip::from_rgb(&bytes, i64::from(height), i64::from(width))
+}
+
+/// Clip -> pictures
+pub(crate) fn pictures_of(clip: &Clip) -> Vec<RgbImage> {
+    let (height, width) = clip.size();
+    let picture = |rgb| RgbImage::from_raw(width as u32, height as u32, rgb);
+    clip.to_rgb().into_iter().filter_map(picture).collect()
+}
+
+/// SHA-256 of a file, in hex.
+pub(crate) fn sha256_of_file(path: &Path) -> Result<String> {
+    let mut digest = Sha256::new();
+    let cannot = || format!("{}: cannot be read", path.display());
+    let mut file = BufReader::with_capacity(1 << 18, File::open(path).with_context(cannot)?);
+    io::copy(&mut file, &mut digest).with_context(cannot)?;
+    Ok(hex(&digest.finalize()))
+}
+
+/// SHA-256, in hex, over the pixels of frames of one size.
+pub(crate) fn sha256_of_frames(frames: &[RgbImage]) -> String {
+    let mut digest = Sha256::new();
+    for frame in frames {
+        digest.update(frame.as_raw());
+    }
+    hex(&digest.finalize())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_survive_the_way_to_a_clip_and_back() {
+        let picture = |seed: u8| RgbImage::from_fn(5, 3, |x, y| [x as u8 * 40, y as u8 * 60, seed].into());
+        let frames = vec![picture(0), picture(9)];
+        assert_eq!(pictures_of(&clip_of(&frames)), frames);
+    }
+
+    #[test]
+    fn the_hash_is_sha256() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("abc");
+        std::fs::write(&path, "abc").unwrap();
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256_of_file(&path).unwrap(), expected);
+    }
+}
