@@ -1,6 +1,6 @@
 //! Lets this crate's binaries and tests find libtorch by rpath, and tells them its version.
 
-#[path = "src/libtorch_version.rs"]
+#[path = "../motionflow-engine/src/libtorch_version.rs"]
 mod libtorch_version;
 
 use std::path::Path;

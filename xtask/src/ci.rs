@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use crate::circles::circles;
 use crate::demo::run_demo;
 use crate::deny::deny;
 use crate::setup::{cargo, setup};
@@ -15,6 +16,7 @@ use crate::workspace::{Workspace, run_ok};
 pub fn ci(workspace: &Workspace) -> Result<ExitCode> {
     let mut report = Report(Vec::new());
     report.step("fmt", || run_ok(cargo(workspace, "fmt").args(["--all", "--check"])))?;
+    report.step("circles", || circles(workspace))?;
     let environment = report.step("setup", || setup(workspace))?;
     let note = report.step("deny", || deny(workspace))?;
     report.step("clippy", || {

@@ -5,6 +5,7 @@
 mod arguments;
 mod bench;
 mod ci;
+mod circles;
 mod clip_vocabulary;
 mod demo;
 mod deny;

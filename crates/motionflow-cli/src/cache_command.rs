@@ -7,10 +7,10 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::args::{self, CacheAction};
-use motionflow_engine::bytes::readable;
+use crate::console::Console;
 use motionflow_engine::cache::{Cache, Listed};
-use crate::columns::columns;
-use motionflow_engine::progress::Progress;
+use motionflow_engine::columns::columns;
+use motionflow_engine::units::readable;
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -18,22 +18,22 @@ const DAY: u64 = 24 * 60 * 60;
 const PROMPT: &str = "prompt";
 
 /// Runs the command.
-pub(crate) fn run(args: &args::CacheCommand, progress: &Progress) -> Result<()> {
+pub(crate) fn run(args: &args::CacheCommand, console: &Console) -> Result<()> {
     let cache = Cache::open()?;
     let lines = match &args.action {
-        CacheAction::List => list(&cache, progress)?,
-        CacheAction::Clear(clear) => vec![cleared(&cache, clear.older_than.unwrap_or(0), progress)?],
+        CacheAction::List => list(&cache, console)?,
+        CacheAction::Clear(clear) => vec![cleared(&cache, clear.older_than.unwrap_or(0), console)?],
     };
     for line in &lines {
-        progress.result(line);
+        console.result(line);
     }
     Ok(())
 }
 
-fn list(cache: &Cache, progress: &Progress) -> Result<Vec<String>> {
+fn list(cache: &Cache, console: &Console) -> Result<Vec<String>> {
     let (entries, limit) = (cache.entries()?, readable(cache.limit()));
     for Listed { name, parts, bytes, .. } in &entries {
-        progress.row("inversion", &json!({ "key": name, "bytes": bytes, "made_from": parts }));
+        console.row("inversion", &json!({ "key": name, "bytes": bytes, "made_from": parts }));
     }
     let folder = cache.folder().display();
     if entries.is_empty() {
@@ -73,9 +73,9 @@ fn quoted(prompt: &str) -> String {
     format!("{:?}", start + "…")
 }
 
-fn cleared(cache: &Cache, days: u32, progress: &Progress) -> Result<String> {
+fn cleared(cache: &Cache, days: u32, console: &Console) -> Result<String> {
     let cleared = cache.clear(Duration::from_secs(u64::from(days) * DAY))?;
-    progress.row(
+    console.row(
         "cleared",
         &json!({ "inversions": cleared.entries, "bytes": cleared.bytes, "in_use": cleared.busy }),
     );

@@ -1,31 +1,37 @@
 //! The program `motionflow`: reads the command line, runs one command, tells how it ended.
 
+mod app;
 mod args;
+mod bar;
 mod bench;
 mod cache_command;
-mod columns;
 mod completions;
+mod console;
 mod doctor;
 mod man;
 mod models;
-mod named;
+mod omp;
+mod plan;
+mod runs;
 mod show;
 #[cfg(unix)]
 mod signals;
+mod stop;
 mod terminal;
 mod verify;
 
+use std::panic;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use clap::Parser;
+use motionflow_engine::error::{self, ErrorKind};
+use motionflow_engine::event::Event;
 use motionflow_media::system::told;
 
+use crate::app::App;
 use crate::args::{Cli, Command};
-use motionflow_engine::event::Event;
-use motionflow_engine::out_of_memory::Mend;
-use motionflow_engine::progress::Voice;
-use motionflow_engine::session::Session;
+use crate::console::OutputMode;
 
 const CANNOT_LISTEN: &str = "the program cannot listen to signals such as Ctrl-C";
 
@@ -36,25 +42,28 @@ fn main() -> ExitCode {
     };
     #[cfg(unix)]
     signals::hold();
-    threads::wait_asleep();
-    let mut session = Session::new(cli.command.name(), &cli.common);
-    let outcome = failure::catch(|| {
-        stop::listen().map_err(|error| anyhow!("{CANNOT_LISTEN}: {}", told(&error, "run it elsewhere")))?;
-        run(&cli.command, &mut session)
+    omp::wait_asleep();
+    // A panic is told as an error, once.
+    panic::set_hook(Box::new(|_| ()));
+    let mut app = App::new(cli.command.name(), &cli.common);
+    let outcome = error::catch(|| {
+        stop::listen(&app.cancel, &app.console)
+            .map_err(|error| anyhow!("{CANNOT_LISTEN}: {}", told(&error, "run it elsewhere")))?;
+        run(&cli.command, &mut app)
     });
     match outcome {
         Ok(()) => match terminal::lost() {
             None => ExitCode::SUCCESS,
             // The files are there.
-            Some(message) if leaves_files(&cli.command) && session.progress.voice() != Voice::Json => {
+            Some(message) if leaves_files(&cli.command) && app.console.mode() != OutputMode::Json => {
                 terminal::warning(&message);
                 ExitCode::SUCCESS
             }
-            Some(message) => ExitCode::from(failure::tell(&anyhow!(message), session.progress.voice())),
+            Some(message) => ExitCode::from(console::tell_error(&app.console, &anyhow!(message))),
         },
         Err(error) => {
-            let error = out_of_memory::explain(error, &session, Mend::OtherDevice);
-            ExitCode::from(failure::tell(&error, session.progress.voice()))
+            let error = app.engine.explain(error, &app.flags.resources, &app.progress);
+            ExitCode::from(console::tell_error(&app.console, &error))
         }
     }
 }
@@ -65,7 +74,8 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
         let message = error.to_string();
         let message = message.trim_start_matches("error: ").trim_end();
-        event::tell(&Event::Error { message, exit_code: failure::MISUSED });
+        let kind = ErrorKind::Misuse;
+        console::print(&Event::Error { message, kind, exit_code: kind.exit_code(), job: None });
     }
     ExitCode::from(terminal::of_command_line(error))
 }
@@ -84,23 +94,23 @@ fn leaves_files(command: &Command) -> bool {
     }
 }
 
-fn run(command: &Command, session: &mut Session) -> Result<()> {
+fn run(command: &Command, app: &mut App) -> Result<()> {
     match command {
-        Command::Transfer(args) => transfer::run(args, session),
-        Command::Generate(args) => generate::run(args, session),
-        Command::Invert(args) => invert::run(args, session),
-        Command::Inspect(args) => inspect::run(args, session),
-        Command::Batch(args) => batch::run(args, session),
-        Command::Eval(args) => eval::run(args, session),
-        Command::Sweep(args) => sweep::run(args, session),
-        Command::Models(args) => models::run(args, session),
-        Command::Verify(args) => verify::run(args, session),
-        Command::Bench(args) => bench::run(args, session),
-        Command::Cache(args) => cache_command::run(args, &session.progress),
-        Command::Doctor => doctor::run(session),
-        Command::Completions(args) => completions::run(args, &session.progress),
-        Command::Man(args) => man::run(args, &session.progress),
-        Command::Show(args) => show::run(args, &session.progress),
-        Command::Schema => request::print_schema(&session.progress),
+        Command::Transfer(args) => runs::transfer(args, app),
+        Command::Generate(args) => runs::generate(args, app),
+        Command::Invert(args) => runs::invert(args, app),
+        Command::Inspect(args) => runs::inspect(args, app),
+        Command::Batch(args) => runs::batch(args, app),
+        Command::Eval(args) => runs::eval(args, app),
+        Command::Sweep(args) => runs::sweep(args, app),
+        Command::Models(args) => models::run(args, app),
+        Command::Verify(args) => verify::run(args, app),
+        Command::Bench(args) => bench::run(args, app),
+        Command::Cache(args) => cache_command::run(args, &app.console),
+        Command::Doctor => doctor::run(app),
+        Command::Completions(args) => completions::run(args, &app.console),
+        Command::Man(args) => man::run(args, &app.console),
+        Command::Show(args) => show::run(args, &app.console),
+        Command::Schema(args) => runs::schema(args, app),
     }
 }

@@ -8,15 +8,15 @@ use clap_mangen::Man;
 use motionflow_media::atomic::write_atomically;
 
 use crate::args::{self, Cli};
-use motionflow_engine::progress::Progress;
+use crate::console::Console;
 
 /// Runs the command. A page on standard output is the command's product, so `--quiet` does not silence it.
-pub(crate) fn run(args: &args::Man, progress: &Progress) -> Result<()> {
+pub(crate) fn run(args: &args::Man, console: &Console) -> Result<()> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     let Some(folder) = &args.folder else {
         let (_, page) = page(command)?;
-        progress.product("man", String::from_utf8(page)?.trim_end());
+        console.product("man", String::from_utf8(page)?.trim_end());
         return Ok(());
     };
     let mut pages = Vec::new();
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &args::Man, progress: &Progress) -> Result<()> {
     for (name, page) in &pages {
         write_atomically(&folder.join(name), page)?;
     }
-    progress.result(&format!("{} pages in {}", pages.len(), folder.display()));
+    console.result(&format!("{} pages in {}", pages.len(), folder.display()));
     Ok(())
 }
 

@@ -7,50 +7,47 @@ use anyhow::Result;
 use motionflow::checkpoint::Checkpoint;
 use serde_json::json;
 
+use crate::app::App;
 use crate::args;
-use motionflow_engine::bytes::readable;
-use crate::columns::columns;
-use motionflow_engine::failure::{self, Misuse};
+use motionflow_engine::columns::columns;
+use motionflow_engine::error::{Misuse, message};
 use motionflow_engine::hub::{self, Hub};
-use motionflow_engine::models::known::{KNOWN, Known};
 use motionflow_engine::models::found::{named, shelves};
-use motionflow_engine::progress::Progress;
+use motionflow_engine::models::known::{KNOWN, Known};
 use motionflow_engine::request::recommended::Recommended;
-use motionflow_engine::session::Session;
+use motionflow_engine::units::readable;
 
-const TITLES: [&str; 5] = ["NAME", "SIZE", "LICENCE", "MAKES", "WHERE"];
+const TITLES: [&str; 6] = ["NAME", "SIZE", "LICENCE", "MAKES", "KNOWS", "WHERE"];
 
 /// One line of the table.
-type Row = [String; 5];
+type Row = [String; 6];
 
 /// Runs the command.
-pub(crate) fn run(args: &args::Models, session: &mut Session) -> Result<()> {
-    session.behave_as_told()?;
-    let progress = &mut session.progress;
+pub(crate) fn run(args: &args::Models, app: &mut App) -> Result<()> {
     match &args.action {
         None => {
-            list(progress);
+            list(app);
             Ok(())
         }
-        Some(args::ModelsAction::Fetch { name, revision }) => fetch(name, revision, progress),
+        Some(args::ModelsAction::Fetch { name, revision }) => fetch(name, revision, app),
     }
 }
 
-fn fetch(name: &str, revision: &str, progress: &mut Progress) -> Result<()> {
+fn fetch(name: &str, revision: &str, app: &mut App) -> Result<()> {
     let default = revision == hub::REVISION;
     let (name, revision) = named("models fetch", name, (!default).then_some(revision))?;
     let (name, revision) = (name.as_str(), revision.as_deref().unwrap_or(hub::REVISION));
     if !hub::is_id(name) {
         return Err(Misuse(format!("{name} is no name on the hub; give OWNER/NAME")).into());
     }
-    let snapshot = Hub::new()?.fetch(name, revision, progress)?;
+    let snapshot = Hub::new()?.fetch(name, revision, &mut app.progress)?;
     let checkpoint = Checkpoint::open(&snapshot.folder)?;
     let size = readable(checkpoint.size_bytes());
-    progress.result(&format!("{name}, {size}, is in {}", snapshot.folder.display()));
+    app.console.result(&format!("{name}, {size}, is in {}", snapshot.folder.display()));
     Ok(())
 }
 
-fn list(progress: &Progress) {
+fn list(app: &App) {
     let hub = Hub::new();
     let mut rows = on_shelves();
     rows.extend(hub.iter().flat_map(in_cache));
@@ -59,21 +56,21 @@ fn list(progress: &Progress) {
     rows.extend(to_fetch);
     // Known ones come first, in their order; then the others as they were found.
     rows.sort_by_key(|row| KNOWN.iter().position(|known| known.name == row[0]).unwrap_or(KNOWN.len()));
-    for [name, size, licence, makes, place] in &rows {
-        let row = json!({ "name": name, "size": size, "licence": licence, "makes": makes, "where": place });
-        progress.row("checkpoint", &row);
+    for [name, size, licence, makes, knows, place] in &rows {
+        let row = json!({ "name": name, "size": size, "licence": licence, "makes": makes, "knows": knows, "where": place });
+        app.console.row("checkpoint", &row);
     }
     rows.insert(0, TITLES.map(str::to_owned));
     for line in columns(&rows) {
-        progress.result(&line);
+        app.console.result(&line);
     }
-    progress.note(&match hub {
+    app.progress.note(&match hub {
         Ok(hub) => format!(
             "\n`motionflow models fetch OWNER/NAME` fetches a checkpoint from the hub into {}; `--model OWNER/NAME` does so \
              when it is needed.",
             hub.cache().display()
         ),
-        Err(error) => format!("\ncheckpoints from the hub are not listed: {}", failure::message(&error)),
+        Err(error) => format!("\ncheckpoints from the hub are not listed: {}", message(&error)),
     });
 }
 
@@ -104,20 +101,31 @@ fn in_cache(hub: &Hub) -> Vec<Row> {
 fn not_here(known: &Known) -> Row {
     let size =
         known.fetched_bytes.map_or_else(|| "-".into(), |bytes| format!("{} to fetch", readable(bytes)));
-    let (licence, makes) = (known.licence.to_owned(), makes(&known.recommended()));
-    [known.name.to_owned(), size, licence, makes, "not here".into()]
+    let recommended = known.recommended();
+    let (licence, makes, knows) = (known.licence.to_owned(), makes(&recommended), knows(&recommended));
+    [known.name.to_owned(), size, licence, makes, knows, "not here".into()]
 }
 
 fn row(name: &str, size: String, folder: &Path) -> Row {
     let known = Known::find(name);
     let recommended = Recommended::of(folder).ok().flatten().or_else(|| known.map(Known::recommended));
     let licence = known.map_or("see its card", |known| known.licence).to_owned();
-    let makes = recommended.map_or_else(|| "not said".into(), |recommended| makes(&recommended));
-    [name.to_owned(), size, licence, makes, folder.display().to_string()]
+    let makes = recommended.as_ref().map_or_else(|| "not said".into(), makes);
+    let knows = recommended.as_ref().map_or_else(|| "not said".into(), knows);
+    [name.to_owned(), size, licence, makes, knows, folder.display().to_string()]
 }
 
 /// The videos that suit it.
 fn makes(recommended: &Recommended) -> String {
     let video = &recommended.video;
     format!("{}x{}, {} frames", video.width, video.height, video.frames)
+}
+
+/// The domain of a checkpoint that knows little.
+fn knows(recommended: &Recommended) -> String {
+    let domain = &recommended.domain;
+    if domain.subjects.is_empty() {
+        return "open prompts".to_owned();
+    }
+    format!("{} subjects, {} scenes", domain.subjects.len(), domain.scenes.len())
 }

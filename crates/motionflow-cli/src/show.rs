@@ -9,29 +9,30 @@ use serde_json::Value as Json;
 use toml::{Table, Value};
 
 use crate::args;
-use motionflow_engine::folder::damage::{self, HISTORIES};
+use crate::console::Console;
+use motionflow_engine::error::{Misuse, message};
 use motionflow_engine::estimate::bytes;
-use motionflow_engine::failure::{Misuse, message};
+use motionflow_engine::folder::damage::{self, HISTORIES};
 use motionflow_engine::folder::inversion_file;
 use motionflow_engine::folder::metadata;
-use motionflow_engine::progress::{Progress, brief};
 use motionflow_engine::folder::run_folder::{holds_a_run, is_of_a_run};
-use motionflow_engine::source::find_ffmpeg;
 use motionflow_engine::folder::unfinished::Unfinished;
+use motionflow_engine::source::find_ffmpeg;
+use motionflow_engine::units::brief;
 
 /// The records of a run folder, of whatever command.
 const RECORDS: [&str; 2] = ["run.toml", inversion_file::RECORD];
 
 /// Runs the command.
-pub(crate) fn run(args: &args::Show, progress: &Progress) -> Result<()> {
+pub(crate) fn run(args: &args::Show, console: &Console) -> Result<()> {
     let found = Found::at(&args.path)?;
     if args.toml {
-        progress.product("toml", found.toml.trim_end());
+        console.product("toml", found.toml.trim_end());
         return Ok(());
     }
     let damaged = || format!("{}: is no TOML, so it is damaged", found.place.display());
     let record: Table = found.toml.parse().with_context(damaged)?;
-    progress.row("record", &serde_json::to_value(&record)?);
+    console.row("record", &serde_json::to_value(&record)?);
     let Some(maker) = maker(&record) else {
         return Err(Misuse(format!(
             "{}: is no record of motionflow; give a folder that it made, or a result",
@@ -48,9 +49,9 @@ pub(crate) fn run(args: &args::Show, progress: &Progress) -> Result<()> {
         }
     }
     let longest = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    progress.result(&format!("{}: {}\n", found.place.display(), on_one_line(&maker)));
+    console.result(&format!("{}: {}\n", found.place.display(), on_one_line(&maker)));
     for (name, value) in lines {
-        progress.result(format!("{name:longest$}  {}", on_one_line(&value)).trim_end());
+        console.result(format!("{name:longest$}  {}", on_one_line(&value)).trim_end());
     }
     Ok(())
 }

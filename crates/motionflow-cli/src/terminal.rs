@@ -3,14 +3,13 @@
 //! Whatever a line quotes (names of files, prompts, words of a checkpoint or of ffmpeg), it leaves here fit for a terminal.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use motionflow_media::system::told;
 
-use motionflow_engine::failure::FAILED;
+use motionflow_engine::error::ErrorKind;
+use motionflow_engine::shell::is_harmful;
 
 /// What is said of standard output that cannot be written to.
 const OUTPUT: &str = "standard output cannot be written to";
@@ -56,7 +55,7 @@ pub(crate) fn of_command_line(message: &clap::Error) -> u8 {
     match printed {
         Err(cause) if !message.use_stderr() && cause.kind() != io::ErrorKind::BrokenPipe => {
             error(&lost_output(&cause));
-            FAILED
+            ErrorKind::Failed.exit_code()
         }
         _ => code,
     }
@@ -96,38 +95,6 @@ pub(crate) fn fit(text: &str) -> String {
         }
     }
     shown
-}
-
-/// Whether a terminal may obey a character instead of showing it: control characters but for line breaks, and those that turn
-/// the direction of the text around.
-pub(crate) fn is_harmful(letter: char) -> bool {
-    let turns = matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    turns || (letter.is_control() && letter != '\n')
-}
-
-/// A path as it is typed in a shell.
-pub(crate) fn typed(path: &Path) -> String {
-    let bytes = path.as_os_str().as_encoded_bytes();
-    match path.to_str() {
-        Some(plain) if !plain.chars().any(|letter| is_harmful(letter) || letter == '\n') => {
-            shlex::try_quote(plain).map_or_else(|_| plain.to_owned(), Cow::into_owned)
-        }
-        _ => quoted_bytes(bytes),
-    }
-}
-
-/// `$'…'`, which bash, ksh and zsh know, for what no other quotes can show.
-fn quoted_bytes(bytes: &[u8]) -> String {
-    let mut quoted = "$'".to_owned();
-    for &byte in bytes {
-        match byte {
-            b'\'' | b'\\' => quoted.extend(['\\', byte.into()]),
-            b' '..=b'~' => quoted.push(byte.into()),
-            // Three digits, so that none that follows is taken for one of them.
-            _ => drop(write!(quoted, "\\{byte:03o}")),
-        }
-    }
-    quoted + "'"
 }
 
 fn labelled(label: &str, style: &str, message: &str) {

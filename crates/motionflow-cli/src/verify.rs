@@ -4,16 +4,13 @@ use anyhow::{Result, bail};
 use motionflow::parity::{Comparison, Difference, verify};
 use serde_json::json;
 
+use crate::app::App;
 use crate::args;
-use motionflow_engine::failure::Misuse;
-use motionflow_engine::progress::Progress;
-use motionflow_engine::session::Session;
+use crate::console::Console;
+use motionflow_engine::error::Misuse;
 
 /// Runs the command: prints every tensor's error, and fails when one is off.
-pub(crate) fn run(args: &args::Verify, session: &mut Session) -> Result<()> {
-    session.behave_as_told()?;
-    let device = session.device()?;
-    let progress = &mut session.progress;
+pub(crate) fn run(args: &args::Verify, app: &mut App) -> Result<()> {
     let case = &args.case;
     if !case.join("case.json").is_file() {
         let message = format!("{}: holds no case.json; give the folder of a parity case", case.display());
@@ -22,10 +19,14 @@ pub(crate) fn run(args: &args::Verify, session: &mut Session) -> Result<()> {
     if !(args.tolerance > 0.0 && args.tolerance.is_finite()) {
         return Err(Misuse(format!("--tolerance is {}, but must be more than 0", args.tolerance)).into());
     }
-    let stage = progress.stage("verify", 1);
-    let comparisons = verify(case, device, args.tolerance)?;
-    stage.finish();
-    table(&comparisons, progress);
+    let comparisons =
+        app.engine.on_device(&app.flags.resources, &mut app.progress, |compute, _, progress| {
+            let stage = progress.stage("verify", 1);
+            let comparisons = verify(case, compute.device, args.tolerance)?;
+            stage.finish();
+            Ok(comparisons)
+        })?;
+    table(&comparisons, &app.console);
     let off = comparisons.iter().filter(|comparison| !comparison.ok).count();
     if off > 0 {
         bail!(
@@ -38,17 +39,17 @@ pub(crate) fn run(args: &args::Verify, session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-fn table(comparisons: &[Comparison], progress: &Progress) {
+fn table(comparisons: &[Comparison], console: &Console) {
     let longest = comparisons.iter().map(|comparison| comparison.name.len()).max().unwrap_or(0);
-    progress.result(&format!("{:longest$}  {:>14}", "tensor", "relative error"));
+    console.result(&format!("{:longest$}  {:>14}", "tensor", "relative error"));
     for Comparison { name, difference, ok } in comparisons {
-        progress.row("tensor", &json!({ "name": name, "difference": difference, "ok": ok }));
+        console.row("tensor", &json!({ "name": name, "difference": difference, "ok": ok }));
         let difference = match difference {
             Difference::Relative(error) => format!("{error:.1e}"),
             Difference::Count { differing: 0, .. } => "equal".to_owned(),
             Difference::Count { differing, of } => format!("{differing} of {of}"),
         };
         let verdict = if *ok { "ok" } else { "OFF" };
-        progress.result(&format!("{name:longest$}  {difference:>14}  {verdict}"));
+        console.result(&format!("{name:longest$}  {difference:>14}  {verdict}"));
     }
 }

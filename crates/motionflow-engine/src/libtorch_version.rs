@@ -3,7 +3,8 @@
 use std::path::Path;
 
 /// The file `build-version` of a libtorch archive, or `version.py` of a wheel: `2.11.0+cu130`.
-pub(crate) fn version_of(libtorch: &Path) -> Option<String> {
+#[allow(unreachable_pub, reason = "build scripts use this file too")]
+pub fn version_of(libtorch: &Path) -> Option<String> {
     if let Ok(version) = std::fs::read_to_string(libtorch.join("build-version")) {
         return Some(version.trim().to_owned());
     }

@@ -11,20 +11,20 @@ use motionflow::{device, out_of_memory};
 use tch::{Device, TchError};
 
 use crate::estimate::bytes;
-use crate::session::Session;
+use crate::progress::Progress;
 
 /// What may help.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Mend<'a> {
-    /// To make a run smaller; or, by this command, to go on with it where its steps are kept.
-    Run(Option<&'a str>),
+pub(crate) enum Hint<'a> {
+    /// To make a run smaller; or to resume it by this command, where its steps are kept.
+    Run(MemoryUse, Option<&'a str>),
     /// Nothing can be made smaller.
     OtherDevice,
 }
 
-/// A panic of libtorch's that says so, with the first line of its words.
+/// A panic of libtorch that says so, with the first line of its words.
 #[derive(Debug)]
-pub(crate) struct OutOfMemory(pub(crate) String);
+pub struct OutOfMemory(pub String);
 
 impl fmt::Display for OutOfMemory {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,34 +62,35 @@ fn device_of(said: &str, device: Device) -> Device {
 
 /// The message for an error that comes of that: on which device, where in the run, and what to do. Other errors stay as
 /// they are.
-pub(crate) fn explain(error: Error, session: &Session, mend: Mend) -> Error {
+pub(crate) fn explain(error: Error, device: Device, progress: &Progress, hint: Hint) -> Error {
     let Some(said) = said(&error) else { return error };
-    let device = device_of(&said, session.device().unwrap_or(Device::Cpu));
+    let device = device_of(&said, device);
     let mut message = format!("out of memory on {}", device::name_of(device));
-    if let Some(place) = session.progress.place() {
+    if let Some(place) = progress.place() {
         let _ = write!(message, ", in {place}");
     }
     if let Some(memory) = device::memory(device) {
         let [taken, total, free] = [memory.peak_reserved, memory.total, memory.free].map(bytes);
         let _ = write!(message, " (this program had taken {taken} of {total}; {free} are free)");
     }
-    let is_low = session.memory() == MemoryUse::Low;
     let smaller = "fewer --frames or a smaller --width and --height";
-    let mend = match mend {
-        Mend::Run(None) => {
-            let low = if is_low { "" } else { "--memory low, " };
+    let hint = match hint {
+        Hint::Run(memory, None) => {
+            let low = if memory == MemoryUse::Low { "" } else { "--memory low, " };
             format!("give {low}{smaller}, or end other programs that use it")
         }
-        Mend::Run(Some(go_on)) => {
-            let (how, low) =
-                if is_low { ("and go on", "") } else { ("or go on in less memory", " --memory low") };
+        Hint::Run(memory, Some(resume)) => {
+            let (how, low) = match memory {
+                MemoryUse::Low => ("and go on", ""),
+                _ => ("or go on in less memory", " --memory low"),
+            };
             format!(
-                "end other programs that use it, {how} with\n  {go_on}{low}\nor start anew (--force) with {smaller}"
+                "end other programs that use it, {how} with\n  {resume}{low}\nor start anew (--force) with {smaller}"
             )
         }
-        Mend::OtherDevice => "give another --device, or end other programs that use it".to_owned(),
+        Hint::OtherDevice => "give another --device, or end other programs that use it".to_owned(),
     };
-    anyhow!("{message}: {mend}")
+    anyhow!("{message}: {hint}")
 }
 
 #[cfg(test)]

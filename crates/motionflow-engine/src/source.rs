@@ -3,28 +3,31 @@
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use motionflow::clip::Clip;
 use motionflow_media::image::RgbImage;
 use motionflow_media::source::{self, Notice};
 use motionflow_media::{Ffmpeg, ReadOptions};
 use sha2::{Digest, Sha256};
 
-use crate::failure::{Misuse, NOT_UTF8};
+use crate::error::{FAULT, Misuse, NOT_UTF8};
+use crate::folder::record::{RunRecord, SourceRecord, VideoRecord};
 use crate::models::found::beside_program;
 use crate::progress::Progress;
 use crate::request::prompts;
 use crate::request::recommended::Video;
-use crate::folder::record::SourceRecord;
-use crate::request::tables::{Request, required};
 use crate::request::resolve::Cut;
+use crate::request::tables::{Request, required};
 
 /// Frames of a source at the video's size.
 #[derive(Debug)]
-pub(crate) struct SourceClip {
-    pub(crate) frames: Vec<RgbImage>,
-    pub(crate) record: SourceRecord,
+pub struct SourceClip {
+    /// At the video's size.
+    pub frames: Vec<RgbImage>,
+    /// Where they came from.
+    pub record: SourceRecord,
 }
 
 impl SourceClip {
@@ -67,6 +70,64 @@ impl SourceClip {
     }
 }
 
+/// The source that was read last stays, and ffmpeg is found once.
+#[derive(Debug, Default)]
+pub struct SourceStore {
+    ffmpeg: Option<Ffmpeg>,
+    /// The source that was read last, and what of it.
+    last: Option<((PathBuf, Cut, Video), Arc<SourceClip>)>,
+}
+
+impl SourceStore {
+    /// The ffmpeg to use.
+    pub fn ffmpeg(&mut self) -> Result<Ffmpeg> {
+        if let Some(found) = &self.ffmpeg {
+            return Ok(found.clone());
+        }
+        let found = find_ffmpeg()?;
+        self.ffmpeg = Some(found.clone());
+        Ok(found)
+    }
+
+    /// Frames of a source, read once for runs in a row.
+    pub(crate) fn read(
+        &mut self,
+        path: &Path,
+        cut: Cut,
+        video: &Video,
+        progress: &mut Progress,
+    ) -> Result<Arc<SourceClip>> {
+        let wanted = (path.to_owned(), cut, video.clone());
+        if let Some((_, source)) = self.last.as_ref().filter(|(before, _)| *before == wanted) {
+            return Ok(Arc::clone(source));
+        }
+        let ffmpeg = self.ffmpeg()?;
+        let source = Arc::new(SourceClip::read(&ffmpeg, path, cut, video, progress)?);
+        self.last = Some((wanted, Arc::clone(&source)));
+        Ok(source)
+    }
+
+    /// The frames that a run was made of; `path` is where the source is by now.
+    pub(crate) fn read_recorded(
+        &mut self,
+        record: &RunRecord,
+        path: Option<&Path>,
+        progress: &mut Progress,
+    ) -> Result<Arc<SourceClip>> {
+        let source = record.source.as_ref().context("the run has no source")?;
+        if let Some((_, last)) = &self.last
+            && last.record.frames_sha256 == source.frames_sha256
+        {
+            return Ok(Arc::clone(last));
+        }
+        let VideoRecord { width, height, frames, fps } = record.video;
+        let fit = source.fit.parse().map_err(|error| anyhow!("{FAULT}: {error}"))?;
+        let cut = Cut { start: source.start, every: source.every, fit };
+        let video = Video { width, height, frames, fps };
+        self.read(path.unwrap_or(Path::new(&source.path)), cut, &video, progress)
+    }
+}
+
 /// Warns of what was done to a video, or found in it.
 pub(crate) fn tell(path: &Path, notices: &[Notice], progress: &mut Progress) {
     for notice in notices {
@@ -93,7 +154,7 @@ pub(crate) fn check_utf8(flag: &str, path: &Path) -> Result<()> {
 }
 
 /// The ffmpeg to use: the user's, else the one that `cargo xtask setup` brought.
-pub(crate) fn find_ffmpeg() -> Result<Ffmpeg> {
+pub fn find_ffmpeg() -> Result<Ffmpeg> {
     Ok(Ffmpeg::find(beside_program(Path::new(".native").join("ffmpeg")).as_deref())?)
 }
 

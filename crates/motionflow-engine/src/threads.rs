@@ -1,4 +1,4 @@
-//! How many threads compute, how they wait for each other, and what becomes of one that did something aside.
+//! How many threads compute, and what becomes of one that did something aside.
 
 use std::sync::{Arc, Mutex, Once, mpsc};
 use std::thread::{self, JoinHandle};
@@ -63,28 +63,6 @@ pub(crate) fn limit(threads: i32) {
 pub(crate) fn join<T>(thread: JoinHandle<T>) -> T {
     thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
-
-/// Lets threads that wait for others sleep instead of spin.
-///
-/// Spinning gains nothing measurable on an idle machine, and on one that others use too it made runs 3 to 5 times
-/// slower (seen on 2 cores). OpenMP reads its policy when it is loaded, before this program's first line, so the
-/// program starts itself once more with the policy set. A policy that the user has set is left alone.
-#[cfg(target_os = "linux")]
-pub(crate) fn wait_asleep() {
-    use std::os::unix::process::CommandExt;
-    const POLICY: &str = "OMP_WAIT_POLICY";
-    if [POLICY, "GOMP_SPINCOUNT"].iter().any(|variable| std::env::var_os(variable).is_some()) {
-        return;
-    }
-    if let Ok(program) = std::env::current_exe() {
-        let mut again = std::process::Command::new(program);
-        // Only returns when it fails; then the run goes on, spinning.
-        let _ = again.args(std::env::args_os().skip(1)).env(POLICY, "PASSIVE").exec();
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn wait_asleep() {}
 
 #[cfg(test)]
 mod tests {

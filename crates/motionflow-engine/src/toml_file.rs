@@ -5,13 +5,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use motionflow::small_file;
 use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::failure::Misuse;
+use crate::error::{Missing, Misuse};
+use crate::schema::schema;
 
 /// More keys than these are not told at once.
 const MOST_TOLD: usize = 8;
@@ -21,7 +21,7 @@ pub(crate) fn read<T: DeserializeOwned + JsonSchema>(path: &Path) -> Result<T> {
     let text = match small_file::read_text(path, small_file::CONFIG) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Misuse(format!("{}: there is no such file", path.display())).into());
+            return Err(Missing(format!("{}: there is no such file", path.display())).into());
         }
         Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", path.display())),
     };
@@ -43,37 +43,6 @@ pub(crate) fn parse<T: DeserializeOwned + JsonSchema>(text: &str, name: &str) ->
         return Err(Misuse(checker.wrong.join("\n")).into());
     }
     toml::from_str(text).map_err(|error| Misuse(format!("{name}: {}", error.to_string().trim_end())).into())
-}
-
-/// The JSON schema of what a type is read from. Every object is closed, and nothing is null: TOML has no null.
-pub(crate) fn schema<T: JsonSchema>() -> Value {
-    let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
-    close(&mut schema);
-    schema
-}
-
-fn close(schema: &mut Value) {
-    match schema {
-        Value::Object(object) => {
-            if let Some(Value::Array(kinds)) = object.get_mut("type") {
-                kinds.retain(|kind| kind != "null");
-                if let [kind] = kinds.as_slice() {
-                    let kind = kind.clone();
-                    object.insert("type".into(), kind);
-                }
-            }
-            if object.contains_key("properties") {
-                object.insert("additionalProperties".into(), false.into());
-            }
-            for member in ["default", "required"] {
-                object.remove(member);
-            }
-            object.values_mut().for_each(close);
-        }
-        Value::Array(values) => values.iter_mut().for_each(close),
-        _ => {}
-    }
 }
 
 struct Checker<'a> {

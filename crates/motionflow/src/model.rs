@@ -27,6 +27,17 @@ pub struct EncodedPrompt {
 }
 
 impl EncodedPrompt {
+    /// The same, sharing its tensor.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self {
+            features: self.features.shallow_clone(),
+            subjects: self.subjects.clone(),
+            end: self.end,
+            warnings: self.warnings.clone(),
+        }
+    }
+
     /// For each subject the positions of the tokens whose attention shows where it is.
     ///
     /// # Errors

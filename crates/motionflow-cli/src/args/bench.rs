@@ -4,18 +4,20 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::{Model, Size, Steps};
+use motionflow_engine::request::{ModelChoice, Size, Steps};
+
+use super::Flags;
 
 /// `bench`
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Bench {
     #[command(flatten)]
-    pub(crate) model: Model,
+    pub(crate) model: Flags<ModelChoice>,
     #[command(flatten)]
-    pub(crate) size: Size,
+    pub(crate) size: Flags<Size>,
     #[command(flatten)]
-    pub(crate) steps: Steps,
+    pub(crate) steps: Flags<Steps>,
     /// How many of the sampling steps are guided [default: the checkpoint's recommendation, else 20]
     #[arg(long, value_name = "N", help_heading = "Sampling")]
     pub(crate) guided_steps: Option<usize>,

@@ -3,19 +3,19 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueHint};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use motionflow_engine::batch::shard::Shard;
+use motionflow_engine::eval::judges::Judges;
 
-use super::Shard;
+use super::Flags;
 
 /// `eval`
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("known").args(["truth", "suite"]))]
+#[command(group = ArgGroup::new("known").args(["truth", "suite"]), mut_arg("detector", |flag| flag.requires("known")))]
 pub(crate) struct Eval {
     #[command(flatten)]
     pub(crate) pair: Pair,
     #[command(flatten)]
-    pub(crate) judges: Judges,
+    pub(crate) judges: Flags<Judges>,
     #[command(flatten)]
     pub(crate) suite: Suite,
 }
@@ -42,20 +42,6 @@ pub(crate) struct Pair {
     /// Tracks in the result, made in the same way
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "source_tracks", conflicts_with = "suite")]
     pub(crate) result_tracks: Option<PathBuf>,
-}
-
-/// What measures.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[command(next_help_heading = "Measured with")]
-pub(crate) struct Judges {
-    /// CLIP model for text similarity and temporal consistency: name of a shipped one, folder, or OWNER/NAME on the hub;
-    /// none to do without [default: openai/clip-vit-base-patch32]
-    #[arg(long, value_name = "NAME|DIR|OWNER/NAME|none")]
-    pub(crate) clip: Option<String>,
-    /// Detector for the subjects of results whose source's truth is known: name of a shipped one (demo-detector), or folder
-    #[arg(long, value_name = "NAME|DIR", requires = "known")]
-    pub(crate) detector: Option<String>,
 }
 
 /// Many results.

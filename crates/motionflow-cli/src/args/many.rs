@@ -1,10 +1,9 @@
 //! Many transfers in one command.
 
-use std::ops::Range;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, ValueHint};
+use motionflow_engine::batch::shard::Shard;
 
 const BATCH_EXAMPLE: &str = "\
 Example jobs.toml:
@@ -45,51 +44,6 @@ pub(crate) struct Batch {
     /// Do again what is done already
     #[arg(long)]
     pub(crate) force: bool,
-}
-
-/// One of several parts of the jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Shard {
-    number: usize,
-    of: usize,
-}
-
-impl Shard {
-    /// Of so many jobs in a row those of this part, one after the other.
-    pub(crate) fn range(self, jobs: usize) -> Range<usize> {
-        (self.number - 1) * jobs / self.of..self.number * jobs / self.of
-    }
-
-    /// Whether there are other parts.
-    pub(crate) fn is_part(self) -> bool {
-        self.of > 1
-    }
-
-    /// Whether the job at `index` is this part's.
-    pub(crate) fn has(self, index: usize) -> bool {
-        index % self.of + 1 == self.number
-    }
-
-    /// The file that its summary is written into.
-    pub(crate) fn summary_name(self) -> String {
-        match self {
-            Self { of: 1, .. } => "summary.json".to_owned(),
-            Self { number, of } => format!("summary-{number}-of-{of}.json"),
-        }
-    }
-}
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts =
-            text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
-        match parts {
-            Some((number, of)) if 1 <= number && number <= of => Ok(Self { number, of }),
-            _ => Err("must be two numbers like 2/8, the first from 1 to the second".to_owned()),
-        }
-    }
 }
 
 /// `sweep`

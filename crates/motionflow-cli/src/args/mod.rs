@@ -5,23 +5,24 @@
 
 mod bench;
 mod eval;
+mod flags;
 mod many;
-mod method;
+mod request;
 mod video;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
-use motionflow::compute::{MemoryUse, Precision};
-use motionflow::device::DeviceChoice;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use motionflow_engine::hub;
+use motionflow_engine::request::{
+    Guidance, Masks, ModelChoice, NewPrompts, Preset, Resources, Sampling, Steps,
+};
 
 pub(crate) use bench::Bench;
-pub(crate) use eval::{Eval, Judges, Pair};
-pub(crate) use many::{Batch, Shard, Sweep};
-pub(crate) use method::{Guidance, Masks, Preset, Sampling, Steps};
-pub(crate) use video::{Cut, Prompts, Size, Source, Video};
+pub(crate) use eval::Eval;
+pub(crate) use flags::{Flags, Global};
+pub(crate) use many::{Batch, Sweep};
+pub(crate) use video::{Source, Video};
 
 const EXAMPLE: &str = "\
 Example: give the motion of a car to a panda
@@ -62,6 +63,8 @@ const INSPECT_EXAMPLE: &str = "\
 Example:
   motionflow inspect --source car.mp4 --source-prompt \"a [car] on a road\" -o look/car
 Then look at look/car/overview.png: the mask should cover the car, and little else.";
+
+const MORE: &str = "These are the flags that most people need. `--help` shows all, with an example.";
 
 const MODELS_EXAMPLE: &str = "\
 Example:
@@ -105,23 +108,13 @@ pub(crate) struct Common {
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
     /// Print one JSON object a line on standard output for all that happens (docs/machines.md)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     pub(crate) json: bool,
-    /// Begin also a run that is foretold to take more memory than there is
-    #[arg(long, global = true)]
+    /// Begin also a run that is estimated to take more memory than there is
+    #[arg(long, global = true, hide_short_help = true)]
     pub(crate) ignore_memory: bool,
-    /// Threads to compute with, 1 or more [default: one a core]
-    #[arg(long, global = true, value_name = "N")]
-    pub(crate) threads: Option<u16>,
-    /// What computes: auto, cpu, cuda, or cuda:1 and so on; auto takes CUDA where it is [default: auto]
-    #[arg(long, global = true, value_name = "DEVICE")]
-    pub(crate) device: Option<DeviceChoice>,
-    /// What the nets compute with: auto, f32, f16 or bf16; auto is f16 on CUDA and f32 on the CPU [default: auto]
-    #[arg(long, global = true, value_name = "KIND")]
-    pub(crate) precision: Option<Precision>,
-    /// How much memory they may take to be faster: low, balanced or fast [default: balanced]
-    #[arg(long, global = true, value_name = "USE")]
-    pub(crate) memory: Option<MemoryUse>,
+    #[command(flatten)]
+    pub(crate) resources: Global<Resources>,
 }
 
 /// Where the settings come from, besides the flags.
@@ -170,8 +163,8 @@ pub(crate) enum Command {
     Completions(Completions),
     /// Print the manual page, or write one for every command
     Man(Man),
-    /// Print the JSON schema of settings files, for editors
-    Schema,
+    /// Print the JSON schema of settings files, for editors, or the reference of all settings
+    Schema(Schema),
 }
 
 impl Command {
@@ -193,14 +186,14 @@ impl Command {
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
             Self::Show(_) => "show",
-            Self::Schema => "schema",
+            Self::Schema(_) => "schema",
         }
     }
 }
 
 /// `transfer`
 #[derive(Debug, Args)]
-#[command(after_help = TRANSFER_EXAMPLE)]
+#[command(after_help = MORE, after_long_help = TRANSFER_EXAMPLE)]
 pub(crate) struct Transfer {
     #[command(flatten)]
     pub(crate) source: Source,
@@ -210,11 +203,12 @@ pub(crate) struct Transfer {
         value_name = "DIR",
         value_hint = ValueHint::DirPath,
         help_heading = "Source",
+        hide_short_help = true,
         conflicts_with_all = ["source", "source_prompt", "start", "every", "fit", "width", "height", "frames", "steps"]
     )]
     pub(crate) inversion: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) prompts: Prompts,
+    pub(crate) prompts: Flags<NewPrompts>,
     #[command(flatten)]
     pub(crate) recall: Recall,
     #[command(flatten)]
@@ -222,19 +216,19 @@ pub(crate) struct Transfer {
     #[command(flatten)]
     pub(crate) cache: Cache,
     #[command(flatten)]
-    pub(crate) model: Model,
+    pub(crate) model: Flags<ModelChoice>,
     #[command(flatten)]
     pub(crate) video: Video,
     #[command(flatten)]
-    pub(crate) preset: Preset,
+    pub(crate) preset: Flags<Preset>,
     #[command(flatten)]
-    pub(crate) steps: Steps,
+    pub(crate) steps: Flags<Steps>,
     #[command(flatten)]
-    pub(crate) sampling: Sampling,
+    pub(crate) sampling: Flags<Sampling>,
     #[command(flatten)]
-    pub(crate) masks: Masks,
+    pub(crate) masks: Flags<Masks>,
     #[command(flatten)]
-    pub(crate) guidance: Guidance,
+    pub(crate) guidance: Flags<Guidance>,
     /// Show the settings, each prompt's tokens, and the time and memory that it would take; make nothing
     #[arg(long, help_heading = "Behaviour", conflicts_with = "resume")]
     pub(crate) dry_run: bool,
@@ -242,24 +236,24 @@ pub(crate) struct Transfer {
 
 /// `generate`
 #[derive(Debug, Args)]
-#[command(after_help = GENERATE_EXAMPLE)]
+#[command(after_help = MORE, after_long_help = GENERATE_EXAMPLE)]
 pub(crate) struct Generate {
     #[command(flatten)]
-    pub(crate) prompts: Prompts,
+    pub(crate) prompts: Flags<NewPrompts>,
     #[command(flatten)]
     pub(crate) recall: Recall,
     #[command(flatten)]
     pub(crate) output: Output,
     #[command(flatten)]
-    pub(crate) model: Model,
+    pub(crate) model: Flags<ModelChoice>,
     #[command(flatten)]
     pub(crate) video: Video,
     #[command(flatten)]
-    pub(crate) preset: Preset,
+    pub(crate) preset: Flags<Preset>,
     #[command(flatten)]
-    pub(crate) steps: Steps,
+    pub(crate) steps: Flags<Steps>,
     #[command(flatten)]
-    pub(crate) sampling: Sampling,
+    pub(crate) sampling: Flags<Sampling>,
 }
 
 /// What `invert` and `inspect` take: a source, and the model to look at it with.
@@ -274,20 +268,20 @@ pub(crate) struct Looking {
     #[command(flatten)]
     pub(crate) cache: Cache,
     #[command(flatten)]
-    pub(crate) model: Model,
+    pub(crate) model: Flags<ModelChoice>,
     #[command(flatten)]
     pub(crate) video: Video,
     #[command(flatten)]
-    pub(crate) preset: Preset,
+    pub(crate) preset: Flags<Preset>,
     #[command(flatten)]
-    pub(crate) steps: Steps,
+    pub(crate) steps: Flags<Steps>,
     #[command(flatten)]
-    pub(crate) masks: Masks,
+    pub(crate) masks: Flags<Masks>,
 }
 
 /// `invert`
 #[derive(Debug, Args)]
-#[command(after_help = INVERT_EXAMPLE)]
+#[command(after_help = MORE, after_long_help = INVERT_EXAMPLE)]
 pub(crate) struct Invert {
     #[command(flatten)]
     pub(crate) looking: Looking,
@@ -295,7 +289,7 @@ pub(crate) struct Invert {
 
 /// `inspect`
 #[derive(Debug, Args)]
-#[command(after_help = INSPECT_EXAMPLE)]
+#[command(after_help = MORE, after_long_help = INSPECT_EXAMPLE)]
 pub(crate) struct Inspect {
     #[command(flatten)]
     pub(crate) looking: Looking,
@@ -318,7 +312,7 @@ pub(crate) enum ModelsAction {
         #[arg(value_name = "OWNER/NAME")]
         name: String,
         /// Branch, tag or commit
-        #[arg(long, value_name = "REV", default_value = motionflow_engine::hub::REVISION)]
+        #[arg(long, value_name = "REV", default_value = hub::REVISION)]
         revision: String,
     },
 }
@@ -371,6 +365,14 @@ pub(crate) struct CacheClear {
     pub(crate) older_than: Option<u32>,
 }
 
+/// `schema`
+#[derive(Debug, Args)]
+pub(crate) struct Schema {
+    /// Print docs/settings-reference.md instead
+    #[arg(long)]
+    pub(crate) reference: bool,
+}
+
 /// `completions`
 #[derive(Debug, Args)]
 #[command(after_help = COMPLETIONS_EXAMPLE)]
@@ -401,7 +403,7 @@ pub(crate) struct Output {
     #[arg(long)]
     pub(crate) force: bool,
     /// Leave prompts, settings and version out of the mp4 and GIF files
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) no_metadata: bool,
 }
 
@@ -410,23 +412,8 @@ pub(crate) struct Output {
 #[command(next_help_heading = "Behaviour")]
 pub(crate) struct Cache {
     /// Neither take the inversion from the cache nor keep it there
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) no_cache: bool,
-}
-
-/// Which checkpoint.
-#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-#[command(next_help_heading = "Model")]
-pub(crate) struct Model {
-    /// Name of a shipped checkpoint, a folder in the diffusers text-to-video layout, or OWNER/NAME on the Hugging Face
-    /// hub; `motionflow models` lists some [default: demo]
-    #[arg(long, short, value_name = "NAME|DIR|OWNER/NAME", value_hint = ValueHint::DirPath)]
-    #[serde(rename = "name")]
-    pub(crate) model: Option<String>,
-    /// Branch, tag or commit of a checkpoint from the hub [default: main]
-    #[arg(long, value_name = "REV")]
-    pub(crate) revision: Option<String>,
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Job, Setting};
-use crate::columns::columns;
-use motionflow_engine::failure::Misuse;
+use crate::console::Console;
+use motionflow_engine::columns::columns;
+use motionflow_engine::error::Misuse;
 use motionflow_engine::progress::Progress;
-use motionflow_engine::session::Session;
 
 /// The bars: of the UNet's noise, of the gradient's direction, and of the masks.
 const LARGEST_ERROR: f64 = 1e-2;
@@ -34,27 +34,26 @@ struct Figure {
     shown: String,
 }
 
-pub(super) fn run(job: &Job, session: &mut Session) -> Result<()> {
+pub(super) fn run(job: &Job, progress: &mut Progress, console: &Console) -> Result<()> {
     let precision = job.compute.precision();
     if precision == Precision::F32 {
         let message = "--accuracy holds another precision against float32; give --precision f16 or bf16";
         return Err(Misuse(message.to_owned()).into());
     }
-    let progress = &mut session.progress;
     let clip = job.noise();
     let inputs = Inputs { clip: &clip, source: &job.source, target: &job.target, settings: &job.settings };
     let exact_model = job.found.load(Compute::exact(job.compute.device), progress)?;
     let stage = progress.stage("bench", 1);
-    let exact = Exact::of(&exact_model, inputs)?;
+    let exact = Exact::of(&*exact_model, inputs)?;
     stage.finish();
     // There may not be memory for both.
     drop(exact_model);
     let model = job.found.load(job.compute, progress)?;
     let stage = progress.stage("bench", 1);
-    let accuracy = exact.compare(&model)?;
+    let accuracy = exact.compare(&*model)?;
     stage.finish();
     let report = Report { setting: job.setting(), figures: figures(&accuracy) };
-    tell(&report, progress);
+    tell(&report, console);
     job.keep(&report)
 }
 
@@ -92,14 +91,14 @@ fn figures(accuracy: &Accuracy) -> Vec<Figure> {
     figures
 }
 
-fn tell(report: &Report, progress: &Progress) {
+fn tell(report: &Report, console: &Console) {
     for figure in &report.figures {
-        progress.row("accuracy", &json!(figure));
+        console.row("accuracy", &json!(figure));
     }
-    progress.result(&report.setting.describe());
+    console.result(&report.setting.describe());
     let row = |figure: &Figure| {
         let verdict = figure.ok.map_or("", |ok| if ok { "ok" } else { "OFF" });
         [figure.name.clone(), figure.shown.clone(), verdict.to_owned()]
     };
-    progress.result(&columns(&report.figures.iter().map(row).collect::<Vec<_>>()).join("\n"));
+    console.result(&columns(&report.figures.iter().map(row).collect::<Vec<_>>()).join("\n"));
 }

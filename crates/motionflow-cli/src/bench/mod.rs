@@ -6,7 +6,7 @@ mod phases;
 mod times;
 
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::Result;
 use motionflow::clip::Clip;
@@ -19,29 +19,37 @@ use motionflow_media::atomic::write_atomically;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-use motionflow_engine::models::found::FoundModel;
-use motionflow_engine::request::recommended::Video;
-use motionflow_engine::session::Session;
+use crate::app::App;
 use crate::args;
+use motionflow_engine::engine::Engine;
+use motionflow_engine::models::found::FoundModel;
+use motionflow_engine::progress::Progress;
 use motionflow_engine::request::prompts;
-use motionflow_engine::request::tables as request;
-use motionflow_engine::request::resolve;
+use motionflow_engine::request::recommended::Video;
+use motionflow_engine::request::tables::Model;
+use motionflow_engine::request::{Guidance, SettingOptions, VideoOptions, resolve};
 
 /// Runs the command.
-pub(crate) fn run(args: &args::Bench, session: &mut Session) -> Result<()> {
-    session.behave_as_told()?;
+pub(crate) fn run(args: &args::Bench, app: &mut App) -> Result<()> {
     if let Some(path) = &args.output {
         check_place(path)?;
     }
-    let job = Job::check(args, session)?;
-    if args.accuracy { accuracy::run(&job, session) } else { times::run(&job, session) }
+    let (engine, console) = (&app.engine, app.console.clone());
+    engine.on_device(&app.flags.resources, &mut app.progress, |compute, _, progress| {
+        let job = Job::check(args, compute, engine, progress)?;
+        if args.accuracy {
+            accuracy::run(&job, progress, &console)
+        } else {
+            times::run(&job, progress, &console)
+        }
+    })
 }
 
 /// What is measured, as far as it is known without the weights.
 struct Job<'a> {
     args: &'a args::Bench,
     compute: Compute,
-    found: Rc<FoundModel>,
+    found: Arc<FoundModel>,
     settings: Settings,
     video: Video,
     source: Prompt,
@@ -64,15 +72,19 @@ struct Setting {
 }
 
 impl<'a> Job<'a> {
-    fn check(args: &'a args::Bench, session: &mut Session) -> Result<Self> {
-        let compute = session.compute()?;
-        let model = request::Model { chosen: args.model.clone(), ..request::Model::default() };
-        let found = session.find(&model)?;
-        let guidance = args::Guidance { guided_steps: args.guided_steps, ..args::Guidance::default() };
-        let asked = request::Settings { steps: args.steps.clone(), guidance, ..request::Settings::default() };
+    fn check(
+        args: &'a args::Bench,
+        compute: Compute,
+        engine: &Engine,
+        progress: &mut Progress,
+    ) -> Result<Self> {
+        let model = Model { chosen: args.model.0.clone(), ..Model::default() };
+        let found = engine.find(&model, progress)?;
+        let guidance = Guidance { guided_steps: args.guided_steps, ..Guidance::default() };
+        let asked = SettingOptions { steps: args.steps.0.clone(), guidance, ..SettingOptions::default() };
         let settings = asked.resolve(&found.recommended.settings);
         resolve::check(&settings, &found.schedule()?)?;
-        let asked = args::Video { size: args.size.clone(), fps: None };
+        let asked = VideoOptions { size: args.size.0.clone(), ..VideoOptions::default() };
         let video = asked.resolve(&found.recommended.video)?;
         found.check_size(&video)?;
         let source = prompts::parse("--source-prompt", "a [car] on a road")?;

@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use motionflow::device;
-use motionflow::model::VideoModel;
 use motionflow::prompt::Prompt;
 use serde::Serialize;
 use serde_json::json;
@@ -10,9 +9,10 @@ use serde_json::json;
 use super::laps::Peak;
 use super::phases::{COUNT, Phase, Work};
 use super::{Job, Setting};
-use crate::columns::columns;
-use motionflow_engine::progress::{Progress, brief};
-use motionflow_engine::session::Session;
+use crate::console::Console;
+use motionflow_engine::columns::columns;
+use motionflow_engine::progress::Progress;
+use motionflow_engine::units::brief;
 
 /// What was timed, and what it took.
 #[derive(Debug, Serialize)]
@@ -29,14 +29,13 @@ struct Report {
     peak: Option<Peak>,
 }
 
-pub(super) fn run(job: &Job, session: &mut Session) -> Result<()> {
-    let progress = &mut session.progress;
+pub(super) fn run(job: &Job, progress: &mut Progress, console: &Console) -> Result<()> {
     let Job { compute, found, settings, .. } = job;
     device::reset_peak_memory(compute.device);
     let model = found.load(*compute, progress)?;
     let loading = Peak::of(compute.device);
     let work = Work {
-        model: &model,
+        model: &*model,
         clip: &job.noise(),
         source: &model.encode_prompt(&job.source)?,
         target: &model.encode_prompt(&job.target)?,
@@ -56,15 +55,15 @@ pub(super) fn run(job: &Job, session: &mut Session) -> Result<()> {
         peak: phases.iter().filter_map(|phase| phase.peak).chain(loading).reduce(Peak::or),
         phases,
     };
-    tell(&report, progress);
+    tell(&report, console);
     job.keep(&report)
 }
 
-fn tell(report: &Report, progress: &Progress) {
+fn tell(report: &Report, console: &Console) {
     for phase in &report.phases {
-        progress.row("phase", &json!(phase));
+        console.row("phase", &json!(phase));
     }
-    progress.row("bench", &json!(report));
+    console.row("bench", &json!(report));
     let peak = |peak: Option<Peak>| {
         let gib = |bytes: u64| format!("{:.2}", bytes as f64 / f64::from(1 << 30));
         peak.map(|peak| [gib(peak.allocated), gib(peak.reserved)])
@@ -83,12 +82,12 @@ fn tell(report: &Report, progress: &Progress) {
             row.truncate(6);
         }
     }
-    progress.result(&report.setting.describe());
-    progress.result(&columns(&rows).join("\n"));
+    console.result(&report.setting.describe());
+    console.result(&columns(&rows).join("\n"));
     let (guided, seconds) = (report.guided_steps, brief(report.transfer_seconds));
-    progress.result(&format!("a transfer with {guided} guided steps: {seconds}"));
+    console.result(&format!("a transfer with {guided} guided steps: {seconds}"));
     if let Some([allocated, reserved]) = peak(report.peak) {
-        progress
+        console
             .result(&format!("most memory at once: {allocated} GiB, {reserved} with what is kept for reuse"));
     }
 }

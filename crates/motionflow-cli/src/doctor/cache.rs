@@ -5,10 +5,11 @@ use std::path::Path;
 use motionflow_media::system;
 
 use super::Finding;
-use motionflow_engine::bytes::{free_space, readable};
-use motionflow_engine::cache::{Cache, FOLDER_VARIABLE, LIMIT_VARIABLE, NoHome};
 use crate::cache_command::inversions;
-use motionflow_engine::failure::without_name;
+use motionflow_engine::cache::NoHome;
+use motionflow_engine::cache::{Cache, FOLDER_VARIABLE, LIMIT_VARIABLE};
+use motionflow_engine::error::without_name;
+use motionflow_engine::units::{free_space, readable};
 
 /// Less free space than this is told.
 const LITTLE: u64 = 1 << 30;
@@ -37,7 +38,7 @@ fn content(cache: &Cache) -> Finding {
             let (bytes, limit) = (readable(bytes), readable(cache.limit()));
             Finding::ok(format!("{}, {bytes} of at most {limit}, in {folder}", inversions(entries.len())))
         }
-        Err(error) => Finding::warning(motionflow_engine::failure::message(&error), ""),
+        Err(error) => Finding::warning(motionflow_engine::error::message(&error), ""),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Memory and disk.
 
 use super::Finding;
-use motionflow_engine::bytes::readable;
 use motionflow_engine::estimate::system_memory::SystemMemory;
+use motionflow_engine::units::readable;
 
 /// What a transfer with the shipped checkpoint needs: its runs record peaks of 1.0 GiB.
 const DEMO_NEEDS: u64 = 3 << 29;

@@ -11,8 +11,8 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::json;
 
-use motionflow_engine::failure;
-use motionflow_engine::session::Session;
+use crate::app::App;
+use motionflow_engine::error;
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -49,7 +49,7 @@ impl Finding {
 
     /// An error whose message says what to do.
     fn error(error: &anyhow::Error) -> Self {
-        Self::missing(failure::message(error), "")
+        Self::missing(error::message(error), "")
     }
 
     fn lines(&self) -> Vec<String> {
@@ -80,31 +80,31 @@ const PARTS: [(&str, Look); 7] = [
 ];
 
 /// Runs the command. It fails when a transfer would not work.
-pub(crate) fn run(session: &mut Session) -> Result<()> {
-    session.behave_as_told()?;
-    let progress = &session.progress;
+pub(crate) fn run(app: &mut App) -> Result<()> {
+    app.engine.on_device(&app.flags.resources, &mut app.progress, |_, _, _| Ok(()))?;
+    let console = &app.console;
     let mut lacking = Vec::new();
     for (part, look) in PARTS {
         let findings = unshaken(look);
         if findings.iter().any(|finding| finding.verdict == Verdict::Missing) {
             lacking.push(part);
         }
-        progress.result(part);
+        console.result(part);
         for finding in &findings {
-            progress.row("finding", &json!({ "part": part, "finding": finding }));
-            finding.lines().iter().for_each(|line| progress.result(line));
+            console.row("finding", &json!({ "part": part, "finding": finding }));
+            finding.lines().iter().for_each(|line| console.result(line));
         }
     }
     if !lacking.is_empty() {
         bail!("a transfer would not work: see what `motionflow doctor` says of {}", lacking.join(", "));
     }
-    progress.result("a transfer would work");
+    console.result("a transfer would work");
     Ok(())
 }
 
 /// Looks at one part; a panic there hides none of the others.
 fn unshaken(look: Look) -> Vec<Finding> {
-    failure::catch(|| Ok(look())).unwrap_or_else(|error| vec![Finding::error(&error)])
+    error::catch(|| Ok(look())).unwrap_or_else(|error| vec![Finding::error(&error)])
 }
 
 fn program() -> Vec<Finding> {

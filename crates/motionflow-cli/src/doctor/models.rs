@@ -7,12 +7,12 @@ use motionflow::compute::Compute;
 use tch::Device;
 
 use super::Finding;
-use motionflow_engine::bytes::{free_space, readable};
-use motionflow_engine::failure::message;
+use motionflow_engine::error::message;
 use motionflow_engine::hub::Hub;
 use motionflow_engine::models::found::{FOLDER_VARIABLE, FoundModel, SHIPPED};
-use motionflow_engine::progress::{Progress, Voice};
+use motionflow_engine::progress::Progress;
 use motionflow_engine::request::tables as request;
+use motionflow_engine::units::{free_space, readable};
 
 pub(super) fn look() -> Vec<Finding> {
     let shipped = shipped().unwrap_or_else(|error| Finding::error(&error));
@@ -37,7 +37,7 @@ fn hub() -> Finding {
 
 /// Loads all its weights, so that a part that is missing or damaged shows.
 fn shipped() -> Result<Finding> {
-    let progress = &mut Progress::new(Voice::Quiet);
+    let progress = &mut Progress::silent();
     let found = FoundModel::find(&request::Model::default(), progress)?;
     found.load(Compute::exact(Device::Cpu), progress)?;
     Ok(Finding::ok(format!("{SHIPPED}: whole, {}", found.record()?.path)))

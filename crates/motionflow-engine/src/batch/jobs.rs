@@ -5,50 +5,61 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use anyhow::{Result, anyhow};
+use motionflow_media::Ffmpeg;
 use serde::Serialize;
 
-use crate::runs::open::Asked;
-use crate::event::Event;
-use crate::failure::{self, Busy, STOPPED, Stopped};
-use crate::folder::inputs::Inputs;
-use crate::out_of_memory::{self, Mend};
-use crate::progress::{Voice, brief};
-use crate::request::tables::{Program, Request};
-use crate::folder::run_folder::RunFolder;
-use crate::session::Session;
 use crate::batch::standing::Standing;
-use crate::stop;
-use crate::runs::transfer::{self, Manner};
+use crate::cancel;
+use crate::engine::Engine;
+use crate::error::{self, Busy, ErrorKind, Stopped};
+use crate::event::Event;
+use crate::folder::inputs::Inputs;
+use crate::folder::record::RunRecord;
 use crate::folder::unfinished::Unfinished;
+use crate::progress::Progress;
+use crate::request::Request;
+use crate::request::tables::Program;
+use crate::runs::open::OpenRun;
+use crate::runs::transfer::TransferOptions;
+use crate::source::SourceClip;
+use crate::units::brief;
 
 /// How often it is looked whether another process is done with a job.
 const LOOK: Duration = Duration::from_millis(300);
 
 /// One transfer.
 #[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) name: String,
-    pub(crate) folder: PathBuf,
-    pub(crate) request: Request,
+pub struct Job {
+    /// Its name.
+    pub name: String,
+    /// Its run folder.
+    pub folder: PathBuf,
+    /// What it asks for.
+    pub request: Request,
     /// The same as text: it stays with the results, so that a changed job is not taken for done.
-    pub(crate) asked: String,
+    pub asked: String,
 }
 
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Ending {
+pub enum Ending {
+    /// It is done.
     Done,
     /// It was done before.
     AlreadyDone,
+    /// It failed.
     Failed,
     /// The program was stopped before or in it.
     NotDone,
 }
 
 impl Ending {
-    pub(crate) fn words(self) -> &'static str {
+    /// To read.
+    pub fn words(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::AlreadyDone => "done before",
@@ -60,23 +71,31 @@ impl Ending {
 
 /// What became of a job.
 #[derive(Debug, Serialize)]
-pub(crate) struct Outcome {
-    pub(crate) name: String,
-    pub(crate) ending: Ending,
-    pub(crate) seconds: f64,
-    pub(crate) folder: String,
+pub struct Outcome {
+    /// Its name.
+    pub name: String,
+    /// How it ended.
+    pub ending: Ending,
+    /// How long it took.
+    pub seconds: f64,
+    /// Its run folder.
+    pub folder: String,
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) error: Option<String>,
+    pub error: Option<String>,
 }
 
 /// How jobs are done.
 #[derive(Debug, Default)]
-pub(crate) struct Jobs {
+pub struct Jobs {
+    /// What all of them compute with, where it is said for all; it goes before what a job says.
+    pub program: Program,
     /// Whether what is done already is done again.
-    pub(crate) force: bool,
+    pub force: bool,
     /// Whether a person reads one line a job instead of all that happens in it.
-    pub(crate) brief: bool,
-    pub(crate) manner: Manner,
+    pub brief: bool,
+    /// How the transfers are made.
+    pub options: TransferOptions,
 }
 
 impl Jobs {
@@ -85,8 +104,9 @@ impl Jobs {
     pub(crate) fn run(
         &self,
         jobs: &[&Job],
-        session: &mut Session,
-        mut after: impl FnMut(usize, &mut Session) -> Result<()>,
+        engine: &Engine,
+        progress: &mut Progress,
+        mut after: impl FnMut(usize, &mut Progress) -> Result<()>,
     ) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = jobs.iter().map(|job| job.outcome()).collect();
         let mut queue: VecDeque<usize> = (0..jobs.len()).collect();
@@ -94,30 +114,29 @@ impl Jobs {
         let mut busy = 0;
         let mut told = BTreeSet::new();
         let mut stopped = false;
-        let _part = stop::by_step(|| None);
+        let cancel = progress.cancel_token();
+        let _part = cancel.by_step(|| None);
         while let Some(index) = queue.pop_front() {
             let (job, outcome) = (jobs[index], &mut outcomes[index]);
-            stopped |= stop::requested();
+            stopped |= progress.is_cancelled();
             if !stopped {
-                session.progress.restart();
+                progress.restart();
                 if !self.brief && told.insert((index, false)) {
-                    session.progress.note(&format!("job {}: {}", index + 1, job.name));
+                    progress.note(&format!("job {}: {}", index + 1, job.name));
                 }
-                self.hush(session);
-                let did = failure::catch(|| {
-                    let did = self.one(job, session)?;
-                    after(index, session)?;
+                progress.event(&Event::JobBegins { name: &job.name, brief: self.brief });
+                let did = error::catch(|| {
+                    let did = self.one(job, engine, progress)?;
+                    after(index, progress)?;
                     Ok(did)
                 })
-                .map_err(|error| out_of_memory::explain(error, session, Mend::OtherDevice));
-                outcome.seconds = session.progress.seconds();
-                if self.brief {
-                    session.speak_as_told();
-                }
+                .map_err(|error| engine.explain(error, &self.program.resources, progress));
+                outcome.seconds = progress.seconds();
+                progress.event(&Event::JobEnds { name: &job.name });
                 if did.as_ref().is_err_and(is_busy) {
                     if told.insert((index, true)) {
                         let name = &job.name;
-                        session.progress.note(&format!(
+                        progress.note(&format!(
                             "{name}: another process is at work on it; it is looked at again after the others"
                         ));
                     }
@@ -130,72 +149,60 @@ impl Jobs {
                     continue;
                 }
                 busy = 0;
-                (outcome.ending, outcome.error) = ending(did, &job.name, session);
+                (outcome.ending, outcome.error) = ending(did, &job.name, progress);
                 stopped |= outcome.ending == Ending::NotDone;
                 if self.brief {
                     let words = outcome.ending.words();
-                    session.progress.note(&format!(
-                        "{}/{} {}: {words} in {}",
-                        index + 1,
-                        jobs.len(),
-                        job.name,
-                        brief(outcome.seconds)
-                    ));
+                    let time = brief(outcome.seconds);
+                    progress.note(&format!("{}/{} {}: {words} in {time}", index + 1, jobs.len(), job.name));
                 } else if outcome.ending == Ending::AlreadyDone {
-                    session.progress.note("done before");
+                    progress.note("done before");
                 }
             }
             let Outcome { name, ending, seconds, .. } = &*outcome;
-            session.progress.event(&Event::Job { name, ending: *ending, seconds: *seconds });
+            progress.event(&Event::Job { name, ending: *ending, seconds: *seconds });
         }
         outcomes
     }
 
     /// Does a job, goes on with it, or sees that it is done. Returns whether there was anything to do.
-    fn one(&self, job: &Job, session: &mut Session) -> Result<bool> {
+    fn one(&self, job: &Job, engine: &Engine, progress: &mut Progress) -> Result<bool> {
         let folder = &job.folder;
-        let request = job.with_flags(session)?;
-        session.behave(&request.program)?;
-        self.hush(session);
+        let mut request = job.with_flags(&self.program)?;
         if !self.force {
-            match job.standing(&request, session)? {
+            match job.standing(&request, engine, progress)? {
                 Standing::Done(last_bits) => {
                     if let Some(told) = last_bits {
-                        session.progress.warn(told);
+                        progress.warn(told);
                     }
                     return Ok(false);
                 }
                 Standing::Begun => {
-                    let Some(asked) = Asked::resumed("transfer", folder, session)? else { return Ok(false) };
-                    self.hush(session);
-                    return transfer::transfer(asked, &self.manner, session).map(|()| true);
+                    let run = OpenRun::resumed("transfer", folder, &self.program, engine, progress)?;
+                    let Some(run) = run else { return Ok(false) };
+                    return engine.transfer(run, &self.options, progress).map(|()| true);
                 }
                 Standing::ToDo(given_up) => {
                     if let Some(told) = given_up {
-                        session.progress.note(&told);
+                        progress.note(&told);
                     }
                 }
             }
         }
+        request.output.folder = Some(folder.clone());
         // What is left of an unfinished run of other settings may go.
-        let force = self.force || Unfinished::is_in(folder);
         Inputs::of(&request).spared_by_run_in(folder)?;
-        let mut folder = RunFolder::claim(folder, force)?;
-        folder.keep_asked(job.asked.clone());
-        transfer::transfer(Asked { request, folder }, &self.manner, session).map(|()| true)
-    }
-
-    fn hush(&self, session: &mut Session) {
-        if self.brief && session.progress.voice() == Voice::Plain {
-            session.progress.set_voice(Voice::Quiet);
-        }
+        request.output.force = Some(self.force || Unfinished::is_in(folder));
+        let mut run = OpenRun::claim(request, progress)?;
+        run.folder.keep_asked(job.asked.clone());
+        engine.transfer(run, &self.options, progress).map(|()| true)
     }
 }
 
 impl Job {
-    /// What it asks for, the flags of the command before it.
-    pub(crate) fn with_flags(&self, session: &Session) -> Result<Request> {
-        let flags = Request { program: session.flags().clone(), ..Request::default() };
+    /// What it asks for, the flags of the whole command before it.
+    pub(crate) fn with_flags(&self, program: &Program) -> Result<Request> {
+        let flags = Request { program: program.clone(), ..Request::default() };
         flags.over(self.request.clone())
     }
 
@@ -207,6 +214,21 @@ impl Job {
             folder: self.folder.display().to_string(),
             error: None,
         }
+    }
+
+    /// The frames that its run was made of, and the ffmpeg that reads them.
+    pub(crate) fn source(
+        &self,
+        record: &RunRecord,
+        engine: &Engine,
+        progress: &mut Progress,
+    ) -> Result<(Arc<SourceClip>, Ffmpeg)> {
+        let resources = &self.request.program.resources;
+        engine.on_device(resources, progress, |_, stores, progress| {
+            let path = self.request.source.path.as_deref();
+            let source = stores.sources.read_recorded(record, path, progress)?;
+            Ok((source, stores.sources.ffmpeg()?))
+        })
     }
 }
 
@@ -231,30 +253,31 @@ pub(crate) fn refuse_what_is_for_all(request: &Request) -> std::result::Result<(
     }
 }
 
-fn ending(outcome: Result<bool>, name: &str, session: &Session) -> (Ending, Option<String>) {
+fn ending(outcome: Result<bool>, name: &str, progress: &Progress) -> (Ending, Option<String>) {
     let error = match outcome {
         Ok(true) => return (Ending::Done, None),
         Ok(false) => return (Ending::AlreadyDone, None),
         Err(error) => error,
     };
-    if failure::exit_code(&error) == STOPPED {
+    if ErrorKind::of(&error) == ErrorKind::Stopped {
         return (Ending::NotDone, None);
     }
-    let message = failure::message(&error);
-    // Elsewhere the name stands above or below it.
-    let error = match session.progress.voice() {
-        Voice::Plain => error,
-        Voice::Quiet | Voice::Json => error.context(format!("job {name}: {message}")),
-    };
-    failure::tell(&error, session.progress.voice());
+    let message = error::message(&error);
+    let kind = ErrorKind::of(&error);
+    progress.event(&Event::Error {
+        message: &format!("job {name}: {message}"),
+        kind,
+        exit_code: kind.exit_code(),
+        job: Some(name),
+    });
     (Ending::Failed, Some(message))
 }
 
 /// How the whole command ends: well, stopped, or with failed jobs. `file` is where they stand.
-pub(crate) fn verdict(outcomes: &[Outcome], of: usize, file: &Path) -> Result<()> {
+pub fn verdict(outcomes: &[Outcome], of: usize, file: &Path) -> Result<()> {
     let count = |ending| outcomes.iter().filter(|outcome| outcome.ending == ending).count();
     if count(Ending::NotDone) > 0 {
-        return Err(Stopped(stop::GOES_ON.to_owned()).into());
+        return Err(Stopped(cancel::GOES_ON.to_owned()).into());
     }
     match count(Ending::Failed) {
         0 => Ok(()),

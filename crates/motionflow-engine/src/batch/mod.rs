@@ -1,25 +1,30 @@
-//! `motionflow batch`: many transfers from one file, one after the other.
+//! Many transfers from one file, one after the other.
+
+pub mod jobs;
+pub mod shard;
+pub(crate) mod standing;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::args;
-use crate::failure::Misuse;
-use crate::folder_name;
+use crate::cancel;
+use crate::engine::Engine;
+use crate::error::Misuse;
 use crate::folder::inputs::Inputs;
-use crate::batch::jobs::{self, Ending, Job, Jobs, Outcome};
-use crate::progress::brief;
 use crate::folder::record::write_json;
-use crate::request::tables::Request;
 use crate::folder::run_folder;
-use crate::session::Session;
-use crate::stop;
-use crate::toml_file;
+use crate::folder_name;
+use crate::progress::Progress;
+use crate::request::Request;
 use crate::request::values;
+use crate::toml_file;
+
+use jobs::{Job, Jobs, Outcome};
+use shard::Shard;
 
 /// The file of jobs.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -41,32 +46,79 @@ struct Named {
     request: Request,
 }
 
-/// Runs the command.
-pub(crate) fn run(args: &args::Batch, session: &mut Session) -> Result<()> {
-    session.behave_as_told()?;
-    let jobs = jobs(args, session)?;
-    run_folder::refuse_name_of_a_file(&args.output)?;
-    let inputs =
-        jobs.iter().fold(Inputs::default().and("the file of jobs", Some(&args.jobs)), |inputs, job| {
-            inputs.and("the source", job.request.source.path.as_deref())
-        });
-    inputs.spared_in(&args.output, |name| name == args.shard.summary_name())?;
-    std::fs::create_dir_all(&args.output).with_context(|| {
-        format!("{}: cannot be made; give another folder (--output)", args.output.display())
-    })?;
-    let _part = stop::tells(|| Some(stop::GOES_ON.to_owned()));
-    let of = jobs.len();
-    let mine: Vec<&Job> =
-        jobs.iter().enumerate().filter(|(index, _)| args.shard.has(*index)).map(|(_, job)| job).collect();
-    let outcomes = Jobs { force: args.force, ..Jobs::default() }.run(&mine, session, |_, _| Ok(()));
-    write_json(&args.output.join(args.shard.summary_name()), &outcomes)?;
-    tell(&outcomes, of, session);
-    jobs::verdict(&outcomes, outcomes.len(), &args.jobs)
+/// A file of jobs, read.
+#[derive(Debug)]
+pub struct Batch {
+    file: PathBuf,
+    output: PathBuf,
+    jobs: Vec<Job>,
+}
+
+/// What became of the jobs of a shard.
+#[derive(Debug)]
+pub struct BatchOutcome {
+    /// One a job.
+    pub jobs: Vec<Outcome>,
+    /// How many jobs the whole batch has.
+    pub of: usize,
+    file: PathBuf,
+}
+
+impl BatchOutcome {
+    /// How the whole ends.
+    ///
+    /// # Errors
+    /// When a job failed, or the batch was stopped.
+    pub fn verdict(&self) -> Result<()> {
+        jobs::verdict(&self.jobs, self.jobs.len(), &self.file)
+    }
+}
+
+impl Batch {
+    /// Reads a file of jobs, whose folders will be in `output`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or says what no job may.
+    pub fn read(file: &Path, output: &Path, engine: &Engine, progress: &mut Progress) -> Result<Self> {
+        let jobs = jobs(file, output, engine, progress)?;
+        Ok(Self { file: file.to_owned(), output: output.to_owned(), jobs })
+    }
+}
+
+impl Engine {
+    /// Makes the transfers of a shard of a batch, one after another. One that fails does not end the rest.
+    ///
+    /// # Errors
+    /// When the folder or the summary cannot be written.
+    pub fn batch(
+        &self,
+        batch: &Batch,
+        shard: Shard,
+        how: &Jobs,
+        progress: &mut Progress,
+    ) -> Result<BatchOutcome> {
+        let Batch { file, output, jobs } = batch;
+        run_folder::refuse_name_of_a_file(output)?;
+        let inputs =
+            jobs.iter().fold(Inputs::default().and("the file of jobs", Some(file)), |inputs, job| {
+                inputs.and("the source", job.request.source.path.as_deref())
+            });
+        inputs.spared_in(output, |name| name == shard.summary_name())?;
+        std::fs::create_dir_all(output).with_context(|| {
+            format!("{}: cannot be made; give another folder (--output)", output.display())
+        })?;
+        let cancel = progress.cancel_token();
+        let _part = cancel.tells(|| Some(cancel::GOES_ON.to_owned()));
+        let mine: Vec<&Job> =
+            jobs.iter().enumerate().filter(|(index, _)| shard.has(*index)).map(|(_, job)| job).collect();
+        let outcomes = how.run(&mine, self, progress, |_, _| Ok(()));
+        write_json(&output.join(shard.summary_name()), &outcomes)?;
+        Ok(BatchOutcome { jobs: outcomes, of: jobs.len(), file: file.clone() })
+    }
 }
 
 /// Every job, the defaults filled in.
-fn jobs(args: &args::Batch, session: &mut Session) -> Result<Vec<Job>> {
-    let path = &args.jobs;
+fn jobs(path: &Path, output: &Path, engine: &Engine, progress: &mut Progress) -> Result<Vec<Job>> {
     let File { mut defaults, job: jobs } = toml_file::read(path)?;
     let misuse = |what: String| Err(Misuse(format!("{}: {what}", path.display())).into());
     if jobs.is_empty() {
@@ -101,23 +153,10 @@ fn jobs(args: &args::Batch, session: &mut Session) -> Result<Vec<Job>> {
         if let Err(what) = jobs::refuse_what_is_for_all(&request) {
             return misuse(what);
         }
-        if let Some(what) = contradiction.or(values::check(&request, session).err()) {
+        if let Some(what) = contradiction.or(values::check(&request, engine, progress).err()) {
             return misuse(format!("job \"{name}\": {what}"));
         }
-        all.push(Job { folder: args.output.join(&name), name, asked: request.to_text()?, request });
+        all.push(Job { folder: output.join(&name), name, asked: request.to_text()?, request });
     }
     Ok(all)
-}
-
-fn tell(outcomes: &[Outcome], of: usize, session: &Session) {
-    let progress = &session.progress;
-    let longest = outcomes.iter().map(|outcome| outcome.name.chars().count()).max().unwrap_or(0);
-    for Outcome { name, ending, seconds, folder, error } in outcomes {
-        let time = if *ending == Ending::Done { brief(*seconds) } else { String::new() };
-        let what = error.as_deref().map_or(folder.as_str(), |error| error.lines().next().unwrap_or_default());
-        progress.result(&format!("{name:longest$}  {:11}  {time:>12}  {what}", ending.words()));
-    }
-    if outcomes.len() < of {
-        progress.result(&format!("{} of {of} jobs are this shard's", outcomes.len()));
-    }
 }

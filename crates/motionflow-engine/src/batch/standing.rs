@@ -6,16 +6,16 @@ use std::path::Path;
 use anyhow::Result;
 use toml::Table;
 
+use crate::batch::jobs::Job;
+use crate::engine::Engine;
+use crate::error::Misuse;
 use crate::folder::changes::{Changes, is_other};
 use crate::folder::damage;
-use crate::failure::Misuse;
-use crate::batch::jobs::Job;
 use crate::folder::record::RunRecord;
-use crate::request::tables::Request;
 use crate::folder::run_folder;
-use crate::session::Session;
-use crate::runs::transfer;
 use crate::folder::unfinished::{self, ASKED, Unfinished};
+use crate::progress::Progress;
+use crate::request::tables::Request;
 
 const MEND: &str = "remove that folder, or give another name or folder";
 
@@ -33,7 +33,12 @@ pub(crate) enum Standing {
 impl Job {
     /// How far it is, `request` being what it asks for together with the flags. A folder that holds something else, or
     /// not all of it any more, is an error.
-    pub(crate) fn standing(&self, request: &Request, session: &mut Session) -> Result<Standing> {
+    pub(crate) fn standing(
+        &self,
+        request: &Request,
+        engine: &Engine,
+        progress: &mut Progress,
+    ) -> Result<Standing> {
         let folder = &self.folder;
         Unfinished::check_free(folder)?;
         let mut given_up = None;
@@ -41,7 +46,7 @@ impl Job {
             let place = folder.join(unfinished::FOLDER);
             let mut settings = String::new();
             if let (Some(asked), Ok(record)) = (asked_in(&place), RunRecord::read(&place)) {
-                let changes = self.changes(&record, &asked, request, session)?;
+                let changes = self.changes(&record, &asked, request, engine, progress)?;
                 if changes.settings.is_empty() {
                     return if changes.inputs.is_empty() {
                         Ok(Standing::Begun)
@@ -60,7 +65,7 @@ impl Job {
         if !run_folder::holds_a_run(folder) && !folder.join(ASKED).exists() {
             return Ok(Standing::ToDo(given_up.filter(|_| Unfinished::is_in(folder))));
         }
-        let whole = damage::check(folder, &mut |path| session.sha256_of(path));
+        let whole = damage::check(folder, &mut |path| engine.sha256_of(path));
         if asked_for.is_some() || damage::has_history(folder) {
             whole?;
         }
@@ -68,7 +73,7 @@ impl Job {
             let message = format!("{}: holds a run of other settings; {MEND}", folder.display());
             return Err(Misuse(message).into());
         };
-        let changes = self.changes(&RunRecord::read(folder)?, &asked, request, session)?;
+        let changes = self.changes(&RunRecord::read(folder)?, &asked, request, engine, progress)?;
         if changes.settings.is_empty() && changes.inputs.is_empty() {
             let last_bits = changes.last_bits.join(", ");
             return Ok(Standing::Done((!last_bits.is_empty()).then(|| {
@@ -86,9 +91,10 @@ impl Job {
         record: &RunRecord,
         asked: &Table,
         request: &Request,
-        session: &mut Session,
+        engine: &Engine,
+        progress: &mut Progress,
     ) -> Result<Changes> {
-        let now = transfer::record_now(record, request, session)?;
+        let now = engine.record_now(record, request, progress)?;
         let mut changes = Changes::between(record, &now, &request.program)?;
         changes.add_asked(asked, &self.asked.parse()?);
         Ok(changes)

@@ -10,13 +10,12 @@ use motionflow::error::Error;
 use motionflow::inversion::Inversion;
 
 use crate::cache::{Cache, Found, Key, NoHome};
-use crate::failure;
+use crate::error;
 use crate::folder::inversion_file::{TENSORS, inversion_in, inversion_tensors, named};
 use crate::folder::map_tensors;
-use crate::progress::Progress;
 use crate::folder::record::{RunRecord, VideoRecord};
-use crate::stop;
 use crate::folder::unfinished;
+use crate::progress::Progress;
 
 /// How often it is looked whether another process has made the inversion.
 const LOOK: Duration = Duration::from_millis(50);
@@ -65,14 +64,14 @@ impl InversionCache {
     }
 
     /// Waits while another process makes this inversion for the store. Others wait until the turn is dropped.
-    pub(crate) fn turn(&self) -> Result<Option<File>> {
+    pub(crate) fn turn(&self, progress: &Progress) -> Result<Option<File>> {
         let Some((cache, key)) = self.place.as_ref().filter(|_| self.is_store) else { return Ok(None) };
         let cannot = || unfinished::cannot_be_written(cache.folder());
         std::fs::create_dir_all(cache.folder()).with_context(cannot)?;
         let lock = cache.folder().join(format!("{}.lock", key.name()));
         let file = File::create(lock).with_context(cannot)?;
         while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-            if stop::requested() {
+            if progress.is_cancelled() {
                 return Err(Error::Stopped.into());
             }
             std::thread::sleep(LOOK);
@@ -138,7 +137,7 @@ impl InversionCache {
         let kept =
             cache.put(key, |folder| map_tensors::write(&folder.join(TENSORS), &inversion_tensors(inversion)));
         if let Err(error) = kept {
-            let reason = failure::message(&error);
+            let reason = error::message(&error);
             progress.warn(format!("{NOT_KEPT}: {reason}"));
         }
     }

@@ -11,6 +11,7 @@
 //!
 //! An entry's folder has the time of its last use. Processes that share the cache are kept apart by [`lock`]s.
 
+pub mod inversions;
 mod key;
 mod lock;
 mod manifest;
@@ -24,12 +25,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
-use crate::failure::without_name;
+use crate::error::without_name;
 
 pub(crate) use key::Key;
 use lock::{Alone, Lock};
 use manifest::Manifest;
-pub(crate) use place::{FOLDER_VARIABLE, LIMIT_VARIABLE, NoHome};
+pub use place::{FOLDER_VARIABLE, LIMIT_VARIABLE, NoHome};
 
 /// Beginnings of the names of folders that are no entries yet, or no longer.
 const PARTIAL: &str = ".partial-";
@@ -45,14 +46,14 @@ const LOOKS: usize = 3;
 
 /// A folder of entries that holds no more bytes than its limit.
 #[derive(Debug)]
-pub(crate) struct Cache {
+pub struct Cache {
     folder: PathBuf,
     limit: u64,
 }
 
 /// What [`Cache::get`] found.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub enum Found {
     /// An entry whose files are what they were when they were put.
     Whole(Entry),
     /// There is none.
@@ -63,37 +64,40 @@ pub(crate) enum Found {
 
 /// An entry. No process removes it before this is dropped.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
     folder: PathBuf,
     _lock: Lock,
 }
 
 impl Entry {
     /// Where its files are.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 }
 
 /// What can be told of an entry without reading its files.
 #[derive(Debug, Clone)]
-pub(crate) struct Listed {
+pub struct Listed {
     /// SHA-256 over the parts.
-    pub(crate) name: String,
+    pub name: String,
     /// The parts of its key; none where the manifest cannot be read.
-    pub(crate) parts: BTreeMap<String, String>,
-    pub(crate) bytes: u64,
+    pub parts: BTreeMap<String, String>,
+    /// The size of its files.
+    pub bytes: u64,
     /// When it was last put or got.
-    pub(crate) used: SystemTime,
+    pub used: SystemTime,
 }
 
 /// What was removed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Cleared {
-    pub(crate) entries: usize,
-    pub(crate) bytes: u64,
+pub struct Cleared {
+    /// How many entries.
+    pub entries: usize,
+    /// Their size.
+    pub bytes: u64,
     /// Entries that were kept because a process uses them.
-    pub(crate) busy: usize,
+    pub busy: usize,
 }
 
 enum Looked {
@@ -114,22 +118,22 @@ impl Cache {
     ///
     /// # Errors
     /// [`NoHome`], and a limit that is none.
-    pub(crate) fn open() -> Result<Self> {
+    pub fn open() -> Result<Self> {
         Ok(Self { folder: place::folder()?, limit: place::limit()? })
     }
 
     /// One in a folder of its own, which holds what comes.
-    pub(crate) fn at(folder: PathBuf) -> Self {
+    pub fn at(folder: PathBuf) -> Self {
         Self { folder, limit: u64::MAX }
     }
 
     /// Where the entries are.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// How many bytes all entries together may have; 0 keeps nothing.
-    pub(crate) fn limit(&self) -> u64 {
+    pub fn limit(&self) -> u64 {
         self.limit
     }
 
@@ -193,7 +197,7 @@ impl Cache {
     }
 
     /// Every entry, the last used first.
-    pub(crate) fn entries(&self) -> Result<Vec<Listed>> {
+    pub fn entries(&self) -> Result<Vec<Listed>> {
         let cannot = || {
             let folder = self.folder.display();
             format!("{folder}: cannot be read; set {FOLDER_VARIABLE} to a folder for the cache")
@@ -213,7 +217,7 @@ impl Cache {
     }
 
     /// Removes the entries that were not used for at least so long, but for those in use, and leftovers.
-    pub(crate) fn clear(&self, unused_for: Duration) -> Result<Cleared> {
+    pub fn clear(&self, unused_for: Duration) -> Result<Cleared> {
         let mut cleared = Cleared { bytes: self.sweep(), ..Cleared::default() };
         for entry in self.entries()?.into_iter().filter(|entry| age(entry.used) >= unused_for) {
             match self.remove(&self.folder.join(&entry.name))? {

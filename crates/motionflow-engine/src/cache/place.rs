@@ -7,19 +7,19 @@ use std::path::PathBuf;
 use anyhow::Result;
 use bytesize::ByteSize;
 
-use crate::failure::Misuse;
+use crate::error::Misuse;
 use crate::home;
 
 /// Names the folder.
-pub(crate) const FOLDER_VARIABLE: &str = "MOTIONFLOW_CACHE";
+pub const FOLDER_VARIABLE: &str = "MOTIONFLOW_CACHE";
 /// Sets the limit.
-pub(crate) const LIMIT_VARIABLE: &str = "MOTIONFLOW_CACHE_LIMIT";
+pub const LIMIT_VARIABLE: &str = "MOTIONFLOW_CACHE_LIMIT";
 
 const DEFAULT_LIMIT: ByteSize = ByteSize::gib(10);
 
 /// The user has no folder for a cache.
 #[derive(Debug)]
-pub(crate) struct NoHome;
+pub struct NoHome;
 
 impl fmt::Display for NoHome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

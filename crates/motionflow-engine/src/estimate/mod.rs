@@ -1,9 +1,11 @@
 //! How long a run will take and how much memory it will need: counted from the configs, and timed by running layers of
 //! the nets' own sizes for a moment.
 
+mod group_memory;
 mod machine;
 mod memory;
 mod refusal;
+pub mod system_memory;
 mod task;
 
 use motionflow::compute::Compute;
@@ -15,12 +17,13 @@ pub(crate) use self::task::{Configs, Task, Way};
 use self::machine::Machine;
 use self::memory::{Memory, Room};
 use self::task::Stage;
-use crate::progress::{brief, peak_memory};
+use crate::progress::peak_memory;
 use crate::request::recommended::Video;
+use crate::units::brief;
 
 /// What a run will take.
 #[derive(Debug, Serialize)]
-pub(crate) struct Estimate {
+pub struct Estimate {
     device: String,
     precision: String,
     memory: String,
@@ -70,7 +73,7 @@ impl Estimate {
     }
 
     /// The estimate in a few lines.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         let stages: Vec<String> =
             self.stages.iter().map(|(name, seconds)| format!("{name} {}", brief(*seconds))).collect();
         let at_most = if self.at_most { "at most " } else { "" };
@@ -91,7 +94,7 @@ impl Estimate {
 }
 
 /// Bytes to read.
-pub(crate) fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     const MIB: f64 = (1 << 20) as f64;
     let mebibytes = bytes as f64 / MIB;
     if mebibytes < 1000.0 { format!("{mebibytes:.0} MiB") } else { format!("{:.1} GiB", mebibytes / 1024.0) }
@@ -112,11 +115,11 @@ mod tests {
 
     use super::*;
     use crate::models::found::FoundModel;
-    use crate::progress::{Progress, Voice};
+    use crate::progress::Progress;
     use crate::request::tables as request;
 
     pub(super) fn demo() -> Configs {
-        let mut progress = Progress::new(Voice::Quiet);
+        let mut progress = Progress::silent();
         FoundModel::find(&request::Model::default(), &mut progress).unwrap().configs().unwrap()
     }
 

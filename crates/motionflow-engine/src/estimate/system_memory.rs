@@ -2,29 +2,29 @@
 
 use std::path::Path;
 
-use crate::bytes::kibibytes;
 use crate::estimate::group_memory::{GroupMemory, group_memory};
+use crate::units::kibibytes;
 
 /// In bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SystemMemory {
+pub struct SystemMemory {
     /// Of the machine.
-    pub(crate) total: u64,
+    pub total: u64,
     /// What programs may still take of it.
-    pub(crate) available: u64,
+    pub available: u64,
     /// The control group that leaves least, where one has a limit.
-    pub(crate) group: Option<GroupMemory>,
+    pub group: Option<GroupMemory>,
 }
 
 /// What this process has taken, in bytes; 0 where the system does not tell.
-pub(crate) fn own_memory() -> u64 {
+pub fn own_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     kibibytes(&status, "VmRSS:").unwrap_or_default()
 }
 
 impl SystemMemory {
     /// None where the system does not tell.
-    pub(crate) fn read() -> Option<Self> {
+    pub fn read() -> Option<Self> {
         let info = std::fs::read_to_string("/proc/meminfo").ok()?;
         let (total, available) = (kibibytes(&info, "MemTotal:")?, kibibytes(&info, "MemAvailable:")?);
         // A limit beyond what the machine has limits nothing.

@@ -8,7 +8,7 @@ use motionflow_eval::figure::Figure;
 use motionflow_media::image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
-use crate::failure::message;
+use crate::error::message;
 use crate::hub::{self, Hub, Layout};
 use crate::models::found::{Sought, folder_of, is_on_hub, named};
 use crate::progress::Progress;

@@ -8,10 +8,9 @@ use motionflow_eval::track_file;
 use motionflow_eval::tracks::Tracks;
 
 use super::judging::fidelity;
-use super::pair::require;
+use super::pair::{Pair, require};
 use super::video::Video;
-use crate::args;
-use crate::failure::Misuse;
+use crate::error::Misuse;
 use crate::progress::Progress;
 
 /// The tracks of the two videos.
@@ -23,7 +22,7 @@ pub(super) struct Given {
 
 impl Given {
     /// Reads both files, if they are given.
-    pub(super) fn read(pair: &args::Pair, progress: &mut Progress) -> Result<Option<Self>> {
+    pub(super) fn read(pair: &Pair, progress: &mut Progress) -> Result<Option<Self>> {
         let (Some(source), Some(result)) = (&pair.source_tracks, &pair.result_tracks) else {
             return Ok(None);
         };

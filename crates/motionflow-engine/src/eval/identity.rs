@@ -6,12 +6,12 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use crate::args;
+use crate::engine::Engine;
 use crate::models::found::folder_of;
-use crate::session::Session;
 use crate::source::hex;
 
 use super::clip;
+use super::judges::Judges;
 use super::judging::DETECTOR;
 
 /// The endings of files on which figures may depend.
@@ -26,20 +26,20 @@ pub(crate) struct JudgesIdentity {
 
 impl JudgesIdentity {
     /// Looks what is here, and fetches nothing.
-    pub(crate) fn of(judges: &args::Judges, session: &mut Session) -> Result<Self> {
+    pub(crate) fn of(judges: &Judges, engine: &Engine) -> Result<Self> {
         let clip = match clip::here(judges.clip.as_deref()) {
-            Some(clip::Here::Folder(folder)) => Some(of_folder(&folder, session)?),
+            Some(clip::Here::Folder(folder)) => Some(of_folder(&folder, engine)?),
             Some(clip::Here::Commit(commit)) => Some(commit),
             None => None,
         };
         let detector = judges.detector.as_ref().and_then(|name| folder_of(name, DETECTOR).ok());
-        let detector = detector.map(|folder| of_folder(&folder, session)).transpose()?;
+        let detector = detector.map(|folder| of_folder(&folder, engine)).transpose()?;
         Ok(Self { clip, detector })
     }
 }
 
 /// SHA-256, in hex, over names and hashes of the files.
-fn of_folder(folder: &Path, session: &mut Session) -> Result<String> {
+fn of_folder(folder: &Path, engine: &Engine) -> Result<String> {
     let cannot = || format!("{}: cannot be read", folder.display());
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(cannot)? {
@@ -53,7 +53,7 @@ fn of_folder(folder: &Path, session: &mut Session) -> Result<String> {
     let mut digest = Sha256::new();
     for path in files {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        digest.update(format!("{name}\0{}\0", session.sha256_of(&path)?));
+        digest.update(format!("{name}\0{}\0", engine.sha256_of(&path)?));
     }
     Ok(hex(&digest.finalize()))
 }

@@ -12,12 +12,13 @@ use motionflow_eval::tracks::Tracks;
 use motionflow_eval::trajectory::{TrajectoryError, judge_subjects};
 use motionflow_eval::truth::Truth;
 use motionflow_media::image::RgbImage;
+use tch::Device;
 
 use super::clip::Clip;
-use crate::args;
-use crate::failure::Misuse;
+use super::judges::Judges;
+use crate::error::Misuse;
 use crate::models::found::{Sought, folder_of};
-use crate::session::Session;
+use crate::progress::Progress;
 
 /// A result and what it was made of. Of a longer one of the two videos, the frames that they have in common count.
 #[derive(Debug)]
@@ -42,15 +43,14 @@ pub(super) const DETECTOR: Sought =
 
 impl Judging {
     /// Finds and loads what measures.
-    pub(crate) fn load(judges: &args::Judges, session: &mut Session) -> Result<Self> {
-        let device = session.device()?;
+    pub(crate) fn load(judges: &Judges, device: Device, progress: &mut Progress) -> Result<Self> {
         let load = |name: &String| -> Result<Detector> {
             let folder = folder_of(name, DETECTOR)?;
             Detector::load(&folder, device)
                 .with_context(|| format!("cannot load the detector {}", folder.display()))
         };
         Ok(Self {
-            clip: Clip::load(judges.clip.as_deref(), device, &mut session.progress)?,
+            clip: Clip::load(judges.clip.as_deref(), device, progress)?,
             detector: judges.detector.as_ref().map(load).transpose()?,
         })
     }

@@ -1,65 +1,108 @@
 //! One result against its source.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use motionflow_eval::figure::Figure;
-use motionflow_media::Error;
-use serde_json::json;
+use motionflow_media::{Error, Ffmpeg};
+use serde::Serialize;
+use tch::Device;
 
 use super::given::Given;
+use super::judges::Judges;
 use super::judging::{Judging, Measured};
 use super::origin::Origin;
 use super::video::Video;
-use crate::args;
-use crate::columns::columns;
-use crate::failure::FAULT;
-use crate::request::prompts;
-use crate::session::Session;
-use crate::source::{find_ffmpeg, tell as tell_notices};
+use crate::engine::Engine;
+use crate::progress::Progress;
+use crate::request::{Resources, prompts};
+use crate::source::tell as tell_notices;
 
 /// The most frames of a result that are measured: what fits into memory at a usual size.
 const MAX_FRAMES: usize = 256;
 
-/// Measures one result.
-pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
-    session.behave_as_told()?;
-    let pair = &args.pair;
-    let (Some(source), Some(result)) = (&pair.source, &pair.result) else {
-        bail!("{FAULT}: a flag of eval is not there");
-    };
+/// A result and its source, as files.
+#[derive(Debug, Clone, Default)]
+pub struct Pair {
+    /// The video whose motion was taken.
+    pub source: PathBuf,
+    /// The video that was made of it, or the folder of the run that made it.
+    pub result: PathBuf,
+    /// What the result shows, with its subjects in brackets. Without, what needs it is left out.
+    pub prompt: Option<String>,
+    /// Where the source's subjects are, frame by frame.
+    pub truth: Option<PathBuf>,
+    /// Tracks in the source.
+    pub source_tracks: Option<PathBuf>,
+    /// Tracks in the result.
+    pub result_tracks: Option<PathBuf>,
+}
+
+/// The figures of one result.
+#[derive(Debug, Serialize)]
+pub struct PairFigures {
+    /// How many frames were compared.
+    pub frames: usize,
+    /// All figures that there are.
+    pub figures: Vec<Figure>,
+}
+
+impl Engine {
+    /// Measures one result.
+    ///
+    /// # Errors
+    /// When a file cannot be read, what measures cannot be loaded, or there is no figure at all.
+    pub fn evaluate(
+        &self,
+        pair: &Pair,
+        judges: &Judges,
+        resources: &Resources,
+        progress: &mut Progress,
+    ) -> Result<PairFigures> {
+        self.on_device(resources, progress, |compute, stores, progress| {
+            measure(pair, judges, compute.device, &stores.sources.ffmpeg()?, progress)
+        })
+    }
+}
+
+fn measure(
+    pair: &Pair,
+    judges: &Judges,
+    device: Device,
+    ffmpeg: &Ffmpeg,
+    progress: &mut Progress,
+) -> Result<PairFigures> {
     let prompt = pair.prompt.as_ref().map(|prompt| prompts::parse("--prompt", prompt)).transpose()?;
-    let given = Given::read(pair, &mut session.progress)?;
+    let given = Given::read(pair, progress)?;
     pair.truth.as_deref().map_or(Ok(()), require).context("--truth")?;
-    let ffmpeg = find_ffmpeg()?;
-    let stage = session.progress.stage("read", 1);
-    let result = Video::read(&ffmpeg, result, MAX_FRAMES).context("--result")?;
-    let source = Video::read(&ffmpeg, source, result.frames.len()).context("--source")?;
-    let origin = Origin::of(&ffmpeg, &result);
-    let warnings = origin.map(|origin| origin.warnings(&ffmpeg, &source, &result)).unwrap_or_default();
+    let stage = progress.stage("read", 1);
+    let result = Video::read(ffmpeg, &pair.result, MAX_FRAMES).context("--result")?;
+    let source = Video::read(ffmpeg, &pair.source, result.frames.len()).context("--source")?;
+    let origin = Origin::of(ffmpeg, &result);
+    let warnings = origin.map(|origin| origin.warnings(ffmpeg, &source, &result)).unwrap_or_default();
     stage.finish();
     for video in [&result, &source] {
-        tell_notices(&video.path, &video.notices, &mut session.progress);
+        tell_notices(&video.path, &video.notices, progress);
     }
     let frames = source.frames.len();
     if frames < result.frames.len() || result.has_more || source.has_more {
-        session.progress.warn(format!(
+        progress.warn(format!(
             "source and result do not have the same number of frames, or more than {MAX_FRAMES}: only the first \
              {frames} of each are compared"
         ));
     }
     if let Some([source, result]) = source.other_rate(&result) {
-        session.progress.warn(format!(
+        progress.warn(format!(
             "the source plays at {source} frames per second and the result at {result}: they are compared frame by frame, \
              whatever their times"
         ));
     }
     for warning in warnings {
-        session.progress.warn(warning);
+        progress.warn(warning);
     }
-    given.as_ref().map_or(Ok(()), |given| given.check(&source, &result, &mut session.progress))?;
-    let judging = Judging::load(&args.judges, session)?;
-    let stage = session.progress.stage("measure", 1);
+    given.as_ref().map_or(Ok(()), |given| given.check(&source, &result, progress))?;
+    let judging = Judging::load(judges, device, progress)?;
+    let stage = progress.stage("measure", 1);
     let measured = Measured {
         source: &source.frames,
         result: &result.frames,
@@ -74,14 +117,13 @@ pub(crate) fn run(args: &args::Eval, session: &mut Session) -> Result<()> {
         bail!("no figure could be measured: {}", notes.join("; "));
     }
     for note in &notes {
-        session.progress.note(note);
+        progress.note(note);
     }
-    tell(&figures, frames, session);
-    Ok(())
+    Ok(PairFigures { frames, figures })
 }
 
 /// Which figures are not there, and why.
-fn left_out(figures: &[Figure], pair: &args::Pair, frames: usize) -> Vec<String> {
+fn left_out(figures: &[Figure], pair: &Pair, frames: usize) -> Vec<String> {
     let has = |name: &str| figures.iter().any(|figure| figure.name == name);
     let mut notes = Vec::new();
     for (name, is_wanted) in [("motion_fidelity_lk", true), ("motion_fidelity", pair.source_tracks.is_some())]
@@ -114,17 +156,4 @@ fn left_out(figures: &[Figure], pair: &args::Pair, frames: usize) -> Vec<String>
 /// A file must be there before anything is loaded.
 pub(super) fn require(path: &Path) -> Result<()> {
     if path.exists() { Ok(()) } else { Err(Error::SourceMissing { path: path.to_owned() }.into()) }
-}
-
-fn tell(figures: &[Figure], frames: usize, session: &mut Session) {
-    session.progress.row("figures", &json!({ "frames": frames, "figures": figures }));
-    let mut rows = vec![["figure", "value", "made with"].map(str::to_owned)];
-    rows.extend(figures.iter().map(|figure| {
-        let subject = figure.subject.as_ref().map(|subject| format!(" ({subject})")).unwrap_or_default();
-        let name = format!("{}{subject}", figure.name);
-        [name, format!("{:.4}", figure.value), figure.made_with.clone()]
-    }));
-    for line in columns(&rows) {
-        session.progress.result(&line);
-    }
 }

@@ -7,7 +7,7 @@ use motionflow_media::image::RgbImage;
 use motionflow_media::source::Notice;
 use motionflow_media::{Error, Ffmpeg, ReadOptions, source};
 
-use crate::failure::Misuse;
+use crate::error::Misuse;
 use crate::folder::run_folder::holds_a_run;
 
 /// Rates that differ by less are taken for one: television's 29.97 and 30.

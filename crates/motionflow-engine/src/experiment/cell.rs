@@ -9,12 +9,15 @@ use motionflow_eval::figure::Figure;
 use motionflow_media::{ReadOptions, source};
 use serde::{Deserialize, Serialize};
 
-use crate::args::Judges;
-use crate::eval::{JudgesIdentity, Judging, Measured};
 use crate::batch::jobs::Job;
-use crate::folder::record::{RunRecord, write_json};
-use crate::session::Session;
 use crate::batch::standing::Standing;
+use crate::engine::Engine;
+use crate::eval::identity::JudgesIdentity;
+use crate::eval::judges::Judges;
+use crate::eval::judging::{Judging, Measured};
+use crate::folder::record::{RunRecord, write_json};
+use crate::progress::Progress;
+use crate::request::tables::Program;
 
 const FILE: &str = "figures.json";
 
@@ -98,21 +101,21 @@ pub(crate) struct Judged {
 type Part<'a> = (&'a str, Option<String>);
 
 impl Judged {
-    pub(crate) fn by(judges: &Judges, session: &mut Session) -> Result<Self> {
-        let identity = JudgesIdentity::of(judges, session)?;
+    pub(crate) fn by(judges: &Judges, engine: &Engine) -> Result<Self> {
+        let identity = JudgesIdentity::of(judges, engine)?;
         Ok(Self { judges: serde_json::to_string(judges)?, identity })
     }
 
-    fn parts(&self, truth: Option<&Path>, session: &mut Session) -> Result<[Part<'static>; 3]> {
+    fn parts(&self, truth: Option<&Path>, engine: &Engine) -> Result<[Part<'static>; 3]> {
         let JudgesIdentity { clip, detector } = self.identity.clone();
-        let truth = truth.map(|truth| session.sha256_of(truth)).transpose()?;
+        let truth = truth.map(|truth| engine.sha256_of(truth)).transpose()?;
         Ok([("truth", truth), ("clip", clip), ("detector", detector)])
     }
 
     /// A text that is another one when the figures would be others.
-    fn text(&self, truth: Option<&Path>, session: &mut Session) -> Result<String> {
+    fn text(&self, truth: Option<&Path>, engine: &Engine) -> Result<String> {
         let mut text = self.judges.clone();
-        for (name, value) in self.parts(truth, session)? {
+        for (name, value) in self.parts(truth, engine)? {
             text.extend(value.map(|value| format!(" {name}:{value}")));
         }
         Ok(text)
@@ -120,11 +123,11 @@ impl Judged {
 
     /// Whether figures that were measured by what a text says would be the same now. A model that is not here now says
     /// nothing against them.
-    fn would_say(&self, known: &str, truth: Option<&Path>, session: &mut Session) -> Result<bool> {
+    fn would_say(&self, known: &str, truth: Option<&Path>, engine: &Engine) -> Result<bool> {
         let Some(rest) = known.strip_prefix(&self.judges) else { return Ok(false) };
         let known: HashMap<&str, &str> =
             rest.split_whitespace().filter_map(|part| part.split_once(':')).collect();
-        let parts = self.parts(truth, session)?;
+        let parts = self.parts(truth, engine)?;
         let is_alike = |(name, value): &Part| match value {
             Some(value) => known.get(name) == Some(&value.as_str()),
             None => *name != "truth" || !known.contains_key(name),
@@ -139,17 +142,20 @@ impl Cell {
     pub(crate) fn finished(
         &self,
         judged: Option<&Judged>,
-        session: &mut Session,
+        program: &Program,
+        engine: &Engine,
+        progress: &mut Progress,
     ) -> Result<Option<(Known, Option<String>)>> {
-        let request = self.job.with_flags(session)?;
-        session.behave(&request.program)?;
-        let Ok(Standing::Done(last_bits)) = self.job.standing(&request, session) else { return Ok(None) };
+        let request = self.job.with_flags(program)?;
+        let Ok(Standing::Done(last_bits)) = self.job.standing(&request, engine, progress) else {
+            return Ok(None);
+        };
         let known = std::fs::read(self.job.folder.join(FILE)).ok();
         let known: Option<Known> = known.and_then(|known| serde_json::from_slice(&known).ok());
         let is_measured = match (&known, judged) {
             (Some(known), Some(judged)) => {
                 let by = known.judged_by.as_deref().unwrap_or_default();
-                judged.would_say(by, self.truth.as_deref(), session)?
+                judged.would_say(by, self.truth.as_deref(), engine)?
             }
             (known, _) => known.is_some(),
         };
@@ -158,16 +164,21 @@ impl Cell {
 
     /// Measures its result and keeps what is known of it. The frames are those of `result.mp4`, so that the figures
     /// do not depend on when they are made.
-    pub(crate) fn measure(&self, judging: Option<(&Judging, &Judged)>, session: &mut Session) -> Result<()> {
+    pub(crate) fn measure(
+        &self,
+        judging: Option<(&Judging, &Judged)>,
+        engine: &Engine,
+        progress: &mut Progress,
+    ) -> Result<()> {
         let folder = &self.job.folder;
         let history = folder.join("run.json");
         let damaged = || format!("{}: is damaged; remove the folder, to make it anew", history.display());
         let text = std::fs::read(&history).with_context(damaged)?;
         let History { steps, warnings, stages, seconds, peak_memory_bytes } =
             serde_json::from_slice(&text).with_context(damaged)?;
-        let judged_by = judging.map(|(_, judged)| judged.text(self.truth.as_deref(), session)).transpose()?;
+        let judged_by = judging.map(|(_, judged)| judged.text(self.truth.as_deref(), engine)).transpose()?;
         let figures = match judging {
-            Some((judging, _)) => self.figures(judging, session)?,
+            Some((judging, _)) => self.figures(judging, engine, progress)?,
             None => Vec::new(),
         };
         let known = Known {
@@ -182,16 +193,15 @@ impl Cell {
         write_json(&folder.join(FILE), &known)
     }
 
-    fn figures(&self, judging: &Judging, session: &mut Session) -> Result<Vec<Figure>> {
+    fn figures(&self, judging: &Judging, engine: &Engine, progress: &mut Progress) -> Result<Vec<Figure>> {
         let folder = &self.job.folder;
         let record = RunRecord::read(folder)?;
-        let source = session.read_recorded(&record, self.job.request.source.path.as_deref())?;
+        let (source, ffmpeg) = self.job.source(&record, engine, progress)?;
         let size = &record.video;
         let options = ReadOptions::new(size.frames as usize, size.width, size.height);
-        let result =
-            source::read(&session.ffmpeg()?, &folder.join("result.mp4"), &options).map_err(|error| {
-                anyhow!("{}: is damaged; remove the folder, to make it anew: {error}", folder.display())
-            })?;
+        let result = source::read(&ffmpeg, &folder.join("result.mp4"), &options).map_err(|error| {
+            anyhow!("{}: is damaged; remove the folder, to make it anew: {error}", folder.display())
+        })?;
         let prompt: Prompt = self.prompt.parse().map_err(motionflow::error::Error::from)?;
         judging.measure(&Measured {
             source: &source.frames,

@@ -9,9 +9,11 @@
 
 mod cell;
 mod html;
-pub(crate) mod pictures;
+mod pictures;
 mod plots;
-mod results;
+pub mod results;
+pub mod suite;
+pub mod sweep;
 mod table;
 
 use std::collections::BTreeMap;
@@ -23,38 +25,43 @@ use sha2::{Digest, Sha256};
 use toml::Value;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::args::{Judges, Shard};
-use crate::eval::Judging;
-use crate::folder::inputs::Inputs;
 use crate::batch::jobs::{self, Ending, Job, Jobs, Outcome};
+use crate::batch::shard::Shard;
+use crate::cancel;
+use crate::engine::Engine;
+use crate::eval::judges::Judges;
+use crate::eval::judging::Judging;
+use crate::folder::inputs::Inputs;
 use crate::folder::run_folder;
-use crate::session::Session;
+use crate::progress::Progress;
+use crate::request::tables::Program;
+use crate::runs::transfer::TransferOptions;
 use crate::source::hex;
-use crate::stop;
-use crate::runs::transfer::Manner;
 
 pub(crate) use cell::Cell;
 use cell::Judged;
-pub(crate) use html::page;
 pub(crate) use plots::told;
-pub(crate) use results::Results;
+pub use results::Results;
+
+const OVERVIEW: &str = "overview.jpg";
 
 /// What an experiment leaves in its folder, besides the folders of its transfers.
 const FILES: [&str; 5] = ["results.json", "table.md", "report.html", "overview.jpg", "grid.png"];
 
 /// Transfers and what they are compared by.
 #[derive(Debug)]
-pub(crate) struct Experiment {
+pub struct Experiment {
     pub(crate) title: String,
     /// The file that asked for it.
     pub(crate) file: PathBuf,
     /// Folder of the report.
-    pub(crate) output: PathBuf,
+    pub output: PathBuf,
     pub(crate) variants: Vec<Variant>,
     /// Those of one clip stand together.
     pub(crate) cells: Vec<Cell>,
     /// What measures the results, if they are measured.
     pub(crate) judges: Option<Judges>,
+    pub(crate) report: Report,
 }
 
 /// Settings under a name.
@@ -65,80 +72,154 @@ pub(crate) struct Variant {
     pub(crate) settings: BTreeMap<String, Value>,
 }
 
-/// Makes and measures what is not done yet, and writes what came out, unless others are still at work on their shards.
-/// `more` adds to the report.
-pub(crate) fn run(
-    experiment: &Experiment,
-    shard: Option<Shard>,
-    session: &mut Session,
-    more: impl FnOnce(&Results, &mut Session) -> Result<()>,
-) -> Result<()> {
-    session.behave_as_told()?;
-    let Experiment { cells, output, file, .. } = experiment;
-    run_folder::refuse_name_of_a_file(output)?;
-    let inputs = cells.iter().fold(Inputs::default().and("the file", Some(file)), |inputs, cell| {
-        let source = cell.job.request.source.path.as_deref();
-        inputs.and("the source", source).and("the truth", cell.truth.as_deref())
-    });
-    inputs.spared_in(output, |name| FILES.contains(&name))?;
-    std::fs::create_dir_all(cells_folder(output))
-        .with_context(|| format!("{}: cannot be made; give another folder (--output)", output.display()))?;
-    let ignored = output.join(".gitignore");
-    if !ignored.exists() {
-        write_atomically(&ignored, b"/cells/\n/inversions/\n")?;
+/// What became of an experiment.
+#[derive(Debug)]
+pub struct ExperimentOutcome {
+    /// What came out, unless others are still at work on their shards.
+    pub results: Option<Results>,
+    /// A file of the report for people to look at, and what it shows.
+    pub report: Option<(PathBuf, &'static str)>,
+    outcomes: Vec<Outcome>,
+    of: usize,
+    file: PathBuf,
+}
+
+impl ExperimentOutcome {
+    /// How the whole ends.
+    ///
+    /// # Errors
+    /// When a transfer failed, or the experiment was stopped.
+    pub fn verdict(&self) -> Result<()> {
+        jobs::verdict(&self.outcomes, self.of, &self.file)
     }
-    let _part = stop::tells(|| Some(stop::GOES_ON.to_owned()));
-    let mut judged = judged(experiment, session)?;
-    let mine = &cells[shard.map_or(0..cells.len(), |shard| shard.range(cells.len()))];
-    let mut left = not_done(mine, judged.as_ref(), session)?;
-    session.progress.note(&format!("{} of {} transfers are done", mine.len() - left.len(), mine.len()));
-    let mut judging = None;
-    if let Some(judges) = experiment.judges.as_ref().filter(|_| !left.is_empty()) {
-        judging = Some(Judging::load(judges, session)?);
-        // With what was fetched for it, more may be to be measured.
-        judged = self::judged(experiment, session)?;
-        left = not_done(mine, judged.as_ref(), session)?;
+}
+
+impl Engine {
+    /// Makes and measures what is not done yet, and writes what came out, unless others are still at work on their shards.
+    ///
+    /// # Errors
+    /// When the report cannot be written, or what measures cannot be loaded. A transfer that fails is no reason:
+    /// [`ExperimentOutcome::verdict`] tells of it.
+    pub fn experiment(
+        &self,
+        experiment: &Experiment,
+        shard: Option<Shard>,
+        program: &Program,
+        progress: &mut Progress,
+    ) -> Result<ExperimentOutcome> {
+        let Experiment { cells, output, file, .. } = experiment;
+        run_folder::refuse_name_of_a_file(output)?;
+        let inputs = cells.iter().fold(Inputs::default().and("the file", Some(file)), |inputs, cell| {
+            let source = cell.job.request.source.path.as_deref();
+            inputs.and("the source", source).and("the truth", cell.truth.as_deref())
+        });
+        inputs.spared_in(output, |name| FILES.contains(&name))?;
+        std::fs::create_dir_all(cells_folder(output)).with_context(|| {
+            format!("{}: cannot be made; give another folder (--output)", output.display())
+        })?;
+        let ignored = output.join(".gitignore");
+        if !ignored.exists() {
+            write_atomically(&ignored, b"/cells/\n/inversions/\n")?;
+        }
+        let cancel = progress.cancel_token();
+        let _part = cancel.tells(|| Some(cancel::GOES_ON.to_owned()));
+        let mut judged = judged(experiment, self)?;
+        let mine = &cells[shard.map_or(0..cells.len(), |shard| shard.range(cells.len()))];
+        let mut left = not_done(mine, judged.as_ref(), program, self, progress)?;
+        progress.note(&format!("{} of {} transfers are done", mine.len() - left.len(), mine.len()));
+        let mut judging = None;
+        if let Some(judges) = experiment.judges.as_ref().filter(|_| !left.is_empty()) {
+            let device = self.compute(&program.resources)?.device;
+            judging = Some(Judging::load(judges, device, progress)?);
+            // With what was fetched for it, more may be to be measured.
+            judged = self::judged(experiment, self)?;
+            left = not_done(mine, judged.as_ref(), program, self, progress)?;
+        }
+        let by = judging.as_ref().zip(judged.as_ref());
+        let outcomes = make(&left, experiment, by, self, program, progress);
+        let mut outcome =
+            ExperimentOutcome { results: None, report: None, outcomes, of: mine.len(), file: file.clone() };
+        if progress.is_cancelled() {
+            outcome.verdict()?;
+        }
+        let results = Results::of(experiment, judged.as_ref(), &outcome.outcomes, program, self, progress)?;
+        if !shard.is_some_and(Shard::is_part) || results.is_whole() {
+            results.write(output)?;
+            outcome.report = experiment.report.write(experiment, &results, self)?;
+            outcome.results = Some(results);
+        }
+        Ok(outcome)
     }
-    let outcomes = make(&left, experiment, judging.as_ref().zip(judged.as_ref()), session);
-    if stop::requested() {
-        jobs::verdict(&outcomes, mine.len(), file)?;
+}
+
+/// What a report shows besides its tables.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// A page with plots.
+    Page,
+    /// All contact sheets, with the names of the columns and rows.
+    Grid { across: Vec<String>, down: Vec<String> },
+}
+
+impl Report {
+    fn write(
+        &self,
+        experiment: &Experiment,
+        results: &Results,
+        engine: &Engine,
+    ) -> Result<Option<(PathBuf, &'static str)>> {
+        let folder = &experiment.output;
+        match self {
+            Self::Page => {
+                let has_overview = pictures::overview(&folder.join(OVERVIEW), experiment, results, engine)?;
+                let page = html::page(results, has_overview.then_some(OVERVIEW));
+                let path = folder.join("report.html");
+                write_atomically(&path, page.as_bytes())?;
+                Ok(Some((path, "all of it, with plots")))
+            }
+            Self::Grid { across, down } => {
+                let path = folder.join("grid.png");
+                let is_there = pictures::sheets(&path, experiment, results, across, down)?;
+                Ok(is_there.then_some((path, "all contact sheets")))
+            }
+        }
     }
-    let results = Results::of(experiment, judged.as_ref(), &outcomes, session)?;
-    if !shard.is_some_and(Shard::is_part) || results.is_whole() {
-        results.write(output)?;
-        results.tell(session);
-        more(&results, session)?;
-    }
-    jobs::verdict(&outcomes, mine.len(), file)
 }
 
 /// Those that are not done yet, or not measured as they shall be.
-fn not_done<'a>(cells: &'a [Cell], judged: Option<&Judged>, session: &mut Session) -> Result<Vec<&'a Cell>> {
+fn not_done<'a>(
+    cells: &'a [Cell],
+    judged: Option<&Judged>,
+    program: &Program,
+    engine: &Engine,
+    progress: &mut Progress,
+) -> Result<Vec<&'a Cell>> {
     let mut left = Vec::new();
     for cell in cells {
-        match cell.finished(judged, session)? {
-            Some((_, last_bits)) => last_bits.into_iter().for_each(|told| session.progress.warn(told)),
+        match cell.finished(judged, program, engine, progress)? {
+            Some((_, last_bits)) => last_bits.into_iter().for_each(|told| progress.warn(told)),
             None => left.push(cell),
         }
     }
-    session.behave_as_told()?;
     Ok(left)
 }
 
-fn judged(experiment: &Experiment, session: &mut Session) -> Result<Option<Judged>> {
-    experiment.judges.as_ref().map(|judges| Judged::by(judges, session)).transpose()
+fn judged(experiment: &Experiment, engine: &Engine) -> Result<Option<Judged>> {
+    experiment.judges.as_ref().map(|judges| Judged::by(judges, engine)).transpose()
 }
 
 fn make(
     left: &[&Cell],
     experiment: &Experiment,
     judging: Option<(&Judging, &Judged)>,
-    session: &mut Session,
+    engine: &Engine,
+    program: &Program,
+    progress: &mut Progress,
 ) -> Vec<Outcome> {
-    let manner = Manner { quick: true, inversions: Some(experiment.output.join("inversions")) };
+    let options = TransferOptions { quick: true, inversions: Some(experiment.output.join("inversions")) };
     let jobs: Vec<&Job> = left.iter().map(|cell| &cell.job).collect();
-    let make = Jobs { force: false, brief: true, manner };
-    make.run(&jobs, session, |index, session| left[index].measure(judging, session))
+    let make = Jobs { program: program.clone(), force: false, brief: true, options };
+    make.run(&jobs, engine, progress, |index, progress| left[index].measure(judging, engine, progress))
 }
 
 /// Where the transfers are.

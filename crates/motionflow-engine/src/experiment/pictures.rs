@@ -10,10 +10,11 @@ use motionflow_media::{Fit, ReadOptions, picture, source};
 
 use super::results::{CellResult, Results, State};
 use super::{Experiment, table};
-use crate::failure;
 use crate::batch::jobs::Job;
+use crate::engine::Engine;
+use crate::error;
 use crate::folder::record::RunRecord;
-use crate::session::Session;
+use crate::progress::Progress;
 
 /// Rows, columns and the width of a frame in the overview.
 const CLIPS: usize = 6;
@@ -26,7 +27,7 @@ pub(crate) fn overview(
     path: &Path,
     experiment: &Experiment,
     results: &Results,
-    session: &mut Session,
+    engine: &Engine,
 ) -> Result<bool> {
     let variants = results.variants.len().min(VARIANTS);
     let mut columns = vec!["source".to_owned()];
@@ -51,12 +52,12 @@ pub(crate) fn overview(
         let cells: Vec<Option<usize>> = (0..variants).map(shown).collect();
         let is_done = |cell: &usize| matches!(results.cells[*cell].state, State::Done { .. });
         let mut places = vec![match cells.iter().flatten().copied().find(is_done) {
-            Some(cell) => strip(source_frames(&experiment.cells[cell].job, session)),
+            Some(cell) => strip(source_frames(&experiment.cells[cell].job, engine)),
             None => Place::Empty(String::new()),
         }];
         places.extend(cells.into_iter().map(|cell| match cell {
             None => Place::Empty(String::new()),
-            Some(cell) if is_done(&cell) => strip(result_frames(&experiment.cells[cell].job, session)),
+            Some(cell) if is_done(&cell) => strip(result_frames(&experiment.cells[cell].job, engine)),
             Some(cell) => Place::Empty(why(&results.cells[cell].state)),
         }));
         rows.push(Row { label: format!("{}: {prompt}", clips[index]), places });
@@ -111,22 +112,24 @@ fn why(state: &State) -> String {
     }
 }
 
-fn source_frames(job: &Job, session: &mut Session) -> Result<Vec<RgbImage>> {
+fn source_frames(job: &Job, engine: &Engine) -> Result<Vec<RgbImage>> {
     let record = RunRecord::read(&job.folder)?;
-    Ok(session.read_recorded(&record, job.request.source.path.as_deref())?.frames.clone())
+    Ok(job.source(&record, engine, &mut Progress::silent())?.0.frames.clone())
 }
 
-fn result_frames(job: &Job, session: &mut Session) -> Result<Vec<RgbImage>> {
-    let size = RunRecord::read(&job.folder)?.video;
+fn result_frames(job: &Job, engine: &Engine) -> Result<Vec<RgbImage>> {
+    let record = RunRecord::read(&job.folder)?;
+    let size = &record.video;
+    let (_, ffmpeg) = job.source(&record, engine, &mut Progress::silent())?;
     let options = ReadOptions::new(size.frames as usize, size.width, size.height);
-    Ok(source::read(&session.ffmpeg()?, &job.folder.join("result.mp4"), &options)?.frames)
+    Ok(source::read(&ffmpeg, &job.folder.join("result.mp4"), &options)?.frames)
 }
 
 /// Three frames from the middle of a video, side by side. What cannot be read leaves a hole with the reason.
 fn strip(frames: Result<Vec<RgbImage>>) -> Place {
     let frames = match frames {
         Ok(frames) => frames,
-        Err(error) => return Place::Empty(failure::message(&error)),
+        Err(error) => return Place::Empty(error::message(&error)),
     };
     let shown = sampled(frames.len(), 5);
     let inner = if shown.len() > 2 { &shown[1..shown.len() - 1] } else { &shown };

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use super::cell::{Cell, Judged, Known, KnownFigure};
 use super::{Experiment, errors, table};
 use crate::batch::jobs::Outcome;
-use crate::session::Session;
+use crate::engine::Engine;
+use crate::progress::Progress;
+use crate::request::tables::Program;
 
 /// How the intervals are made, in words for the reports.
 pub(crate) const INTERVAL: &str = "means with their 95 % intervals: ± 1.96 standard errors (normal approximation, transfers taken as independent)";
@@ -21,7 +23,7 @@ const FOLLOWS: f64 = 0.12;
 
 /// All transfers of an experiment.
 #[derive(Debug)]
-pub(crate) struct Results {
+pub struct Results {
     pub(crate) title: String,
     pub(crate) variants: Vec<VariantResult>,
     pub(crate) cells: Vec<CellResult>,
@@ -98,29 +100,36 @@ impl Results {
         experiment: &Experiment,
         judged: Option<&Judged>,
         outcomes: &[Outcome],
-        session: &mut Session,
+        program: &Program,
+        engine: &Engine,
+        progress: &mut Progress,
     ) -> Result<Self> {
         let errors = errors(outcomes);
         let mut figures: Vec<String> = Vec::new();
         let mut made_with: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut cells = Vec::new();
         for cell in &experiment.cells {
-            let state = match (cell.finished(judged, session)?, errors.get(cell.job.name.as_str())) {
-                (Some((known, _)), _) => {
-                    let values = values(&known);
-                    for (name, _) in &values {
-                        if !figures.contains(name) {
-                            figures.push(name.clone());
+            let state =
+                match (cell.finished(judged, program, engine, progress)?, errors.get(cell.job.name.as_str()))
+                {
+                    (Some((known, _)), _) => {
+                        let values = values(&known);
+                        for (name, _) in &values {
+                            if !figures.contains(name) {
+                                figures.push(name.clone());
+                            }
                         }
+                        for figure in &known.figures {
+                            made_with
+                                .entry(figure.name.clone())
+                                .or_default()
+                                .insert(figure.made_with.clone());
+                        }
+                        State::Done { known: Box::new(known), values: values.into_iter().collect() }
                     }
-                    for figure in &known.figures {
-                        made_with.entry(figure.name.clone()).or_default().insert(figure.made_with.clone());
-                    }
-                    State::Done { known: Box::new(known), values: values.into_iter().collect() }
-                }
-                (None, Some(error)) => State::Failed { error: (*error).to_owned() },
-                (None, None) => State::NotDone,
-            };
+                    (None, Some(error)) => State::Failed { error: (*error).to_owned() },
+                    (None, None) => State::NotDone,
+                };
             let Cell { job, clip, motion, prompt, variant, seed, .. } = cell;
             cells.push(CellResult {
                 name: job.name.clone(),
@@ -206,14 +215,14 @@ impl Results {
         Ok(())
     }
 
-    /// Tells the means.
-    pub(crate) fn tell(&self, session: &Session) {
-        for variant in &self.variants {
-            session.progress.row("variant", &variant.to_json());
-        }
-        for line in table::plain(self) {
-            session.progress.result(&line);
-        }
+    /// The means, for a program: one value a variant.
+    pub fn rows(&self) -> Vec<Value> {
+        self.variants.iter().map(VariantResult::to_json).collect()
+    }
+
+    /// The means, for a person: a table in lines.
+    pub fn table(&self) -> Vec<String> {
+        table::plain(self)
     }
 
     /// One line a variant and a transfer.

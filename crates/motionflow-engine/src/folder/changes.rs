@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use toml::{Table, Value};
 
-use crate::failure::Misuse;
-use crate::models::found::FoundModel;
-use crate::progress::Progress;
-use crate::folder::record::{RunRecord, SourceRecord};
-use crate::request::tables::{Program, Request};
+use crate::folder::record::RunRecord;
+use crate::request::Resources;
+use crate::request::tables::Program;
 
 /// Keys of a record that say where something was found, or by what it was made: the content decides instead.
 const PLACES: [&str; 10] = [
@@ -31,36 +29,6 @@ type Differences = BTreeMap<String, [Option<Value>; 2]>;
 /// What is told of a source, an inversion, a checkpoint or its recommendation that was changed.
 pub(crate) fn is_other(what: &str) -> String {
     format!("the {what} is not the same as when the run was recorded")
-}
-
-/// Holds the source and the checkpoint of a run against those that its request was recorded with, if it was.
-pub(crate) fn compare(
-    asked: &Request,
-    source: Option<&SourceRecord>,
-    model: &FoundModel,
-    resumed: bool,
-    progress: &mut Progress,
-) -> Result<()> {
-    let recorded = &asked.source;
-    let frames = source.map(|source| &source.frames_sha256);
-    let inversion = source.and_then(|source| source.inversion_sha256.as_ref());
-    // Where nothing was recorded, its files need not be read yet.
-    let checkpoint = asked.model.sha256.as_ref().map(|_| model.record()).transpose()?;
-    let checks = [
-        ("source", recorded.frames_sha256.as_ref().zip(frames)),
-        ("inversion", recorded.inversion_sha256.as_ref().zip(inversion)),
-        ("checkpoint", asked.model.sha256.as_ref().zip(checkpoint.as_ref().map(|now| &now.sha256))),
-    ];
-    for (what, _) in checks.iter().filter(|(_, pair)| pair.is_some_and(|(then, now)| then != now)) {
-        let changed = is_other(what);
-        if resumed {
-            let message =
-                format!("{changed}, so it cannot go on; bring the old one back, or start anew (--force)");
-            return Err(Misuse(message).into());
-        }
-        progress.warn(format!("{changed}: the result will not be the same either"));
-    }
-    Ok(())
 }
 
 /// What is other now than in the record of a run.
@@ -94,7 +62,7 @@ impl Changes {
                 changes.inputs.push(input);
             }
         }
-        let Program { threads, device, memory, .. } = program;
+        let Resources { threads, device, memory, .. } = &program.resources;
         let kind = |device: &str| device.split(':').next().unwrap_or_default().to_owned();
         let recorded = &then.program;
         let asked = [

@@ -10,7 +10,7 @@ use crate::source::sha256_of_file;
 
 /// A file as it was written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct FileRecord {
+pub struct FileRecord {
     pub(crate) name: String,
     pub(crate) bytes: u64,
     /// In hex.

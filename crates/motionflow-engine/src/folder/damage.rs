@@ -10,7 +10,7 @@ use crate::folder::checksums::FileRecord;
 use crate::folder::record::RunRecord;
 
 /// What says how a run went, the last that it writes.
-pub(crate) const HISTORIES: [&str; 2] = ["run.json", "inspect.json"];
+pub const HISTORIES: [&str; 2] = ["run.json", "inspect.json"];
 
 /// What of it is read here.
 #[derive(Deserialize)]
@@ -34,7 +34,7 @@ pub(crate) fn has_history(folder: &Path) -> bool {
 }
 
 /// As [`check`], without reading the files. The error says what is wrong and nothing else.
-pub(crate) fn look_at_sizes(folder: &Path) -> Result<()> {
+pub fn look_at_sizes(folder: &Path) -> Result<()> {
     look(folder, |file| file.check_size(folder))
 }
 

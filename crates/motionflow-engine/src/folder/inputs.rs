@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::failure::Misuse;
-use crate::request::tables::Request;
+use crate::error::Misuse;
 use crate::folder::run_folder::is_of_a_run;
 use crate::folder::unfinished;
+use crate::request::tables::Request;
 
 /// The files and folders that a run reads.
 #[derive(Debug, Default)]

@@ -18,14 +18,16 @@ use motionflow_media::image::RgbImage;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::failure::Misuse;
+use crate::error::Misuse;
 use crate::folder::map_tensors::{self, map_tensors, maps_at, tensor};
-use crate::request::recommended::Video;
 use crate::folder::record::{ModelRecord, ProgramRecord, SourceRecord, VideoRecord, write_toml};
+use crate::request::recommended::Video;
 use crate::source::{SourceClip, check_utf8, sha256_of_file};
 
-pub(crate) const RECORD: &str = "inversion.toml";
-pub(crate) const TENSORS: &str = "inversion.safetensors";
+/// The record's name in the folder.
+pub const RECORD: &str = "inversion.toml";
+/// The tensors' name in the folder.
+pub const TENSORS: &str = "inversion.safetensors";
 
 /// `inversion.toml`: what was inverted, and how.
 #[derive(Debug, Serialize, Deserialize)]

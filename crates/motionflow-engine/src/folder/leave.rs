@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::{Error, Result};
 
-use crate::failure;
+use crate::error;
 use crate::progress::Progress;
 
 type Work<'a> = &'a (dyn Fn(&Path) -> Result<()> + Sync);
@@ -61,7 +61,7 @@ impl LeftOut {
 
 /// What is told of a file that is left out.
 pub(crate) fn left_out(name: &str, error: &Error) -> String {
-    format!("{name} is left out: {}", failure::message(error))
+    format!("{name} is left out: {}", error::message(error))
 }
 
 /// Writes all of them into `folder` side by side. Fails where one that is essential does.
@@ -88,7 +88,7 @@ pub(crate) fn write(folder: &Path, leaves: &[Leaf]) -> Result<LeftOut> {
 
 /// Writing changes nothing but its file, so that a panic in it leaves nothing behind on which others rely.
 fn guarded(write: impl FnOnce() -> Result<()>) -> Result<()> {
-    panic::catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|panic| Err(failure::of_panic(&*panic)))
+    panic::catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|panic| Err(error::of_panic(&*panic)))
 }
 
 #[cfg(test)]
@@ -96,18 +96,17 @@ mod tests {
     use anyhow::anyhow;
 
     use super::*;
-    use crate::progress::Voice;
 
     #[test]
     fn pictures_are_left_out_and_told_and_what_is_essential_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let mut progress = Progress::new(Voice::Quiet);
+        let mut progress = Progress::silent();
         let good = |path: &Path| Ok(std::fs::write(path, "good")?);
         let fails = |path: &Path| Err(anyhow!("{}: cannot be encoded: no", path.display()));
         let panics = |_: &Path| panic!("a fault");
         let leaves =
             [essential("a", &good), picture("b", &fails), picture("c", &panics), picture("d", &good)];
-        let left_out = failure::catch(|| write(folder.path(), &leaves)).unwrap();
+        let left_out = error::catch(|| write(folder.path(), &leaves)).unwrap();
         left_out.tell(&mut progress);
         assert_eq!(["a", "b", "c", "d"].map(|name| left_out.has(name)), [false, true, true, false]);
         assert_eq!(progress.warnings[0], "b is left out: cannot be encoded: no");

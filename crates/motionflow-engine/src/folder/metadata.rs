@@ -9,8 +9,8 @@ use motionflow::prompt::Prompt;
 use motionflow_media::{Ffmpeg, metadata};
 use toml::{Table, Value};
 
-use crate::progress::Progress;
 use crate::folder::record::RunRecord;
+use crate::progress::Progress;
 
 const TITLE: &str = "title";
 const COMMENT: &str = "comment";
@@ -76,7 +76,7 @@ fn comment(record: &RunRecord) -> Result<String> {
 
 /// The record as TOML that a video or a GIF carries, also one that another program has put into another container; none
 /// in other files, and in files of others.
-pub(crate) fn from_file(ffmpeg: &Ffmpeg, path: &Path) -> Result<Option<String>> {
+pub fn from_file(ffmpeg: &Ffmpeg, path: &Path) -> Result<Option<String>> {
     let mut head = Vec::new();
     File::open(path)
         .and_then(|file| file.take(12).read_to_end(&mut head))
@@ -113,8 +113,8 @@ fn file_name(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Voice;
     use crate::folder::record::{self, OutputRecord};
+    use crate::progress::Voice;
 
     fn record(prompt: &str) -> RunRecord {
         let mut record = record::tests::record();

@@ -13,26 +13,32 @@ use motionflow_media::atomic::write_atomically;
 use serde::{Deserialize, Serialize};
 
 use crate::folder::checksums::FileRecord;
-use crate::runs::inverting::Origin;
 use crate::progress::{Progress, StageTime, peak_memory};
 use crate::request::recommended::Video;
 
 /// `run.toml`: all that a run depends on, as it was resolved.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct RunRecord {
-    pub(crate) program: ProgramRecord,
-    pub(crate) prompts: PromptRecord,
+pub struct RunRecord {
+    /// The program that ran.
+    pub program: ProgramRecord,
+    /// The prompts.
+    pub prompts: PromptRecord,
+    /// The source, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) source: Option<SourceRecord>,
-    pub(crate) video: VideoRecord,
-    pub(crate) model: ModelRecord,
-    pub(crate) settings: Settings,
-    pub(crate) output: OutputRecord,
+    pub source: Option<SourceRecord>,
+    /// The video's size.
+    pub video: VideoRecord,
+    /// The checkpoint.
+    pub model: ModelRecord,
+    /// The method's settings.
+    pub settings: Settings,
+    /// How the files were written.
+    pub output: OutputRecord,
 }
 
 impl RunRecord {
     /// The text of `run.toml`.
-    pub(crate) fn to_toml(&self) -> Result<String> {
+    pub fn to_toml(&self) -> Result<String> {
         let text = toml::to_string(self).context("the run's record cannot be written as TOML")?;
         let command = &self.program.command;
         Ok(format!(
@@ -43,7 +49,7 @@ impl RunRecord {
 
 impl RunRecord {
     /// Reads `run.toml` of a finished run.
-    pub(crate) fn read(folder: &Path) -> Result<Self> {
+    pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("run.toml");
         let damaged = || format!("{}: is damaged; remove the folder, to make it anew", path.display());
         let text = std::fs::read_to_string(&path).with_context(damaged)?;
@@ -51,7 +57,7 @@ impl RunRecord {
     }
 
     /// Writes `run.toml`.
-    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+    pub fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join("run.toml");
         Ok(write_atomically(&path, self.to_toml()?.as_bytes())?)
     }
@@ -59,31 +65,38 @@ impl RunRecord {
 
 /// How the files are written, as far as their bytes depend on it.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct OutputRecord {
+pub struct OutputRecord {
     /// Whether prompts, settings and version are in the mp4 and GIF files.
-    pub(crate) metadata: bool,
+    pub metadata: bool,
 }
 
 /// The program that ran, and what it stands on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct ProgramRecord {
-    pub(crate) command: String,
-    pub(crate) version: String,
-    pub(crate) libtorch: String,
-    pub(crate) ffmpeg: String,
-    pub(crate) threads: i32,
+pub struct ProgramRecord {
+    /// Which command it was.
+    pub command: String,
+    /// The program's version.
+    pub version: String,
+    /// libtorch's version.
+    pub libtorch: String,
+    /// ffmpeg's version.
+    pub ffmpeg: String,
+    /// CPU threads.
+    pub threads: i32,
     /// Runs from before there was a choice have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) device: Option<String>,
+    pub device: Option<String>,
     /// As what the nets computed; float32 where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) precision: Option<String>,
+    pub precision: Option<String>,
+    /// How much memory the nets might use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) memory: Option<String>,
+    pub memory: Option<String>,
 }
 
 impl ProgramRecord {
-    pub(crate) fn new(command: &str, ffmpeg: &Ffmpeg, compute: Compute) -> Self {
+    /// Of this program, with the threads that libtorch has now.
+    pub fn new(command: &str, ffmpeg: &Ffmpeg, compute: Compute) -> Self {
         Self {
             command: command.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -99,89 +112,123 @@ impl ProgramRecord {
 
 /// The prompts, brackets and all.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct PromptRecord {
+pub struct PromptRecord {
+    /// With brackets.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) source_prompt: Option<String>,
+    pub source_prompt: Option<String>,
+    /// With brackets.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) prompt: Option<String>,
+    pub prompt: Option<String>,
+    /// As it was encoded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) negative_prompt: Option<String>,
+    pub negative_prompt: Option<String>,
 }
 
 /// Where the frames came from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct SourceRecord {
-    pub(crate) path: String,
+pub struct SourceRecord {
+    /// The file or folder, absolute.
+    pub path: String,
     /// Of the file; a folder of images has none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) sha256: Option<String>,
+    pub sha256: Option<String>,
     /// Of the pixels that were used, after cutting and fitting.
-    pub(crate) frames_sha256: String,
+    pub frames_sha256: String,
     /// Seconds.
-    pub(crate) start: f64,
-    pub(crate) every: u32,
-    pub(crate) fit: String,
+    pub start: f64,
+    /// One frame of so many.
+    pub every: u32,
+    /// How the frames were brought to size.
+    pub fit: String,
     /// Frames per second of the frames that were used.
-    pub(crate) fps: f64,
+    pub fps: f64,
     /// The folder of the inversion that was reused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) inversion: Option<String>,
+    pub inversion: Option<String>,
     /// Of its tensors.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) inversion_sha256: Option<String>,
+    pub inversion_sha256: Option<String>,
 }
 
 /// The size of the video.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct VideoRecord {
-    pub(crate) width: u32,
-    pub(crate) height: u32,
-    pub(crate) frames: u32,
-    pub(crate) fps: f64,
+pub struct VideoRecord {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Number of frames.
+    pub frames: u32,
+    /// Frames per second.
+    pub fps: f64,
 }
 
 impl VideoRecord {
-    pub(crate) fn of(video: &Video) -> Self {
+    /// Of a resolved size.
+    pub fn of(video: &Video) -> Self {
         Self { width: video.width, height: video.height, frames: video.frames, fps: video.fps }
     }
 }
 
 /// The checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ModelRecord {
-    pub(crate) name: String,
-    pub(crate) path: String,
+pub struct ModelRecord {
+    /// As it was asked for.
+    pub name: String,
+    /// Its folder, absolute.
+    pub path: String,
     /// The commit, of one from the hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) revision: Option<String>,
+    pub revision: Option<String>,
     /// Over the names and contents of its files.
-    pub(crate) sha256: String,
+    pub sha256: String,
 }
 
 /// `run.json`: what happened, step by step.
 #[derive(Debug, Serialize)]
-pub(crate) struct RunHistory {
+pub struct RunHistory {
+    /// Where the inversion came from, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) inversion: Option<Origin>,
-    pub(crate) steps: Vec<StepRecord>,
-    pub(crate) masks: Vec<MaskRecord>,
+    pub inversion: Option<Origin>,
+    /// Every step, in order.
+    pub steps: Vec<StepRecord>,
+    /// One a subject.
+    pub masks: Vec<MaskRecord>,
+    /// Figures of the whole run.
     #[serde(flatten)]
-    pub(crate) totals: Totals,
+    pub totals: Totals,
     /// All other files of the run, so that damage is noticed.
-    pub(crate) files: Vec<FileRecord>,
+    pub files: Vec<FileRecord>,
+}
+
+/// Where an inversion came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// This run made it.
+    Made,
+    /// It lay in the cache.
+    Cached,
+    /// The user gave it, by `--inversion`.
+    Given,
 }
 
 /// Figures of the whole run.
 #[derive(Debug, Serialize)]
-pub(crate) struct Totals {
-    pub(crate) warnings: Vec<String>,
-    pub(crate) stages: Vec<StageTime>,
-    pub(crate) seconds: f64,
-    pub(crate) peak_memory_bytes: Option<u64>,
+pub struct Totals {
+    /// What the user was warned of.
+    pub warnings: Vec<String>,
+    /// The stages with their times.
+    pub stages: Vec<StageTime>,
+    /// How long the run took.
+    pub seconds: f64,
+    /// The most memory that the process held, where the system tells.
+    pub peak_memory_bytes: Option<u64>,
 }
 
 impl Totals {
-    pub(crate) fn of(progress: &Progress) -> Self {
+    /// Of the run that `progress` has followed.
+    pub fn of(progress: &Progress) -> Self {
         Self {
             warnings: progress.warnings.clone(),
             stages: progress.stages.clone(),
@@ -194,13 +241,16 @@ impl Totals {
 /// One step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "lowercase")]
-pub(crate) enum StepRecord {
+pub enum StepRecord {
     /// Of the inversion.
     Inversion {
+        /// From 1 on.
         step: usize,
+        /// Of the schedule.
         timestep: i64,
         /// Mean share of the frame that each subject's masks cover, 0..1.
         mask_coverage: Vec<f64>,
+        /// How long it took.
         seconds: f64,
         /// Of the first step: the precision in which the source was encoded, where the run's own gave no finite values.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,23 +258,38 @@ pub(crate) enum StepRecord {
     },
     /// A guided update: the losses before it.
     Update {
+        /// The sampling step that it precedes, from 1 on.
         step: usize,
+        /// Which update of that step, from 1 on.
         update: usize,
+        /// Of the schedule.
         timestep: i64,
+        /// The losses before it.
         loss: LossRecord,
+        /// Of the loss with respect to the latents.
         gradient_norm: f64,
+        /// By how much it moved the latents, over their norm.
         relative_move: f64,
+        /// How long it took.
         seconds: f64,
     },
     /// Of the sampling.
-    Sampling { step: usize, timestep: i64, seconds: f64 },
+    Sampling {
+        /// From 1 on.
+        step: usize,
+        /// Of the schedule.
+        timestep: i64,
+        /// How long it took.
+        seconds: f64,
+    },
 }
 
 /// The weighted sum and its parts before weighting; null is a part without a map. The last two are absent where they are
 /// off.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct LossRecord {
-    total: f64,
+pub struct LossRecord {
+    /// The weighted sum.
+    pub total: f64,
     cross: Option<f64>,
     #[serde(rename = "self")]
     spatial: Option<f64>,
@@ -236,7 +301,8 @@ pub(crate) struct LossRecord {
 }
 
 impl LossRecord {
-    pub(crate) fn of(update: &GuidedUpdate) -> Self {
+    /// Of an update.
+    pub fn of(update: &GuidedUpdate) -> Self {
         let LossParts { cross, spatial, temporal, outside, other } = update.parts;
         Self { total: update.loss, cross, spatial, temporal, outside, other }
     }
@@ -244,22 +310,23 @@ impl LossRecord {
 
 /// One subject's masks over the guided timesteps.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct MaskRecord {
-    pub(crate) subject: String,
+pub struct MaskRecord {
+    /// Its words.
+    pub subject: String,
     /// Mean share of the frame that is masked, 0..1.
-    pub(crate) coverage: f64,
+    pub coverage: f64,
     /// Mean `IoU` of the masks of neighbouring frames, 0..1.
-    pub(crate) overlap: f64,
+    pub overlap: f64,
 }
 
 /// Writes a record as TOML under a line that says what it is.
-pub(crate) fn write_toml(path: &Path, about: &str, record: &impl Serialize) -> Result<()> {
+pub fn write_toml(path: &Path, about: &str, record: &impl Serialize) -> Result<()> {
     let text = toml::to_string(record).context("the run's record cannot be written as TOML")?;
     Ok(write_atomically(path, format!("# {about}\n\n{text}").as_bytes())?)
 }
 
 /// Writes a record as JSON.
-pub(crate) fn write_json(path: &Path, record: &impl Serialize) -> Result<()> {
+pub fn write_json(path: &Path, record: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(record)? + "\n";
     Ok(write_atomically(path, text.as_bytes())?)
 }
@@ -267,11 +334,11 @@ pub(crate) fn write_json(path: &Path, record: &impl Serialize) -> Result<()> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::request::tables::Request;
+    use crate::request::Request;
     use crate::toml_file;
 
     /// With every field set.
-    pub(crate) fn record() -> RunRecord {
+    pub fn record() -> RunRecord {
         RunRecord {
             program: ProgramRecord {
                 command: "transfer".into(),

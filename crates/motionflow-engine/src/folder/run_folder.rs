@@ -7,14 +7,14 @@ use anyhow::{Context, Result, bail};
 use motionflow::compute::MemoryUse;
 use toml::Table;
 
+use crate::cancel::{self, CancelToken, InPart};
+use crate::error::{FAULT, Misuse, without_name};
 use crate::folder::changes;
-use crate::failure::{FAULT, Misuse, without_name};
+use crate::folder::record::RunRecord;
+use crate::folder::unfinished::{self, Unfinished};
 use crate::progress::Progress;
 use crate::request::recommended::Recommended;
-use crate::folder::record::RunRecord;
-use crate::stop::{self, InPart};
-use crate::terminal::typed;
-use crate::folder::unfinished::{self, Unfinished};
+use crate::shell::{self, typed};
 
 /// Files by which a folder is known to hold a run, of whatever command.
 const MARKERS: [&str; 4] = ["run.toml", "run.json", "inversion.toml", "inspect.json"];
@@ -43,25 +43,21 @@ pub(crate) struct RunFolder {
     asked: Option<String>,
     /// The part of the work that keeps its steps.
     part: Option<InPart>,
+    cancel: CancelToken,
     /// What the checkpoint recommended when the run was begun.
     recommended: Option<Table>,
     /// Whether a run that it holds may be replaced.
     force: bool,
 }
 
-/// The command that goes on with the run in a folder.
-pub(crate) fn go_on(command: &str, path: &Path) -> String {
-    format!("motionflow {command} --resume {}", typed(path))
-}
-
 /// What is told when the program is ended while it works on the run in a folder.
 fn last_words(command: &str, path: &Path) -> impl Fn() -> Option<String> + Send + 'static {
-    let (folder, go_on) = (path.to_owned(), go_on(command, path));
-    move || Unfinished::is_recorded_in(&folder).then(|| stop::goes_on_with(&go_on))
+    let (folder, resume) = (path.to_owned(), shell::resume(command, path));
+    move || Unfinished::is_recorded_in(&folder).then(|| cancel::goes_on_with(&resume))
 }
 
 /// Whether a folder holds a finished run, of whatever command.
-pub(crate) fn holds_a_run(path: &Path) -> bool {
+pub fn holds_a_run(path: &Path) -> bool {
     MARKERS.iter().any(|marker| path.join(marker).exists())
 }
 
@@ -90,7 +86,7 @@ pub(crate) fn refuse_name_of_a_file(path: &Path) -> Result<()> {
 impl RunFolder {
     /// Checks, before any work is done, that the folder can be written to, and that it holds no other run unless
     /// `force` allows to replace that. Leaves nothing behind.
-    pub(crate) fn claim(path: &Path, force: bool) -> Result<Self> {
+    pub(crate) fn claim(path: &Path, force: bool, cancel: &CancelToken) -> Result<Self> {
         if path.is_file() {
             let message = format!("{}: is a file; give a folder for the results (--output)", path.display());
             return Err(Misuse(message).into());
@@ -119,8 +115,8 @@ impl RunFolder {
             );
             return Err(Misuse(message).into());
         }
-        let folder = Self::new(path, None, force);
-        let unbroken = stop::unbroken();
+        let folder = Self::new(path, None, force, cancel);
+        let unbroken = cancel.unbroken();
         let made = folder.make().with_context(|| folder.cannot())?;
         let trial = tempfile::tempdir_in(path).map_err(without_name).with_context(|| folder.cannot());
         drop(trial?);
@@ -130,15 +126,24 @@ impl RunFolder {
     }
 
     /// Opens a folder to go on with the run in it.
-    pub(crate) fn resume(path: &Path, command: &str) -> Result<Self> {
-        let mut folder = Self::new(path, Some(Unfinished::open(path)?), false);
-        folder.part = Some(stop::tells(last_words(command, path)));
+    pub(crate) fn resume(path: &Path, command: &str, cancel: &CancelToken) -> Result<Self> {
+        let mut folder = Self::new(path, Some(Unfinished::open(path)?), false, cancel);
+        folder.part = Some(cancel.tells(last_words(command, path)));
         Ok(folder)
     }
 
-    fn new(path: &Path, unfinished: Option<Unfinished>, force: bool) -> Self {
+    fn new(path: &Path, unfinished: Option<Unfinished>, force: bool, cancel: &CancelToken) -> Self {
         let (made, asked, part, recommended) = (MadeFolders::default(), None, None, None);
-        Self { path: path.to_owned(), unfinished, made, asked, part, recommended, force }
+        Self {
+            path: path.to_owned(),
+            unfinished,
+            made,
+            asked,
+            part,
+            cancel: cancel.clone(),
+            recommended,
+            force,
+        }
     }
 
     /// Where the files will be.
@@ -193,7 +198,7 @@ impl RunFolder {
     /// From now on the folder is in use, and what each step leaves is kept in it.
     pub(crate) fn begin(&mut self, record: &RunRecord) -> Result<&mut Unfinished> {
         let words = last_words(&record.program.command, &self.path);
-        self.part = Some(stop::by_step(words));
+        self.part = Some(self.cancel.by_step(words));
         let begun = if let Some(unfinished) = self.unfinished.take() {
             unfinished
         } else {
@@ -266,7 +271,7 @@ fn in_the_way(folder: &Path) -> Option<String> {
 }
 
 /// Whether a file of a run, of whatever command, may have this name.
-pub(crate) fn is_of_a_run(name: &str) -> bool {
+pub fn is_of_a_run(name: &str) -> bool {
     let layer = name.strip_suffix(".png").and_then(|name| name.split_once('-'));
     let is_layer =
         layer.is_some_and(|(of, layer)| ["attention", "masks"].contains(&of) && layer.contains("block"));
@@ -315,7 +320,7 @@ mod tests {
     }
 
     fn begun(path: &Path, force: bool) -> RunFolder {
-        let mut folder = RunFolder::claim(path, force).unwrap();
+        let mut folder = RunFolder::claim(path, force, &CancelToken::default()).unwrap();
         folder.begin(&crate::folder::record::tests::record()).unwrap();
         folder
     }
@@ -323,7 +328,7 @@ mod tests {
     #[test]
     fn a_claim_leaves_nothing_behind() {
         let place = tempfile::tempdir().unwrap();
-        RunFolder::claim(&place.path().join("a/b/out"), false).unwrap();
+        RunFolder::claim(&place.path().join("a/b/out"), false, &CancelToken::default()).unwrap();
         assert!(names(place.path()).is_empty());
     }
 
@@ -353,7 +358,12 @@ mod tests {
         fs::write(place.path().join("run.json"), "old").unwrap();
         fs::write(place.path().join("loss.svg"), "old").unwrap();
         fs::write(place.path().join("notes.txt"), "mine").unwrap();
-        assert!(RunFolder::claim(place.path(), false).unwrap_err().to_string().contains("--force"));
+        assert!(
+            RunFolder::claim(place.path(), false, &CancelToken::default())
+                .unwrap_err()
+                .to_string()
+                .contains("--force")
+        );
         assert!(begun(place.path(), true).publish(|_| anyhow::bail!("no more")).is_err());
         assert_eq!(fs::read(place.path().join("run.json")).unwrap(), b"old");
         begun(place.path(), true).publish(write_run).unwrap();
@@ -365,9 +375,9 @@ mod tests {
     fn files_that_no_run_has_left_are_kept_unless_forced() {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("overview.png"), "mine").unwrap();
-        let message = RunFolder::claim(place.path(), false).unwrap_err().to_string();
+        let message = RunFolder::claim(place.path(), false, &CancelToken::default()).unwrap_err().to_string();
         assert!(message.contains("holds overview.png"), "{message}");
-        RunFolder::claim(place.path(), true).unwrap();
+        RunFolder::claim(place.path(), true, &CancelToken::default()).unwrap();
         assert_eq!(names(place.path()), ["overview.png"]);
     }
 
@@ -375,7 +385,7 @@ mod tests {
     fn one_process_at_a_time_works_in_a_folder() {
         let place = tempfile::tempdir().unwrap();
         let _first = begun(place.path(), false);
-        let mut second = RunFolder::claim(place.path(), false).unwrap();
+        let mut second = RunFolder::claim(place.path(), false, &CancelToken::default()).unwrap();
         let message = second.begin(&crate::folder::record::tests::record()).unwrap_err().to_string();
         assert!(message.contains("another process"), "{message}");
     }
@@ -384,7 +394,10 @@ mod tests {
     fn a_folder_below_a_file_cannot_be() {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("file"), "").unwrap();
-        let message = format!("{:#}", RunFolder::claim(&place.path().join("file/out"), false).unwrap_err());
+        let message = format!(
+            "{:#}",
+            RunFolder::claim(&place.path().join("file/out"), false, &CancelToken::default()).unwrap_err()
+        );
         assert!(message.contains("file/out") && message.contains("cannot be written"), "{message}");
     }
 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 use toml::{Table, Value};
 
-use crate::failure::{Busy, Misuse};
+use crate::error::{Busy, Misuse};
 use crate::folder::map_tensors::{self, map_tensors, maps_at};
 use crate::folder::record::StepRecord;
 use crate::threads;
@@ -43,7 +43,7 @@ const SAMPLING: &str = "sampling";
 
 /// A run that is not finished, and that no other process works on.
 #[derive(Debug)]
-pub(crate) struct Unfinished {
+pub struct Unfinished {
     folder: PathBuf,
     /// In how much memory the next steps are made (`--memory`).
     memory: Option<String>,
@@ -79,14 +79,14 @@ struct Sampled {
 
 impl Unfinished {
     /// Whether a run folder holds an unfinished run with at least one finished step.
-    pub(crate) fn is_in(run_folder: &Path) -> bool {
+    pub fn is_in(run_folder: &Path) -> bool {
         let folder = run_folder.join(FOLDER);
         folder.join(RECORD).is_file()
             && [INVERSION, SAMPLING].iter().any(|of| step_file(&folder, of, 1).is_file())
     }
 
     /// Whether a run folder holds the record of an unfinished run, however far that is.
-    pub(crate) fn is_recorded_in(run_folder: &Path) -> bool {
+    pub fn is_recorded_in(run_folder: &Path) -> bool {
         run_folder.join(FOLDER).join(RECORD).is_file()
     }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::cancel::CancelToken;
+
 use super::client::{Client, RemoteFile, WAITS, header};
 use super::place::cannot_be_written;
 use super::trouble::Trouble;
-use crate::bytes::readable;
 use crate::source::sha256_of_file;
-use crate::stop;
+use crate::units::readable;
 
 /// Why a try ended before the file was whole.
 enum Stop {
@@ -37,15 +38,16 @@ pub(super) fn download(
     file: &RemoteFile,
     partial: &Path,
     blob: &Path,
+    cancel: &CancelToken,
     explain: impl Fn(Trouble) -> anyhow::Error,
     mut tell: impl FnMut(u64),
 ) -> Result<()> {
     let went_on = length(partial) > 0;
-    complete(client, file, partial, &explain, &mut tell)?;
+    complete(client, file, partial, cancel, &explain, &mut tell)?;
     if went_on && !is_right(file, partial)? {
         // Its beginning, which we did not see, may be to blame.
         fs::remove_file(partial).with_context(|| format!("{}: cannot be removed", partial.display()))?;
-        complete(client, file, partial, &explain, &mut tell)?;
+        complete(client, file, partial, cancel, &explain, &mut tell)?;
     }
     if !is_right(file, partial)? {
         let _ = fs::remove_file(partial);
@@ -64,16 +66,17 @@ fn complete(
     client: &Client,
     file: &RemoteFile,
     partial: &Path,
+    cancel: &CancelToken,
     explain: &impl Fn(Trouble) -> anyhow::Error,
     tell: &mut impl FnMut(u64),
 ) -> Result<()> {
     let mut waits = WAITS.iter();
     loop {
         let before = length(partial);
-        let trouble = match attempt(client, file, partial, tell) {
+        let trouble = match attempt(client, file, partial, cancel, tell) {
             Ok(()) => return Ok(()),
             Err(Stop::Trouble(trouble)) => trouble,
-            Err(Stop::Requested) => return stop::check(),
+            Err(Stop::Requested) => return cancel.check(),
             Err(Stop::Disk(error)) => {
                 return Err(error).with_context(|| cannot_be_written(partial));
             }
@@ -103,6 +106,7 @@ fn attempt(
     client: &Client,
     file: &RemoteFile,
     partial: &Path,
+    cancel: &CancelToken,
     tell: &mut impl FnMut(u64),
 ) -> Result<(), Stop> {
     let mut start = length(partial);
@@ -127,7 +131,7 @@ fn attempt(
             break;
         }
         out.write_all(&buffer[..read]).map_err(Stop::Disk)?;
-        if stop::requested() {
+        if cancel.is_cancelled() {
             return Err(Stop::Requested);
         }
         here += read as u64;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::failure::Misuse;
+use crate::error::Misuse;
 use crate::home;
 
 /// Where the hub is, where its files are kept, and who asks.

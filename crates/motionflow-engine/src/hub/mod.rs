@@ -24,21 +24,20 @@ use self::environment::Environment;
 pub(crate) use self::layout::Layout;
 use self::place::Place;
 use self::trouble::Trouble;
-use crate::bytes::{free_space, readable};
-use crate::failure::Misuse;
+use crate::error::Misuse;
 use crate::progress::Progress;
 use crate::request::recommended;
-use crate::stop;
+use crate::units::{free_space, readable};
 
 /// The revision that is taken when none is said.
-pub(crate) const REVISION: &str = "main";
+pub const REVISION: &str = "main";
 
 /// What is told of a download that is ended.
 const STOPPED: &str = "stopped; the same command goes on with what is already fetched";
 
 /// The hub, and what is here of it.
 #[derive(Debug)]
-pub(crate) struct Hub {
+pub struct Hub {
     environment: Environment,
     cache: Cache,
     /// What is looked for.
@@ -47,22 +46,25 @@ pub(crate) struct Hub {
 
 /// A repository at a commit, as a folder of the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Snapshot {
-    pub(crate) id: String,
-    pub(crate) commit: String,
-    pub(crate) folder: PathBuf,
+pub struct Snapshot {
+    /// OWNER/NAME.
+    pub id: String,
+    /// The commit.
+    pub commit: String,
+    /// Where its files are.
+    pub folder: PathBuf,
     layout: Layout,
 }
 
 impl Snapshot {
     /// What it lacks; nothing where it is whole, or wrong in another way.
-    pub(crate) fn missing(&self) -> Vec<String> {
+    pub fn missing(&self) -> Vec<String> {
         self.layout.missing(&self.folder)
     }
 }
 
 /// Whether `name` can be a repository of the hub: `OWNER/NAME`.
-pub(crate) fn is_id(name: &str) -> bool {
+pub fn is_id(name: &str) -> bool {
     let is_part = |part: &str| {
         part.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_')
             && part.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter))
@@ -74,7 +76,7 @@ pub(crate) fn is_id(name: &str) -> bool {
 
 impl Hub {
     /// As the environment says, for text-to-video checkpoints.
-    pub(crate) fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         Self::of(Layout::TextToVideo)
     }
 
@@ -86,12 +88,12 @@ impl Hub {
     }
 
     /// The folder of the cache.
-    pub(crate) fn cache(&self) -> &Path {
+    pub fn cache(&self) -> &Path {
         &self.environment.cache
     }
 
     /// A checkpoint from the cache where it is whole there, else from the hub.
-    pub(crate) fn get(&self, id: &str, revision: &str, progress: &mut Progress) -> Result<Snapshot> {
+    pub fn get(&self, id: &str, revision: &str, progress: &mut Progress) -> Result<Snapshot> {
         match self.here(id, revision)? {
             Some(snapshot) if snapshot.missing().is_empty() => Ok(snapshot),
             _ => self.fetch(id, revision, progress),
@@ -99,7 +101,7 @@ impl Hub {
     }
 
     /// A checkpoint as the hub has it now; what the cache lacks of it is fetched.
-    pub(crate) fn fetch(&self, id: &str, revision: &str, progress: &mut Progress) -> Result<Snapshot> {
+    pub fn fetch(&self, id: &str, revision: &str, progress: &mut Progress) -> Result<Snapshot> {
         let here = self.here(id, revision)?;
         if self.environment.offline {
             return self.offline(id, revision, here);
@@ -133,13 +135,14 @@ impl Hub {
                 self.cache().display()
             ));
         }
-        let _part = stop::tells(|| Some(STOPPED.to_owned()));
+        let cancel = progress.cancel_token();
+        let _part = cancel.tells(|| Some(STOPPED.to_owned()));
         let mut stage = progress.stage_in("MiB", "fetch", mebibytes(total).max(1));
         let mut done = 0;
         for file in &files {
             if !place.has(file) {
                 let left = place.left(file);
-                place.fetch(&client, file, explain, |here| {
+                place.fetch(&client, file, &cancel, explain, |here| {
                     let fetched = (here + left).saturating_sub(file.bytes);
                     stage.step(mebibytes(done + fetched), &file.name);
                 })?;
@@ -160,7 +163,7 @@ impl Hub {
     }
 
     /// What the cache has of a revision, whole or not.
-    pub(crate) fn here(&self, id: &str, revision: &str) -> Result<Option<Snapshot>> {
+    pub fn here(&self, id: &str, revision: &str) -> Result<Option<Snapshot>> {
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./+".contains(letter);
         if revision.is_empty() || revision.contains("..") || !revision.chars().all(is_plain) {
             return Err(Misuse(format!("--revision \"{revision}\": not a branch, tag or commit")).into());
@@ -174,7 +177,7 @@ impl Hub {
     }
 
     /// Every snapshot in the cache that has the index of the layout.
-    pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
+    pub fn snapshots(&self) -> Vec<Snapshot> {
         let mut snapshots = Vec::new();
         for (root, name) in entries(self.cache()) {
             let Some(id) = name.strip_prefix("models--").map(|id| id.replacen("--", "/", 1)) else {
@@ -248,7 +251,7 @@ fn mebibytes(bytes: u64) -> usize {
 }
 
 /// What lies in a folder, with its name, in order.
-pub(crate) fn entries(folder: &Path) -> Vec<(PathBuf, String)> {
+pub fn entries(folder: &Path) -> Vec<(PathBuf, String)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut entries: Vec<(PathBuf, String)> =
         entries.filter_map(|entry| Some((entry.path(), entry.file_name().into_string().ok()?))).collect();

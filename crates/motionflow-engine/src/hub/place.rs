@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use hf_hub::{Cache, CacheRepo};
 
+use crate::cancel::CancelToken;
+
 use super::client::{Client, RemoteFile};
 use super::download::{download, length};
 use super::repo;
 use super::trouble::Trouble;
-use crate::stop;
 
 /// Where one commit of a repository lies in the cache: contents under `blobs`, links to them under `snapshots`.
 pub(super) struct Place {
@@ -59,6 +60,7 @@ impl Place {
         &self,
         client: &Client,
         file: &RemoteFile,
+        cancel: &CancelToken,
         explain: impl Fn(Trouble) -> anyhow::Error,
         mut tell: impl FnMut(u64),
     ) -> Result<()> {
@@ -72,7 +74,7 @@ impl Place {
             match lock.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) => {
-                    stop::check()?;
+                    cancel.check()?;
                     tell(length(&self.partial(file)));
                     std::thread::sleep(Duration::from_millis(200));
                 }
@@ -82,7 +84,7 @@ impl Place {
         if self.has(file) {
             return Ok(());
         }
-        download(client, file, &self.partial(file), &blob, explain, tell)
+        download(client, file, &self.partial(file), &blob, cancel, explain, tell)
     }
 
     /// Lets the revision stand for this commit.

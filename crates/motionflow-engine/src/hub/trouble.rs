@@ -3,7 +3,7 @@
 use std::io;
 
 use super::environment::Environment;
-use crate::failure::Misuse;
+use crate::error::Misuse;
 
 /// A request that failed.
 #[derive(Debug)]

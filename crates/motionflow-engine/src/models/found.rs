@@ -1,14 +1,15 @@
 //! Finding a checkpoint by name or folder, and loading it.
 
-use std::cell::{OnceCell, RefCell};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
 use motionflow::checkpoint::{Checkpoint, CheckpointError};
 use motionflow::compute::Compute;
 use motionflow::error::Error;
+use motionflow::model::VideoModel;
 use motionflow::nets::clip_text::ClipTextConfig;
 use motionflow::nets::unet::UNetConfig;
 use motionflow::nets::vae::VaeConfig;
@@ -17,43 +18,43 @@ use motionflow::schedule::Schedule;
 use motionflow::text_to_video::{TextToVideo, check_parts, check_size};
 use motionflow::tokenizer::Tokenizer;
 
+use crate::error::{Missing, Misuse};
 use crate::estimate::Configs;
-use crate::failure::Misuse;
+use crate::folder::record::ModelRecord;
 use crate::hub::{self, Address, Hub};
 use crate::models::known::Known;
 use crate::progress::Progress;
 use crate::request::recommended::{Recommended, Video};
-use crate::folder::record::ModelRecord;
 use crate::request::tables as request;
 use crate::threads;
 
 /// The checkpoint that comes with the program.
-pub(crate) const SHIPPED: &str = "demo";
+pub const SHIPPED: &str = "demo";
 
 /// A folder of checkpoints, each in a folder of its name.
 const FOLDER: &str = "models";
 /// Names a folder of checkpoints.
-pub(crate) const FOLDER_VARIABLE: &str = "MOTIONFLOW_MODELS";
+pub const FOLDER_VARIABLE: &str = "MOTIONFLOW_MODELS";
 
 /// A checkpoint that was found whole; its weights are not loaded yet.
 #[derive(Debug)]
-pub(crate) struct FoundModel {
+pub struct FoundModel {
     name: String,
     /// The commit, where it is from the hub.
     revision: Option<String>,
     checkpoint: Checkpoint,
     /// Made at the first call of [`FoundModel::record`].
-    record: OnceCell<ModelRecord>,
+    record: OnceLock<ModelRecord>,
     /// Reads every file for it.
-    identity: RefCell<Option<JoinHandle<Result<String, CheckpointError>>>>,
+    identity: Mutex<Option<JoinHandle<Result<String, CheckpointError>>>>,
     /// What it recommends.
-    pub(crate) recommended: Recommended,
+    pub recommended: Recommended,
 }
 
 impl FoundModel {
     /// Finds what `--model` names, on disk or on the hub.
-    pub(crate) fn find(asked: &request::Model, progress: &mut Progress) -> Result<Self> {
-        let said = asked.chosen.model.as_deref().unwrap_or(SHIPPED);
+    pub fn find(asked: &request::Model, progress: &mut Progress) -> Result<Self> {
+        let said = asked.chosen.name.as_deref().unwrap_or(SHIPPED);
         let (name, revision) = named(CHECKPOINT.flag, said, asked.chosen.revision.as_deref())?;
         let (name, revision) = (name.as_str(), revision);
         let is_on_hub = self::is_on_hub(name);
@@ -75,18 +76,18 @@ impl FoundModel {
         let known = Known::find(name).filter(|_| is_on_hub).map(Known::recommended);
         let recommended = Recommended::of(&folder)?.or(known).unwrap_or_default();
         let checkpoint = Checkpoint::open(&folder).map_err(Error::from)?;
-        let (name, record, identity) = (name.to_owned(), OnceCell::new(), RefCell::default());
+        let (name, record, identity) = (name.to_owned(), OnceLock::new(), Mutex::default());
         Ok(Self { name, revision, checkpoint, record, identity, recommended })
     }
 
     /// Its noise schedule, read from its config alone.
-    pub(crate) fn schedule(&self) -> Result<Schedule> {
+    pub fn schedule(&self) -> Result<Schedule> {
         let config = self.checkpoint.config("scheduler").map_err(Error::from)?;
         Schedule::new(&config).with_context(|| self.cannot_load())
     }
 
     /// Checks, without the weights, that the nets can take a video of this size.
-    pub(crate) fn check_size(&self, video: &Video) -> Result<()> {
+    pub fn check_size(&self, video: &Video) -> Result<()> {
         let unet = self.checkpoint.config("unet").map_err(Error::from)?;
         let vae = self.checkpoint.config("vae").map_err(Error::from)?;
         let [frames, height, width] = [video.frames, video.height, video.width].map(i64::from);
@@ -97,7 +98,7 @@ impl FoundModel {
     }
 
     /// Its name and its folder.
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         let folder = self.checkpoint.folder().display().to_string();
         if folder == self.name { folder } else { format!("{} ({folder})", self.name) }
     }
@@ -121,7 +122,7 @@ impl FoundModel {
     }
 
     /// Its tokenizer.
-    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
         Ok(self.checkpoint.tokenizer().map_err(Error::from)?)
     }
 
@@ -130,7 +131,7 @@ impl FoundModel {
     }
 
     /// Checks, without the weights, that the tokenizer reaches every subject of the prompts.
-    pub(crate) fn check_subjects(&self, prompts: &[&Prompt]) -> Result<()> {
+    pub fn check_subjects(&self, prompts: &[&Prompt]) -> Result<()> {
         let tokenizer = self.tokenizer()?;
         for prompt in prompts {
             let tokens = tokenizer.encode(&prompt.text).map_err(Error::from)?;
@@ -141,38 +142,46 @@ impl FoundModel {
         Ok(())
     }
 
+    /// Warns of subjects that the checkpoint does not know. Each prompt comes with what messages call it.
+    pub(crate) fn check_domain(&self, prompts: &[(&str, &Prompt)], progress: &mut Progress) {
+        let domain = &self.recommended.domain;
+        for warning in prompts.iter().filter_map(|(which, prompt)| domain.warning(which, prompt)) {
+            progress.warn(warning);
+        }
+    }
+
     /// Checks, without the weights, that the nets have the guidance blocks of these names.
-    pub(crate) fn check_blocks(&self, names: &[String]) -> Result<()> {
+    pub fn check_blocks(&self, names: &[String]) -> Result<()> {
         let unet: UNetConfig = self.checkpoint.config("unet").map_err(Error::from)?;
         unet.named_blocks(names)?;
         Ok(())
     }
 
     /// Loads the weights.
-    pub(crate) fn load(&self, compute: Compute, progress: &mut Progress) -> Result<TextToVideo> {
+    pub fn load(&self, compute: Compute, progress: &mut Progress) -> Result<Box<dyn VideoModel + Send>> {
         let stage = progress.stage("load", 1);
         let model = TextToVideo::load(&self.checkpoint, compute).with_context(|| self.cannot_load())?;
         stage.finish();
-        Ok(model)
+        Ok(Box::new(model))
     }
 
     /// Begins to read, aside, what [`FoundModel::record`] will wait for: every byte of its files.
-    pub(crate) fn prepare_record(&self) {
+    pub fn prepare_record(&self) {
         if self.record.get().is_none() {
             let checkpoint = self.checkpoint.clone();
             let begin = || thread::spawn(move || checkpoint.identity());
-            self.identity.borrow_mut().get_or_insert_with(begin);
+            self.identity.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(begin);
         }
     }
 
     /// What a run's record says of it.
-    pub(crate) fn record(&self) -> Result<ModelRecord> {
+    pub fn record(&self) -> Result<ModelRecord> {
         if let Some(record) = self.record.get() {
             return Ok(record.clone());
         }
         let folder = self.checkpoint.folder();
         let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-        let begun = self.identity.take();
+        let begun = self.identity.lock().unwrap_or_else(PoisonError::into_inner).take();
         let sha256 = begun.map_or_else(|| self.checkpoint.identity(), threads::join).map_err(Error::from)?;
         let (name, revision) = (self.name.clone(), self.revision.clone());
         let record = ModelRecord { name, path: path.display().to_string(), revision, sha256 };
@@ -182,13 +191,13 @@ impl FoundModel {
 
 /// What a name may stand for, in messages.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sought {
+pub struct Sought {
     /// The flag that the name came from.
-    pub(crate) flag: &'static str,
+    pub flag: &'static str,
     /// What it is called.
-    pub(crate) noun: &'static str,
+    pub noun: &'static str,
     /// What else can be given.
-    pub(crate) instead: &'static str,
+    pub instead: &'static str,
 }
 
 const CHECKPOINT: Sought = Sought {
@@ -198,7 +207,7 @@ const CHECKPOINT: Sought = Sought {
 };
 
 /// What a name says, and which revision: an address of the hub's is taken apart. `flag` is where it came from.
-pub(crate) fn named(flag: &str, said: &str, revision: Option<&str>) -> Result<(String, Option<String>)> {
+pub fn named(flag: &str, said: &str, revision: Option<&str>) -> Result<(String, Option<String>)> {
     let own = || Ok((said.to_owned(), revision.map(str::to_owned)));
     if Path::new(said).exists() {
         return own();
@@ -216,7 +225,7 @@ pub(crate) fn named(flag: &str, said: &str, revision: Option<&str>) -> Result<(S
 }
 
 /// The folder that a name or path stands for.
-pub(crate) fn folder_of(name: &str, sought: Sought) -> Result<PathBuf> {
+pub fn folder_of(name: &str, sought: Sought) -> Result<PathBuf> {
     let Sought { flag, noun, instead } = sought;
     let is_name = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
     let path = PathBuf::from(name);
@@ -241,7 +250,7 @@ pub(crate) fn folder_of(name: &str, sought: Sought) -> Result<PathBuf> {
         }
         let _ = write!(message, "\ngive the folder of a {noun} to {flag}, or set {FOLDER_VARIABLE}");
     }
-    Err(Misuse(message).into())
+    Err(Missing(message).into())
 }
 
 /// Whether a name is of the hub's, and nothing that lies here.
@@ -266,7 +275,7 @@ fn is_one_file(path: &Path) -> bool {
 }
 
 /// The folders that hold checkpoints by name, the first to be looked into first.
-pub(crate) fn shelves() -> Vec<PathBuf> {
+pub fn shelves() -> Vec<PathBuf> {
     let named = std::env::var_os(FOLDER_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
     let mut shelves: Vec<PathBuf> = named.into_iter().collect();
     shelves.extend(beside_program(FOLDER));
@@ -276,7 +285,7 @@ pub(crate) fn shelves() -> Vec<PathBuf> {
 
 /// A file or folder of this name beside the program or in a folder above it: so a build inside the source tree finds
 /// what belongs to the tree, and an unpacked release what lies in its folder.
-pub(crate) fn beside_program(name: impl AsRef<Path>) -> Option<PathBuf> {
+pub fn beside_program(name: impl AsRef<Path>) -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let program = program.canonicalize().unwrap_or(program);
     program.ancestors().skip(1).map(|folder| folder.join(&name)).find(|path| path.exists())

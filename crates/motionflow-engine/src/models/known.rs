@@ -2,17 +2,18 @@
 
 use motionflow::settings::Settings;
 
+use crate::request::domain::Domain;
 use crate::request::recommended::{Recommended, Video};
 
 /// A published checkpoint.
 #[derive(Debug)]
-pub(crate) struct Known {
+pub struct Known {
     /// As on the hub, or of the shipped one.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// What is fetched of it, in bytes; none where nothing is.
-    pub(crate) fetched_bytes: Option<u64>,
+    pub fetched_bytes: Option<u64>,
     /// As its card says.
-    pub(crate) licence: &'static str,
+    pub licence: &'static str,
     width: u32,
     height: u32,
     frames: u32,
@@ -29,7 +30,7 @@ const FETCHED: u64 = 3_670_000_000;
 const ZEROSCOPE_NEGATIVE: &str = "very blue, dust, noisy, washed out, ugly, distorted, broken";
 
 /// All that are known, in the order in which they are listed.
-pub(crate) const KNOWN: [Known; 4] = [
+pub const KNOWN: [Known; 4] = [
     // models/demo/CARD.md; what suits it is in its own motionflow.toml.
     Known {
         name: crate::models::found::SHIPPED,
@@ -75,18 +76,19 @@ pub(crate) const KNOWN: [Known; 4] = [
 
 impl Known {
     /// The one of that name.
-    pub(crate) fn find(name: &str) -> Option<&'static Self> {
+    pub fn find(name: &str) -> Option<&'static Self> {
         KNOWN.iter().find(|known| known.name == name)
     }
 
     /// What suits it. 8 frames a second are what diffusers' documentation plays their videos at, and the runner above.
     /// The method's settings are the general ones: nobody has published others for them.
-    pub(crate) fn recommended(&self) -> Recommended {
+    pub fn recommended(&self) -> Recommended {
         Recommended {
             settings: Settings::default(),
             video: Video { width: self.width, height: self.height, frames: self.frames, fps: 8.0 },
             made_for_frames: Some(self.frames),
             negative_prompt: self.negative_prompt.to_owned(),
+            domain: Domain::default(),
         }
     }
 }

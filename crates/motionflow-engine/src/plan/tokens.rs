@@ -7,6 +7,8 @@ use motionflow::error::Error;
 use motionflow::prompt::{Prompt, prompt_warnings, subject_positions};
 use motionflow::tokenizer::{Tokenizer, Tokens};
 
+use crate::progress::Progress;
+
 /// Characters of a line.
 const WIDTH: usize = 96;
 
@@ -37,6 +39,22 @@ pub(crate) fn show(tokenizer: &Tokenizer, prompt: &Prompt) -> Result<ShownTokens
     }
     lines.extend([positions, words]);
     Ok(ShownTokens { lines: lines.iter().map(|line| line.trim_end().to_owned()).collect(), warnings })
+}
+
+/// The tokens of several prompts, each under its name. What is odd about them is warned of.
+pub(crate) fn of_prompts(
+    tokenizer: &Tokenizer,
+    prompts: &[(&str, &Prompt)],
+    progress: &mut Progress,
+) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for (name, prompt) in prompts {
+        let shown = show(tokenizer, prompt)?;
+        lines.push(format!("tokens of the {name}"));
+        lines.extend(shown.lines.iter().map(|line| format!("  {line}")));
+        shown.warnings.iter().for_each(|warning| progress.warn(warning));
+    }
+    Ok(lines)
 }
 
 /// The token at a position, as it is shown.

@@ -4,24 +4,27 @@ use anyhow::{Context, Result};
 use motionflow::error::Error;
 use motionflow::prompt::Prompt;
 
-pub(crate) const PROMPT_MISSING: &str =
+/// What is told where there is no prompt.
+pub const PROMPT_MISSING: &str =
     "there is no prompt; say what the new video shows: --prompt \"a panda in the snow\"";
-pub(crate) const SOURCE_MISSING: &str =
+/// What is told where there is no source.
+pub const SOURCE_MISSING: &str =
     "there is no source; give the video whose motion is taken: --source clip.mp4";
-pub(crate) const SOURCE_PROMPT_MISSING: &str = "there is no source prompt; say what the source shows, its subject in brackets: --source-prompt \"a [car] on a road\"";
+/// What is told where there is no source prompt.
+pub const SOURCE_PROMPT_MISSING: &str = "there is no source prompt; say what the source shows, its subject in brackets: --source-prompt \"a [car] on a road\"";
 
 /// Reads a prompt with its brackets; `flag` is the one that it came from.
-pub(crate) fn parse(flag: &'static str, text: &str) -> Result<Prompt> {
+pub fn parse(flag: &'static str, text: &str) -> Result<Prompt> {
     text.parse::<Prompt>().map_err(Error::from).with_context(|| flag)
 }
 
 /// A prompt that must mark a subject.
-pub(crate) fn with_subject(which: &'static str, prompt: &Prompt) -> Result<()> {
+pub fn with_subject(which: &'static str, prompt: &Prompt) -> Result<()> {
     if prompt.subjects.is_empty() { Err(Error::NoSubject { which }.into()) } else { Ok(()) }
 }
 
 /// Source prompt and prompt must mark equally many subjects, and at least one.
-pub(crate) fn check_pair(source: &Prompt, target: &Prompt) -> Result<()> {
+pub fn check_pair(source: &Prompt, target: &Prompt) -> Result<()> {
     with_subject("the source prompt", source)?;
     with_subject("the prompt", target)?;
     let (source_count, target_count) = (source.subjects.len(), target.subjects.len());
@@ -32,6 +35,6 @@ pub(crate) fn check_pair(source: &Prompt, target: &Prompt) -> Result<()> {
 }
 
 /// The subjects' words.
-pub(crate) fn subjects(prompt: &Prompt) -> Vec<&str> {
+pub fn subjects(prompt: &Prompt) -> Vec<&str> {
     prompt.subjects.iter().map(|subject| subject.text.as_str()).collect()
 }

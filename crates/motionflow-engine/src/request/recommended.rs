@@ -8,38 +8,39 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::folder::record::VideoRecord;
-use crate::args;
-use crate::request::tables as request;
+use super::domain::Domain;
+use super::{SettingOptions, VideoOptions};
 use crate::toml_file;
 
 /// The file's name.
-pub(crate) const FILE: &str = "motionflow.toml";
+pub const FILE: &str = "motionflow.toml";
 
 /// Defaults that suit a checkpoint better than the general ones.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Recommended {
+pub struct Recommended {
     /// The method's settings; those that the file leaves out are the general defaults.
-    pub(crate) settings: Settings,
+    pub settings: Settings,
     /// The video's size.
-    pub(crate) video: Video,
+    pub video: Video,
     /// The number of frames that it is made for, where that is known.
-    pub(crate) made_for_frames: Option<u32>,
+    pub made_for_frames: Option<u32>,
     /// What is usually put into the negative prompt.
-    pub(crate) negative_prompt: String,
+    pub negative_prompt: String,
+    /// What it knows, where that is little.
+    pub domain: Domain,
 }
 
 /// The size of the videos that a checkpoint was trained on. `Default` is ZeroScope's.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Video {
+pub struct Video {
     /// Pixels.
-    pub(crate) width: u32,
+    pub width: u32,
     /// Pixels.
-    pub(crate) height: u32,
+    pub height: u32,
     /// Number of frames.
-    pub(crate) frames: u32,
+    pub frames: u32,
     /// Frames per second.
-    pub(crate) fps: f64,
+    pub fps: f64,
 }
 
 impl Default for Video {
@@ -53,8 +54,9 @@ impl Default for Video {
 #[serde(default)]
 struct File {
     negative_prompt: String,
-    settings: request::Settings,
-    video: args::Video,
+    domain: Domain,
+    settings: SettingOptions,
+    video: VideoOptions,
 }
 
 impl Recommended {
@@ -62,22 +64,27 @@ impl Recommended {
     pub(crate) fn to_table(&self) -> Result<Table> {
         let mut table = Table::new();
         table.insert("settings".to_owned(), Value::try_from(&self.settings)?);
-        table.insert("video".to_owned(), Value::try_from(VideoRecord::of(&self.video))?);
+        let Video { width, height, frames, fps } = self.video;
+        let sides = [("width", width), ("height", height), ("frames", frames)];
+        let mut video: Table =
+            sides.into_iter().map(|(key, value)| (key.to_owned(), i64::from(value).into())).collect();
+        video.insert("fps".to_owned(), fps.into());
+        table.insert("video".to_owned(), video.into());
         table.insert("negative_prompt".to_owned(), self.negative_prompt.clone().into());
         Ok(table)
     }
 
     /// Reads the file of a checkpoint's folder, where there is one.
-    pub(crate) fn of(folder: &Path) -> Result<Option<Self>> {
+    pub fn of(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);
         if !path.exists() {
             return Ok(None);
         }
-        let File { negative_prompt, settings, video } = toml_file::read(&path)?;
+        let File { negative_prompt, domain, settings, video } = toml_file::read(&path)?;
         let made_for_frames = video.size.frames;
         let video = video.resolve(&Video::default())?;
         let settings = settings.resolve(&Settings::default());
-        Ok(Some(Self { settings, video, made_for_frames, negative_prompt }))
+        Ok(Some(Self { settings, video, made_for_frames, negative_prompt, domain }))
     }
 }
 

@@ -8,18 +8,17 @@ use motionflow::schedule::Schedule;
 use motionflow::settings::{Preset, Settings, SettingsError};
 use motionflow_media::Fit;
 
-use crate::failure::Misuse;
-use crate::args;
-use crate::request::recommended;
-use crate::request::tables as request;
+use super::recommended::Video;
+use super::{CutOptions, Rate, SettingOptions, Size, VideoOptions};
+use crate::error::Misuse;
 
-impl args::Video {
+impl VideoOptions {
     /// Fills in what was not said.
-    pub(crate) fn resolve(&self, recommended: &recommended::Video) -> Result<recommended::Video> {
-        let Self { size: args::Size { width, height, frames }, fps } = *self;
+    pub fn resolve(&self, recommended: &Video) -> Result<Video> {
+        let Self { size: Size { width, height, frames }, rate: Rate { fps } } = *self;
         let fps = fps.unwrap_or(recommended.fps);
         check_rate(fps)?;
-        Ok(recommended::Video {
+        Ok(Video {
             width: within("--width", width.unwrap_or(recommended.width), 1..=8192)?,
             height: within("--height", height.unwrap_or(recommended.height), 1..=8192)?,
             frames: within("--frames", frames.unwrap_or(recommended.frames), 1..=10_000)?,
@@ -42,17 +41,18 @@ pub(crate) fn check_rate(fps: f64) -> Result<()> {
 
 /// Which part of the source is used.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Cut {
+pub struct Cut {
     /// Seconds.
-    pub(crate) start: f64,
+    pub start: f64,
     /// One frame of so many.
-    pub(crate) every: u32,
-    pub(crate) fit: Fit,
+    pub every: u32,
+    /// How the source is brought to the video's size.
+    pub fit: Fit,
 }
 
-impl args::Cut {
+impl CutOptions {
     /// Fills in what was not said.
-    pub(crate) fn resolve(&self) -> Result<Cut> {
+    pub fn resolve(&self) -> Result<Cut> {
         let start = self.start.unwrap_or(0.0);
         if !(start >= 0.0 && start.is_finite()) {
             return Err(Misuse(format!("--start is {start}, but must be 0 or more")).into());
@@ -82,9 +82,9 @@ fn within(flag: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32> {
     Err(Misuse(format!("{flag} is {value}, but must be {} to {}", range.start(), range.end())).into())
 }
 
-impl request::Settings {
+impl SettingOptions {
     /// Fills in what was not said.
-    pub(crate) fn resolve(&self, recommended: &Settings) -> Settings {
+    pub fn resolve(&self, recommended: &Settings) -> Settings {
         let Self { preset, steps, sampling, masks, guidance } = self;
         let mut settings = match preset.preset {
             Some(Preset::Paper) => Settings::paper(recommended.guidance_scale),
@@ -126,7 +126,10 @@ impl request::Settings {
 }
 
 /// Checks the ranges; the message names the flag.
-pub(crate) fn check(settings: &Settings, schedule: &Schedule) -> Result<()> {
+///
+/// # Errors
+/// A [`Misuse`].
+pub fn check(settings: &Settings, schedule: &Schedule) -> Result<()> {
     in_range(settings, schedule.max_steps())
 }
 
@@ -151,31 +154,29 @@ fn set<T>(setting: &mut T, said: Option<T>) {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
+    use super::super::{Guidance, Masks, Preset as PresetOption, Sampling, Steps};
     use super::*;
-    use crate::args::{Cli, Command};
 
-    fn asked(flags: &[&str]) -> request::Settings {
-        let always = ["motionflow", "transfer", "--inversion", "inv", "-p", "a [panda]"];
-        match Cli::parse_from(always.iter().chain(flags)).command {
-            Command::Transfer(transfer) => transfer.request().settings,
-            other => panic!("{other:?}"),
-        }
+    fn steps(count: usize) -> SettingOptions {
+        SettingOptions { steps: Steps { steps: Some(count) }, ..SettingOptions::default() }
     }
 
-    fn steps(count: usize) -> request::Settings {
-        request::Settings { steps: args::Steps { steps: Some(count) }, ..request::Settings::default() }
+    fn guided(guidance: Guidance) -> SettingOptions {
+        SettingOptions { guidance, ..SettingOptions::default() }
     }
 
-    fn resolve(recommended: &Settings, flags: &[&str]) -> Settings {
-        asked(flags).resolve(recommended)
+    fn preset(preset: Preset) -> SettingOptions {
+        SettingOptions { preset: PresetOption { preset: Some(preset) }, ..SettingOptions::default() }
     }
 
     #[test]
     fn flags_go_before_recommendations_and_those_before_defaults() {
         let recommended = Settings { guidance_scale: 6.0, lambda_self: 0.5, ..Settings::default() };
-        let settings = resolve(&recommended, &["--cfg-scale", "3", "--seed", "7", "--no-updates"]);
+        let asked = SettingOptions {
+            sampling: Sampling { guidance_scale: Some(3.0), seed: Some(7) },
+            ..guided(Guidance { updates: Some(false), ..Guidance::default() })
+        };
+        let settings = asked.resolve(&recommended);
         assert_eq!((settings.guidance_scale, settings.lambda_self, settings.tau), (3.0, 0.5, 0.4));
         assert_eq!((settings.seed, settings.updates), (7, false));
     }
@@ -185,7 +186,12 @@ mod tests {
         let recommended = Settings { steps: 20, guided_steps: 10, ..Settings::default() };
         let settings = steps(5).resolve(&recommended);
         assert_eq!((settings.steps, settings.guided_steps), (5, 3));
-        assert_eq!(resolve(&recommended, &["--guided-steps", "2"]).guided_steps, 2);
+        assert_eq!(
+            guided(Guidance { guided_steps: Some(2), ..Guidance::default() })
+                .resolve(&recommended)
+                .guided_steps,
+            2
+        );
         assert_eq!(steps(1).resolve(&Settings::default()).guided_steps, 1);
         let unguided = Settings { guided_steps: 0, ..recommended };
         assert_eq!(steps(5).resolve(&unguided).guided_steps, 0);
@@ -202,20 +208,26 @@ mod tests {
             init: motionflow::settings::Init::Noise,
             ..Settings::default()
         };
-        assert_eq!(resolve(&recommended, &["--preset", "paper"]), Settings::paper(6.0));
-        let settings = resolve(&recommended, &["--preset", "paper", "--step-norm", "0.1", "--tau", "0.3"]);
+        assert_eq!(preset(Preset::Paper).resolve(&recommended), Settings::paper(6.0));
+        let asked = SettingOptions {
+            masks: Masks { tau: Some(0.3), ..Masks::default() },
+            guidance: Guidance { step_norm: Some(0.1), ..Guidance::default() },
+            ..preset(Preset::Paper)
+        };
+        let settings = asked.resolve(&recommended);
         assert_eq!((settings.step_norm, settings.tau, settings.steps), (Some(0.1), 0.3, 50));
-        let fewer = request::Settings { preset: args::Preset { preset: Some(Preset::Paper) }, ..steps(25) };
+        let fewer = SettingOptions { preset: PresetOption { preset: Some(Preset::Paper) }, ..steps(25) };
         assert_eq!(fewer.resolve(&recommended).guided_steps, 10);
-        assert_eq!(resolve(&recommended, &["--preset", "default"]), recommended);
+        assert_eq!(preset(Preset::Default).resolve(&recommended), recommended);
     }
 
     #[test]
     fn a_step_size_turns_a_recommended_norm_off() {
         let recommended = Settings { step_norm: Some(0.02), step_decay: true, ..Settings::default() };
-        assert_eq!(resolve(&recommended, &["--step-size", "1000"]).step_norm, None);
-        assert_eq!(resolve(&recommended, &["--step-norm", "0.1"]).step_norm, Some(0.1));
-        assert_eq!(resolve(&recommended, &[]).step_norm, Some(0.02));
-        assert!(!resolve(&recommended, &["--step-decay=false"]).step_decay);
+        let resolve = |guidance| guided(guidance).resolve(&recommended);
+        assert_eq!(resolve(Guidance { step_size: Some(1000.0), ..Guidance::default() }).step_norm, None);
+        assert_eq!(resolve(Guidance { step_norm: Some(0.1), ..Guidance::default() }).step_norm, Some(0.1));
+        assert_eq!(resolve(Guidance::default()).step_norm, Some(0.02));
+        assert!(!resolve(Guidance { step_decay: Some(false), ..Guidance::default() }).step_decay);
     }
 }

@@ -3,14 +3,15 @@
 use anyhow::Result;
 use motionflow::settings::Settings;
 
-use crate::args;
-use crate::failure::{self, MISUSED};
+use crate::engine::Engine;
+use crate::error::{self, ErrorKind};
 use crate::folder::inversion_file::SavedInversion;
 use crate::models::found::{self as model, SHIPPED};
+use crate::progress::Progress;
+use crate::request::Steps;
 use crate::request::recommended::Video;
-use crate::request::tables::Request;
 use crate::request::resolve;
-use crate::session::Session;
+use crate::request::tables::Request;
 
 /// More steps than any schedule has, where a transfer's schedule is not known yet.
 const MANY_STEPS: usize = 100_000;
@@ -47,25 +48,27 @@ pub(crate) fn contradiction_in(request: &Request) -> Result<Option<String>> {
 
 /// Checks every value whose range is known without fetching, loading or reading a source. The error says which value is
 /// out of its range.
-pub(crate) fn check(request: &Request, session: &mut Session) -> Result<(), String> {
-    match in_range(request, session) {
-        Err(error) if failure::exit_code(&error) == MISUSED => Err(failure::message(&error)),
+pub(crate) fn check(request: &Request, engine: &Engine, progress: &mut Progress) -> Result<(), String> {
+    match in_range(request, engine, progress) {
+        Err(error) if ErrorKind::of(&error).exit_code() == ErrorKind::Misuse.exit_code() => {
+            Err(error::message(&error))
+        }
         // What else is wrong, as with a broken checkpoint, is told at the transfer's turn.
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
-fn in_range(request: &Request, session: &mut Session) -> Result<()> {
-    resolve::threads(request.program.threads)?;
+fn in_range(request: &Request, engine: &Engine, progress: &mut Progress) -> Result<()> {
+    resolve::threads(request.program.resources.threads)?;
     request.source.cut.resolve()?;
     let inverted = request.source.inversion.as_ref();
     let mut asked = request.settings.clone();
     if let Some(inversion) = inverted {
         let steps = SavedInversion::open(inversion).map_or(MANY_STEPS, |saved| saved.record.steps);
-        asked.steps = args::Steps { steps: Some(steps) };
+        asked.steps = Steps { steps: Some(steps) };
     }
-    let name = request.model.chosen.model.as_deref().unwrap_or(SHIPPED);
-    let found = if model::lies_here(name) { session.find(&request.model).ok() } else { None };
+    let name = request.model.chosen.name.as_deref().unwrap_or(SHIPPED);
+    let found = if model::lies_here(name) { engine.find(&request.model, progress).ok() } else { None };
     let Some(found) = found else {
         let recommended = Settings { steps: MANY_STEPS, ..Settings::default() };
         let settings = asked.resolve(&recommended);

@@ -1,32 +1,30 @@
-//! `motionflow generate`: a video from a prompt alone.
+//! A generation: a video from a prompt alone.
 
 use std::path::Path;
 
 use anyhow::Result;
-use motionflow::model::VideoModel;
+use motionflow::compute::Compute;
 use motionflow::prompt::Prompt;
 use motionflow::settings::{Init, Settings};
 use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
 use motionflow_media::{gif, picture, video};
 
-use crate::args;
-use crate::runs::open::{self as asked, Asked};
-use crate::folder::changes::compare;
-use crate::folder::checksums::files_in;
+use crate::engine::{Engine, Stores};
 use crate::estimate::{Task, Way};
-use crate::runs::sampling::{Start, make_video};
+use crate::folder::checksums::files_in;
 use crate::folder::leave;
 use crate::folder::metadata::Notes;
-use crate::request::prompts;
 use crate::folder::record::{
     OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, write_json,
 };
 use crate::folder::report;
-use crate::request::tables::required;
-use crate::request::resolve;
-use crate::session::Session;
-use crate::source::find_ffmpeg;
 use crate::models::suitability::warn_of_frames;
+use crate::progress::Progress;
+use crate::request::tables::required;
+use crate::request::{prompts, resolve};
+use crate::runs::compare::compare;
+use crate::runs::open::{self, OpenRun};
+use crate::runs::sampling::{Start, make_video};
 
 const COMMAND: &str = "generate";
 
@@ -38,18 +36,36 @@ const FILES: [(&str, &str); 5] = [
     ("run.json", "every step, and the warnings"),
 ];
 
-/// Runs the command.
-pub(crate) fn run(args: &args::Generate, session: &mut Session) -> Result<()> {
-    asked::run(COMMAND, args.request(), &args.recall, session, make)
+impl Engine {
+    /// Makes a video from a prompt alone.
+    ///
+    /// # Errors
+    /// Of whatever kind; [`ErrorKind::of`](crate::error::ErrorKind::of) tells which.
+    pub fn generate(&self, run: OpenRun, progress: &mut Progress) -> Result<()> {
+        let resources = run.request.program.resources.clone();
+        self.on_device(&resources, progress, |compute, stores, progress| {
+            let output = run.output().to_owned();
+            open::attempt(COMMAND, &output, compute, progress, |progress| {
+                make(self, run, compute, stores, progress)
+            })
+        })
+    }
 }
 
-fn make(asked: Asked, session: &mut Session) -> Result<()> {
-    let Asked { request, mut folder } = asked;
+fn make(
+    engine: &Engine,
+    run: OpenRun,
+    compute: Compute,
+    stores: &mut Stores,
+    progress: &mut Progress,
+) -> Result<()> {
+    let OpenRun { request, mut folder } = run;
     let text = required(request.prompts.new.prompt.as_ref(), prompts::PROMPT_MISSING)?;
     let prompt = prompts::parse("--prompt", &text)?;
-    let ffmpeg = find_ffmpeg()?;
-    let found = session.find(&request.model)?;
+    let ffmpeg = stores.sources.ffmpeg()?;
+    let found = engine.find(&request.model, progress)?;
     found.prepare_record();
+    found.check_domain(&[("the prompt", &prompt)], progress);
     let settings = Settings {
         init: Init::Noise,
         updates: false,
@@ -59,17 +75,17 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
     resolve::check(&settings, &found.schedule()?)?;
     let size = request.video.resolve(&found.recommended.video)?;
     found.check_size(&size)?;
-    warn_of_frames(&size, &found.recommended, &mut session.progress);
-    session
-        .check_memory(&Task::new(found.configs()?, &settings, Way::Generate, session.compute()?)?, &size)?;
-    compare(&request, None, &found, folder.is_resumed(), &mut session.progress)?;
-    folder.take_up(session.memory(), &found.recommended, &mut session.progress)?;
+    warn_of_frames(&size, &found.recommended, progress);
+    engine.check_memory(&Task::new(found.configs()?, &settings, Way::Generate, compute)?, &size)?;
+    compare(&request, None, &found, folder.is_resumed(), progress)?;
+    folder.take_up(compute.memory, &found.recommended, progress)?;
 
-    let model = session.load(&found)?;
+    let model = stores.models.load(&found, compute, progress)?;
+    let nets = model.nets();
     let negative_prompt = request.prompts.new.negative_prompt.as_ref();
     let negative_prompt = negative_prompt.unwrap_or(&found.recommended.negative_prompt);
     let record = RunRecord {
-        program: ProgramRecord::new(COMMAND, &ffmpeg, session.compute()?),
+        program: ProgramRecord::new(COMMAND, &ffmpeg, compute),
         prompts: PromptRecord {
             source_prompt: None,
             prompt: Some(text),
@@ -81,16 +97,15 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
         settings,
         output: OutputRecord { metadata: request.output.metadata.unwrap_or(true) },
     };
-    let progress = &mut session.progress;
     let [frames, height, width] = [size.frames, size.height, size.width].map(i64::from);
-    let latents = model.noise(frames, height, width, record.settings.seed)?;
-    let text = model.encode_prompt(&prompt)?;
-    let negative = model.encode_prompt(&Prompt::literal(negative_prompt))?;
+    let latents = nets.noise(frames, height, width, record.settings.seed)?;
+    let text = model.encode(&prompt)?;
+    let negative = model.encode(&Prompt::literal(negative_prompt))?;
     for warning in text.warnings.iter().chain(&negative.warnings) {
         progress.warn(warning);
     }
     let start = Start { latents, masks: None, prompt: &text, negative: &negative };
-    let (_, result, steps) = make_video(&*model, start, &record.settings, folder.begin(&record)?, progress)?;
+    let (_, result, steps) = make_video(nets, start, &record.settings, folder.begin(&record)?, progress)?;
 
     let path = folder.path().to_owned();
     let notes = Notes::of(&record, progress)?;
@@ -121,6 +136,6 @@ fn make(asked: Asked, session: &mut Session) -> Result<()> {
         };
         write_json(&folder.join("run.json"), &history)
     })?;
-    report::made(&path, &files, progress);
+    report::finished(&path, &files, &[], progress);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `motionflow inspect`: where the model sees the subject, per step and layer.
+//! An inspection: where the model sees the subject, per step and layer.
 
 use std::path::Path;
 
@@ -14,19 +14,19 @@ use motionflow_media::{Mask, picture};
 use serde::Serialize;
 use tch::{Kind, Tensor};
 
-use crate::args;
-use crate::runs::open::{self as asked, Asked};
+use crate::engine::Engine;
 use crate::folder::checksums::{FileRecord, files_in};
-use crate::runs::inverting::shown_masks;
 use crate::folder::leave::LeftOut;
-use crate::runs::inspection::{Look, LookingJob};
 use crate::folder::map_tensors::{self, map_tensors};
-use crate::runs::pictures::{heat_of, legend, masked, masks_of};
-use crate::progress::Progress;
-use crate::request::prompts;
 use crate::folder::record::{MaskRecord, Totals, write_json};
 use crate::folder::report;
-use crate::session::Session;
+use crate::folder::run_folder::RunFolder;
+use crate::progress::Progress;
+use crate::request::prompts;
+use crate::runs::inspection::{self, Inspected, Look};
+use crate::runs::inverting::shown_masks;
+use crate::runs::open::OpenRun;
+use crate::runs::pictures::{heat_of, legend, masked, masks_of};
 
 const COMMAND: &str = "inspect";
 
@@ -57,21 +57,31 @@ struct StepFigures {
     overlap: f64,
 }
 
-/// Runs the command.
-pub(crate) fn run(args: &args::Inspect, session: &mut Session) -> Result<()> {
-    asked::run(COMMAND, args.looking.request(), &args.looking.recall, session, inspect)
+impl Engine {
+    /// Shows where the model sees the subjects of a source, per step and layer.
+    ///
+    /// # Errors
+    /// Of whatever kind; [`ErrorKind::of`](crate::error::ErrorKind::of) tells which.
+    pub fn inspect(&self, run: OpenRun, progress: &mut Progress) -> Result<()> {
+        inspection::look(COMMAND, self, run, progress, |folder, inspected, look, model, progress| {
+            write(folder, inspected, &look, model.nets(), progress)
+        })
+    }
 }
 
-fn inspect(asked: Asked, session: &mut Session) -> Result<()> {
-    let (mut folder, job) = LookingJob::prepare(COMMAND, asked, session)?;
-    let progress = &mut session.progress;
-    let look = job.look(folder.begin(&job.record)?, progress)?;
-    let layers = layers(&job);
+fn write(
+    folder: RunFolder,
+    job: &Inspected,
+    look: &Look,
+    nets: &dyn VideoModel,
+    progress: &mut Progress,
+) -> Result<()> {
+    let layers = layers(nets);
     let path = folder.path().to_owned();
     let mut left_out = LeftOut::default();
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
-        let drawing = Drawing { job: &job, look: &look };
+        let drawing = Drawing { job, look };
         left_out.attempt(folder, "overview.png", |path| drawing.overview(path));
         for (layer, name) in &layers {
             left_out.attempt(folder, &format!("attention-{name}.png"), |path| {
@@ -90,19 +100,19 @@ fn inspect(asked: Asked, session: &mut Session) -> Result<()> {
         let report = Report { masks: look.figures.clone(), steps, totals, files };
         write_json(&folder.join("inspect.json"), &report)
     })?;
-    summarize(&path, &look.figures, &layers, &left_out, progress);
+    tell(&path, &look.figures, &layers, &left_out, progress);
     Ok(())
 }
 
 /// The layers that are read, and short names for files.
-fn layers(job: &LookingJob) -> Vec<(String, String)> {
+fn layers(nets: &dyn VideoModel) -> Vec<(String, String)> {
     let short = |layer: &str| layer.trim_end_matches(".attn2").replace(".transformer_blocks.0", "");
-    job.model.guidance_layers().cross.iter().map(|layer| (layer.name.clone(), short(&layer.name))).collect()
+    nets.guidance_layers().cross.iter().map(|layer| (layer.name.clone(), short(&layer.name))).collect()
 }
 
 /// What the pictures are drawn of.
 struct Drawing<'a> {
-    job: &'a LookingJob,
+    job: &'a Inspected,
     look: &'a Look,
 }
 
@@ -235,20 +245,13 @@ fn step_figures(masks: &MotionMasks, subjects: &[&str]) -> Vec<StepFigures> {
     all
 }
 
-fn summarize(
+fn tell(
     path: &Path,
     masks: &[MaskRecord],
     layers: &[(String, String)],
     left_out: &LeftOut,
     progress: &Progress,
 ) {
-    for MaskRecord { subject, coverage, overlap } in masks {
-        progress.result(&format!(
-            "\"{subject}\": the mask covers {:.1} % of the frame, neighbouring frames' masks overlap by {:.0} %",
-            coverage * 100.0,
-            overlap * 100.0
-        ));
-    }
     let pictures: Vec<(String, String)> = layers
         .iter()
         .flat_map(|(_, name)| {
@@ -264,5 +267,5 @@ fn summarize(
         ("run.toml", "every setting"),
     ]);
     files.retain(|(name, _)| !left_out.has(name));
-    report::made(path, &files, progress);
+    report::finished(path, &files, masks, progress);
 }

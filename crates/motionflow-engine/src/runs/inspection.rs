@@ -1,47 +1,42 @@
-//! What `invert` and `inspect` have in common: a source, its prompt, and a loaded model to look at it.
+//! What `invert` and `inspect` have in common: a source, its prompt, and a model to look at it.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::Result;
+use motionflow::compute::Compute;
 use motionflow::inversion::Inversion;
 use motionflow::masks::MotionMasks;
-use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::prompt::Prompt;
 use motionflow::settings::Settings;
-use motionflow::text_to_video::TextToVideo;
 use motionflow_media::Ffmpeg;
 
-use crate::runs::open::Asked;
-use crate::folder::changes::compare;
-use crate::estimate::{Task, Way};
 use crate::cache::inversions::{self as inversion_cache, InversionCache};
-use crate::runs::inverting::{Inverted, Origin, invert_source, judge_masks};
-use crate::progress::Progress;
-use crate::request::prompts;
-use crate::request::recommended::Video;
+use crate::engine::{Engine, Stores};
+use crate::estimate::{Task, Way};
 use crate::folder::record::{
-    MaskRecord, OutputRecord, ProgramRecord, PromptRecord, RunRecord, StepRecord, VideoRecord,
+    MaskRecord, Origin, OutputRecord, ProgramRecord, PromptRecord, RunRecord, StepRecord, VideoRecord,
 };
-use crate::request::tables::required;
-use crate::request::resolve;
 use crate::folder::run_folder::RunFolder;
-use crate::session::Session;
-use crate::source::{SourceClip, find_ffmpeg, source_path};
+use crate::models::store::LoadedModel;
 use crate::models::suitability::warn_of_source;
-use crate::folder::unfinished::Unfinished;
+use crate::progress::Progress;
+use crate::request::recommended::Video;
+use crate::request::tables::required;
+use crate::request::{prompts, resolve};
+use crate::runs::compare::compare;
+use crate::runs::inverting::{Inverted, invert_source, judge_masks};
+use crate::runs::open::{self, OpenRun};
+use crate::source::{SourceClip, source_path};
 
-/// Everything that is needed to look.
+/// A source with all that is known of it before it is looked at.
 #[derive(Debug)]
-pub(crate) struct LookingJob {
+pub(crate) struct Inspected {
     pub(crate) ffmpeg: Ffmpeg,
-    pub(crate) model: Rc<TextToVideo>,
     pub(crate) settings: Settings,
     pub(crate) video: Video,
-    pub(crate) source: SourceClip,
+    pub(crate) source: Arc<SourceClip>,
     pub(crate) prompt: Prompt,
     pub(crate) record: RunRecord,
-    text: EncodedPrompt,
-    cache: InversionCache,
 }
 
 /// What was seen.
@@ -56,60 +51,80 @@ pub(crate) struct Look {
     pub(crate) steps: Vec<StepRecord>,
 }
 
-impl LookingJob {
-    /// Checks what is cheap first, then loads.
-    pub(crate) fn prepare(command: &str, asked: Asked, session: &mut Session) -> Result<(RunFolder, Self)> {
-        let Asked { request, mut folder } = asked;
-        let source_prompt = required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?;
-        let path = source_path(&request)?;
-        let prompt = prompts::parse("--source-prompt", &source_prompt)?;
-        prompts::with_subject("the source prompt", &prompt)?;
-        let ffmpeg = find_ffmpeg()?;
-        let found = session.find(&request.model)?;
-        found.prepare_record();
-        let settings = request.settings.resolve(&found.recommended.settings);
-        resolve::check(&settings, &found.schedule()?)?;
-        found.check_subjects(&[&prompt])?;
-        settings.subject_map.check(prompt.subjects.len())?;
-        let mut video = request.video.resolve(&found.recommended.video)?;
-        found.check_size(&video)?;
-        session.check_memory(
-            &Task::new(found.configs()?, &settings, Way::Invert, session.compute()?)?,
-            &video,
-        )?;
-        let cut = request.source.cut.resolve()?;
-        let source = SourceClip::read(&ffmpeg, &path, cut, &video, &mut session.progress)?;
-        video.fps = request.video.fps.unwrap_or(source.record.fps);
-        warn_of_source(&source.frames, &video, &found.recommended, &mut session.progress);
-        resolve::check_rate(video.fps)?;
-        compare(&request, Some(&source.record), &found, folder.is_resumed(), &mut session.progress)?;
-        let began_in = folder.take_up(session.memory(), &found.recommended, &mut session.progress)?;
-        let may_keep = request.program.cache.unwrap_or(true);
-        let cache = if may_keep { inversion_cache::of_user(&mut session.progress)? } else { None };
-        let model = session.load(&found)?;
-        let text = model.encode_prompt(&prompt)?;
-        text.warnings.iter().for_each(|warning| session.progress.warn(warning));
-        let record = RunRecord {
-            program: ProgramRecord::new(command, &ffmpeg, session.compute()?),
-            prompts: PromptRecord { source_prompt: Some(source_prompt), ..PromptRecord::default() },
-            source: Some(source.record.clone()),
-            video: VideoRecord::of(&video),
-            model: found.record()?,
-            settings: settings.clone(),
-            output: OutputRecord { metadata: true },
-        };
-        let cache = InversionCache::of(&record, began_in.as_deref(), cache);
-        Ok((folder, Self { ffmpeg, model, settings, video, source, prompt, record, text, cache }))
-    }
+/// Inverts the source of a run, and lets `write` make the run's files of it.
+pub(crate) fn look(
+    command: &str,
+    engine: &Engine,
+    run: OpenRun,
+    progress: &mut Progress,
+    write: impl FnOnce(RunFolder, &Inspected, Look, &LoadedModel, &mut Progress) -> Result<()>,
+) -> Result<()> {
+    let resources = run.request.program.resources.clone();
+    engine.on_device(&resources, progress, |compute, stores, progress| {
+        let output = run.output().to_owned();
+        open::attempt(command, &output, compute, progress, |progress| {
+            look_on(command, engine, run, compute, stores, progress, write)
+        })
+    })
+}
 
-    /// Inverts the source and judges its masks.
-    pub(crate) fn look(&self, unfinished: &mut Unfinished, progress: &mut Progress) -> Result<Look> {
-        let (model, source, text) = (&*self.model, &self.source, &self.text);
-        let Inverted { inversion, origin, steps } =
-            invert_source(model, source, text, &self.settings, &self.cache, unfinished, progress)?;
-        let timesteps = self.settings.guided_timesteps(model.schedule());
-        let masks = inversion.masks(&timesteps, &self.settings)?;
-        let figures = judge_masks(&masks, &timesteps, &prompts::subjects(&self.prompt), progress);
-        Ok(Look { inversion, origin, masks, timesteps, figures, steps })
-    }
+/// Checks what is cheap first, then loads and looks.
+fn look_on(
+    command: &str,
+    engine: &Engine,
+    run: OpenRun,
+    compute: Compute,
+    stores: &mut Stores,
+    progress: &mut Progress,
+    write: impl FnOnce(RunFolder, &Inspected, Look, &LoadedModel, &mut Progress) -> Result<()>,
+) -> Result<()> {
+    let OpenRun { request, mut folder } = run;
+    let source_prompt = required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?;
+    let path = source_path(&request)?;
+    let prompt = prompts::parse("--source-prompt", &source_prompt)?;
+    prompts::with_subject("the source prompt", &prompt)?;
+    let ffmpeg = stores.sources.ffmpeg()?;
+    let found = engine.find(&request.model, progress)?;
+    found.prepare_record();
+    let settings = request.settings.resolve(&found.recommended.settings);
+    resolve::check(&settings, &found.schedule()?)?;
+    found.check_subjects(&[&prompt])?;
+    found.check_domain(&[("the source prompt", &prompt)], progress);
+    settings.subject_map.check(prompt.subjects.len())?;
+    let mut video = request.video.resolve(&found.recommended.video)?;
+    found.check_size(&video)?;
+    engine.check_memory(&Task::new(found.configs()?, &settings, Way::Invert, compute)?, &video)?;
+    let cut = request.source.cut.resolve()?;
+    let source = stores.sources.read(&path, cut, &video, progress)?;
+    video.fps = request.video.rate.fps.unwrap_or(source.record.fps);
+    warn_of_source(&source.frames, &video, &found.recommended, progress);
+    resolve::check_rate(video.fps)?;
+    compare(&request, Some(&source.record), &found, folder.is_resumed(), progress)?;
+    let began_in = folder.take_up(compute.memory, &found.recommended, progress)?;
+    let may_keep = request.program.cache.unwrap_or(true);
+    let cache = if may_keep { inversion_cache::of_user(progress)? } else { None };
+    let model = stores.models.load(&found, compute, progress)?;
+    let text = model.encode(&prompt)?;
+    text.warnings.iter().for_each(|warning| progress.warn(warning));
+    let record = RunRecord {
+        program: ProgramRecord::new(command, &ffmpeg, compute),
+        prompts: PromptRecord { source_prompt: Some(source_prompt), ..PromptRecord::default() },
+        source: Some(source.record.clone()),
+        video: VideoRecord::of(&video),
+        model: found.record()?,
+        settings: settings.clone(),
+        output: OutputRecord { metadata: true },
+    };
+    let cache = InversionCache::of(&record, began_in.as_deref(), cache);
+    let inspected = Inspected { ffmpeg, settings, video, source, prompt, record };
+
+    let Inspected { settings, source, prompt, record, .. } = &inspected;
+    let unfinished = folder.begin(record)?;
+    let Inverted { inversion, origin, steps } =
+        invert_source(model.nets(), source, &text, settings, &cache, unfinished, progress)?;
+    let timesteps = settings.guided_timesteps(model.nets().schedule());
+    let masks = inversion.masks(&timesteps, settings)?;
+    let figures = judge_masks(&masks, &timesteps, &prompts::subjects(prompt), progress);
+    let look = Look { inversion, origin, masks, timesteps, figures, steps };
+    write(folder, &inspected, look, model, progress)
 }

@@ -1,4 +1,4 @@
-//! `motionflow invert`: the first half of a transfer, kept to be reused.
+//! An inversion: the first half of a transfer, kept to be reused.
 
 use std::path::Path;
 
@@ -6,18 +6,19 @@ use anyhow::Result;
 use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
 use motionflow_media::{picture, video};
 
-use crate::args;
-use crate::runs::open::{self as asked, Asked};
+use crate::engine::Engine;
 use crate::folder::checksums::files_in;
 use crate::folder::inversion_file::{self, InversionRecord};
-use crate::runs::inverting::shown_masks;
 use crate::folder::leave;
-use crate::runs::inspection::LookingJob;
-use crate::runs::pictures::{legend, with_masks};
-use crate::request::prompts;
 use crate::folder::record::{RunHistory, Totals, write_json};
 use crate::folder::report;
-use crate::session::Session;
+use crate::folder::run_folder::RunFolder;
+use crate::progress::Progress;
+use crate::request::prompts;
+use crate::runs::inspection::{self, Inspected, Look};
+use crate::runs::inverting::shown_masks;
+use crate::runs::open::OpenRun;
+use crate::runs::pictures::{legend, with_masks};
 
 const COMMAND: &str = "invert";
 
@@ -30,15 +31,19 @@ const FILES: [(&str, &str); 6] = [
     ("run.json", "every step, and the warnings"),
 ];
 
-/// Runs the command.
-pub(crate) fn run(args: &args::Invert, session: &mut Session) -> Result<()> {
-    asked::run(COMMAND, args.looking.request(), &args.looking.recall, session, invert)
+impl Engine {
+    /// Inverts a source, to be reused by transfers.
+    ///
+    /// # Errors
+    /// Of whatever kind; [`ErrorKind::of`](crate::error::ErrorKind::of) tells which.
+    pub fn invert(&self, run: OpenRun, progress: &mut Progress) -> Result<()> {
+        inspection::look(COMMAND, self, run, progress, |folder, inspected, look, _, progress| {
+            write(folder, inspected, look, progress)
+        })
+    }
 }
 
-fn invert(asked: Asked, session: &mut Session) -> Result<()> {
-    let (mut folder, job) = LookingJob::prepare(COMMAND, asked, session)?;
-    let progress = &mut session.progress;
-    let look = job.look(folder.begin(&job.record)?, progress)?;
+fn write(folder: RunFolder, job: &Inspected, look: Look, progress: &mut Progress) -> Result<()> {
     let subjects = prompts::subjects(&job.prompt);
     let shown = shown_masks(&look.masks, &look.inversion.latents, &look.timesteps).unwrap_or_else(|error| {
         progress.warn(leave::left_out("masks.mp4", &error));
@@ -75,11 +80,11 @@ fn invert(asked: Asked, session: &mut Session) -> Result<()> {
         };
         write_json(&folder.join("run.json"), &history)
     })?;
-    report::made(&path, &files, progress);
+    report::finished(&path, &files, &[], progress);
     Ok(())
 }
 
-impl LookingJob {
+impl Inspected {
     fn inversion_record(&self) -> InversionRecord {
         InversionRecord {
             source_prompt: self.record.prompts.source_prompt.clone().unwrap_or_default(),

@@ -13,16 +13,14 @@ use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::settings::Settings;
 use motionflow::wider::Wider;
 use motionflow_media::Mask;
-use serde::Serialize;
 
-use crate::event::Event;
 use crate::cache::inversions::InversionCache;
-use crate::runs::pictures::masks_of;
-use crate::progress::Progress;
-use crate::folder::record::{MaskRecord, StepRecord};
-use crate::source::SourceClip;
-use crate::stop;
+use crate::event::Event;
+use crate::folder::record::{MaskRecord, Origin, StepRecord};
 use crate::folder::unfinished::Unfinished;
+use crate::progress::Progress;
+use crate::runs::pictures::masks_of;
+use crate::source::SourceClip;
 
 /// An inversion, how it was come by, and the steps that were made for it.
 #[derive(Debug)]
@@ -30,18 +28,6 @@ pub(crate) struct Inverted {
     pub(crate) inversion: Inversion,
     pub(crate) origin: Origin,
     pub(crate) steps: Vec<StepRecord>,
-}
-
-/// How an inversion was come by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Origin {
-    /// This run made it.
-    Made,
-    /// It lay in the cache.
-    Cached,
-    /// The user gave it, by `--inversion`.
-    Given,
 }
 
 /// Encodes the source and inverts it, or goes on where `unfinished` says; or finds the inversion in the cache.
@@ -54,7 +40,7 @@ pub(crate) fn invert_source(
     unfinished: &mut Unfinished,
     progress: &mut Progress,
 ) -> Result<Inverted> {
-    let _turn = cache.turn()?;
+    let _turn = cache.turn(progress)?;
     let begun = unfinished.inversion();
     if (begun.is_none() || cache.is_store())
         && let Some(inversion) = cache.get(progress)
@@ -76,8 +62,9 @@ pub(crate) fn invert_source(
         warn_of_wider(prompt, encoded_in, progress);
         (Inverting::new(clean.value), Vec::new())
     };
+    let cancel = progress.cancel_token();
     let mut stage = progress.stage("invert", settings.steps);
-    stage.goes_on_after(from.done);
+    stage.resumes_after(from.done);
     let mut since = Instant::now();
     let mut saved = Ok(());
     let inversion = invert(model, from, prompt, settings, &mut |step| {
@@ -93,7 +80,11 @@ pub(crate) fn invert_source(
         stage.event(&Event::Step { step: &record });
         records.push(record);
         since = Instant::now();
-        if saved.is_err() || stop::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if saved.is_err() || cancel.is_cancelled() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     });
     saved.and_then(|()| unfinished.settle())?;
     let inversion = inversion?;

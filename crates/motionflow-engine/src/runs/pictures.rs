@@ -8,7 +8,7 @@ use motionflow_media::overlay::{COLORS, overlay};
 use motionflow_media::picture::enlarge;
 use tch::{Device, Kind, Tensor};
 
-use crate::failure::FAULT;
+use crate::error::FAULT;
 
 /// What the colours of [`COLORS`] are called.
 const COLOUR_NAMES: [&str; COLORS.len()] = ["cyan", "pink", "yellow", "green"];

@@ -13,11 +13,10 @@ use motionflow::settings::Settings;
 use motionflow_media::image::RgbImage;
 
 use crate::event::Event;
-use crate::progress::Progress;
 use crate::folder::record::{LossRecord, StepRecord};
-use crate::source::pictures_of;
-use crate::stop;
 use crate::folder::unfinished::Unfinished;
+use crate::progress::Progress;
+use crate::source::pictures_of;
 
 /// What the new video is made of.
 #[derive(Debug)]
@@ -44,8 +43,9 @@ pub(crate) fn make_video(
         }
         None => (Generating::new(latents), Vec::new()),
     };
+    let cancel = progress.cancel_token();
     let mut stage = progress.stage("generate", settings.steps);
-    stage.goes_on_after(from.done);
+    stage.resumes_after(from.done);
     let mut since = Instant::now();
     let mut loss = String::new();
     let mut saved = Ok(());
@@ -57,7 +57,6 @@ pub(crate) fn make_video(
         match *event {
             GenerationEvent::Updated(update) => {
                 loss = format!("loss {:.4}", update.loss);
-                stage.detail(&loss);
                 let record = update_record(update, seconds);
                 stage.event(&Event::Step { step: &record });
                 step_records.push(record);
@@ -77,7 +76,11 @@ pub(crate) fn make_video(
                 );
             }
         }
-        if saved.is_err() || stop::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if saved.is_err() || cancel.is_cancelled() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     });
     saved.and_then(|()| unfinished.settle())?;
     let generation = generation?;
@@ -89,7 +92,7 @@ pub(crate) fn make_video(
     if let Some(wider) = decoded.wider {
         progress.warn(wider.to_string());
     }
-    if stop::requested() { Err(Error::Stopped.into()) } else { Ok((generation, frames, records)) }
+    if cancel.is_cancelled() { Err(Error::Stopped.into()) } else { Ok((generation, frames, records)) }
 }
 
 fn update_record(update: &GuidedUpdate, seconds: f64) -> StepRecord {

@@ -1,14 +1,15 @@
-//! `motionflow transfer`: the motion of a source video in a new video.
+//! A transfer: the motion of a source video in a new video.
 
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::Result;
 use motionflow::compute::{Compute, Precision};
 use motionflow::diagnostics::loss_warning;
 use motionflow::generation::GuidedUpdate;
 use motionflow::inversion::Inversion;
-use motionflow::model::VideoModel;
+use motionflow::latents::Latents;
+use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::prompt::Prompt;
 use motionflow::settings::{Init, Settings};
 use motionflow_media::compare::{Pane, side_by_side};
@@ -16,33 +17,33 @@ use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
 use motionflow_media::image::RgbImage;
 use motionflow_media::{Ffmpeg, gif, picture, plot, video};
 
-use crate::args;
-use crate::runs::open::{self as asked, Asked};
-use crate::folder::changes::compare;
-use crate::folder::checksums::files_in;
-use crate::plan::{self as dry_run, Plan};
-use crate::estimate::{Task, Way};
-use crate::runs::sampling::{Start, make_video};
 use crate::cache::inversions::{self as inversion_cache, InversionCache};
+use crate::engine::{Engine, Stores};
+use crate::estimate::{Estimate, Task, Way};
+use crate::folder::checksums::files_in;
 use crate::folder::inversion_file::{SavedInversion, check_fit};
-use crate::runs::inverting::{Inverted, Origin, invert_source, judge_masks, shown_masks};
 use crate::folder::leave::{self, LeftOut};
 use crate::folder::metadata::Notes;
-use crate::models::found::FoundModel;
-use crate::runs::pictures::{legend, with_masks};
-use crate::progress::Progress;
-use crate::request::prompts;
-use crate::request::recommended::{Recommended, Video};
 use crate::folder::record::{
-    ModelRecord, OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, SourceRecord, Totals,
-    VideoRecord, write_json,
+    ModelRecord, Origin, OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, SourceRecord,
+    Totals, VideoRecord, write_json,
 };
 use crate::folder::report;
-use crate::request::tables::{Request, required};
-use crate::request::resolve::{self, Cut};
-use crate::session::Session;
-use crate::source::{SourceClip, source_path};
+use crate::models::found::FoundModel;
+use crate::models::store::LoadedModel;
 use crate::models::suitability::warn_of_source;
+use crate::plan::{Plan, Preview, tokens};
+use crate::progress::Progress;
+use crate::request::recommended::{Recommended, Video};
+use crate::request::resolve::{self, Cut};
+use crate::request::tables::required;
+use crate::request::{Request, prompts};
+use crate::runs::compare::compare;
+use crate::runs::inverting::{Inverted, invert_source, judge_masks, shown_masks};
+use crate::runs::open::{self, OpenRun};
+use crate::runs::pictures::{legend, with_masks};
+use crate::runs::sampling::{Start, make_video};
+use crate::source::{SourceClip, source_path};
 
 const COMMAND: &str = "transfer";
 
@@ -63,110 +64,139 @@ const FEW_FILES: [&str; 4] = ["contact-sheet.png", "result.mp4", "run.toml", "ru
 
 /// How a transfer is made, as far as its result does not depend on it.
 #[derive(Debug, Default)]
-pub(crate) struct Manner {
-    /// Whether it leaves [`FEW_FILES`] alone, and does not wait for the disk after a step: where there are many, both
-    /// can take longer than the transfers.
-    pub(crate) quick: bool,
+pub struct TransferOptions {
+    /// Whether it leaves the most important files alone, and does not wait for the disk after a step: where there are
+    /// many, both can take longer than the transfers.
+    pub quick: bool,
     /// Where the inversions are kept; in the user's cache where nothing is said.
-    pub(crate) inversions: Option<PathBuf>,
+    pub inversions: Option<PathBuf>,
 }
 
-/// Runs the command.
-pub(crate) fn run(args: &args::Transfer, session: &mut Session) -> Result<()> {
-    match Asked::of(COMMAND, args.request(), &args.recall, session)? {
-        Some(asked) if args.dry_run => {
-            Job::check(&asked.request, false, session)?.show(asked.folder.path(), &mut session.progress)
+impl Engine {
+    /// Transfers the motion of a source video to a new video.
+    ///
+    /// # Errors
+    /// Of whatever kind; [`ErrorKind::of`](crate::error::ErrorKind::of) tells which.
+    pub fn transfer(&self, run: OpenRun, options: &TransferOptions, progress: &mut Progress) -> Result<()> {
+        let resources = run.request.program.resources.clone();
+        self.on_device(&resources, progress, |compute, stores, progress| {
+            let output = run.output().to_owned();
+            open::attempt(COMMAND, &output, compute, progress, |progress| {
+                self.make_transfer(run, options, compute, stores, progress)
+            })
+        })
+    }
+
+    /// What a transfer would do, take and leave. Nothing is made.
+    ///
+    /// # Errors
+    /// As [`Engine::transfer`], as far as that is known without the weights.
+    pub fn plan_transfer(&self, run: &OpenRun, progress: &mut Progress) -> Result<Plan> {
+        self.on_device(&run.request.program.resources, progress, |compute, stores, progress| {
+            Job::check(&run.request, false, self, compute, stores, progress)?.plan(run.output(), progress)
+        })
+    }
+
+    /// The record that a run would have if it were made now.
+    pub(crate) fn record_now(
+        &self,
+        then: &RunRecord,
+        request: &Request,
+        progress: &mut Progress,
+    ) -> Result<RunRecord> {
+        self.on_device(&request.program.resources, progress, |compute, stores, progress| {
+            record_now(then, request, self, compute, stores, progress)
+        })
+    }
+
+    fn make_transfer(
+        &self,
+        run: OpenRun,
+        options: &TransferOptions,
+        compute: Compute,
+        stores: &mut Stores,
+        progress: &mut Progress,
+    ) -> Result<()> {
+        let OpenRun { request, mut folder } = run;
+        let mut job = Job::check(&request, true, self, compute, stores, progress)?;
+        self.check_memory(&job.task()?, &job.video)?;
+        compare(&request, Some(&job.source.record), &job.found, folder.is_resumed(), progress)?;
+        let began_in = folder.take_up(compute.memory, &job.found.recommended, progress)?;
+        let may_keep = options.inversions.is_none() && request.program.cache.unwrap_or(true);
+        let cache = if may_keep { inversion_cache::of_user(progress)? } else { None };
+        let model = stores.models.load(&job.found, compute, progress)?;
+        let texts = job.encode(model)?;
+        let nets = model.nets();
+        for text in [&texts.source, &texts.target, &texts.negative] {
+            text.warnings.iter().for_each(|warning| progress.warn(warning));
         }
-        Some(asked) => transfer(asked, &Manner::default(), session),
-        None => Ok(()),
-    }
-}
 
-/// Runs a transfer.
-pub(crate) fn transfer(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
-    asked::attempt(COMMAND, asked, session, |asked, session| make(asked, manner, session))
-}
-
-fn make(asked: Asked, manner: &Manner, session: &mut Session) -> Result<()> {
-    let Asked { request, mut folder } = asked;
-    let mut job = Job::check(&request, true, session)?;
-    session.check_memory(&job.task()?, &job.video)?;
-    compare(&request, Some(&job.source.record), &job.found, folder.is_resumed(), &mut session.progress)?;
-    let began_in = folder.take_up(session.memory(), &job.found.recommended, &mut session.progress)?;
-    let may_keep = manner.inversions.is_none() && request.program.cache.unwrap_or(true);
-    let cache = if may_keep { inversion_cache::of_user(&mut session.progress)? } else { None };
-    let model = session.load(&job.found)?;
-    let source_text = session.encode(&model, &job.source_prompt)?;
-    let target_text = session.encode(&model, &job.prompt)?;
-    let negative_text = session.encode(&model, &Prompt::literal(&job.negative_prompt))?;
-    let model = &*model;
-    let progress = &mut session.progress;
-    let [frames, height, width] = [job.video.frames, job.video.height, job.video.width].map(i64::from);
-    for text in [&source_text, &target_text, &negative_text] {
-        text.warnings.iter().for_each(|warning| progress.warn(warning));
-    }
-
-    let record = job.record()?;
-    let cache = match &manner.inversions {
-        Some(folder) => InversionCache::store(&record, began_in.as_deref(), folder),
-        None => InversionCache::of(&record, began_in.as_deref(), cache),
-    };
-    let unfinished = folder.begin(&record)?;
-    unfinished.keep_quickly(manner.quick);
-    let Inverted { inversion, origin, mut steps } = if let Some(inversion) = job.inversion.take() {
-        check_fit(&inversion, model, &job.video)?;
-        Inverted { inversion, origin: Origin::Given, steps: Vec::new() }
-    } else {
-        invert_source(model, &job.source, &source_text, &job.settings, &cache, unfinished, progress)?
-    };
-    let timesteps = job.settings.guided_timesteps(model.schedule());
-    let masks = inversion.masks(&timesteps, &job.settings)?;
-    let figures = judge_masks(&masks, &timesteps, &prompts::subjects(&job.source_prompt), progress);
-
-    let start = Start {
-        latents: match job.settings.init {
-            Init::Inverted => inversion.latents.share(),
-            Init::Noise => model.noise(frames, height, width, job.settings.seed)?,
-        },
-        masks: job.settings.is_guided().then_some(&masks),
-        prompt: &target_text,
-        negative: &negative_text,
-    };
-    let (generation, result, sampled) = make_video(model, start, &job.settings, unfinished, progress)?;
-    steps.extend(sampled);
-    if let Some(warning) = loss_warning(&generation.updates) {
-        progress.warn(warning);
-    }
-
-    let shown = shown_masks(&masks, &inversion.latents, &timesteps).unwrap_or_else(|error| {
-        progress.warn(leave::left_out(MASKS_FILE.0, &error));
-        Vec::new()
-    });
-    let masked = (!shown.is_empty()).then(|| with_masks(&job.source.frames, &shown));
-    let path = folder.path().to_owned();
-    let notes = Notes::of(&record, progress)?;
-    let mut files = FILES.to_vec();
-    files.extend(masked.as_ref().map(|_| MASKS_FILE));
-    files.retain(|(name, _)| !manner.quick || FEW_FILES.contains(name));
-    folder.publish(|folder| {
-        let stage = progress.stage("write", 1);
-        let left_out =
-            job.write(folder, &result, masked.as_deref(), &generation.updates, &notes, manner.quick)?;
-        stage.finish();
-        left_out.tell(progress);
-        files.retain(|(name, _)| !left_out.has(name));
-        record.write(folder)?;
-        let history = RunHistory {
-            inversion: Some(origin),
-            steps,
-            masks: figures,
-            totals: Totals::of(progress),
-            files: files_in(folder, None)?,
+        let record = job.record()?;
+        let cache = match &options.inversions {
+            Some(folder) => InversionCache::store(&record, began_in.as_deref(), folder),
+            None => InversionCache::of(&record, began_in.as_deref(), cache),
         };
-        write_json(&folder.join("run.json"), &history)
-    })?;
-    report::made(&path, &files, progress);
-    Ok(())
+        let unfinished = folder.begin(&record)?;
+        unfinished.keep_quickly(options.quick);
+        let Inverted { inversion, origin, mut steps } = if let Some(inversion) = job.inversion.take() {
+            check_fit(&inversion, nets, &job.video)?;
+            Inverted { inversion, origin: Origin::Given, steps: Vec::new() }
+        } else {
+            invert_source(nets, &job.source, &texts.source, &job.settings, &cache, unfinished, progress)?
+        };
+        let timesteps = job.settings.guided_timesteps(nets.schedule());
+        let masks = inversion.masks(&timesteps, &job.settings)?;
+        let figures = judge_masks(&masks, &timesteps, &prompts::subjects(&job.source_prompt), progress);
+
+        let start = Start {
+            latents: job.start_latents(&inversion, nets)?,
+            masks: job.settings.is_guided().then_some(&masks),
+            prompt: &texts.target,
+            negative: &texts.negative,
+        };
+        let (generation, result, sampled) = make_video(nets, start, &job.settings, unfinished, progress)?;
+        steps.extend(sampled);
+        if let Some(warning) = loss_warning(&generation.updates) {
+            progress.warn(warning);
+        }
+
+        let shown = shown_masks(&masks, &inversion.latents, &timesteps).unwrap_or_else(|error| {
+            progress.warn(leave::left_out(MASKS_FILE.0, &error));
+            Vec::new()
+        });
+        let masked = (!shown.is_empty()).then(|| with_masks(&job.source.frames, &shown));
+        let path = folder.path().to_owned();
+        let notes = Notes::of(&record, progress)?;
+        let mut files = FILES.to_vec();
+        files.extend(masked.as_ref().map(|_| MASKS_FILE));
+        files.retain(|(name, _)| !options.quick || FEW_FILES.contains(name));
+        folder.publish(|folder| {
+            let stage = progress.stage("write", 1);
+            let left_out =
+                job.write(folder, &result, masked.as_deref(), &generation.updates, &notes, options.quick)?;
+            stage.finish();
+            left_out.tell(progress);
+            files.retain(|(name, _)| !left_out.has(name));
+            record.write(folder)?;
+            let history = RunHistory {
+                inversion: Some(origin),
+                steps,
+                masks: figures,
+                totals: Totals::of(progress),
+                files: files_in(folder, None)?,
+            };
+            write_json(&folder.join("run.json"), &history)
+        })?;
+        report::finished(&path, &files, &[], progress);
+        Ok(())
+    }
+}
+
+/// What the nets make of the prompts.
+struct Texts {
+    source: EncodedPrompt,
+    target: EncodedPrompt,
+    negative: EncodedPrompt,
 }
 
 /// What a transfer depends on besides its source and prompts, filled in.
@@ -203,37 +233,44 @@ impl Resolved {
 
 /// The record that a run would have if it were made now, without loading anything for it. What says where its inputs
 /// are, and what made it, is as `then`.
-pub(crate) fn record_now(then: &RunRecord, request: &Request, session: &mut Session) -> Result<RunRecord> {
+fn record_now(
+    then: &RunRecord,
+    request: &Request,
+    engine: &Engine,
+    compute: Compute,
+    stores: &mut Stores,
+    progress: &mut Progress,
+) -> Result<RunRecord> {
     let saved = request.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
     let path = if saved.is_none() { Some(source_path(request)?) } else { None };
-    let found = session.find(&request.model)?;
+    let found = engine.find(&request.model, progress)?;
     found.prepare_record();
     let Resolved { settings, mut video, negative_prompt, metadata } =
         Resolved::of(request, saved.as_ref(), &found.recommended)?;
     let source = match (&saved, path, &then.source) {
         (Some(saved), ..) => {
-            saved.check_tensors(|path| session.sha256_of(path))?;
+            saved.check_tensors(|path| engine.sha256_of(path))?;
             Some(saved.source_record())
         }
         (None, Some(path), Some(source)) if path.is_file() => {
             let Cut { start, every, fit } = request.source.cut.resolve()?;
-            let (sha256, fit) = (Some(session.sha256_of(&path)?), fit.to_string());
+            let (sha256, fit) = (Some(engine.sha256_of(&path)?), fit.to_string());
             Some(SourceRecord { sha256, start, every, fit, inversion_sha256: None, ..source.clone() })
         }
         (None, Some(path), _) => {
             let cut = request.source.cut.resolve()?;
-            Some(session.quietly(|session| session.read(&path, cut, &video))?.record.clone())
+            Some(stores.sources.read(&path, cut, &video, &mut Progress::silent())?.record.clone())
         }
         (None, None, _) => None,
     };
-    if let Some(fps) = request.video.fps.or(source.as_ref().map(|source| source.fps)) {
+    if let Some(fps) = request.video.rate.fps.or(source.as_ref().map(|source| source.fps)) {
         video.fps = fps;
     }
     let source_prompt = saved.map(|saved| saved.record.source_prompt);
     let mut program = then.program.clone();
-    let precision = match request.program.precision {
+    let precision = match request.program.resources.precision {
         Some(precision) if precision != Precision::Auto => precision,
-        _ => session.compute()?.precision(),
+        _ => compute.precision(),
     };
     // Runs from before there was a choice were made in float32.
     if program.precision.is_some() || precision != Precision::F32 {
@@ -258,10 +295,10 @@ pub(crate) fn record_now(then: &RunRecord, request: &Request, session: &mut Sess
 struct Job {
     ffmpeg: Ffmpeg,
     compute: Compute,
-    found: Rc<FoundModel>,
+    found: Arc<FoundModel>,
     settings: Settings,
     video: Video,
-    source: Rc<SourceClip>,
+    source: Arc<SourceClip>,
     source_prompt: Prompt,
     source_text: String,
     inversion: Option<Inversion>,
@@ -273,7 +310,14 @@ struct Job {
 
 impl Job {
     /// Checks what is cheap first, so that a mistake is told at once. Where it `will_run`, its record is prepared.
-    fn check(request: &Request, will_run: bool, session: &mut Session) -> Result<Self> {
+    fn check(
+        request: &Request,
+        will_run: bool,
+        engine: &Engine,
+        compute: Compute,
+        stores: &mut Stores,
+        progress: &mut Progress,
+    ) -> Result<Self> {
         let text = required(request.prompts.new.prompt.as_ref(), prompts::PROMPT_MISSING)?;
         let prompt = prompts::parse("--prompt", &text)?;
         let saved = request.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
@@ -288,9 +332,8 @@ impl Job {
         if guidance.updates != Some(false) && guidance.guided_steps != Some(0) {
             prompts::check_pair(&source_prompt, &prompt)?;
         }
-        let ffmpeg = session.ffmpeg()?;
-        let compute = session.compute()?;
-        let found = session.find(&request.model)?;
+        let ffmpeg = stores.sources.ffmpeg()?;
+        let found = engine.find(&request.model, progress)?;
         if will_run {
             found.prepare_record();
         }
@@ -298,19 +341,20 @@ impl Job {
             Resolved::of(request, saved.as_ref(), &found.recommended)?;
         resolve::check(&settings, &found.schedule()?)?;
         found.check_subjects(&[&source_prompt, &prompt])?;
+        found.check_domain(&[("the source prompt", &source_prompt), ("the prompt", &prompt)], progress);
         found.check_blocks(&settings.guidance_layers)?;
         settings.subject_map.check(source_prompt.subjects.len())?;
         let (source, inversion) = if let Some(saved) = saved {
             let (source, inversion) = saved.load(&found.record()?)?;
-            (Rc::new(source), Some(inversion))
+            (Arc::new(source), Some(inversion))
         } else {
             found.check_size(&video)?;
             let cut = request.source.cut.resolve()?;
-            (session.read(&source_path(request)?, cut, &video)?, None)
+            (stores.sources.read(&source_path(request)?, cut, &video, progress)?, None)
         };
-        video.fps = request.video.fps.unwrap_or(source.record.fps);
+        video.fps = request.video.rate.fps.unwrap_or(source.record.fps);
         resolve::check_rate(video.fps)?;
-        warn_of_source(&source.frames, &video, &found.recommended, &mut session.progress);
+        warn_of_source(&source.frames, &video, &found.recommended, progress);
         Ok(Self {
             ffmpeg,
             compute,
@@ -342,25 +386,50 @@ impl Job {
         Task::new(self.found.configs()?, &self.settings, way, self.compute)
     }
 
-    /// Tells what would be done.
-    fn show(&self, output: &Path, progress: &mut Progress) -> Result<()> {
+    /// What the nets make of the prompts.
+    fn encode(&self, model: &LoadedModel) -> Result<Texts> {
+        Ok(Texts {
+            source: model.encode(&self.source_prompt)?,
+            target: model.encode(&self.prompt)?,
+            negative: model.encode(&Prompt::literal(&self.negative_prompt))?,
+        })
+    }
+
+    /// What the sampling starts from.
+    fn start_latents(&self, inversion: &Inversion, nets: &dyn VideoModel) -> Result<Latents> {
+        let [frames, height, width] = [self.video.frames, self.video.height, self.video.width].map(i64::from);
+        Ok(match self.settings.init {
+            Init::Inverted => inversion.latents.share(),
+            Init::Noise => nets.noise(frames, height, width, self.settings.seed)?,
+        })
+    }
+
+    /// What would be done.
+    fn plan(&self, output: &Path, progress: &mut Progress) -> Result<Plan> {
         let mut files = FILES.to_vec();
         if !self.source_prompt.subjects.is_empty() {
             files.push(MASKS_FILE);
         }
-        let plan = Plan {
-            model: &self.found,
-            task: &self.task()?,
-            prompts: &self.prompts(),
-            source_prompt: &self.source_prompt,
-            prompt: &self.prompt,
-            source: &self.source.record,
-            video: &self.video,
-            settings: &self.settings,
-            output,
-            files: &files,
+        let negative = Prompt::literal(&self.negative_prompt);
+        let prompts = [
+            ("source prompt", &self.source_prompt),
+            ("prompt", &self.prompt),
+            ("negative prompt", &negative),
+        ];
+        let resolved = Preview {
+            prompts: self.prompts(),
+            source: self.source.record.clone(),
+            video: VideoRecord::of(&self.video),
+            settings: self.settings.clone(),
         };
-        dry_run::show(&plan, progress)
+        Ok(Plan {
+            model: self.found.describe(),
+            tokens: tokens::of_prompts(&self.found.tokenizer()?, &prompts, progress)?,
+            estimate: Estimate::of(&self.task()?, &self.video),
+            resolved,
+            output: output.to_owned(),
+            files: files.into_iter().map(|(name, _)| name).collect(),
+        })
     }
 
     fn record(&self) -> Result<RunRecord> {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serializer, de};
 
 #[expect(clippy::ref_option, reason = "serde calls it so")]
-pub(crate) fn serialize<T: Display, S: Serializer>(
+pub(super) fn serialize<T: Display, S: Serializer>(
     value: &Option<T>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -16,7 +16,7 @@ pub(crate) fn serialize<T: Display, S: Serializer>(
     }
 }
 
-pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: FromStr<Err: Display>,
     D: Deserializer<'de>,

@@ -4,21 +4,19 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use motionflow_media::atomic::write_atomically;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::args;
-use crate::experiment::{self, Cell, Experiment, Variant, differences, slug};
-use crate::failure::Misuse;
+use super::{Cell, Experiment, Report, Variant, cells_folder, differences, slug};
 use crate::batch::jobs::{self, Job};
-use crate::request::tables::Request;
-use crate::session::Session;
-use crate::toml_file;
+use crate::engine::Engine;
+use crate::error::Misuse;
+use crate::eval::judges::Judges;
+use crate::progress::Progress;
+use crate::request::Request;
 use crate::request::values;
-
-const OVERVIEW: &str = "overview.jpg";
+use crate::toml_file;
 
 /// The file of a suite.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -29,7 +27,7 @@ struct File {
     /// Every transfer is made with each; else once, with the seed that the settings say.
     seeds: Vec<u64>,
     /// What measures the results.
-    measure: args::Judges,
+    measure: Judges,
     /// What every transfer asks for where its variant says nothing.
     defaults: Request,
     /// The sources.
@@ -81,25 +79,17 @@ struct Named {
     request: Request,
 }
 
-/// Makes and measures the transfers of a suite.
-pub(crate) fn run(file: &Path, args: &args::Eval, session: &mut Session) -> Result<()> {
-    let output = args.suite.output.clone().unwrap_or_else(|| PathBuf::from("report"));
-    let experiment = read(file, output, &args.judges, session)?;
-    experiment::run(&experiment, args.suite.shard, session, |results, session| {
-        let folder = &experiment.output;
-        let has_overview = session.quietly(|session| {
-            experiment::pictures::overview(&folder.join(OVERVIEW), &experiment, results, session)
-        })?;
-        let page = experiment::page(results, has_overview.then_some(OVERVIEW));
-        let path = folder.join("report.html");
-        write_atomically(&path, page.as_bytes())?;
-        session.progress.result(&format!("{}: all of it, with plots", path.display()));
-        Ok(())
-    })
-}
-
 /// The experiment that a file asks for. `judges` go before those of the file.
-fn read(path: &Path, output: PathBuf, judges: &args::Judges, session: &mut Session) -> Result<Experiment> {
+///
+/// # Errors
+/// When the file cannot be read, or says what no transfer may.
+pub fn read(
+    path: &Path,
+    output: PathBuf,
+    judges: &Judges,
+    engine: &Engine,
+    progress: &mut Progress,
+) -> Result<Experiment> {
     let misuse = |what: String| Misuse(format!("{}: {what}", path.display()));
     let file = toml_file::read(path)?;
     let File { title, seeds, measure, defaults, clip, clips_from, prompts_per_clip, variant: variants } =
@@ -147,7 +137,7 @@ fn read(path: &Path, output: PathBuf, judges: &args::Judges, session: &mut Sessi
         }
         let mut from_here = request.clone();
         from_here.paths_from(folder);
-        values::check(&from_here, session).map_err(|what| whose(&what))?;
+        values::check(&from_here, engine, progress).map_err(|what| whose(&what))?;
         requests.push(request);
     }
     let mut cells = Vec::new();
@@ -171,6 +161,7 @@ fn read(path: &Path, output: PathBuf, judges: &args::Judges, session: &mut Sessi
         variants: variants.map(|(Named { name, .. }, settings)| Variant { name, settings }).collect(),
         cells,
         judges: Some(over(judges, measure)?),
+        report: Report::Page,
     })
 }
 
@@ -194,7 +185,7 @@ fn cell(
     request.paths_from(folder);
     request.source.path = Some(clip.source.clone());
     Ok(Cell {
-        job: Job { folder: experiment::cells_folder(output).join(&name), name, request, asked },
+        job: Job { folder: cells_folder(output).join(&name), name, request, asked },
         clip: clip.name.clone(),
         motion: clip.motion.clone(),
         prompt: prompt.to_owned(),
@@ -260,7 +251,7 @@ fn distinct<'a>(of: &str, names: impl Iterator<Item = &'a str>) -> Result<(), St
 }
 
 /// What the flags say of the judges, and the file where they say nothing.
-fn over(flags: &args::Judges, file: args::Judges) -> Result<args::Judges> {
+fn over(flags: &Judges, file: Judges) -> Result<Judges> {
     let mut judges = Table::try_from(file)?;
     judges.extend(Table::try_from(flags)?);
     Ok(Value::Table(judges).try_into()?)

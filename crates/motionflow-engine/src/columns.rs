@@ -1,7 +1,7 @@
 //! Tables to read.
 
 /// Columns side by side, two blanks between them; every row has as many.
-pub(crate) fn columns<Row: AsRef<[String]>>(rows: &[Row]) -> Vec<String> {
+pub fn columns<Row: AsRef<[String]>>(rows: &[Row]) -> Vec<String> {
     let count = rows.first().map_or(0, |row| row.as_ref().len());
     let width =
         |column: usize| rows.iter().map(|row| row.as_ref()[column].chars().count()).max().unwrap_or(0);

@@ -1,19 +1,21 @@
-//! `motionflow sweep`: every combination of some settings, side by side.
+//! Sweeps: every combination of some settings, side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use anyhow::Result;
 use toml::Value;
 
-use crate::args;
-use crate::experiment::{self, Cell, Experiment, Variant, slug, told};
-use crate::failure::Misuse;
+use super::{Cell, Experiment, Report, Variant, cells_folder, slug, told};
 use crate::batch::jobs::Job;
-use crate::request::prompts;
-use crate::request::tables::{Output, Request, required};
-use crate::session::Session;
-use crate::toml_file::{self, nearest};
+use crate::engine::Engine;
+use crate::error::Misuse;
+use crate::progress::Progress;
+use crate::request::tables::{Output, required};
 use crate::request::values;
+use crate::request::{Request, prompts};
+use crate::schema::schema;
+use crate::toml_file::{self, nearest};
 
 const VALUES_MISSING: &str = "give a setting and its values, like tau=0.2,0.4";
 
@@ -30,11 +32,20 @@ struct Swept {
     values: Vec<Value>,
 }
 
-/// Runs the command.
-pub(crate) fn run(args: &args::Sweep, session: &mut Session) -> Result<()> {
+/// A transfer for every combination of the values in `set`, each like `tau=0.2,0.4`, over the settings in `config`.
+///
+/// # Errors
+/// When the file cannot be read, or a setting or value is not known.
+pub fn read(
+    config: &Path,
+    set: &[String],
+    output: &Path,
+    engine: &Engine,
+    progress: &mut Progress,
+) -> Result<Experiment> {
     let keys = keys();
     let mut swept: Vec<Swept> = Vec::new();
-    for set in &args.set {
+    for set in set {
         let one = Swept::read(set, &keys)?;
         if swept.iter().any(|other| other.key == one.key) {
             return Err(misuse(set, &format!("{} is set twice", one.key)));
@@ -43,35 +54,23 @@ pub(crate) fn run(args: &args::Sweep, session: &mut Session) -> Result<()> {
     }
     let is_swept = |key: &str| swept.iter().any(|one| one.key == key);
     if let Some(what) = values::contradiction(is_swept) {
-        return Err(misuse(&args.set.join(" --set "), &what));
+        return Err(misuse(&set.join(" --set "), &what));
     }
-    let experiment = read(args, &swept, session)?;
     // The last setting goes from left to right, the others from above to below.
     let (across, down) = match swept.as_slice() {
         [one] => (vec![String::new()], labels(std::slice::from_ref(one))),
         [down @ .., across] => (labels(std::slice::from_ref(across)), labels(down)),
         [] => (vec![String::new()], vec![String::new()]),
     };
-    let path = args.output.join("grid.png");
-    experiment::run(&experiment, None, session, |results, session| {
-        if experiment::pictures::sheets(&path, &experiment, results, &across, &down)? {
-            session.progress.result(&format!("{}: all contact sheets", path.display()));
-        }
-        Ok(())
-    })
-}
-
-/// A transfer for every combination.
-fn read(args: &args::Sweep, swept: &[Swept], session: &mut Session) -> Result<Experiment> {
-    let mut base = Request::read(&args.config)?;
+    let mut base = Request::read(config)?;
     base.output = Output { metadata: base.output.metadata, ..Output::default() };
     base.program = base.program.of_the_bytes();
     let (mut variants, mut cells) = (Vec::new(), Vec::new());
-    for combination in combinations(swept) {
+    for combination in combinations(&swept) {
         let said: Vec<String> =
             combination.iter().map(|(of, value)| format!("{} = {value}", of.key)).collect();
         let request = toml_file::parse::<Request>(&said.join("\n"), "--set")?.over(base.clone())?;
-        values::check(&request, session).map_err(|what| {
+        values::check(&request, engine, progress).map_err(|what| {
             let set = combination.iter().map(|(of, value)| format!("{}={}", of.name, told(value)));
             misuse(&set.collect::<Vec<_>>().join(" --set "), &what)
         })?;
@@ -94,23 +93,19 @@ fn read(args: &args::Sweep, swept: &[Swept], session: &mut Session) -> Result<Ex
             variant: variants.len(),
             seed: request.settings.sampling.seed,
             truth: None,
-            job: Job {
-                folder: experiment::cells_folder(&args.output).join(&name),
-                name,
-                asked: request.to_text()?,
-                request,
-            },
+            job: Job { folder: cells_folder(output).join(&name), name, asked: request.to_text()?, request },
         });
         variants.push(variant);
     }
     let title: Vec<&str> = swept.iter().map(|one| one.name.as_str()).collect();
     Ok(Experiment {
         title: format!("Sweep over {}", title.join(", ")),
-        file: args.config.clone(),
-        output: args.output.clone(),
+        file: config.to_owned(),
+        output: output.to_owned(),
         variants,
         cells,
         judges: None,
+        report: Report::Grid { across, down },
     })
 }
 
@@ -173,7 +168,7 @@ fn value(text: &str, kind: &str) -> Value {
 
 /// Every setting that a transfer may be asked for, with the type of its value.
 fn keys() -> BTreeMap<String, String> {
-    let schema = toml_file::schema::<Request>();
+    let schema = schema::<Request>();
     let members = |schema: &serde_json::Value| schema["properties"].as_object().cloned().unwrap_or_default();
     let mut keys = BTreeMap::new();
     for (table, schema) in members(&schema) {
@@ -232,7 +227,7 @@ fn labels(swept: &[Swept]) -> Vec<String> {
     let told = |(of, value): &(&Swept, &Value)| format!("{} {}", of.name, told(value));
     let label =
         |combination: Vec<(&Swept, &Value)>| combination.iter().map(told).collect::<Vec<_>>().join(", ");
-    combinations(swept).into_iter().map(label).collect()
+    combinations(&swept).into_iter().map(label).collect()
 }
 
 #[cfg(test)]

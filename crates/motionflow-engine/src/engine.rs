@@ -1,0 +1,152 @@
+//! The engine: runs one after another on each device, with the checkpoint that was loaded last kept.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+
+use anyhow::Result;
+use motionflow::compute::Compute;
+use motionflow::device;
+use tch::Device;
+
+use crate::error::{DoesNotFit, Misuse};
+use crate::estimate::Task;
+use crate::event::Event;
+use crate::hashes::Hashes;
+use crate::models::found::FoundModel;
+use crate::models::store::{FoundModels, ModelStore};
+use crate::out_of_memory::{self, Hint};
+use crate::progress::Progress;
+use crate::request::recommended::Video;
+use crate::request::{Resources, tables};
+use crate::source::SourceStore;
+use crate::threads;
+
+const WITHOUT_CUDA: &str = "--device cpu computes without it; docs/devices.md says what CUDA takes";
+
+/// Carries out requests. It can be shared between threads: runs on one device wait for each other.
+#[derive(Debug)]
+pub struct Engine {
+    ignores_memory: bool,
+    /// The threads that are taken where no number is given.
+    default_threads: i32,
+    stores: Mutex<BTreeMap<String, Arc<Mutex<Stores>>>>,
+    /// The checkpoints that were found. None is read twice for its hash.
+    found: Mutex<FoundModels>,
+    hashes: Mutex<Hashes>,
+}
+
+/// What stays from run to run on one device.
+#[derive(Debug, Default)]
+pub struct Stores {
+    /// Checkpoints.
+    pub models: ModelStore,
+    /// Sources.
+    pub sources: SourceStore,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Engine {
+    /// An engine with nothing loaded.
+    pub fn new() -> Self {
+        Self {
+            ignores_memory: false,
+            default_threads: threads::by_default(),
+            stores: Mutex::default(),
+            found: Mutex::default(),
+            hashes: Mutex::default(),
+        }
+    }
+
+    /// Begins also runs that are estimated to take more memory than there is.
+    #[must_use]
+    pub fn ignoring_memory(mut self, ignores: bool) -> Self {
+        self.ignores_memory = ignores;
+        self
+    }
+
+    /// What a request computes with.
+    ///
+    /// # Errors
+    /// A [`Misuse`] where the device is not there.
+    pub fn compute(&self, resources: &Resources) -> Result<Compute> {
+        let choice = resources.device.unwrap_or_default();
+        let device =
+            choice.open().map_err(|error| Misuse(format!("--device {choice}: {error}; {WITHOUT_CUDA}")))?;
+        let kind = resources.precision.unwrap_or_default().kind(device);
+        Ok(Compute { device, kind, memory: resources.memory.unwrap_or_default() })
+    }
+
+    /// Does `work` on the device that `resources` name, once no other work is on it.
+    ///
+    /// # Errors
+    /// Those of `work`, and as [`Engine::compute`].
+    pub fn on_device<T>(
+        &self,
+        resources: &Resources,
+        progress: &mut Progress,
+        work: impl FnOnce(Compute, &mut Stores, &mut Progress) -> Result<T>,
+    ) -> Result<T> {
+        let threads = self.threads(resources)?;
+        let compute = self.compute(resources)?;
+        let stores = self.stores_of(compute.device);
+        let mut stores = match stores.try_lock() {
+            Ok(stores) => stores,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                progress.event(&Event::Waiting { device: &device::name_of(compute.device) });
+                stores.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        if threads != tch::get_num_threads() {
+            threads::limit(threads);
+        }
+        work(compute, &mut stores, progress)
+    }
+
+    /// Finds the checkpoint that a request names, and fetches it if need be; once for each.
+    ///
+    /// # Errors
+    /// When it is not there, or cannot be fetched.
+    pub fn find(&self, choice: &tables::Model, progress: &mut Progress) -> Result<Arc<FoundModel>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).find(choice, progress)
+    }
+
+    /// SHA-256 of a file, in hex; a file that has not changed since is read once.
+    pub(crate) fn sha256_of(&self, path: &Path) -> Result<String> {
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner).sha256_of(path)
+    }
+
+    /// The message of an error outside of any run: where memory ran out, and what to do.
+    pub fn explain(&self, error: anyhow::Error, resources: &Resources, progress: &Progress) -> anyhow::Error {
+        let device = self.compute(resources).map_or(Device::Cpu, |compute| compute.device);
+        out_of_memory::explain(error, device, progress, Hint::OtherDevice)
+    }
+
+    /// Refuses, before the weights are loaded, what would not fit into memory.
+    pub(crate) fn check_memory(&self, task: &Task, video: &Video) -> Result<()> {
+        match task.refusal(video) {
+            Some(refusal) if !self.ignores_memory => Err(DoesNotFit(refusal).into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn threads(&self, resources: &Resources) -> Result<i32> {
+        let threads = resources.threads.map_or(self.default_threads, i32::from);
+        if !(1..=threads::MOST).contains(&threads) {
+            return Err(Misuse(format!("--threads is {threads}, but must be 1 to 1024")).into());
+        }
+        threads::check(threads)?;
+        Ok(threads)
+    }
+
+    fn stores_of(&self, device: Device) -> Arc<Mutex<Stores>> {
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(stores.entry(device::name_of(device)).or_default())
+    }
+}

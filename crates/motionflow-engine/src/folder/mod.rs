@@ -1,0 +1,14 @@
+//! A run folder: the results, the records of how they were made, and what a run that is not finished keeps.
+
+pub(crate) mod changes;
+pub mod checksums;
+pub mod damage;
+pub(crate) mod inputs;
+pub mod inversion_file;
+pub(crate) mod leave;
+pub(crate) mod map_tensors;
+pub mod metadata;
+pub mod record;
+pub(crate) mod report;
+pub mod run_folder;
+pub mod unfinished;

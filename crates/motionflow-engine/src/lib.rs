@@ -1,0 +1,30 @@
+//! The engine of `motionflow`: everything between a request and a run folder.
+
+pub mod batch;
+pub mod cache;
+pub mod cancel;
+pub mod columns;
+pub mod engine;
+pub mod error;
+pub mod estimate;
+pub mod eval;
+pub mod event;
+pub mod experiment;
+pub mod folder;
+mod folder_name;
+mod hashes;
+mod home;
+pub mod hub;
+pub mod libtorch_version;
+pub mod models;
+pub mod out_of_memory;
+pub mod plan;
+pub mod progress;
+pub mod request;
+pub mod runs;
+pub mod schema;
+pub mod shell;
+pub mod source;
+pub mod threads;
+pub mod toml_file;
+pub mod units;

@@ -1,0 +1,6 @@
+//! Checkpoints: those that are known by name, finding one, and keeping it loaded.
+
+pub mod found;
+pub mod known;
+pub mod store;
+pub(crate) mod suitability;

@@ -1,0 +1,22 @@
+//! What a run is asked for: settings by group, whole requests, what a checkpoint recommends, and how they are resolved.
+
+mod defaults;
+pub mod domain;
+mod method;
+mod model;
+mod named;
+pub mod prompts;
+pub mod recommended;
+pub mod reference;
+pub mod resolve;
+mod resources;
+pub mod setting;
+pub mod tables;
+pub(crate) mod values;
+mod video;
+
+pub use method::{Guidance, Masks, Preset, Sampling, Steps};
+pub use model::ModelChoice;
+pub use resources::Resources;
+pub use tables::{Request, SettingOptions};
+pub use video::{CutOptions, NewPrompts, Rate, Size, VideoOptions};

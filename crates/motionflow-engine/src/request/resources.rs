@@ -1,0 +1,32 @@
+//! What a run computes with.
+
+use motionflow::compute::{MemoryUse, Precision};
+use motionflow::device::DeviceChoice;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a run computes with.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(extend("x-heading" = "Behaviour"))]
+pub struct Resources {
+    /// Number of CPU threads to compute with
+    #[schemars(extend("x-setting" = { "value": "N", "range": "1 to 1024", "default": "one per core" }))]
+    pub threads: Option<u16>,
+    /// Device to compute on: auto, cpu, cuda, or cuda:1 and so on; auto takes CUDA where it is available
+    #[serde(with = "super::named", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("x-setting" = { "value": "DEVICE", "default": "auto", "common": true }))]
+    pub device: Option<DeviceChoice>,
+    /// Type that the nets compute in; auto is f16 on CUDA and f32 on the CPU
+    #[serde(with = "super::named", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("enum" = ["auto", "f32", "f16", "bf16"], "x-setting" = {
+        "value": "TYPE", "default": "auto"
+    }))]
+    pub precision: Option<Precision>,
+    /// How much memory the nets may use to be faster
+    #[serde(with = "super::named", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("enum" = ["low", "balanced", "fast"], "x-setting" = {
+        "value": "USE", "default": "balanced"
+    }))]
+    pub memory: Option<MemoryUse>,
+}

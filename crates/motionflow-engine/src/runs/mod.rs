@@ -1,0 +1,12 @@
+//! The runs: from an opened request to a run folder.
+
+pub(crate) mod compare;
+pub(crate) mod generate;
+pub(crate) mod inspect;
+pub(crate) mod inspection;
+pub(crate) mod invert;
+pub mod inverting;
+pub mod open;
+pub(crate) mod pictures;
+pub(crate) mod sampling;
+pub mod transfer;
