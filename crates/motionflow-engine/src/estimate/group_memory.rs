@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 /// The memory of the group that has least left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct GroupMemory {
+pub struct GroupMemory {
     /// Bytes that all of its processes together may have.
-    pub(crate) limit: u64,
+    pub limit: u64,
     /// Bytes that are left of them.
-    pub(crate) left: u64,
+    pub left: u64,
 }
 
 /// Where the system usually has the groups, should it not tell.
