@@ -79,7 +79,7 @@ const CANNOT_LISTEN: &str = "the program cannot listen to signals such as Ctrl-C
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return not_parsed(&error),
+        Err(error) => return not_parsed(&harmless(error)),
     };
     #[cfg(unix)]
     signals::hold();
@@ -104,6 +104,12 @@ fn main() -> ExitCode {
             ExitCode::from(failure::tell(&error, session.progress.voice()))
         }
     }
+}
+
+/// The same error, about arguments that are fit for a terminal.
+fn harmless(error: clap::Error) -> clap::Error {
+    let shown = std::env::args_os().map(|argument| terminal::on_one_line(&argument.to_string_lossy()));
+    Cli::try_parse_from(shown).err().filter(|again| again.kind() == error.kind()).unwrap_or(error)
 }
 
 /// Tells what is wrong with the command line, or the help that it asks for.
