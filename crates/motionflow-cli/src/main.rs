@@ -114,6 +114,8 @@ fn harmless(error: clap::Error) -> clap::Error {
 
 /// Tells what is wrong with the command line, or the help that it asks for.
 fn not_parsed(error: &clap::Error) -> ExitCode {
+    #[cfg(unix)]
+    signals::let_through();
     // Nothing was parsed, so the flag is looked for by itself.
     if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
         let message = error.to_string();
