@@ -89,6 +89,7 @@ fn main() -> ExitCode {
         stop::listen().map_err(|error| anyhow!("{CANNOT_LISTEN}: {}", told(&error, "run it elsewhere")))?;
         run(&cli.command, &mut session)
     });
+    stop::let_it_end();
     match outcome {
         Ok(()) => match terminal::lost() {
             None => ExitCode::SUCCESS,

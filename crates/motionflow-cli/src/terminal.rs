@@ -63,6 +63,11 @@ pub(crate) fn lost() -> Option<String> {
     lost.as_ref().filter(|error| error.kind() != io::ErrorKind::BrokenPipe).map(lost_output)
 }
 
+/// Prints no more results.
+pub(crate) fn close() {
+    *LOST.lock().unwrap_or_else(PoisonError::into_inner) = Some(io::ErrorKind::BrokenPipe.into());
+}
+
 /// Whether standard error is a terminal that can redraw its last line.
 pub(crate) fn can_redraw() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
