@@ -12,6 +12,7 @@ use motionflow_media::system::{self, Refusal};
 use crate::event::{self, Event};
 use crate::out_of_memory::OutOfMemory;
 use crate::progress::Voice;
+use crate::stop;
 use crate::terminal;
 
 /// Exit codes besides 0: see docs/machines.md.
@@ -92,6 +93,7 @@ fn unexpected(panic: &str) -> anyhow::Error {
 
 /// Tells an error on standard error, and as an event where those are wanted. Gives its exit code.
 pub(crate) fn tell(error: &anyhow::Error, voice: Voice) -> u8 {
+    stop::let_it_end();
     let message = message(error);
     let exit_code = exit_code(error);
     let event = if exit_code == STOPPED {

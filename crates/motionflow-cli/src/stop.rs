@@ -33,6 +33,8 @@ const ONE_REQUEST: Duration = Duration::from_millis(100);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
+/// Whether the program ends at once.
+static ENDING: AtomicBool = AtomicBool::new(false);
 /// Whether a program listens to events.
 static HAS_LISTENER: AtomicBool = AtomicBool::new(false);
 static PARTS: Mutex<Vec<Part>> = Mutex::new(Vec::new());
@@ -92,6 +94,13 @@ pub(crate) fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
 
+/// Never returns where the program ends at once: what fails for want of an ffmpeg that was ended is nobody's concern.
+pub(crate) fn let_it_end() {
+    while ENDING.load(Ordering::Relaxed) {
+        thread::sleep(LAST_WORDS);
+    }
+}
+
 /// Fails where the program shall end.
 pub(crate) fn check() -> Result<()> {
     if requested() { Err(Error::Stopped.into()) } else { Ok(()) }
@@ -132,16 +141,17 @@ fn looks() -> bool {
 /// Ends the program at once.
 #[cfg(unix)]
 fn end() -> ! {
+    ENDING.store(true, Ordering::Relaxed);
     let (done, is_done) = mpsc::channel();
     let tell = move || {
         let unbroken = unbroken();
         let words = locked(&PARTS).iter().find_map(|part| (part.words)());
         let words = words.unwrap_or_else(|| NOTHING_KEPT.to_owned());
-        motionflow_media::end_children();
         terminal::note(&format!("\n{words}"));
         if HAS_LISTENER.load(Ordering::Relaxed) {
             event::tell(&Event::Stopped { message: &words });
         }
+        terminal::close();
         let _ = done.send(());
         // Until the end nothing else is begun.
         std::mem::forget(unbroken);

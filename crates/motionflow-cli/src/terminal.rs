@@ -47,11 +47,6 @@ pub(crate) fn error(message: &str) {
 /// Prints what the reader of the command line has to say: help, or what is wrong. Gives the exit code.
 pub(crate) fn of_command_line(message: &clap::Error) -> u8 {
     let code = message.exit_code() as u8;
-    let is_harmful = |argument: std::ffi::OsString| argument.to_string_lossy().contains(is_harmful);
-    if message.use_stderr() && std::env::args_os().any(is_harmful) {
-        note(message.render().to_string().trim_end());
-        return code;
-    }
     let printed = message.print().and_then(|()| io::stdout().flush());
     match printed {
         Err(cause) if !message.use_stderr() && cause.kind() != io::ErrorKind::BrokenPipe => {
@@ -66,6 +61,11 @@ pub(crate) fn of_command_line(message: &clap::Error) -> u8 {
 pub(crate) fn lost() -> Option<String> {
     let lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
     lost.as_ref().filter(|error| error.kind() != io::ErrorKind::BrokenPipe).map(lost_output)
+}
+
+/// Prints no more results.
+pub(crate) fn close() {
+    *LOST.lock().unwrap_or_else(PoisonError::into_inner) = Some(io::ErrorKind::BrokenPipe.into());
 }
 
 /// Whether standard error is a terminal that can redraw its last line.
@@ -96,6 +96,11 @@ pub(crate) fn fit(text: &str) -> String {
         }
     }
     shown
+}
+
+/// As [`fit`], with its line breaks shown as well.
+pub(crate) fn on_one_line(text: &str) -> String {
+    fit(text).replace('\n', "\\n")
 }
 
 /// Whether a terminal may obey a character instead of showing it: control characters but for line breaks, and those that turn

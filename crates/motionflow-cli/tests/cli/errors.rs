@@ -37,7 +37,7 @@ const UNPROVOKED: [(&str, &str); 26] = [
     ("there is no home folder for the cache", "the same"),
     ("--…: a path that is not UTF-8", "process.rs gives some"),
     ("stopped; nothing was kept", "process.rs stops a run so"),
-    ("stopped; the same command goes on with", "takes a download that lasts; hub.rs has one"),
+    ("stopped; the same command goes on with", "takes a download that is stopped in its middle"),
     ("standard output cannot be written to", "process.rs fills it up"),
     ("…: the disk is full", "process.rs has one"),
     ("…: your disk quota", "takes a quota; motionflow-media's system.rs tests it"),
