@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::source::Shortage;
+use crate::source::{IMAGE_ENDINGS as ENDINGS, Shortage};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -204,6 +204,11 @@ fn pattern_hint(path: &Path) -> &'static str {
     let is_numbered = name.split('%').skip(1).any(|rest| {
         rest.trim_start_matches(|letter: char| letter.is_ascii_digit()).starts_with(['d', 'i', 'u'])
     });
-    let is_pattern = is_numbered || name.contains(['*', '?', '[', '{']) || name.contains("##");
+    // Names of single videos may have brackets, too.
+    let is_image =
+        path.extension().is_some_and(|ending| ENDINGS.iter().any(|e| ending.eq_ignore_ascii_case(e)));
+    let is_pattern = is_numbered
+        || name.contains('*')
+        || is_image && (name.contains(['?', '[', '{']) || name.contains("##"));
     if is_pattern { "; for a sequence of images, give their folder" } else { "" }
 }

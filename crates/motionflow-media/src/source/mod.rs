@@ -18,6 +18,7 @@ use image::{ImageFormat, RgbImage};
 use crate::error::{Error, Result};
 use crate::ffmpeg::Ffmpeg;
 use crate::fit::Fit;
+pub(crate) use folder::ENDINGS as IMAGE_ENDINGS;
 pub use shortage::Shortage;
 
 /// Frames per second that images are taken to have which say nothing about time.
