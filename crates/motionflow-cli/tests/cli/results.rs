@@ -197,6 +197,22 @@ fn a_source_is_never_replaced_by_its_result() {
     assert_eq!(batch.code, 1, "{}", batch.stderr);
     assert!(batch.stderr.contains("result.mp4: is the source of this run"), "{}", batch.stderr);
     assert_eq!(fs::read(&source).unwrap(), before);
+    // Through an inversion that was made of it.
+    let mut invert = program();
+    invert.args([
+        "invert",
+        "--source",
+        &text(&source),
+        "--source-prompt",
+        "a [car]",
+        "-o",
+        &place.text("inv"),
+    ]);
+    run(invert.args(SMALL).args(["--model", &tiny_model()])).ok();
+    let mut reuse = program();
+    reuse.args(["transfer", "--inversion", &place.text("inv"), "--prompt", "a [cat]", "--force"]);
+    run(reuse.args(["-o", &place.text("out"), "--model", &tiny_model()])).fails(2, &parts);
+    assert_eq!(fs::read(&source).unwrap(), before);
     // Under another name it is in nobody's way.
     fs::rename(&source, place.path("out/mine.mp4")).unwrap();
     transfer(&place, &place.text("out/mine.mp4"), &["--force"]).ok();
