@@ -66,8 +66,10 @@ pub(crate) fn holds_a_run(path: &Path) -> bool {
 }
 
 /// The endings of files that somebody may have in mind who writes `-o panda.mp4`.
-const OF_FILES: [&str; 12] =
-    ["mp4", "m4v", "mov", "mkv", "webm", "avi", "gif", "webp", "png", "jpg", "jpeg", "apng"];
+const OF_FILES: [&str; 20] = [
+    "mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ts", "wmv", "flv", "ogv", "3gp", "gif",
+    "webp", "png", "jpg", "jpeg", "apng", "avif",
+];
 
 /// Refuses a folder for results that would be a new one with the name of a video or picture.
 pub(crate) fn refuse_name_of_a_file(path: &Path) -> Result<()> {

@@ -9,6 +9,7 @@ use crate::args;
 use crate::experiment::{self, Cell, Experiment, Variant, slug, told};
 use crate::failure::Misuse;
 use crate::jobs::Job;
+use crate::leave::LeftOut;
 use crate::prompts;
 use crate::request::{Output, Request, required};
 use crate::session::Session;
@@ -52,11 +53,15 @@ pub(crate) fn run(args: &args::Sweep, session: &mut Session) -> Result<()> {
         [down @ .., across] => (labels(std::slice::from_ref(across)), labels(down)),
         [] => (vec![String::new()], vec![String::new()]),
     };
-    let path = args.output.join("grid.png");
     experiment::run(&experiment, None, session, |results, session| {
-        if experiment::pictures::sheets(&path, &experiment, results, &across, &down)? {
-            session.progress.result(&format!("{}: all contact sheets", path.display()));
-        }
+        let mut left_out = LeftOut::default();
+        left_out.attempt(&args.output, "grid.png", |path| {
+            if experiment::pictures::sheets(path, &experiment, results, &across, &down)? {
+                session.progress.result(&format!("{}: all contact sheets", path.display()));
+            }
+            Ok(())
+        });
+        left_out.tell(&mut session.progress);
         Ok(())
     })
 }

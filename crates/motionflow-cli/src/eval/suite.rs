@@ -13,6 +13,7 @@ use crate::args;
 use crate::experiment::{self, Cell, Experiment, Variant, differences, slug};
 use crate::failure::Misuse;
 use crate::jobs::{self, Job};
+use crate::leave::LeftOut;
 use crate::request::Request;
 use crate::session::Session;
 use crate::toml_file;
@@ -87,9 +88,13 @@ pub(crate) fn run(file: &Path, args: &args::Eval, session: &mut Session) -> Resu
     let experiment = read(file, output, &args.judges, session)?;
     experiment::run(&experiment, args.suite.shard, session, |results, session| {
         let folder = &experiment.output;
-        let has_overview = session.quietly(|session| {
-            experiment::pictures::overview(&folder.join(OVERVIEW), &experiment, results, session)
-        })?;
+        let (mut left_out, mut has_overview) = (LeftOut::default(), false);
+        left_out.attempt(folder, OVERVIEW, |path| {
+            has_overview = session
+                .quietly(|session| experiment::pictures::overview(path, &experiment, results, session))?;
+            Ok(())
+        });
+        left_out.tell(&mut session.progress);
         let page = experiment::page(results, has_overview.then_some(OVERVIEW));
         let path = folder.join("report.html");
         write_atomically(&path, page.as_bytes())?;

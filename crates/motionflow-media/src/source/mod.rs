@@ -19,6 +19,7 @@ use image::{ImageFormat, RgbImage};
 use crate::error::{Error, Result};
 use crate::ffmpeg::Ffmpeg;
 use crate::fit::Fit;
+pub(crate) use folder::ENDINGS as IMAGE_ENDINGS;
 pub use notice::Notice;
 pub use shortage::Shortage;
 
