@@ -91,18 +91,19 @@ impl Jobs {
         let mut queue: VecDeque<usize> = (0..jobs.len()).collect();
         // Jobs in a row that other processes are at work on.
         let mut busy = 0;
-        let mut told = BTreeSet::new();
+        let mut waited_for = BTreeSet::new();
         let mut stopped = false;
         while let Some(index) = queue.pop_front() {
             let (job, outcome) = (jobs[index], &mut outcomes[index]);
             stopped |= stop::requested();
             if !stopped {
                 session.progress.restart();
-                if !self.brief && told.insert((index, false)) {
-                    session.progress.note(&format!("job {}: {}", index + 1, job.name));
-                }
-                self.hush(session);
                 let did = failure::catch(|| {
+                    Unfinished::check_free(&job.folder)?;
+                    if !self.brief {
+                        session.progress.note(&format!("job {}: {}", index + 1, job.name));
+                    }
+                    self.hush(session);
                     let did = self.one(job, session)?;
                     after(index, session)?;
                     Ok(did)
@@ -113,7 +114,7 @@ impl Jobs {
                     session.speak_as_told();
                 }
                 if did.as_ref().is_err_and(is_busy) {
-                    if told.insert((index, true)) {
+                    if waited_for.insert(index) {
                         let name = &job.name;
                         session.progress.note(&format!(
                             "{name}: another process is at work on it; it is looked at again after the others"
