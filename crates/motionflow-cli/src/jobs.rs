@@ -92,7 +92,7 @@ impl Jobs {
         let mut queue: VecDeque<usize> = (0..jobs.len()).collect();
         // Jobs in a row that other processes are at work on.
         let mut busy = 0;
-        let mut told = BTreeSet::new();
+        let mut waited_for = BTreeSet::new();
         let mut stopped = false;
         let _part = stop::by_step(|| None);
         while let Some(index) = queue.pop_front() {
@@ -100,11 +100,12 @@ impl Jobs {
             stopped |= stop::requested();
             if !stopped {
                 session.progress.restart();
-                if !self.brief && told.insert((index, false)) {
-                    session.progress.note(&format!("job {}: {}", index + 1, job.name));
-                }
-                self.hush(session);
                 let did = failure::catch(|| {
+                    Unfinished::check_free(&job.folder)?;
+                    if !self.brief {
+                        session.progress.note(&format!("job {}: {}", index + 1, job.name));
+                    }
+                    self.hush(session);
                     let did = self.one(job, session)?;
                     after(index, session)?;
                     Ok(did)
@@ -115,7 +116,7 @@ impl Jobs {
                     session.speak_as_told();
                 }
                 if did.as_ref().is_err_and(is_busy) {
-                    if told.insert((index, true)) {
+                    if waited_for.insert(index) {
                         let name = &job.name;
                         session.progress.note(&format!(
                             "{name}: another process is at work on it; it is looked at again after the others"

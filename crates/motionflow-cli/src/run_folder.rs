@@ -201,11 +201,12 @@ impl RunFolder {
         } else {
             self.made = self.make().with_context(|| self.cannot())?;
             let memory = record.program.memory.as_deref();
-            let begun = Unfinished::begin(&self.path, &record.to_toml()?, memory, self.asked.as_deref())?;
+            let begun = Unfinished::begin(&self.path, &record.to_toml()?, memory, self.asked.as_deref());
             if !self.force && holds_a_run(&self.path) {
                 // Another process was faster since the folder was claimed.
                 return Err(unfinished::busy(&self.path));
             }
+            let begun = begun?;
             if let Some(recommended) = &self.recommended {
                 begun.keep_recommended(recommended)?;
             }

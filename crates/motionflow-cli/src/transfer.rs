@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use anyhow::Result;
 use motionflow::compute::{Compute, Precision};
+use motionflow::device::DeviceChoice;
 use motionflow::diagnostics::loss_warning;
 use motionflow::generation::GuidedUpdate;
 use motionflow::inversion::Inversion;
@@ -231,8 +232,10 @@ pub(crate) fn record_now(then: &RunRecord, request: &Request, session: &mut Sess
     }
     let source_prompt = saved.map(|saved| saved.record.source_prompt);
     let mut program = then.program.clone();
-    let precision = match request.program.precision {
-        Some(precision) if precision != Precision::Auto => precision,
+    let precision = match (request.program.precision, request.program.device) {
+        (Some(precision), _) if precision != Precision::Auto => precision,
+        // What it computes with there is known without the device.
+        (_, Some(DeviceChoice::Cuda(_))) => Precision::F16,
         _ => session.compute()?.precision(),
     };
     // Runs from before there was a choice were made in float32.
