@@ -204,6 +204,20 @@ fn uneven_times_are_told() {
 }
 
 #[test]
+fn uneven_animations_are_told() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let late = ",setpts=(N+if(gte(N\\,3)\\,4\\,0))/25/TB";
+    let webp = ["-fps_mode", "vfr", "-c:v", "libwebp_anim", "-lossless", "1", "-pix_fmt", "bgra", "a.webp"];
+    numbered(folder, 0, 12, late, &webp);
+    numbered(folder, 0, 12, late, &["-fps_mode", "vfr", "-pix_fmt", "gray", "a.gif"]);
+    for name in ["a.webp", "a.gif"] {
+        let told = gives(&folder.join(name), 0.0, 1, &[0, 1, 2, 2, 2, 2, 2, 3, 4]);
+        assert!(matches!(told[..], [Notice::Uneven { repeated: 4, dropped: 0, .. }]), "{name}: {told:?}");
+    }
+}
+
+#[test]
 fn interlaced_films_are_deinterlaced() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path();
@@ -352,7 +366,7 @@ fn the_stream_that_is_shown_is_read() {
 }
 
 #[test]
-fn raw_motion_jpeg_is_a_film() {
+fn pictures_one_behind_the_other_are_a_film() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path();
     numbered(folder, 0, 30, "", &["-pix_fmt", "yuvj420p", "-c:v", "mjpeg", "-q:v", "2", "a.mjpeg"]);
@@ -360,6 +374,8 @@ fn raw_motion_jpeg_is_a_film() {
     for name in ["a.mjpeg", "b%03d.jpg"] {
         gives_in_silence(&folder.join(name), 0.2, 4, &[5, 9, 13]);
     }
+    make(folder, &["-i", "a.mjpeg", "-c:v", "png", "-f", "image2pipe", "a.png"]);
+    gives_in_silence(&folder.join("a.png"), 0.2, 4, &[5, 9, 13]);
     make(folder, &["-i", "a.mjpeg", "-frames:v", "1", "-update", "1", "one.jpg"]);
     let one = read(&folder.join("one.jpg"), 0.0, 2, 1).unwrap_err().to_string();
     assert!(one.contains("it has 1 frame "), "{one}");
