@@ -181,7 +181,8 @@ impl SavedInversion {
         let folder = std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
         record.inversion = Some(folder.display().to_string());
         record.inversion_sha256 = Some(self.record.sha256.clone());
-        let source = SourceClip { frames: pictures(&frames, width, height)?, record };
+        let frames = pictures(&frames, width, height)?;
+        let source = SourceClip { frames, record, notices: Vec::new() };
         Ok((source, inversion))
     }
 }

@@ -170,6 +170,18 @@ fn films_one_behind_the_other_go_on() {
     std::fs::write(folder.join("ab.ts"), both).unwrap();
     gives(&folder.join("ab.ts"), 0.0, 11, &[0, 11, 22, 33, 44, 55, 66, 77, 88, 99]);
     gives(&folder.join("ab.ts"), 1.8, 1, &[45, 46, 47, 48, 49, 50, 51, 52]);
+    // A container whose times ffmpeg does not mend; a header of 13 bytes stands before its content.
+    let [a, b] = ["a", "b"].map(|name| {
+        std::fs::read(&copied(folder, &format!("{name}.ts"), &[&format!("{name}.flv")])[0]).unwrap()
+    });
+    std::fs::write(folder.join("ab.flv"), [&a[..], &b[13..]].concat()).unwrap();
+    for (start, every, numbers) in [
+        (0.0, 1, (0..100).collect()),
+        (0.0, 11, vec![0, 11, 22, 33, 44, 55, 66, 77]),
+        (1.8, 1, (45..90).collect()),
+    ] {
+        assert_eq!(gives(&folder.join("ab.flv"), start, every, &numbers), [Notice::TimesGoBack]);
+    }
 }
 
 #[test]
@@ -422,6 +434,9 @@ fn damage_is_told() {
         let told = read(&broken(name, from, count), 0.0, frames, every).unwrap().notices;
         assert!(told.iter().any(|notice| matches!(notice, Notice::Damaged { .. })), "{name}: {told:?}");
     }
+    // The first key frame is lost, and all that leans on it.
+    let told = gives(&broken("late.mp4", content + 4, 4000), 0.0, 1, &[16, 17, 18, 19]);
+    assert_eq!(told[0], Notice::BeginsLate { frames: 16 });
     std::fs::write(folder.join("cut.mp4"), &whole[..index - 4]).unwrap();
     let message = read(&folder.join("cut.mp4"), 0.0, 4, 1).unwrap_err().to_string();
     assert!(message.contains("not a video: moov atom not found"), "{message}");
@@ -433,7 +448,7 @@ fn damage_is_told() {
     let numbers: Vec<usize> = cut.frames.iter().map(number_of).collect();
     assert!(numbers[0] > 0 && numbers[0].is_multiple_of(16), "{numbers:?}");
     assert_eq!(numbers[1..], [numbers[0] + 1, numbers[0] + 2]);
-    assert!(!cut.notices.is_empty());
+    assert!(matches!(cut.notices[0], Notice::BeginsLate { .. }), "{:?}", cut.notices);
 }
 
 #[cfg(unix)]

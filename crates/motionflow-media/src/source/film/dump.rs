@@ -11,6 +11,8 @@ pub(super) struct Dump {
     pub(super) seconds: Option<f64>,
     /// Its video streams, without covers and thumbnails.
     pub(super) streams: Vec<Stream>,
+    /// The place of the first video stream that is no cover: what ffmpeg takes for `0:V:0`.
+    pub(super) first_video: Option<usize>,
     /// Whether the description of the file is over.
     over: bool,
     /// Whether the length is a guess.
@@ -51,6 +53,9 @@ impl Dump {
             self.seconds = rest.split(',').next().and_then(seconds).filter(|_| !self.guessed);
         } else if let Some(rest) = text.strip_prefix("Stream #0:") {
             let stream = stream(rest);
+            if let Some(index) = index_of_video(rest).filter(|_| !rest.contains("(attached pic)")) {
+                self.first_video = Some(self.first_video.map_or(index, |first| first.min(index)));
+            }
             self.in_stream = stream.is_some();
             self.streams.extend(stream);
         } else if let Some((key, value)) = text.split_once(':') {
@@ -75,14 +80,21 @@ impl Dump {
     }
 }
 
-/// `0[0x1](und): Video: h264 (High), ... (default)`
-fn stream(text: &str) -> Option<Stream> {
+/// The place of a video stream, of `0[0x1](und): Video: h264 (High), ... (default)`.
+fn index_of_video(text: &str) -> Option<usize> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
-    let (place, what) = text.split_once(": Video: ")?;
+    let (place, _) = text.split_once(": Video: ")?;
+    text[..digits].parse().ok().filter(|_| !place.contains(' '))
+}
+
+/// A video stream that is no picture beside a film.
+fn stream(text: &str) -> Option<Stream> {
+    let index = index_of_video(text)?;
+    let (_, what) = text.split_once(": Video: ")?;
     let is_picture = ["(attached pic)", "(timed thumbnails)"].iter().any(|flag| what.contains(flag));
-    (!is_picture && !place.contains(' ')).then_some(())?;
+    (!is_picture).then_some(())?;
     Some(Stream {
-        index: text[..digits].parse().ok()?,
+        index,
         codec: what.split([' ', ',']).next()?.to_owned(),
         is_default: what.contains("(default)"),
         has_opacity: false,
@@ -122,6 +134,7 @@ mod tests {
         );
         assert_eq!((found.format.as_str(), found.seconds), ("matroska,webm", Some(62.5)));
         assert_eq!(found.streams.iter().map(|stream| stream.index).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(found.first_video, Some(2));
         let chosen = found.chosen().unwrap();
         assert_eq!((chosen.index, chosen.codec.as_str(), chosen.has_opacity), (3, "vp9", true));
         assert!(found.seeks_exactly());

@@ -58,9 +58,8 @@ impl Facts {
         let mut look = Look::at(ffmpeg, &input, &stream, 1)?;
         let chosen = look.dump.chosen().cloned();
         if let Some(chosen) = &chosen {
-            let is_first = look.dump.streams.iter().all(|other| other.index >= chosen.index);
             stream = format!("0:{}", chosen.index);
-            if !is_first {
+            if look.dump.first_video != Some(chosen.index) {
                 look = Look::at(ffmpeg, &input, &stream, 1)?;
             }
         }
@@ -158,7 +157,8 @@ impl Look {
     fn at(ffmpeg: &Ffmpeg, input: &Input, stream: &str, frames: usize) -> Result<Self> {
         let mut command = ffmpeg.telling_command();
         command.args(input.arguments(0)).args(["-map", stream, "-frames:v", &frames.to_string()]);
-        command.args(ffmpeg.every_frame()).args(["-vf", &filters::for_size(), "-f", "null", "-"]);
+        let filters = if frames == 1 { filters::for_size() } else { told::filter(Place::In).into() };
+        command.args(ffmpeg.every_frame()).args(["-vf", &filters, "-f", "null", "-"]);
         let (sender, lines) = mpsc::channel();
         let running = ffmpeg.start_heard(&mut command, move |line| {
             // The receiver is gone only when nobody waits for the answer any more.
@@ -222,7 +222,8 @@ fn no_frame(path: &Path, look: Look) -> Error {
 /// The first packets, without decoding them.
 fn packets(ffmpeg: &Ffmpeg, input: &Input, stream: &str, count: &str) -> Result<Listing> {
     let mut command = ffmpeg.command();
-    command.args(input.arguments(0)).args(["-map", stream, "-c", "copy", "-frames:v", count]);
+    // Those before the first key frame, too.
+    command.args(input.arguments(0)).args(["-map", stream, "-c", "copy", "-copyinkf", "-frames:v", count]);
     let (listing, _) = ffmpeg.output(command.args(["-f", "framecrc", "pipe:1"]))?;
     Ok(Listing::parse(&listing))
 }
