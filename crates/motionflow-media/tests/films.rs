@@ -250,6 +250,11 @@ fn interlaced_films_are_deinterlaced() {
         let most = clip.frames.iter().map(combs).max().unwrap();
         assert!(most < 3000, "{name}: {most}");
     }
+    // One whose frames do not say it, but the file.
+    make(folder, &["-f", "lavfi", "-i", FIELDS, "-c:v", "huffyuv", "-pix_fmt", "yuv422p", "i.mkv"]);
+    let clip = read(&folder.join("i.mkv"), 0.2, 8, 1).unwrap();
+    assert_eq!(clip.notices, [Notice::Deinterlaced]);
+    assert!(clip.frames.iter().map(combs).max().unwrap() < 3000);
     // One that begins as progressive, and is of another size then.
     numbered(folder, 0, 50, "", &["-c:v", "mpeg2video", "-q:v", "2", "p.ts"]);
     let more = FIELDS.replace("s=64x64", "s=128x128");

@@ -32,6 +32,9 @@ pub(super) struct Stream {
     is_default: bool,
     /// Whether there is a second picture in it, with the opacity.
     pub(super) has_opacity: bool,
+    /// Which field of its frames is shown first, as ffmpeg's filter `setfield` has it, where the file says that there are
+    /// two of them and the codec does not.
+    pub(super) first_field: Option<&'static str>,
 }
 
 impl Dump {
@@ -93,12 +96,44 @@ fn stream(text: &str) -> Option<Stream> {
     let (_, what) = text.split_once(": Video: ")?;
     let is_picture = ["(attached pic)", "(timed thumbnails)"].iter().any(|flag| what.contains(flag));
     (!is_picture).then_some(())?;
+    let codec = what.split([' ', ',']).next()?.to_owned();
     Some(Stream {
         index,
-        codec: what.split([' ', ',']).next()?.to_owned(),
+        first_field: first_field(what).filter(|_| !TELLS_FIELDS.contains(&codec.as_str())),
+        codec,
         is_default: what.contains("(default)"),
         has_opacity: false,
     })
+}
+
+/// Codecs whose frames say by themselves whether they are interlaced.
+const TELLS_FIELDS: [&str; 14] = [
+    "h264",
+    "hevc",
+    "mpeg1video",
+    "mpeg2video",
+    "mpeg4",
+    "vc1",
+    "wmv3",
+    "prores",
+    "dvvideo",
+    "dnxhd",
+    "ffv1",
+    "cavs",
+    "av1",
+    "vp9",
+];
+
+/// The field that is shown first. Where it is the one that is coded second, ffmpeg says `swapped`.
+fn first_field(what: &str) -> Option<&'static str> {
+    let says = |word: &str| what.contains(word);
+    if says("top first") || says("bottom coded first (swapped)") {
+        Some("tff")
+    } else if says("bottom first") || says("top coded first (swapped)") {
+        Some("bff")
+    } else {
+        None
+    }
 }
 
 /// `01:02:03.45` in seconds.
@@ -138,6 +173,15 @@ mod tests {
         let chosen = found.chosen().unwrap();
         assert_eq!((chosen.index, chosen.codec.as_str(), chosen.has_opacity), (3, "vp9", true));
         assert!(found.seeks_exactly());
+    }
+
+    #[test]
+    fn fields_that_only_the_file_tells_of_are_seen() {
+        let field = |what: &str| stream(&format!("0: Video: {what}, 64x64")).unwrap().first_field;
+        assert_eq!(field("huffyuv (HFYU), yuv422p(tv, bt709, top first)"), Some("tff"));
+        assert_eq!(field("v210, yuv422p10le(top coded first (swapped))"), Some("bff"));
+        assert_eq!(field("huffyuv, yuv422p(progressive)"), None);
+        assert_eq!(field("h264 (High), yuv420p(top first)"), None);
     }
 
     #[test]
