@@ -136,9 +136,9 @@ fn damage_is_a_warning_and_not_silent() {
         "{}",
         outcome.stderr
     );
-    let film = place.text("broken.mp4");
-    let outcome =
-        motionflow(&["eval", "--source", &film, "--result", &film, "-p", "a [car]", "--clip", "none"]).ok();
+    let (source, result) = (place.text("broken.mp4"), place.text("a.mp4"));
+    let pair = ["eval", "--source", &source, "--result", &result, "-p", "a [car]", "--clip", "none"];
+    let outcome = motionflow(&pair).ok();
     assert_eq!(outcome.stderr.matches("damaged, so frames").count(), 1, "{}", outcome.stderr);
     transfer(&place, "cut.mp4", &[]).fails(1, &["cut.mp4", "not a video: moov atom not found"]);
 }
