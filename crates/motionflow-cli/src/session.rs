@@ -24,7 +24,7 @@ use crate::recommended::Video;
 use crate::record::{RunRecord, VideoRecord};
 use crate::request::{self, Program};
 use crate::resolve::Cut;
-use crate::source::{SourceClip, find_ffmpeg};
+use crate::source::{self, SourceClip, find_ffmpeg};
 use crate::stop;
 use crate::threads;
 
@@ -230,8 +230,10 @@ impl Session {
     /// Frames of a source, read once for runs in a row.
     pub(crate) fn read(&mut self, path: &Path, cut: Cut, video: &Video) -> Result<Rc<SourceClip>> {
         let asked = (path.to_owned(), cut, video.clone());
-        if let Some((_, source)) = self.source.as_ref().filter(|(before, _)| *before == asked) {
-            return Ok(Rc::clone(source));
+        let known = self.source.as_ref().filter(|(before, _)| *before == asked);
+        if let Some(source) = known.map(|(_, source)| Rc::clone(source)) {
+            source::tell(path, &source.notices, &mut self.progress);
+            return Ok(source);
         }
         let ffmpeg = self.ffmpeg()?;
         let source = Rc::new(SourceClip::read(&ffmpeg, path, cut, video, &mut self.progress)?);

@@ -25,6 +25,8 @@ use crate::resolve::Cut;
 pub(crate) struct SourceClip {
     pub(crate) frames: Vec<RgbImage>,
     pub(crate) record: SourceRecord,
+    /// What was done to the source, or found in it; to be told in each run.
+    pub(crate) notices: Vec<Notice>,
 }
 
 impl SourceClip {
@@ -58,7 +60,7 @@ impl SourceClip {
         };
         stage.finish();
         tell(path, &clip.notices, progress);
-        Ok(Self { frames: clip.frames, record })
+        Ok(Self { frames: clip.frames, record, notices: clip.notices })
     }
 
     /// The frames for the model.

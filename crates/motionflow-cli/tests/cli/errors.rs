@@ -62,11 +62,12 @@ const ID: &str = "someone/tiny-video";
 
 #[test]
 fn every_row_can_be_provoked_and_every_message_has_its_row() {
-    let topics: [fn(&Place) -> Vec<Outcome>; 19] = [
+    let topics: [fn(&Place) -> Vec<Outcome>; 20] = [
         command_line,
         settings_files,
         prompts,
         sources,
+        crate::films::provoked,
         checkpoints,
         hub,
         hub_troubles,
