@@ -12,6 +12,7 @@ use motionflow_engine::shell::is_harmful;
 use motionflow_engine::units::brief;
 
 use crate::bar::Bar;
+use crate::stop;
 use crate::terminal;
 
 /// How the program talks.
@@ -215,6 +216,7 @@ fn finished(folder: &str, files: &[MadeFile], seconds: f64, masks: &[MaskRecord]
 
 /// Tells why the program ends. Returns its exit code.
 pub(crate) fn tell_error(console: &Console, error: &anyhow::Error) -> u8 {
+    stop::let_it_end();
     let message = motionflow_engine::error::message(error);
     let kind = ErrorKind::of(error);
     let exit_code = kind.exit_code();

@@ -38,7 +38,7 @@ const CANNOT_LISTEN: &str = "the program cannot listen to signals such as Ctrl-C
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return not_parsed(&error),
+        Err(error) => return not_parsed(&harmless(error)),
     };
     #[cfg(unix)]
     signals::hold();
@@ -51,6 +51,7 @@ fn main() -> ExitCode {
             .map_err(|error| anyhow!("{CANNOT_LISTEN}: {}", told(&error, "run it elsewhere")))?;
         run(&cli.command, &mut app)
     });
+    stop::let_it_end();
     match outcome {
         Ok(()) => match terminal::lost() {
             None => ExitCode::SUCCESS,
@@ -68,8 +69,16 @@ fn main() -> ExitCode {
     }
 }
 
+/// The same error, about arguments that are fit for a terminal.
+fn harmless(error: clap::Error) -> clap::Error {
+    let shown = std::env::args_os().map(|argument| terminal::on_one_line(&argument.to_string_lossy()));
+    Cli::try_parse_from(shown).err().filter(|again| again.kind() == error.kind()).unwrap_or(error)
+}
+
 /// Tells what is wrong with the command line, or the help that it asks for.
 fn not_parsed(error: &clap::Error) -> ExitCode {
+    #[cfg(unix)]
+    signals::let_through();
     // Nothing was parsed, so the flag is looked for by itself.
     if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
         let message = error.to_string();

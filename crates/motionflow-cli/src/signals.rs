@@ -7,7 +7,7 @@ use std::io;
 use std::thread;
 
 use libc::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
-use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use signal_hook::iterator::Signals;
 
 /// Those that ask the program to stop. Job schedulers send USR1 or USR2 some time before they end a job.
@@ -21,7 +21,36 @@ pub(crate) fn is_urgent(signal: i32) -> bool {
 
 /// Keeps requests waiting until [`listen`] is called, in this process or in the one that it becomes.
 pub(crate) fn hold() {
-    let _ = set(&requests()).thread_block();
+    change(libc::SIG_BLOCK);
+}
+
+/// Lets requests end the program as they end any other.
+pub(crate) fn let_through() {
+    change(libc::SIG_UNBLOCK);
+}
+
+/// Runs before the libraries set themselves up, for which libtorch takes a while.
+#[cfg(all(target_os = "linux", not(test)))]
+#[used]
+#[unsafe(link_section = ".preinit_array")]
+static HOLD: extern "C" fn() = {
+    extern "C" fn first() {
+        hold();
+    }
+    first
+};
+
+/// Of the thread that calls. By system calls alone: nothing else is ready when this is called first.
+fn change(how: i32) {
+    let mut requests = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is made empty before it is used, and nothing else is written to.
+    unsafe {
+        libc::sigemptyset(requests.as_mut_ptr());
+        for signal in REQUESTS.into_iter().filter(|signal| !is_ignored(*signal)) {
+            libc::sigaddset(requests.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(how, requests.as_ptr(), std::ptr::null_mut());
+    }
 }
 
 /// Calls `told` with each request, in a thread of its own.
@@ -30,20 +59,10 @@ pub(crate) fn hold() {
 /// Where the system refuses a handler or the thread.
 pub(crate) fn listen(told: impl Fn(i32) + Send + 'static) -> io::Result<()> {
     write_errors_instead_of_death();
-    let requests = requests();
-    let mut signals = Signals::new(&requests)?;
-    set(&requests).thread_unblock()?;
+    let mut signals = Signals::new(REQUESTS.into_iter().filter(|signal| !is_ignored(*signal)))?;
+    let_through();
     thread::Builder::new().name("signals".to_owned()).spawn(move || signals.forever().for_each(told))?;
     Ok(())
-}
-
-/// The requests that are not ignored.
-fn requests() -> Vec<i32> {
-    REQUESTS.into_iter().filter(|signal| !is_ignored(*signal)).collect()
-}
-
-fn set(signals: &[i32]) -> SigSet {
-    signals.iter().filter_map(|signal| Signal::try_from(*signal).ok()).collect()
 }
 
 fn is_ignored(signal: i32) -> bool {

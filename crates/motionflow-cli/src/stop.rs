@@ -4,6 +4,7 @@
 //! Elsewhere there is nothing to wait for, and the first one ends it. Whatever happens, the last words are how to go on.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +21,9 @@ use crate::terminal;
 const ONE_REQUEST: Duration = Duration::from_millis(100);
 /// So long the last words may take: whoever should read them may have stopped reading.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Whether the program ends at once.
+static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// Listens from now on.
 #[cfg(unix)]
@@ -46,19 +50,27 @@ pub(crate) fn listen(_: &CancelToken, _: &Console) -> io::Result<()> {
     Ok(())
 }
 
+/// Never returns where the program ends at once: what fails for want of an ffmpeg that was ended is nobody's concern.
+pub(crate) fn let_it_end() {
+    while ENDING.load(Ordering::Relaxed) {
+        thread::sleep(LAST_WORDS);
+    }
+}
+
 /// Ends the program at once.
 #[cfg(unix)]
 fn end(cancel: &CancelToken, console: &Console) -> ! {
+    ENDING.store(true, Ordering::Relaxed);
     let (done, is_done) = mpsc::channel();
     let (cancel, mode) = (cancel.clone(), console.mode_at_last());
     let tell = move || {
         let unbroken = cancel.unbroken();
         let words = cancel.last_words();
-        motionflow_media::end_children();
         terminal::note(&format!("\n{words}"));
         if mode == Some(OutputMode::Json) {
             console::print(&Event::Stopped { message: &words });
         }
+        terminal::close();
         let _ = done.send(());
         // Until the end nothing else is begun.
         std::mem::forget(unbroken);

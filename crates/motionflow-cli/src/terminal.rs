@@ -46,11 +46,6 @@ pub(crate) fn error(message: &str) {
 /// Prints what the reader of the command line has to say: help, or what is wrong. Gives the exit code.
 pub(crate) fn of_command_line(message: &clap::Error) -> u8 {
     let code = message.exit_code() as u8;
-    let is_harmful = |argument: std::ffi::OsString| argument.to_string_lossy().contains(is_harmful);
-    if message.use_stderr() && std::env::args_os().any(is_harmful) {
-        note(message.render().to_string().trim_end());
-        return code;
-    }
     let printed = message.print().and_then(|()| io::stdout().flush());
     match printed {
         Err(cause) if !message.use_stderr() && cause.kind() != io::ErrorKind::BrokenPipe => {
@@ -65,6 +60,11 @@ pub(crate) fn of_command_line(message: &clap::Error) -> u8 {
 pub(crate) fn lost() -> Option<String> {
     let lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
     lost.as_ref().filter(|error| error.kind() != io::ErrorKind::BrokenPipe).map(lost_output)
+}
+
+/// Prints no more results.
+pub(crate) fn close() {
+    *LOST.lock().unwrap_or_else(PoisonError::into_inner) = Some(io::ErrorKind::BrokenPipe.into());
 }
 
 /// Whether standard error is a terminal that can redraw its last line.
@@ -95,6 +95,11 @@ pub(crate) fn fit(text: &str) -> String {
         }
     }
     shown
+}
+
+/// As [`fit`], with its line breaks shown as well.
+pub(crate) fn on_one_line(text: &str) -> String {
+    fit(text).replace('\n', "\\n")
 }
 
 fn labelled(label: &str, style: &str, message: &str) {
@@ -163,19 +168,6 @@ mod tests {
         assert_eq!(shown, r"a\u{1b}[31m\u{7}b\r\u{8}\u{9b}2J\u{7f}\t\u{202e}\u{2066}\u{2029}\u{200f}");
         for plain in ["one\n  two", "猫 cafe\u{301} \u{1f469}\u{200d}\u{1f680} it's \"a\" \\"] {
             assert_eq!(fit(plain), plain);
-        }
-    }
-
-    #[test]
-    fn a_path_is_typed_as_a_shell_takes_it() {
-        assert_eq!(typed(Path::new("a/b-1.mp4")), "a/b-1.mp4");
-        assert_eq!(typed(Path::new("a b")), "'a b'");
-        assert_eq!(typed(Path::new("a'\u{1b}1\n")), r"$'a\'\0331\012'");
-        #[cfg(unix)]
-        {
-            use std::ffi::OsStr;
-            use std::os::unix::ffi::OsStrExt;
-            assert_eq!(typed(Path::new(OsStr::from_bytes(b"u\xe9\\.mp4"))), r"$'u\351\\.mp4'");
         }
     }
 }

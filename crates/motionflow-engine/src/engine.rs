@@ -128,6 +128,13 @@ impl Engine {
         out_of_memory::explain(error, device, progress, Hint::OtherDevice)
     }
 
+    /// Does `work` with the sources that are kept for the CPU, whatever computes.
+    pub(crate) fn with_sources<T>(&self, work: impl FnOnce(&mut SourceStore) -> T) -> T {
+        let stores = self.stores_of(Device::Cpu);
+        let mut stores = stores.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut stores.sources)
+    }
+
     /// Refuses, before the weights are loaded, what would not fit into memory.
     pub(crate) fn check_memory(&self, task: &Task, video: &Video) -> Result<()> {
         match task.refusal(video) {

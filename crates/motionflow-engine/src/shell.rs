@@ -40,3 +40,21 @@ fn quoted_bytes(bytes: &[u8]) -> String {
 pub(crate) fn resume(command: &str, folder: &Path) -> String {
     format!("motionflow {command} --resume {}", typed(folder))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_typed_as_a_shell_takes_it() {
+        assert_eq!(typed(Path::new("a/b-1.mp4")), "a/b-1.mp4");
+        assert_eq!(typed(Path::new("a b")), "'a b'");
+        assert_eq!(typed(Path::new("a'\u{1b}1\n")), r"$'a\'\0331\012'");
+        #[cfg(unix)]
+        {
+            use std::ffi::OsStr;
+            use std::os::unix::ffi::OsStrExt;
+            assert_eq!(typed(Path::new(OsStr::from_bytes(b"u\xe9\\.mp4"))), r"$'u\351\\.mp4'");
+        }
+    }
+}

@@ -28,6 +28,8 @@ pub struct SourceClip {
     pub frames: Vec<RgbImage>,
     /// Where they came from.
     pub record: SourceRecord,
+    /// What was done to the source, or found in it; to be told in each run.
+    pub(crate) notices: Vec<Notice>,
 }
 
 impl SourceClip {
@@ -61,7 +63,7 @@ impl SourceClip {
         };
         stage.finish();
         tell(path, &clip.notices, progress);
-        Ok(Self { frames: clip.frames, record })
+        Ok(Self { frames: clip.frames, record, notices: clip.notices })
     }
 
     /// The frames for the model.
@@ -98,8 +100,10 @@ impl SourceStore {
         progress: &mut Progress,
     ) -> Result<Arc<SourceClip>> {
         let wanted = (path.to_owned(), cut, video.clone());
-        if let Some((_, source)) = self.last.as_ref().filter(|(before, _)| *before == wanted) {
-            return Ok(Arc::clone(source));
+        let known = self.last.as_ref().filter(|(before, _)| *before == wanted);
+        if let Some(source) = known.map(|(_, source)| Arc::clone(source)) {
+            tell(path, &source.notices, progress);
+            return Ok(source);
         }
         let ffmpeg = self.ffmpeg()?;
         let source = Arc::new(SourceClip::read(&ffmpeg, path, cut, video, progress)?);

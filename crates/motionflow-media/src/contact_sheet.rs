@@ -5,6 +5,7 @@ use image::{Rgb, RgbImage};
 
 use crate::error::{Error, Result};
 use crate::fit::Fit;
+use crate::picture::most_enlarged;
 use crate::text;
 
 /// One video of a contact sheet.
@@ -89,7 +90,7 @@ pub fn sampled(length: usize, columns: usize) -> Vec<usize> {
 /// The size at which frames are shown: by a whole factor larger when small, within a greatest width when large.
 fn shown_size((width, height): (u32, u32)) -> (u32, u32) {
     if width < LEAST_WIDTH {
-        let factor = LEAST_WIDTH.div_ceil(width);
+        let factor = LEAST_WIDTH.div_ceil(width).min(most_enlarged(height));
         (width * factor, height * factor)
     } else if width > MOST_WIDTH {
         let scaled = u64::from(height) * u64::from(MOST_WIDTH) / u64::from(width);
@@ -121,6 +122,9 @@ mod tests {
         ];
         let sheet = contact_sheet(&rows, COLUMNS).unwrap();
         assert_eq!(sheet.dimensions(), (2 * 16 + 8 * 166 - 6, 8 + 2 * 192 + 16));
+        let narrow = vec![RgbImage::new(8, 2048); 2];
+        let sheet = contact_sheet(&[Row { label: "narrow", frames: &narrow }], COLUMNS).unwrap();
+        assert!(sheet.height() < 4200, "{}", sheet.height());
         assert!(contact_sheet(&[], COLUMNS).is_err());
         let empty = [Row { label: "empty", frames: &[] }];
         assert!(contact_sheet(&[rows[0], empty[0]], COLUMNS).unwrap_err().to_string().contains("empty"));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::source::Shortage;
+use crate::source::{IMAGE_ENDINGS as ENDINGS, Shortage};
 use crate::system::{Refusal, refusal_in, told};
 
 /// The result of everything in this crate that can fail.
@@ -243,6 +243,11 @@ fn pattern_hint(path: &Path) -> &'static str {
     let is_numbered = name.split('%').skip(1).any(|rest| {
         rest.trim_start_matches(|letter: char| letter.is_ascii_digit()).starts_with(['d', 'i', 'u'])
     });
-    let is_pattern = is_numbered || name.contains(['*', '?', '[', '{']) || name.contains("##");
+    // Names of single videos may have brackets, too.
+    let is_image =
+        path.extension().is_some_and(|ending| ENDINGS.iter().any(|e| ending.eq_ignore_ascii_case(e)));
+    let is_pattern = is_numbered
+        || name.contains('*')
+        || is_image && (name.contains(['?', '[', '{']) || name.contains("##"));
     if is_pattern { "; for a sequence of images, give their folder" } else { "" }
 }

@@ -15,7 +15,8 @@ pub(crate) fn ends_with_parent(command: &mut Command) {
     // SAFETY: between fork and exec there are two system calls, and nothing is allocated.
     unsafe {
         command.pre_exec(move || {
-            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // Where a sandbox forbids it, an ffmpeg that stays is the lesser evil.
+            let _ = prctl::set_pdeathsig(Signal::SIGKILL);
             // It may be gone already.
             if getppid() == parent { Ok(()) } else { Err(io::Error::from_raw_os_error(nix::libc::ESRCH)) }
         });

@@ -36,14 +36,23 @@ fn write_as(path: &Path, picture: &RgbImage, format: ImageFormat) -> Result<()> 
     atomic::write_atomically(path, bytes.get_ref())
 }
 
+/// The longest side of what is enlarged.
+const LONGEST_SIDE: u32 = 4096;
+
+/// The largest whole factor, 1 or more, by which a side of so many pixels may be enlarged.
+pub(crate) fn most_enlarged(side: u32) -> u32 {
+    (LONGEST_SIDE / side.max(1)).max(1)
+}
+
 /// The picture enlarged by the smallest whole factor that makes its shorter side `shortest` pixels or more.
 ///
-/// Larger pictures, and those without pixels, are copied unchanged.
+/// Of long and narrow pictures the longer side stays within 4096 pixels. Larger pictures, and those without pixels, are
+/// copied unchanged.
 pub fn enlarge(picture: &RgbImage, shortest: u32) -> RgbImage {
     let side = picture.width().min(picture.height());
     if side == 0 || side >= shortest {
         return picture.clone();
     }
-    let factor = shortest.div_ceil(side);
+    let factor = shortest.div_ceil(side).min(most_enlarged(picture.width().max(picture.height())));
     imageops::resize(picture, picture.width() * factor, picture.height() * factor, FilterType::CatmullRom)
 }

@@ -170,6 +170,18 @@ fn films_one_behind_the_other_go_on() {
     std::fs::write(folder.join("ab.ts"), both).unwrap();
     gives(&folder.join("ab.ts"), 0.0, 11, &[0, 11, 22, 33, 44, 55, 66, 77, 88, 99]);
     gives(&folder.join("ab.ts"), 1.8, 1, &[45, 46, 47, 48, 49, 50, 51, 52]);
+    // A container whose times ffmpeg does not mend; a header of 13 bytes stands before its content.
+    let [a, b] = ["a", "b"].map(|name| {
+        std::fs::read(&copied(folder, &format!("{name}.ts"), &[&format!("{name}.flv")])[0]).unwrap()
+    });
+    std::fs::write(folder.join("ab.flv"), [&a[..], &b[13..]].concat()).unwrap();
+    for (start, every, numbers) in [
+        (0.0, 1, (0..100).collect()),
+        (0.0, 11, vec![0, 11, 22, 33, 44, 55, 66, 77]),
+        (1.8, 1, (45..90).collect()),
+    ] {
+        assert_eq!(gives(&folder.join("ab.flv"), start, every, &numbers), [Notice::TimesGoBack]);
+    }
 }
 
 #[test]
@@ -204,6 +216,20 @@ fn uneven_times_are_told() {
 }
 
 #[test]
+fn uneven_animations_are_told() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let late = ",setpts=(N+if(gte(N\\,3)\\,4\\,0))/25/TB";
+    let webp = ["-fps_mode", "vfr", "-c:v", "libwebp_anim", "-lossless", "1", "-pix_fmt", "bgra", "a.webp"];
+    numbered(folder, 0, 12, late, &webp);
+    numbered(folder, 0, 12, late, &["-fps_mode", "vfr", "-pix_fmt", "gray", "a.gif"]);
+    for name in ["a.webp", "a.gif"] {
+        let told = gives(&folder.join(name), 0.0, 1, &[0, 1, 2, 2, 2, 2, 2, 3, 4]);
+        assert!(matches!(told[..], [Notice::Uneven { repeated: 4, dropped: 0, .. }]), "{name}: {told:?}");
+    }
+}
+
+#[test]
 fn interlaced_films_are_deinterlaced() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path();
@@ -224,6 +250,11 @@ fn interlaced_films_are_deinterlaced() {
         let most = clip.frames.iter().map(combs).max().unwrap();
         assert!(most < 3000, "{name}: {most}");
     }
+    // One whose frames do not say it, but the file.
+    make(folder, &["-f", "lavfi", "-i", FIELDS, "-c:v", "huffyuv", "-pix_fmt", "yuv422p", "i.mkv"]);
+    let clip = read(&folder.join("i.mkv"), 0.2, 8, 1).unwrap();
+    assert_eq!(clip.notices, [Notice::Deinterlaced]);
+    assert!(clip.frames.iter().map(combs).max().unwrap() < 3000);
     // One that begins as progressive, and is of another size then.
     numbered(folder, 0, 50, "", &["-c:v", "mpeg2video", "-q:v", "2", "p.ts"]);
     let more = FIELDS.replace("s=64x64", "s=128x128");
@@ -352,7 +383,7 @@ fn the_stream_that_is_shown_is_read() {
 }
 
 #[test]
-fn raw_motion_jpeg_is_a_film() {
+fn pictures_one_behind_the_other_are_a_film() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path();
     numbered(folder, 0, 30, "", &["-pix_fmt", "yuvj420p", "-c:v", "mjpeg", "-q:v", "2", "a.mjpeg"]);
@@ -360,6 +391,8 @@ fn raw_motion_jpeg_is_a_film() {
     for name in ["a.mjpeg", "b%03d.jpg"] {
         gives_in_silence(&folder.join(name), 0.2, 4, &[5, 9, 13]);
     }
+    make(folder, &["-i", "a.mjpeg", "-c:v", "png", "-f", "image2pipe", "a.png"]);
+    gives_in_silence(&folder.join("a.png"), 0.2, 4, &[5, 9, 13]);
     make(folder, &["-i", "a.mjpeg", "-frames:v", "1", "-update", "1", "one.jpg"]);
     let one = read(&folder.join("one.jpg"), 0.0, 2, 1).unwrap_err().to_string();
     assert!(one.contains("it has 1 frame "), "{one}");
@@ -406,6 +439,9 @@ fn damage_is_told() {
         let told = read(&broken(name, from, count), 0.0, frames, every).unwrap().notices;
         assert!(told.iter().any(|notice| matches!(notice, Notice::Damaged { .. })), "{name}: {told:?}");
     }
+    // The first key frame is lost, and all that leans on it.
+    let told = gives(&broken("late.mp4", content + 4, 4000), 0.0, 1, &[16, 17, 18, 19]);
+    assert_eq!(told[0], Notice::BeginsLate { frames: 16 });
     std::fs::write(folder.join("cut.mp4"), &whole[..index - 4]).unwrap();
     let message = read(&folder.join("cut.mp4"), 0.0, 4, 1).unwrap_err().to_string();
     assert!(message.contains("not a video: moov atom not found"), "{message}");
@@ -417,7 +453,7 @@ fn damage_is_told() {
     let numbers: Vec<usize> = cut.frames.iter().map(number_of).collect();
     assert!(numbers[0] > 0 && numbers[0].is_multiple_of(16), "{numbers:?}");
     assert_eq!(numbers[1..], [numbers[0] + 1, numbers[0] + 2]);
-    assert!(!cut.notices.is_empty());
+    assert!(matches!(cut.notices[0], Notice::BeginsLate { .. }), "{:?}", cut.notices);
 }
 
 #[cfg(unix)]

@@ -127,15 +127,13 @@ pub(crate) enum Words {
 /// both are there, else `tokenizer.json`. Where there is neither, what is missing, in words.
 pub(crate) fn word_files(has: impl Fn(&str) -> bool) -> Result<&'static [&'static str], Vec<String>> {
     const APART: &[&str] = &[VOCABULARY, MERGES];
-    let mut missing: Vec<String> =
-        APART.iter().filter(|name| !has(name)).map(|&name| name.to_owned()).collect();
-    match missing.last_mut() {
-        None => Ok(APART),
-        Some(_) if has(WHOLE) => Ok(&[WHOLE]),
-        Some(last) => {
-            last.push_str(" (or tokenizer.json for both)");
-            Err(missing)
-        }
+    let missing: Vec<String> = APART.iter().filter(|name| !has(name)).map(|&name| name.to_owned()).collect();
+    if missing.is_empty() {
+        Ok(APART)
+    } else if has(WHOLE) {
+        Ok(&[WHOLE])
+    } else {
+        Err(missing)
     }
 }
 

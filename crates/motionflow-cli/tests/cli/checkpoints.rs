@@ -123,7 +123,7 @@ fn a_tokenizer_in_one_file_gives_the_same_tokens() {
         dry_run(&model).fails(1, &["tokenizer.json: the tokenizer cannot use this file", part]);
     }
     fs::remove_file(&whole).unwrap();
-    dry_run(&model).fails(1, &["tokenizer/vocab.json", "tokenizer/merges.txt (or tokenizer.json for both)"]);
+    dry_run(&model).fails(1, &["tokenizer/vocab.json; tokenizer/merges.txt (or tokenizer.json for"]);
 }
 
 #[test]

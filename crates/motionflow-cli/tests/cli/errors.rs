@@ -37,7 +37,7 @@ const UNPROVOKED: [(&str, &str); 26] = [
     ("there is no home folder for the cache", "the same"),
     ("--…: a path that is not UTF-8", "process.rs gives some"),
     ("stopped; nothing was kept", "process.rs stops a run so"),
-    ("stopped; the same command goes on with", "takes a download that lasts; hub.rs has one"),
+    ("stopped; the same command goes on with", "takes a download that is stopped in its middle"),
     ("standard output cannot be written to", "process.rs fills it up"),
     ("…: the disk is full", "process.rs has one"),
     ("…: your disk quota", "takes a quota; motionflow-media's system.rs tests it"),
@@ -62,11 +62,12 @@ const ID: &str = "someone/tiny-video";
 
 #[test]
 fn every_row_can_be_provoked_and_every_message_has_its_row() {
-    let topics: [fn(&Place) -> Vec<Outcome>; 19] = [
+    let topics: [fn(&Place) -> Vec<Outcome>; 20] = [
         command_line,
         settings_files,
         prompts,
         sources,
+        crate::films::provoked,
         checkpoints,
         hub,
         hub_troubles,

@@ -97,6 +97,25 @@ fn what_was_done_to_a_film_is_told_once_and_recorded() {
         let kept = record["warnings"].as_array().unwrap().iter().filter_map(|text| text.as_str());
         assert_eq!(kept.filter(|text| about(text)).collect::<Vec<_>>(), expected, "{name}");
     }
+
+    // A batch reads the film once, and each of its runs is warned.
+    let (film, model) = (place.text("fields.mp4"), tiny_model());
+    let jobs = format!(
+        "[defaults]\nsource.path = \"{film}\"\nprompts.source_prompt = \"a [car]\"\nmodel.name = \"{model}\"\n\
+         video = {{ width = 24, height = 16, frames = 3 }}\nsettings = {{ steps = 3, guided_steps = 1 }}\n\
+         [[job]]\nname = \"one\"\nprompts.prompt = \"a [panda]\"\n\
+         [[job]]\nname = \"two\"\nprompts.prompt = \"a [boat]\"\n"
+    );
+    fs::write(place.path("jobs.toml"), jobs).unwrap();
+    motionflow(&["batch", &place.text("jobs.toml"), "-o", &place.text("batch"), "--threads", "1"]).ok();
+    for job in ["one", "two"] {
+        let record = read_json(&place.path(&format!("batch/{job}/run.json")));
+        assert!(
+            record["warnings"].to_string().contains("so it was deinterlaced"),
+            "{job}: {}",
+            record["warnings"]
+        );
+    }
 }
 
 #[test]
@@ -117,9 +136,9 @@ fn damage_is_a_warning_and_not_silent() {
         "{}",
         outcome.stderr
     );
-    let film = place.text("broken.mp4");
-    let outcome =
-        motionflow(&["eval", "--source", &film, "--result", &film, "-p", "a [car]", "--clip", "none"]).ok();
+    let (source, result) = (place.text("broken.mp4"), place.text("a.mp4"));
+    let pair = ["eval", "--source", &source, "--result", &result, "-p", "a [car]", "--clip", "none"];
+    let outcome = motionflow(&pair).ok();
     assert_eq!(outcome.stderr.matches("damaged, so frames").count(), 1, "{}", outcome.stderr);
     transfer(&place, "cut.mp4", &[]).fails(1, &["cut.mp4", "not a video: moov atom not found"]);
 }
@@ -133,30 +152,89 @@ fn films_that_cannot_be_read_say_why() {
     transfer(&place, "a.mp4", &["--start", "400"]).fails(2, &["it has 100 frames", "lower --start to 3.88"]);
 }
 
+/// An ffmpeg that is a shell script, `body`, where it is asked for anything but its version; `$FFMPEG` is the real one.
+#[cfg(unix)]
+fn script(place: &Place, body: &str) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = place.path("ffmpeg");
+    let real = ffmpeg().program().to_owned();
+    let real = if real.components().count() == 1 { real } else { std::path::absolute(real).unwrap() };
+    let text = format!(
+        "#!/bin/sh\nFFMPEG='{}'\n[ \"$1\" = -version ] && exec \"$FFMPEG\" -version\n{body}\n",
+        real.display()
+    );
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    path
+}
+
+/// Every message about films, provoked.
+#[cfg(unix)]
+pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
+    let noise = "testsrc2=s=64x64:r=25:d=2,noise=alls=20:allf=t";
+    let film =
+        |from: &str, arguments: &[&str]| make(place, &[&["-f", "lavfi", "-i", from], arguments].concat());
+    film(
+        noise,
+        &["-pix_fmt", "yuv420p", "-c:v", "libx264", "-x264-params", "keyint=16:scenecut=0", "plain.mp4"],
+    );
+    film("testsrc2=s=64x64:r=2000:d=0.1", &["-c:v", "libx264", "fast.mp4"]);
+    let fields = "testsrc2=s=64x64:r=50:d=1,tinterlace=interleave_top,setfield=tff";
+    film(fields, &["-c:v", "libx264", "-flags", "+ildct+ilme", "fields.mp4"]);
+    let deep = "testsrc2=s=64x64:r=8:d=1,format=yuv420p10le";
+    film(deep, &["-c:v", "libx265", "-x265-params", "log-level=error:transfer=smpte2084", "hdr.mp4"]);
+    film(
+        "color=white@0.5:s=64x64:r=8:d=1,format=yuva420p",
+        &["-c:v", "libvpx-vp9", "-pix_fmt", "yuva420p", "a.webm"],
+    );
+    let pause = "testsrc2=s=64x64:r=25:d=1,setpts=(N+if(gte(N\\,2)\\,9\\,0))/25/TB";
+    film(pause, &["-fps_mode", "vfr", "-c:v", "libx264", "pause.mp4"]);
+    make(place, &["-i", "plain.mp4", "-c", "copy", "plain.flv"]);
+    let flv = fs::read(place.path("plain.flv")).unwrap();
+    fs::write(place.path("twice.flv"), [&flv[..], &flv[13..]].concat()).unwrap();
+    let mut bytes = fs::read(place.path("plain.mp4")).unwrap();
+    let content = bytes.windows(4).position(|name| name == b"mdat").unwrap() + 4;
+    for (place, byte) in bytes[content..content + 4000].iter_mut().enumerate() {
+        *byte = (place * 151 + 89) as u8;
+    }
+    fs::write(place.path("late.mp4"), bytes).unwrap();
+
+    let eval = |name: &str, ffmpeg: Option<&std::path::Path>| {
+        let film = place.text(name);
+        let mut command = program();
+        command.args(["eval", "--source", &film, "--result", &film, "-p", "a [car]", "--clip", "none"]);
+        if let Some(ffmpeg) = ffmpeg {
+            command.env("MOTIONFLOW_FFMPEG", ffmpeg);
+        }
+        run(&mut command)
+    };
+    let names = ["fast.mp4", "fields.mp4", "hdr.mp4", "a.webm", "pause.mp4", "twice.flv", "late.mp4"];
+    let mut outcomes: Vec<Outcome> = names.iter().map(|name| eval(name, None)).collect();
+    let bare = "case \"$*\" in *-filters*|*-decoders*) \"$FFMPEG\" \"$@\" | grep -v 'dif\\|tonemap\\|libvpx'; exit;; esac\n\
+                exec \"$FFMPEG\" \"$@\"";
+    let bare = script(place, bare);
+    outcomes.extend(["fields.mp4", "hdr.mp4", "a.webm"].iter().map(|name| eval(name, Some(&bare))));
+    let crashing = script(place, "kill -SEGV $$");
+    outcomes.push(eval("plain.mp4", Some(&crashing)));
+    outcomes
+}
+
 #[cfg(unix)]
 #[test]
 fn a_crashed_ffmpeg_is_called_one() {
-    use std::os::unix::fs::PermissionsExt;
     let place = Place::new();
     make(&place, &[&TEST_FILM[..], &["-c:v", "libx264", "a.mp4"]].concat());
-    let ffmpeg = std::path::absolute(ffmpeg().program()).unwrap();
-    let script = |body: &str| {
-        let text =
-            format!("#!/bin/sh\n[ \"$1\" = -version ] && exec '{}' -version\n{body}\n", ffmpeg.display());
-        fs::write(place.path("ffmpeg"), text).unwrap();
-        fs::set_permissions(place.path("ffmpeg"), PermissionsExt::from_mode(0o755)).unwrap();
-    };
     let with = |variables: &[(&str, &str)]| {
         let mut command = command(&place, "a.mp4");
         command.env("MOTIONFLOW_FFMPEG", place.path("ffmpeg")).envs(variables.iter().copied());
         run(&mut command)
     };
-    script("kill -SEGV $$");
+    script(&place, "kill -SEGV $$");
     let parts = ["--source", "a.mp4", "ffmpeg crashed (signal 11)", "MOTIONFLOW_FFMPEG"];
     let crashed = with(&[]).fails(1, &parts);
     assert!(!crashed.stderr.contains("not a video"), "{}", crashed.stderr);
     // What a user says about iconv's modules goes before.
-    script(&format!("echo \"$GCONV_PATH\" >>'{}'; kill -SEGV $$", place.text("said")));
+    script(&place, &format!("echo \"$GCONV_PATH\" >>'{}'; kill -SEGV $$", place.text("said")));
     with(&[]).fails(1, &["crashed"]);
     with(&[("GCONV_PATH", "/of/the/user")]).fails(1, &["crashed"]);
     let said = fs::read_to_string(place.path("said")).unwrap();

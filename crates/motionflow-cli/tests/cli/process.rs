@@ -340,7 +340,7 @@ fn names_are_shown_and_do_nothing_else() {
     let made = run(&mut arguments(&source, &place.path(name))).ok();
     assert!(made.stdout.contains(&format!("{shown} made in")), "{}", made.stdout);
     let again = run(&mut arguments(&source, &place.path(name))).fails(2, &[shown, "--force"]);
-    let misuse = motionflow(&["transfer", "--tau", name]).fails(2, &["invalid value"]);
+    let misuse = motionflow(&["transfer", "--tau", name]).fails(2, &[&format!("invalid value '{shown}'")]);
     for text in [missing.stderr, made.stdout, made.stderr, again.stderr, misuse.stderr] {
         let harmful = |letter: char| (letter.is_control() && letter != '\n') || letter == '\u{202e}';
         assert!(!text.contains(harmful), "{text:?}");

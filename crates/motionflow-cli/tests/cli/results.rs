@@ -105,6 +105,32 @@ fn what_cannot_be_made_at_the_end_of_a_run_is_told_and_left_out() {
 }
 
 #[test]
+fn a_picture_of_many_results_that_cannot_be_made_is_left_out() {
+    let place = Place::new();
+    let settings = format!(
+        "source.path = \"{}\"\nprompts = {{ source_prompt = \"a [car]\", prompt = \"a [cat]\" }}\n\
+         model.name = \"{}\"\nvideo = {{ width = 16, height = 16, frames = 2 }}\nsettings.steps = 1\n",
+        car(),
+        tiny_model()
+    );
+    fs::write(place.path("s.toml"), settings).unwrap();
+    fs::create_dir_all(place.path("swept/grid.png")).unwrap();
+    let sweep =
+        ["sweep", &place.text("s.toml"), "--set", "seed=1", "-o", &place.text("swept"), "--threads", "1"];
+    let outcome = motionflow(&sweep).ok();
+    assert!(
+        outcome.stderr.contains("warning: grid.png is left out: cannot be written"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(place.path("swept/results.json").is_file());
+    // A file of the user's in a folder for results stays.
+    fs::write(place.path("swept/.gitignore"), "mine").unwrap();
+    motionflow(&sweep).ok();
+    assert_eq!(fs::read_to_string(place.path("swept/.gitignore")).unwrap(), "mine");
+}
+
+#[test]
 fn a_prompt_of_any_length_is_told_briefly_and_soon() {
     let place = Place::new();
     let prompt = format!("a panda {}", "xyzzy ".repeat(20_000));
@@ -171,6 +197,22 @@ fn a_source_is_never_replaced_by_its_result() {
     assert_eq!(batch.code, 1, "{}", batch.stderr);
     assert!(batch.stderr.contains("result.mp4: is the source of this run"), "{}", batch.stderr);
     assert_eq!(fs::read(&source).unwrap(), before);
+    // Through an inversion that was made of it.
+    let mut invert = program();
+    invert.args([
+        "invert",
+        "--source",
+        &text(&source),
+        "--source-prompt",
+        "a [car]",
+        "-o",
+        &place.text("inv"),
+    ]);
+    run(invert.args(SMALL).args(["--model", &tiny_model()])).ok();
+    let mut reuse = program();
+    reuse.args(["transfer", "--inversion", &place.text("inv"), "--prompt", "a [cat]", "--force"]);
+    run(reuse.args(["-o", &place.text("out"), "--model", &tiny_model()])).fails(2, &parts);
+    assert_eq!(fs::read(&source).unwrap(), before);
     // Under another name it is in nobody's way.
     fs::rename(&source, place.path("out/mine.mp4")).unwrap();
     transfer(&place, &place.text("out/mine.mp4"), &["--force"]).ok();
@@ -231,8 +273,10 @@ fn patterns_and_single_images_are_told_of_folders() {
     }
     transfer(&place, &place.text("frames/0001.png"), &[])
         .fails(2, &["it has 1 frame", "--frames to 1", "or give the folder of the images"]);
-    let outcome = transfer(&place, &place.text("100%.mp4"), &[]).fails(2, &["no such file or folder"]);
-    assert!(!outcome.stderr.contains("sequence"), "{}", outcome.stderr);
+    for plain in ["100%.mp4", "clip [1080p].mp4", "what?.mp4"] {
+        let outcome = transfer(&place, &place.text(plain), &[]).fails(2, &["no such file or folder"]);
+        assert!(!outcome.stderr.contains("sequence"), "{}", outcome.stderr);
+    }
 }
 
 #[test]

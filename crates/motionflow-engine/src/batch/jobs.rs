@@ -112,7 +112,7 @@ impl Jobs {
         let mut queue: VecDeque<usize> = (0..jobs.len()).collect();
         // Jobs in a row that other processes are at work on.
         let mut busy = 0;
-        let mut told = BTreeSet::new();
+        let mut waited_for = BTreeSet::new();
         let mut stopped = false;
         let cancel = progress.cancel_token();
         let _part = cancel.by_step(|| None);
@@ -121,11 +121,12 @@ impl Jobs {
             stopped |= progress.is_cancelled();
             if !stopped {
                 progress.restart();
-                if !self.brief && told.insert((index, false)) {
-                    progress.note(&format!("job {}: {}", index + 1, job.name));
-                }
-                progress.event(&Event::JobBegins { name: &job.name, brief: self.brief });
                 let did = error::catch(|| {
+                    Unfinished::check_free(&job.folder)?;
+                    if !self.brief {
+                        progress.note(&format!("job {}: {}", index + 1, job.name));
+                    }
+                    progress.event(&Event::JobBegins { name: &job.name, brief: self.brief });
                     let did = self.one(job, engine, progress)?;
                     after(index, progress)?;
                     Ok(did)
@@ -134,7 +135,7 @@ impl Jobs {
                 outcome.seconds = progress.seconds();
                 progress.event(&Event::JobEnds { name: &job.name });
                 if did.as_ref().is_err_and(is_busy) {
-                    if told.insert((index, true)) {
+                    if waited_for.insert(index) {
                         let name = &job.name;
                         progress.note(&format!(
                             "{name}: another process is at work on it; it is looked at again after the others"

@@ -32,6 +32,7 @@ use crate::engine::Engine;
 use crate::eval::judges::Judges;
 use crate::eval::judging::Judging;
 use crate::folder::inputs::Inputs;
+use crate::folder::leave::LeftOut;
 use crate::folder::run_folder;
 use crate::progress::Progress;
 use crate::request::tables::Program;
@@ -145,7 +146,7 @@ impl Engine {
         let results = Results::of(experiment, judged.as_ref(), &outcome.outcomes, program, self, progress)?;
         if !shard.is_some_and(Shard::is_part) || results.is_whole() {
             results.write(output)?;
-            outcome.report = experiment.report.write(experiment, &results, self)?;
+            outcome.report = experiment.report.write(experiment, &results, self, progress)?;
             outcome.results = Some(results);
         }
         Ok(outcome)
@@ -167,22 +168,31 @@ impl Report {
         experiment: &Experiment,
         results: &Results,
         engine: &Engine,
+        progress: &mut Progress,
     ) -> Result<Option<(PathBuf, &'static str)>> {
         let folder = &experiment.output;
-        match self {
+        let (mut left_out, mut is_there) = (LeftOut::default(), false);
+        let report = match self {
             Self::Page => {
-                let has_overview = pictures::overview(&folder.join(OVERVIEW), experiment, results, engine)?;
-                let page = html::page(results, has_overview.then_some(OVERVIEW));
+                left_out.attempt(folder, OVERVIEW, |path| {
+                    is_there = pictures::overview(path, experiment, results, engine)?;
+                    Ok(())
+                });
+                let page = html::page(results, is_there.then_some(OVERVIEW));
                 let path = folder.join("report.html");
                 write_atomically(&path, page.as_bytes())?;
-                Ok(Some((path, "all of it, with plots")))
+                Some((path, "all of it, with plots"))
             }
             Self::Grid { across, down } => {
-                let path = folder.join("grid.png");
-                let is_there = pictures::sheets(&path, experiment, results, across, down)?;
-                Ok(is_there.then_some((path, "all contact sheets")))
+                left_out.attempt(folder, "grid.png", |path| {
+                    is_there = pictures::sheets(path, experiment, results, across, down)?;
+                    Ok(())
+                });
+                is_there.then(|| (folder.join("grid.png"), "all contact sheets"))
             }
-        }
+        };
+        left_out.tell(progress);
+        Ok(report)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::error::Misuse;
+use crate::folder::inversion_file::SavedInversion;
 use crate::folder::run_folder::is_of_a_run;
 use crate::folder::unfinished;
 use crate::request::tables::Request;
@@ -22,10 +23,15 @@ struct Input {
 }
 
 impl Inputs {
-    /// What a request names.
+    /// What a request names, and the source that its inversion was made of.
     pub(crate) fn of(request: &Request) -> Self {
-        let source = request.source.path.as_deref();
-        Self::default().and("the source", source).and("the inversion", request.source.inversion.as_deref())
+        let inversion = request.source.inversion.as_deref();
+        let inverted = inversion.and_then(|folder| SavedInversion::open(folder).ok());
+        let inverted = inverted.map(|saved| PathBuf::from(saved.record.source.path));
+        Self::default()
+            .and("the source", request.source.path.as_deref())
+            .and("the source", inverted.as_deref())
+            .and("the inversion", inversion)
     }
 
     /// And this one, where there is one.

@@ -197,7 +197,8 @@ impl SavedInversion {
         let inversion = inversion_in(weights)?;
         let in_latents = inversion.latents.frames();
         ensure!(in_latents == i64::from(count), "latents: they have {in_latents} frames, expected {count}");
-        let source = SourceClip { frames: pictures(&frames, width, height)?, record: self.source_record() };
+        let frames = pictures(&frames, width, height)?;
+        let source = SourceClip { frames, record: self.source_record(), notices: Vec::new() };
         Ok((source, inversion))
     }
 }

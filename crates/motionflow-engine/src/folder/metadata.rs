@@ -114,7 +114,6 @@ fn file_name(path: &str) -> &str {
 mod tests {
     use super::*;
     use crate::folder::record::{self, OutputRecord};
-    use crate::progress::Voice;
 
     fn record(prompt: &str) -> RunRecord {
         let mut record = record::tests::record();
@@ -142,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_title_is_the_prompt_without_brackets() {
-        let mut progress = Progress::new(Voice::Quiet);
+        let mut progress = Progress::silent();
         let notes = Notes::of(&record(r"a [panda] \[1\]"), &mut progress).unwrap();
         assert_eq!(notes.pairs()[0], ("title", "a panda [1]"));
         assert_eq!(notes.pairs()[1].1, notes.comment().unwrap());

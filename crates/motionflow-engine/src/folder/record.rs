@@ -338,7 +338,7 @@ pub(crate) mod tests {
     use crate::toml_file;
 
     /// With every field set.
-    pub fn record() -> RunRecord {
+    pub(crate) fn record() -> RunRecord {
         RunRecord {
             program: ProgramRecord {
                 command: "transfer".into(),

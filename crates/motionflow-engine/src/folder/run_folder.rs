@@ -62,8 +62,10 @@ pub fn holds_a_run(path: &Path) -> bool {
 }
 
 /// The endings of files that somebody may have in mind who writes `-o panda.mp4`.
-const OF_FILES: [&str; 12] =
-    ["mp4", "m4v", "mov", "mkv", "webm", "avi", "gif", "webp", "png", "jpg", "jpeg", "apng"];
+const OF_FILES: [&str; 20] = [
+    "mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ts", "wmv", "flv", "ogv", "3gp", "gif",
+    "webp", "png", "jpg", "jpeg", "apng", "avif",
+];
 
 /// Refuses a folder for results that would be a new one with the name of a video or picture.
 pub(crate) fn refuse_name_of_a_file(path: &Path) -> Result<()> {
@@ -204,11 +206,12 @@ impl RunFolder {
         } else {
             self.made = self.make().with_context(|| self.cannot())?;
             let memory = record.program.memory.as_deref();
-            let begun = Unfinished::begin(&self.path, &record.to_toml()?, memory, self.asked.as_deref())?;
+            let begun = Unfinished::begin(&self.path, &record.to_toml()?, memory, self.asked.as_deref());
             if !self.force && holds_a_run(&self.path) {
                 // Another process was faster since the folder was claimed.
                 return Err(unfinished::busy(&self.path));
             }
+            let begun = begun?;
             if let Some(recommended) = &self.recommended {
                 begun.keep_recommended(recommended)?;
             }

@@ -7,6 +7,7 @@
 //! while the next one runs. `files/` is where the results are written before they are moved into the run folder.
 
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
@@ -142,6 +143,9 @@ impl Unfinished {
             return Err(Misuse(message).into());
         }
         let lock = lock(&folder, run_folder)?;
+        if !folder.join(RECORD).is_file() {
+            return Err(busy(run_folder));
+        }
         Ok(Self { folder, memory: None, kept: true, quick: false, writing: None, _lock: lock })
     }
 
@@ -311,7 +315,11 @@ pub(crate) fn cannot_be_written(folder: &Path) -> String {
 
 fn lock(folder: &Path, run_folder: &Path) -> Result<File> {
     let cannot = || cannot_be_written(run_folder);
-    let file = File::create(folder.join(LOCK)).with_context(cannot)?;
+    let file = match File::create(folder.join(LOCK)) {
+        // Another process is just done, and takes the folder away.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(busy(run_folder)),
+        file => file.with_context(cannot)?,
+    };
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(busy(run_folder)),

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use hf_hub::{Cache, Repo, RepoType};
+use motionflow::checkpoint::listed;
 
 pub(crate) use self::address::Address;
 use self::client::{Client, Listing, RemoteFile};
@@ -197,7 +198,7 @@ impl Hub {
         match (here, missing) {
             (Some(here), Some(missing)) if missing.is_empty() => Ok(here),
             (_, missing) => {
-                let lacks = missing.map(|missing| format!("; it lacks {}", missing.join("; ")));
+                let lacks = missing.map(|missing| format!("; it lacks {}", listed(&missing)));
                 Err(Misuse(format!(
                     "{id} (revision \"{revision}\") is not whole in {}, and HF_HUB_OFFLINE forbids fetching it{}; unset \
                      HF_HUB_OFFLINE, or set HF_HOME to a cache that has it",
@@ -217,7 +218,7 @@ impl Hub {
     fn needed(&self, id: &str, listing: &Listing) -> Result<Vec<String>> {
         let published: Vec<&str> = listing.siblings.iter().map(|file| file.name.as_str()).collect();
         let mut names = self.layout.needed(&published).map_err(|missing| {
-            Misuse(format!("{id} is not {}; it lacks {}", self.layout.described(), missing.join(", ")))
+            Misuse(format!("{id} is not {}; it lacks {}", self.layout.described(), listed(&missing)))
         })?;
         if self.layout == Layout::TextToVideo && published.contains(&recommended::FILE) {
             names.insert(1, recommended::FILE.to_owned());

@@ -27,16 +27,19 @@ impl VideoOptions {
     }
 }
 
-/// Frames per second that a video file can be written with; below, the time of a frame is too long for its counters.
-const RATES: RangeInclusive<f64> = 0.0001..=1000.0;
+/// The fewest frames per second that a video file can be written with: fewer, and a frame lasts too long for its counters.
+const LEAST_RATE: f64 = 0.0001;
 
 /// Refuses a rate that no video file can be written with, be it asked for or the source's own.
 pub(crate) fn check_rate(fps: f64) -> Result<()> {
-    if RATES.contains(&fps) {
+    let wanted = if !(fps > 0.0 && fps <= 1000.0) {
+        "over 0 and at most 1000".to_owned()
+    } else if fps < LEAST_RATE {
+        format!("at least {LEAST_RATE}")
+    } else {
         return Ok(());
-    }
-    let message = format!("--fps is {fps}, but must be {} to {}", RATES.start(), RATES.end());
-    Err(Misuse(message).into())
+    };
+    Err(Misuse(format!("--fps is {fps}, but must be {wanted}")).into())
 }
 
 /// Which part of the source is used.

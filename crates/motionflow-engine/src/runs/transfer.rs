@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use motionflow::compute::{Compute, Precision};
+use motionflow::device::DeviceChoice;
 use motionflow::diagnostics::loss_warning;
 use motionflow::generation::GuidedUpdate;
 use motionflow::inversion::Inversion;
@@ -43,7 +44,7 @@ use crate::runs::inverting::{Inverted, invert_source, judge_masks, shown_masks};
 use crate::runs::open::{self, OpenRun};
 use crate::runs::pictures::{legend, with_masks};
 use crate::runs::sampling::{Start, make_video};
-use crate::source::{SourceClip, source_path};
+use crate::source::{SourceClip, SourceStore, source_path};
 
 const COMMAND: &str = "transfer";
 
@@ -104,9 +105,7 @@ impl Engine {
         request: &Request,
         progress: &mut Progress,
     ) -> Result<RunRecord> {
-        self.on_device(&request.program.resources, progress, |compute, stores, progress| {
-            record_now(then, request, self, compute, stores, progress)
-        })
+        self.with_sources(|sources| record_now(then, request, self, sources, progress))
     }
 
     fn make_transfer(
@@ -237,8 +236,7 @@ fn record_now(
     then: &RunRecord,
     request: &Request,
     engine: &Engine,
-    compute: Compute,
-    stores: &mut Stores,
+    sources: &mut SourceStore,
     progress: &mut Progress,
 ) -> Result<RunRecord> {
     let saved = request.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
@@ -259,7 +257,7 @@ fn record_now(
         }
         (None, Some(path), _) => {
             let cut = request.source.cut.resolve()?;
-            Some(stores.sources.read(&path, cut, &video, &mut Progress::silent())?.record.clone())
+            Some(sources.read(&path, cut, &video, &mut Progress::silent())?.record.clone())
         }
         (None, None, _) => None,
     };
@@ -268,9 +266,12 @@ fn record_now(
     }
     let source_prompt = saved.map(|saved| saved.record.source_prompt);
     let mut program = then.program.clone();
-    let precision = match request.program.resources.precision {
-        Some(precision) if precision != Precision::Auto => precision,
-        _ => compute.precision(),
+    let resources = &request.program.resources;
+    let precision = match (resources.precision, resources.device) {
+        (Some(precision), _) if precision != Precision::Auto => precision,
+        // What it computes with there is known without the device.
+        (_, Some(DeviceChoice::Cuda(_))) => Precision::F16,
+        _ => engine.compute(resources)?.precision(),
     };
     // Runs from before there was a choice were made in float32.
     if program.precision.is_some() || precision != Precision::F32 {

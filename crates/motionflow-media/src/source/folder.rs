@@ -11,7 +11,7 @@ use super::{Clip, Notice, ReadOptions, SourceInfo, alpha, tiff};
 use crate::error::{Error, Result};
 
 /// The endings of files that count as images, in any case.
-const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif"];
+pub(crate) const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif"];
 
 /// The images in a folder in natural order of their names, hidden files left out.
 pub(super) fn images_in(folder: &Path) -> Result<Vec<PathBuf>> {

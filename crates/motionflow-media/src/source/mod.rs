@@ -5,6 +5,7 @@ mod film;
 mod folder;
 mod jpeg;
 mod notice;
+mod png;
 mod rate;
 mod shortage;
 mod tiff;
@@ -19,7 +20,9 @@ use image::{ImageFormat, RgbImage};
 use crate::error::{Error, Result};
 use crate::ffmpeg::Ffmpeg;
 use crate::fit::Fit;
+pub(crate) use folder::ENDINGS as IMAGE_ENDINGS;
 pub use notice::Notice;
+use png::Png;
 pub use shortage::Shortage;
 
 /// Frames per second that images are taken to have which say nothing about time.
@@ -177,9 +180,13 @@ fn kind_of(path: &Path) -> Result<Kind> {
     }
     Ok(match image::guess_format(&head) {
         Ok(ImageFormat::WebP) => Kind::WebP,
-        Ok(ImageFormat::Png) if is_animated_png(&head) => Kind::Film(Some("apng")),
+        Ok(ImageFormat::Png) => match png::look(path).map_err(unreadable)? {
+            Png::Animation => Kind::Film(Some("apng")),
+            Png::Stream => Kind::Film(Some("png_pipe")),
+            Png::Picture => Kind::Still,
+        },
         Ok(ImageFormat::Jpeg) if jpeg::is_film(path).map_err(unreadable)? => Kind::Film(Some("mjpeg")),
-        Ok(ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::Bmp | ImageFormat::Tiff) => Kind::Still,
+        Ok(ImageFormat::Jpeg | ImageFormat::Bmp | ImageFormat::Tiff) => Kind::Still,
         _ => Kind::Film(None),
     })
 }
@@ -200,15 +207,6 @@ fn is_text(head: &[u8]) -> bool {
     let controls = head[..whole].iter().filter(is_control).count();
     // Containers begin with numbers, of whose bytes many are 0.
     whole > 0 && controls * 16 <= whole
-}
-
-/// Whether a PNG announces several frames before its first pixel.
-fn is_animated_png(head: &[u8]) -> bool {
-    let find = |name: &[u8]| head.windows(4).position(|window| window == name);
-    match (find(b"acTL"), find(b"IDAT")) {
-        (Some(animation), Some(pixels)) => animation < pixels,
-        (animation, _) => animation.is_some(),
-    }
 }
 
 #[cfg(test)]

@@ -48,7 +48,13 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Clip> {
     let fitted =
         |index: usize| options.fit.apply(&alpha::over_black(&pictures[index]), options.width, options.height);
     let transparent = kept.iter().any(|index| alpha::is_transparent(&pictures[*index]));
-    let notices = if transparent { vec![Notice::OverBlack] } else { Vec::new() };
+    let mut notices = if transparent { vec![Notice::OverBlack] } else { Vec::new() };
+    let repeated = kept.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    let dropped =
+        (kept[0]..=kept[kept.len() - 1]).filter(|index| steps.binary_search(index).is_err()).count();
+    if repeated + dropped > 0 {
+        notices.push(Notice::Uneven { fps, repeated, dropped });
+    }
     let frames = kept.into_iter().map(fitted).collect();
     Ok(Clip {
         frames,

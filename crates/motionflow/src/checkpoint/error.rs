@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::printable::printable;
-use crate::tokenizer::TokenizerError;
+use crate::tokenizer::{MERGES, TokenizerError, VOCABULARY, WHOLE};
 
 /// Why a checkpoint, or a part of it, could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// Files that a checkpoint in the diffusers text-to-video layout has are not there.
-    #[error("{}: not a whole text-to-video checkpoint in the diffusers layout; missing: {}", folder.display(), missing.join("; "))]
+    #[error("{}: not a whole text-to-video checkpoint in the diffusers layout; missing: {}", folder.display(), listed(missing))]
     Incomplete {
         /// The checkpoint's folder.
         folder: PathBuf,
@@ -27,7 +27,7 @@ pub enum CheckpointError {
         missing: Vec<String>,
     },
     /// Files that a CLIP model in the Hugging Face layout has are not there.
-    #[error("{}: not a whole CLIP model in the Hugging Face layout; missing: {}", folder.display(), missing.join("; "))]
+    #[error("{}: not a whole CLIP model in the Hugging Face layout; missing: {}", folder.display(), listed(missing))]
     IncompleteClip {
         /// The model's folder.
         folder: PathBuf,
@@ -95,6 +95,15 @@ pub enum CheckpointError {
     /// The tokenizer's files are wrong.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+}
+
+/// What is missing, in one line, with what does instead.
+pub fn listed(missing: &[String]) -> String {
+    let list = missing.join("; ");
+    if missing.iter().any(|name| name.ends_with(VOCABULARY) || name.ends_with(MERGES)) {
+        return format!("{list} (or {WHOLE} for {VOCABULARY} and {MERGES})");
+    }
+    list
 }
 
 impl CheckpointError {

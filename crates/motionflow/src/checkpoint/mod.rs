@@ -32,7 +32,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub use clip::{ClipCheckpoint, check_clip};
-pub use error::{CheckpointError, TensorProblems};
+pub use error::{CheckpointError, TensorProblems, listed};
 pub use loader::Loader;
 pub use published::{needed_clip_files, needed_files};
 pub use weights::{StoredTensor, Weights};

@@ -11,6 +11,8 @@ pub(super) struct Dump {
     pub(super) seconds: Option<f64>,
     /// Its video streams, without covers and thumbnails.
     pub(super) streams: Vec<Stream>,
+    /// The place of the first video stream that is no cover: what ffmpeg takes for `0:V:0`.
+    pub(super) first_video: Option<usize>,
     /// Whether the description of the file is over.
     over: bool,
     /// Whether the length is a guess.
@@ -30,6 +32,9 @@ pub(super) struct Stream {
     is_default: bool,
     /// Whether there is a second picture in it, with the opacity.
     pub(super) has_opacity: bool,
+    /// Which field of its frames is shown first, as ffmpeg's filter `setfield` has it, where the file says that there are
+    /// two of them and the codec does not.
+    pub(super) first_field: Option<&'static str>,
 }
 
 impl Dump {
@@ -51,6 +56,9 @@ impl Dump {
             self.seconds = rest.split(',').next().and_then(seconds).filter(|_| !self.guessed);
         } else if let Some(rest) = text.strip_prefix("Stream #0:") {
             let stream = stream(rest);
+            if let Some(index) = index_of_video(rest).filter(|_| !rest.contains("(attached pic)")) {
+                self.first_video = Some(self.first_video.map_or(index, |first| first.min(index)));
+            }
             self.in_stream = stream.is_some();
             self.streams.extend(stream);
         } else if let Some((key, value)) = text.split_once(':') {
@@ -75,18 +83,57 @@ impl Dump {
     }
 }
 
-/// `0[0x1](und): Video: h264 (High), ... (default)`
-fn stream(text: &str) -> Option<Stream> {
+/// The place of a video stream, of `0[0x1](und): Video: h264 (High), ... (default)`.
+fn index_of_video(text: &str) -> Option<usize> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
-    let (place, what) = text.split_once(": Video: ")?;
+    let (place, _) = text.split_once(": Video: ")?;
+    text[..digits].parse().ok().filter(|_| !place.contains(' '))
+}
+
+/// A video stream that is no picture beside a film.
+fn stream(text: &str) -> Option<Stream> {
+    let index = index_of_video(text)?;
+    let (_, what) = text.split_once(": Video: ")?;
     let is_picture = ["(attached pic)", "(timed thumbnails)"].iter().any(|flag| what.contains(flag));
-    (!is_picture && !place.contains(' ')).then_some(())?;
+    (!is_picture).then_some(())?;
+    let codec = what.split([' ', ',']).next()?.to_owned();
     Some(Stream {
-        index: text[..digits].parse().ok()?,
-        codec: what.split([' ', ',']).next()?.to_owned(),
+        index,
+        first_field: first_field(what).filter(|_| !TELLS_FIELDS.contains(&codec.as_str())),
+        codec,
         is_default: what.contains("(default)"),
         has_opacity: false,
     })
+}
+
+/// Codecs whose frames say by themselves whether they are interlaced.
+const TELLS_FIELDS: [&str; 14] = [
+    "h264",
+    "hevc",
+    "mpeg1video",
+    "mpeg2video",
+    "mpeg4",
+    "vc1",
+    "wmv3",
+    "prores",
+    "dvvideo",
+    "dnxhd",
+    "ffv1",
+    "cavs",
+    "av1",
+    "vp9",
+];
+
+/// The field that is shown first. Where it is the one that is coded second, ffmpeg says `swapped`.
+fn first_field(what: &str) -> Option<&'static str> {
+    let says = |word: &str| what.contains(word);
+    if says("top first") || says("bottom coded first (swapped)") {
+        Some("tff")
+    } else if says("bottom first") || says("top coded first (swapped)") {
+        Some("bff")
+    } else {
+        None
+    }
 }
 
 /// `01:02:03.45` in seconds.
@@ -122,9 +169,19 @@ mod tests {
         );
         assert_eq!((found.format.as_str(), found.seconds), ("matroska,webm", Some(62.5)));
         assert_eq!(found.streams.iter().map(|stream| stream.index).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(found.first_video, Some(2));
         let chosen = found.chosen().unwrap();
         assert_eq!((chosen.index, chosen.codec.as_str(), chosen.has_opacity), (3, "vp9", true));
         assert!(found.seeks_exactly());
+    }
+
+    #[test]
+    fn fields_that_only_the_file_tells_of_are_seen() {
+        let field = |what: &str| stream(&format!("0: Video: {what}, 64x64")).unwrap().first_field;
+        assert_eq!(field("huffyuv (HFYU), yuv422p(tv, bt709, top first)"), Some("tff"));
+        assert_eq!(field("v210, yuv422p10le(top coded first (swapped))"), Some("bff"));
+        assert_eq!(field("huffyuv, yuv422p(progressive)"), None);
+        assert_eq!(field("h264 (High), yuv420p(top first)"), None);
     }
 
     #[test]

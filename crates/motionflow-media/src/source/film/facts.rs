@@ -39,6 +39,8 @@ pub(super) struct Facts {
     pub(super) longest_hold: usize,
     /// Whether frames' times are guessed, as packets have none.
     pub(super) has_guessed_times: bool,
+    /// The field that is shown first, for interlaced frames that do not say it.
+    pub(super) first_field: Option<&'static str>,
     /// Whether the first frame is interlaced.
     pub(super) is_interlaced: bool,
     /// The colours of the first frame.
@@ -55,13 +57,13 @@ impl Facts {
     pub(super) fn of(ffmpeg: &Ffmpeg, path: &Path, format: Option<&'static str>) -> Result<Self> {
         let mut input = Input::new(path, format)?;
         let mut stream = "0:V:0".to_owned();
-        let mut look = Look::at(ffmpeg, &input, &stream, 1)?;
+        let mut look = Look::at(ffmpeg, &input, &stream, 1, None)?;
         let chosen = look.dump.chosen().cloned();
+        let first_field = chosen.as_ref().and_then(|chosen| chosen.first_field);
         if let Some(chosen) = &chosen {
-            let is_first = look.dump.streams.iter().all(|other| other.index >= chosen.index);
             stream = format!("0:{}", chosen.index);
-            if !is_first {
-                look = Look::at(ffmpeg, &input, &stream, 1)?;
+            if look.dump.first_video != Some(chosen.index) || first_field.is_some() {
+                look = Look::at(ffmpeg, &input, &stream, 1, first_field)?;
             }
         }
         let Some((first, (width, height))) = look.frames.first().copied().zip(look.size) else {
@@ -76,18 +78,23 @@ impl Facts {
         }
         let listing = packets(ffmpeg, &input, &stream, PACKETS)?;
         let nominal = look.rate.filter(|fps| (0.1..=FASTEST).contains(fps));
-        let fps = if listing.without_time > 0 || look.is_interlaced {
+        let mut has_guessed_times = listing.without_time > 0;
+        let mut fps = if has_guessed_times || look.is_interlaced {
             // Without times, and as fields, packets do not tell when frames are shown. Frames' times may be guessed from
             // the nominal rate, which goes before where the two are near each other.
-            let frames = Look::at(ffmpeg, &input, &stream, FRAMES)?.frames;
+            let frames = Look::at(ffmpeg, &input, &stream, FRAMES, first_field)?.frames;
             let measured = rate::of_times(&frames, look.tick.seconds(), nominal);
             let is_near = |nominal: &f64| measured.is_none_or(|fps| (fps / nominal - 1.0).abs() < 0.1);
             nominal.filter(is_near).or(measured)
         } else {
             let measured = listing.tick.and_then(|tick| rate::of_times(&listing.times, tick, nominal));
             measured.or(nominal)
-        };
-        let fps = fps.unwrap_or(IMAGE_FPS);
+        }
+        .unwrap_or(IMAGE_FPS);
+        if let Some(nominal) = nominal.filter(|_| fps > FASTEST) {
+            // Some demuxers count packets where times should be.
+            (fps, has_guessed_times) = (nominal, true);
+        }
         if fps > FASTEST {
             return Err(Error::RateTooHigh { path: path.to_owned(), fps });
         }
@@ -109,7 +116,8 @@ impl Facts {
             tick: look.tick,
             first,
             longest_hold: longest_hold(&listing, fps),
-            has_guessed_times: listing.without_time > 0,
+            has_guessed_times,
+            first_field,
             is_interlaced: look.is_interlaced,
             seeks_exactly: look.dump.seeks_exactly() && look.tick.numerator == 1,
             seconds: look.dump.seconds,
@@ -129,7 +137,7 @@ impl Facts {
         let listing = packets(ffmpeg, &self.input, &self.stream, "2147483647")?;
         let first = self.first as f64 * self.tick.seconds();
         let total = match (listing.times.iter().max(), listing.tick) {
-            (Some(last), Some(tick)) if listing.without_time == 0 => {
+            (Some(last), Some(tick)) if !self.has_guessed_times => {
                 ((*last as f64 * tick - first) * self.fps).round() + 1.0
             }
             _ => listing.packets() as f64,
@@ -155,10 +163,18 @@ struct Look {
 }
 
 impl Look {
-    fn at(ffmpeg: &Ffmpeg, input: &Input, stream: &str, frames: usize) -> Result<Self> {
+    fn at(
+        ffmpeg: &Ffmpeg,
+        input: &Input,
+        stream: &str,
+        frames: usize,
+        first_field: Option<&'static str>,
+    ) -> Result<Self> {
         let mut command = ffmpeg.telling_command();
         command.args(input.arguments(0)).args(["-map", stream, "-frames:v", &frames.to_string()]);
-        command.args(ffmpeg.every_frame()).args(["-vf", &filters::for_size(), "-f", "null", "-"]);
+        let filters =
+            if frames == 1 { filters::for_size(first_field) } else { told::filter(Place::In).into() };
+        command.args(ffmpeg.every_frame()).args(["-vf", &filters, "-f", "null", "-"]);
         let (sender, lines) = mpsc::channel();
         let running = ffmpeg.start_heard(&mut command, move |line| {
             // The receiver is gone only when nobody waits for the answer any more.
@@ -222,7 +238,8 @@ fn no_frame(path: &Path, look: Look) -> Error {
 /// The first packets, without decoding them.
 fn packets(ffmpeg: &Ffmpeg, input: &Input, stream: &str, count: &str) -> Result<Listing> {
     let mut command = ffmpeg.command();
-    command.args(input.arguments(0)).args(["-map", stream, "-c", "copy", "-frames:v", count]);
+    // Those before the first key frame, too.
+    command.args(input.arguments(0)).args(["-map", stream, "-c", "copy", "-copyinkf", "-frames:v", count]);
     let (listing, _) = ffmpeg.output(command.args(["-f", "framecrc", "pipe:1"]))?;
     Ok(Listing::parse(&listing))
 }

@@ -13,14 +13,16 @@ const TONE_MAP: &str = "zscale=transfer=linear:npl=203,format=gbrpf32le,zscale=p
                         tonemap=tonemap=mobius:param=0.7:peak=5:desat=0,\
                         zscale=transfer=bt709:matrix=gbr:range=pc,format=gbrp";
 
-/// The filters for the size of a picture alone.
-pub(super) fn for_size() -> String {
-    [filter(Place::In), UPRIGHT_RGBA, filter(Place::Out)].join(",")
+/// The filters for the size of a picture alone. `first_field` as in [`Filters`].
+pub(super) fn for_size(first_field: Option<&'static str>) -> String {
+    Filters { first_field, ..Filters::default() }.chain()
 }
 
 /// What is done to frames.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Filters {
+    /// The field that is shown first, for interlaced frames that do not say it.
+    pub(super) first_field: Option<&'static str>,
     /// The deinterlacer, if there is anything to deinterlace.
     pub(super) deinterlacer: Option<&'static str>,
     /// Whether the filters stay as they are when frames change their size or format within the film.
@@ -34,7 +36,9 @@ pub(super) struct Filters {
 impl Filters {
     /// All of them, as ffmpeg takes them.
     pub(super) fn chain(&self) -> String {
-        let mut filters = vec![filter(Place::In).to_owned()];
+        let mut filters = Vec::new();
+        filters.extend(self.first_field.map(|field| format!("setfield={field}")));
+        filters.push(filter(Place::In).to_owned());
         if let Some(deinterlacer) = self.deinterlacer {
             if self.stay {
                 // The size and format of the first frame for all; the shape of the pixels makes up for it.
@@ -87,12 +91,15 @@ mod tests {
 
     #[test]
     fn ordinary_films_are_only_made_upright() {
-        assert_eq!(Filters::default().chain(), for_size());
+        let chain = [filter(Place::In), UPRIGHT_RGBA, filter(Place::Out)].join(",");
+        assert_eq!(for_size(None), chain);
+        assert_eq!(for_size(Some("tff")), format!("setfield=tff,{chain}"));
     }
 
     #[test]
     fn filters_stand_in_order() {
         let filters = Filters {
+            first_field: Some("bff"),
             deinterlacer: Some("bwdif"),
             stay: true,
             condition: Some("gte(t,1)".into()),
@@ -100,7 +107,7 @@ mod tests {
         };
         let chain = filters.chain();
         let places: Vec<usize> =
-            ["@in", "interl", "bwdif", "select", "tonemap", "round(iw", "eval=frame", "@out"]
+            ["setfield", "@in", "interl", "bwdif", "select", "tonemap", "round(iw", "eval=frame", "@out"]
                 .iter()
                 .map(|part| chain.find(part).unwrap())
                 .collect();

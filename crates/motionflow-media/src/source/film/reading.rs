@@ -57,7 +57,7 @@ impl Plan {
     /// The least that gives all frames of an ordinary film.
     pub(super) fn new(ffmpeg: &Ffmpeg, facts: &Facts, options: &ReadOptions) -> Result<Self> {
         let mut plan = Self {
-            filters: Filters::default(),
+            filters: Filters { first_field: facts.first_field, ..Filters::default() },
             seek: 0,
             tone_mapped: None,
             no_deinterlacer: false,

@@ -97,11 +97,16 @@ pub(super) fn filter(place: Place) -> &'static str {
 
 /// What a line of a telling command says, if it is one of this filter.
 pub(super) fn parse(line: &str) -> Option<Told> {
-    let place = match line.strip_prefix("[showinfo@")? {
+    // The filter's name may stand behind that of its graph.
+    let (graph, filter) = line.split_once("[showinfo@")?;
+    let place = match filter {
         rest if rest.starts_with("in @ ") => Place::In,
         rest if rest.starts_with("out @ ") => Place::Out,
         _ => return None,
     };
+    if !graph.is_empty() && !graph.ends_with("] ") {
+        return None;
+    }
     let (_, text) = level(line)?;
     if let Some(rest) = text.strip_prefix("config in time_base: ") {
         let (base, rate) = rest.split_once(", frame_rate: ")?;
@@ -172,6 +177,7 @@ mod tests {
         let Some(Told::Colours(colours)) = parse(colours) else { panic!("no colours") };
         assert_eq!((colours.hdr(), colours.matrix.as_str()), (Some("PQ"), "bt2020nc"));
         assert_eq!(parse("[h264 @ 0x1] [error] n:0 s:1x1"), None);
+        assert_eq!(parse(&format!("[fc#0 @ 0x1] {config}")), parse(config));
         assert_eq!(parse("[showinfo@in @ 0x1] [info] config out time_base: 0/0, frame_rate: 0/0"), None);
     }
 
