@@ -49,7 +49,8 @@ fn word(prompt: &Prompt, tokens: &Tokens, position: usize) -> String {
     }
     let range = &tokens.offsets[position];
     // An accent that was a character of its own is of the letter before it, which the token stands for alone.
-    let next = tokens.offsets.get(position + 1).map_or(range.end, |next| next.start.max(range.end));
+    let mut behind = tokens.offsets[position + 1..].iter().map(|next| next.start);
+    let next = behind.find(|start| *start >= range.end).unwrap_or(range.end);
     let text = prompt.text.get(range.start..next).unwrap_or_default().trim_end();
     let range = range.start..range.start + text.len();
     let unknown = if tokens.unknown.contains(&position) { "?" } else { "" };
