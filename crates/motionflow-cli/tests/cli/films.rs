@@ -160,7 +160,8 @@ fn script(place: &Place, body: &str) -> std::path::PathBuf {
     let real = ffmpeg().program().to_owned();
     let real = if real.components().count() == 1 { real } else { std::path::absolute(real).unwrap() };
     let text = format!(
-        "#!/bin/sh\nFFMPEG='{}'\n[ \"$1\" = -version ] && exec \"$FFMPEG\" -version\n{body}\n",
+        "#!/bin/sh\nFFMPEG='{}'\n\
+         case \"$*\" in -version|*-demuxers) exec \"$FFMPEG\" \"$@\";; esac\n{body}\n",
         real.display()
     );
     fs::write(&path, text).unwrap();

@@ -184,7 +184,9 @@ fn results_that_cannot_be_written_are_a_failure() {
         assert_eq!(to(command, closed()).code, 0, "{command:?}");
     }
     // Of a run, the files are the product; of what a program listens to, the events.
-    let again = ["transfer", "--config", &place.text("out/run.toml"), "-o", &out, "--force"];
+    let settings = place.text("settings.toml");
+    fs::copy(place.path("out/run.toml"), &settings).unwrap();
+    let again = ["transfer", "--config", &settings, "-o", &out, "--force"];
     let outcome = to(&again, full()).ok();
     assert!(outcome.stderr.contains("warning: standard output cannot be written to"), "{}", outcome.stderr);
     to(&[&again[..], &["--json"]].concat(), full()).fails(1, &["standard output"]);
