@@ -37,7 +37,6 @@ pub use loader::Loader;
 pub use published::{needed_clip_files, needed_files};
 pub use weights::{StoredTensor, Weights};
 
-use crate::nets::clip_text::ClipTextConfig;
 use crate::printable::printable;
 use crate::schedule_config;
 use crate::small_file;
@@ -197,7 +196,18 @@ impl Checkpoint {
     /// # Errors
     /// As [`Tokenizer::from_folder`] and, for the text encoder, [`Checkpoint::config`].
     pub fn tokenizer(&self) -> Result<Tokenizer, CheckpointError> {
-        let text_encoder: ClipTextConfig = self.config("text_encoder")?;
+        /// Of the text encoder's configuration; the default is CLIP's.
+        #[derive(Deserialize)]
+        struct Positions {
+            #[serde(default = "Positions::of_clip")]
+            max_position_embeddings: i64,
+        }
+        impl Positions {
+            const fn of_clip() -> i64 {
+                77
+            }
+        }
+        let text_encoder: Positions = self.config("text_encoder")?;
         let positions = usize::try_from(text_encoder.max_position_embeddings).unwrap_or(0);
         Ok(Tokenizer::from_folder(&self.folder.join("tokenizer"), positions)?)
     }
