@@ -44,7 +44,8 @@ Usage: cargo xtask <COMMAND>
   bench [ARGS]               time a forward of the UNet against PyTorch's; ARGS go to benches/unet_forward.py
   fuzz [TARGET] [--seconds N | --runs N]   run the fuzz targets, 60 seconds each; what they learn stays in target/fuzz/
   random-checkpoint FOLDER   write a checkpoint of ZeroScope's shape with random weights, 3.7 GB; needs no workspace
-  ci                         what must pass: fmt, clippy, cargo-deny, every test, the demo at few steps
+  circles                    check that no folders of a crate import one another in a circle
+  ci                         what must pass: fmt, clippy, circles, cargo-deny, every test, the demo at few steps
 
 Environment:
   LIBTORCH            a libtorch 2.11 of your own, instead of the one in .native/
@@ -85,6 +86,10 @@ fn chore() -> Result<ExitCode> {
         "parity" => parity::parity(&workspace, arguments),
         "bench" => bench::bench(&workspace, arguments),
         "fuzz" => fuzz::fuzz(&workspace, arguments),
+        "circles" => {
+            arguments.finish()?;
+            circles::circles(&workspace).map(|()| ExitCode::SUCCESS)
+        }
         "ci" => {
             arguments.finish()?;
             ci::ci(&workspace)
