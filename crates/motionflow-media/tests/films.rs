@@ -473,7 +473,7 @@ mod other_ffmpegs {
         Ffmpeg::at(path).unwrap()
     }
 
-    const VERSION: &str = "[ \"$1\" = -version ] && exec \"$FFMPEG\" -version";
+    const VERSION: &str = "case \"$*\" in -version|*-demuxers) exec \"$FFMPEG\" \"$@\";; esac";
 
     #[test]
     fn a_crash_is_called_one() {
@@ -487,7 +487,7 @@ mod other_ffmpegs {
             ("kill -KILL $$", "ffmpeg was killed (signal 9)"),
             // While it decodes.
             (
-                "case \"$*\" in *rawvideo*) kill -BUS $$;; esac; exec \"$FFMPEG\" \"$@\"",
+                "case \"$*\" in *\"-f rawvideo\"*) kill -BUS $$;; esac; exec \"$FFMPEG\" \"$@\"",
                 "ffmpeg crashed (signal 7)",
             ),
         ] {
@@ -537,7 +537,7 @@ mod other_ffmpegs {
             assert!(message.ends_with("lower --start to 5.04"), "{message}");
             let asked = std::fs::read_to_string(&log).unwrap();
             std::fs::remove_file(&log).unwrap();
-            for line in asked.lines().filter(|line| line.contains("rawvideo")) {
+            for line in asked.lines().filter(|line| line.contains("-f rawvideo")) {
                 assert!(line.contains("-ss 299"), "decodes all of {}: {line}", film.display());
             }
         }
