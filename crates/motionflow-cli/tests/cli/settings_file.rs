@@ -121,6 +121,21 @@ fn what_is_not_known_is_told_with_what_is() {
 }
 
 #[test]
+fn the_settings_reference_is_the_programs_and_has_every_setting() {
+    let page = motionflow(&["schema", "--reference"]).ok().stdout;
+    let path = tree().join("docs/settings-reference.md");
+    let committed = fs::read_to_string(&path).unwrap();
+    assert!(committed == page, "write it anew: motionflow schema --reference > {}", text(&path));
+    let help = motionflow(&["transfer", "--help"]).ok().stdout;
+    let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
+    let flags: Vec<String> =
+        flags.map(|line| format!("`--{}", line.split_whitespace().next().unwrap())).collect();
+    let missing: Vec<&String> = flags.iter().filter(|flag| !page.contains(&flag[..])).collect();
+    println!("{} flags, without a row: {missing:?}", flags.len());
+    assert!(flags.len() > 40 && missing.len() < 8, "{missing:?}");
+}
+
+#[test]
 fn the_committed_schema_is_the_programs() {
     let outcome = motionflow(&["schema"]).ok();
     let path = tree().join("docs/settings.schema.json");

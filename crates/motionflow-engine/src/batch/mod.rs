@@ -3,6 +3,7 @@
 pub mod jobs;
 pub mod shard;
 pub(crate) mod standing;
+pub(crate) mod values;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::batch::values;
 use crate::cancel;
 use crate::engine::Engine;
 use crate::error::Misuse;
@@ -20,7 +22,6 @@ use crate::folder::run_folder;
 use crate::folder_name;
 use crate::progress::Progress;
 use crate::request::Request;
-use crate::request::values;
 use crate::toml_file;
 
 use jobs::{Job, Jobs, Outcome};

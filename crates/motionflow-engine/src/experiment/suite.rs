@@ -10,12 +10,12 @@ use toml::{Table, Value};
 
 use super::{Cell, Experiment, Report, Variant, cells_folder, differences, slug};
 use crate::batch::jobs::{self, Job};
+use crate::batch::values;
 use crate::engine::Engine;
 use crate::error::Misuse;
 use crate::eval::judges::Judges;
 use crate::progress::Progress;
 use crate::request::Request;
-use crate::request::values;
 use crate::toml_file;
 
 /// The file of a suite.

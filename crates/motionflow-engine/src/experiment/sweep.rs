@@ -8,11 +8,11 @@ use toml::Value;
 
 use super::{Cell, Experiment, Report, Variant, cells_folder, slug, told};
 use crate::batch::jobs::Job;
+use crate::batch::values;
 use crate::engine::Engine;
 use crate::error::Misuse;
 use crate::progress::Progress;
 use crate::request::tables::{Output, required};
-use crate::request::values;
 use crate::request::{Request, prompts};
 use crate::schema::schema;
 use crate::toml_file::{self, nearest};

@@ -12,7 +12,6 @@ pub mod resolve;
 mod resources;
 pub mod setting;
 pub mod tables;
-pub(crate) mod values;
 mod video;
 
 pub use method::{Guidance, Masks, Preset, Sampling, Steps};
