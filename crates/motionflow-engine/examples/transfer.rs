@@ -20,7 +20,7 @@ fn main() -> Result<()> {
 }
 
 /// Gives the motion of a car to a panda.
-pub fn transfer(mut request: Request) -> Result<()> {
+pub(crate) fn transfer(mut request: Request) -> Result<()> {
     request.prompts.source_prompt = Some("a [car] on a road".to_owned());
     request.prompts.new.prompt = Some("a [panda] in the snow".to_owned());
     let observer = |event: &Event<'_>| match event {

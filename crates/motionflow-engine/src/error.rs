@@ -62,7 +62,7 @@ impl ErrorKind {
 }
 
 /// The chain of causes in one message. A cause that the text before it tells already is left out. What the system lacks is
-/// told with its own mend, in place of those that the chain has.
+/// told with its own hint, in place of those that the chain has.
 pub fn message(error: &anyhow::Error) -> String {
     if let Some(refusal) = error.chain().find_map(refusal_of) {
         return refused(error, refusal);
@@ -89,7 +89,7 @@ fn refusal_of(cause: &(dyn std::error::Error + 'static)) -> Option<Refusal> {
     system::refusal(error).or_else(|| system::refusal_in(&error.to_string()))
 }
 
-fn refused(error: &anyhow::Error, Refusal { reason, mend }: Refusal) -> String {
+fn refused(error: &anyhow::Error, Refusal { reason, hint }: Refusal) -> String {
     let mut message = String::new();
     for cause in error.chain() {
         let text = cause.to_string();
@@ -103,7 +103,7 @@ fn refused(error: &anyhow::Error, Refusal { reason, mend }: Refusal) -> String {
         let what = text.rsplit_once("; ").map_or(text.as_str(), |(what, _)| what);
         message = format!("{message}{what}: ");
     }
-    format!("{message}{reason}; {mend}")
+    format!("{message}{reason}; {hint}")
 }
 
 /// What is told of a path that no settings file or record could have.
@@ -160,8 +160,8 @@ fn unexpected(panic: &str) -> anyhow::Error {
     if out_of_memory::is_told_in(first) {
         return anyhow::Error::new(OutOfMemory(first.to_owned()));
     }
-    if let Some(Refusal { reason, mend }) = system::refusal_in(first) {
-        return anyhow!("{reason}; {mend}");
+    if let Some(Refusal { reason, hint }) = system::refusal_in(first) {
+        return anyhow!("{reason}; {hint}");
     }
     anyhow!("{FAULT}: {first}")
 }

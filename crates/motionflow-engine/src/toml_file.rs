@@ -67,11 +67,11 @@ impl Checker<'_> {
     fn unknown<'k>(&mut self, at: usize, name: &str, place: &str, known: impl Iterator<Item = &'k String>) {
         let known: Vec<&str> = known.map(String::as_str).collect();
         let place = if place.is_empty() { "here".to_owned() } else { format!("in [{place}]") };
-        let mend = match nearest(name, &known) {
+        let hint = match nearest(name, &known) {
             Some(nearest) => format!("did you mean \"{nearest}\"?"),
             None => format!("known are {}", known.join(", ")),
         };
-        self.tell(at, &format!("\"{name}\" is not known {place}; {mend}"));
+        self.tell(at, &format!("\"{name}\" is not known {place}; {hint}"));
     }
 
     fn value(&mut self, value: &Spanned<DeValue>, place: &str, schema: &Value) {

@@ -12,8 +12,8 @@ use motionflow_media::image::RgbImage;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
+use crate::detections::Detections;
 use crate::file_error::FileError;
-use crate::seen::Seen;
 
 /// Frames that go through the net together.
 const BATCH: usize = 16;
@@ -158,8 +158,8 @@ impl Detector {
     ///
     /// # Errors
     /// [`DetectorError::NotSquare`] and [`DetectorError::NotFinite`].
-    pub fn look(&self, frames: &[RgbImage]) -> Result<Seen, DetectorError> {
-        let mut seen = Seen::default();
+    pub fn look(&self, frames: &[RgbImage]) -> Result<Detections, DetectorError> {
+        let mut seen = Detections::default();
         for part in frames.chunks(BATCH) {
             let pictures = part.iter().map(|frame| self.picture(frame)).collect::<Result<Vec<_>, _>>()?;
             let _no_gradients = tch::no_grad_guard();

@@ -1,12 +1,12 @@
 //! Figures about videos: does the motion arrive, does the picture show what the prompt says?
 
+pub mod detections;
 pub mod detector;
 pub mod figure;
 pub mod file_error;
 pub mod lucas_kanade;
 pub mod motion_fidelity;
 pub mod npz;
-pub mod seen;
 pub mod track_file;
 pub mod tracks;
 pub mod trajectory;

@@ -2,9 +2,9 @@
 
 use motionflow_media::image::RgbImage;
 
+use crate::detections::Place;
 use crate::detector::{Detector, DetectorError};
 use crate::figure::Figure;
-use crate::seen::Place;
 use crate::truth::{Shown, Truth};
 
 /// Why a result cannot be held against a source's truth.

@@ -104,7 +104,7 @@ pub enum Error {
     },
 
     /// One image of a folder cannot be decoded.
-    #[error("{path}: cannot be read as an image: {reason}; mend the file or take it out of the folder", path = .path.display())]
+    #[error("{path}: cannot be read as an image: {reason}; repair the file or take it out of the folder", path = .path.display())]
     BadImage {
         /// The image.
         path: PathBuf,
@@ -220,10 +220,10 @@ pub enum Error {
 }
 
 /// Why a film could not be read. What the system refused ffmpeg is no fault of the film's.
-fn unread(what: &str, reason: &str, mend: &str) -> String {
+fn unread(what: &str, reason: &str, hint: &str) -> String {
     match refusal_in(reason) {
-        Some(Refusal { reason, mend }) => format!("cannot be read: {reason}; {mend}"),
-        None => format!("{what}: {reason}{mend}"),
+        Some(Refusal { reason, hint }) => format!("cannot be read: {reason}; {hint}"),
+        None => format!("{what}: {reason}{hint}"),
     }
 }
 

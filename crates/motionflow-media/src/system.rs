@@ -8,30 +8,30 @@ pub struct Refusal {
     /// What there is not enough of.
     pub reason: &'static str,
     /// What to do.
-    pub mend: &'static str,
+    pub hint: &'static str,
 }
 
 const DISK_FULL: Refusal =
-    Refusal { reason: "the disk is full", mend: "free some space on it, or choose a folder on another disk" };
+    Refusal { reason: "the disk is full", hint: "free some space on it, or choose a folder on another disk" };
 const QUOTA: Refusal = Refusal {
     reason: "your disk quota is used up",
-    mend: "remove files of yours, or choose a folder on another disk",
+    hint: "remove files of yours, or choose a folder on another disk",
 };
 const FILE_SIZE: Refusal = Refusal {
     reason: "the file is larger than it may be",
-    mend: "raise the limit of this process (ulimit -f), or choose a folder on a file system that takes larger files",
+    hint: "raise the limit of this process (ulimit -f), or choose a folder on a file system that takes larger files",
 };
 const READ_ONLY: Refusal =
-    Refusal { reason: "the file system is read-only", mend: "choose a folder on another one" };
+    Refusal { reason: "the file system is read-only", hint: "choose a folder on another one" };
 const OPEN_FILES: Refusal = Refusal {
     reason: "too many files are open",
-    mend: "raise the limit of this process (ulimit -n) to 256 or more",
+    hint: "raise the limit of this process (ulimit -n) to 256 or more",
 };
 const ALL_OPEN_FILES: Refusal =
-    Refusal { reason: "too many files are open on this machine", mend: "end other programs" };
+    Refusal { reason: "too many files are open on this machine", hint: "end other programs" };
 const PROCESSES: Refusal = Refusal {
     reason: "the system refuses another thread or process",
-    mend: "raise the limit of this user or container (ulimit -u, pids.max), or end other programs",
+    hint: "raise the limit of this user or container (ulimit -u, pids.max), or end other programs",
 };
 
 /// What an error says that the system lacks; none where it says something else.
@@ -62,7 +62,7 @@ pub fn refusal_in(text: &str) -> Option<Refusal> {
 /// An error in words, with what to do: `otherwise` where the system lacks nothing.
 pub fn told(error: &io::Error, otherwise: &str) -> String {
     match refusal(error).or_else(|| refusal_in(&error.to_string())) {
-        Some(Refusal { reason, mend }) => format!("{reason}; {mend}"),
+        Some(Refusal { reason, hint }) => format!("{reason}; {hint}"),
         None => format!("{error}; {otherwise}"),
     }
 }
@@ -102,7 +102,7 @@ mod tests {
             let error = io::Error::from_raw_os_error(number);
             assert_eq!(super::refusal(&error), Some(refusal), "{error}");
             assert_eq!(refusal_in(&format!("IoError({error:?})")), Some(refusal), "{error}");
-            assert_eq!(told(&error, "no"), format!("{}; {}", refusal.reason, refusal.mend));
+            assert_eq!(told(&error, "no"), format!("{}; {}", refusal.reason, refusal.hint));
         }
         let missing = io::Error::from_raw_os_error(2);
         assert_eq!((refusal(&missing), refusal_in(&missing.to_string())), (None, None));

@@ -170,7 +170,7 @@ fn films_one_behind_the_other_go_on() {
     std::fs::write(folder.join("ab.ts"), both).unwrap();
     gives(&folder.join("ab.ts"), 0.0, 11, &[0, 11, 22, 33, 44, 55, 66, 77, 88, 99]);
     gives(&folder.join("ab.ts"), 1.8, 1, &[45, 46, 47, 48, 49, 50, 51, 52]);
-    // A container whose times ffmpeg does not mend; a header of 13 bytes stands before its content.
+    // A container whose times ffmpeg does not correct; a header of 13 bytes stands before its content.
     let [a, b] = ["a", "b"].map(|name| {
         std::fs::read(&copied(folder, &format!("{name}.ts"), &[&format!("{name}.flv")])[0]).unwrap()
     });

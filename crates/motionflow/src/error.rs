@@ -83,7 +83,7 @@ pub enum Error {
         known: String,
     },
     /// The latents are no longer numbers.
-    #[error("{stage} step {step} of {steps} (timestep {timestep}) gave values that are not finite: {mend}")]
+    #[error("{stage} step {step} of {steps} (timestep {timestep}) gave values that are not finite: {hint}")]
     NotFinite {
         /// `inversion`, `guided update` or `sampling`.
         stage: &'static str,
@@ -94,15 +94,15 @@ pub enum Error {
         /// The net's timestep.
         timestep: i64,
         /// What to try.
-        mend: String,
+        hint: String,
     },
     /// The VAE or the text encoder gave values that are no numbers.
-    #[error("{stage} gave values that are not finite: {mend}")]
+    #[error("{stage} gave values that are not finite: {hint}")]
     CodingNotFinite {
         /// `encoding`, `decoding` or `the text encoder`.
         stage: &'static str,
         /// What to try.
-        mend: String,
+        hint: String,
     },
     /// The one who watched the progress wanted no more of it.
     #[error("stopped")]
@@ -112,10 +112,10 @@ pub enum Error {
     Inversion(String),
 }
 
-/// What to try when values are not finite, where the nets compute in `kind`; `mend` where the method is to blame.
-pub(crate) fn mend_not_finite(kind: Kind, mend: &str) -> String {
+/// What to try when values are not finite, where the nets compute in `kind`; `hint` where the method is to blame.
+pub(crate) fn not_finite_hint(kind: Kind, hint: &str) -> String {
     if kind == Kind::Half {
-        return format!("float16 ends at 65504, so try --precision bf16 or f32 first; else {mend}");
+        return format!("float16 ends at 65504, so try --precision bf16 or f32 first; else {hint}");
     }
-    mend.to_owned()
+    hint.to_owned()
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::error::{Error, mend_not_finite};
+use crate::error::{Error, not_finite_hint};
 use crate::latents::{Latents, is_finite};
 use crate::loss_scale;
 use crate::losses::LossParts;
@@ -223,11 +223,11 @@ pub(crate) fn finite(
     if is_finite(latents) {
         return Ok(());
     }
-    let mend = if settings.is_guided() {
+    let hint = if settings.is_guided() {
         "lower --step-size or --step-norm, or --guidance-scale"
     } else {
         "lower --guidance-scale; if that does not help, the checkpoint is broken: get it anew"
     };
-    let mend = mend_not_finite(kind, mend);
-    Err(Error::NotFinite { stage, step: index + 1, steps: settings.steps, timestep: step.timestep, mend })
+    let hint = not_finite_hint(kind, hint);
+    Err(Error::NotFinite { stage, step: index + 1, steps: settings.steps, timestep: step.timestep, hint })
 }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::error::{Error, mend_not_finite};
+use crate::error::{Error, not_finite_hint};
 use crate::latents::{Latents, is_finite};
 use crate::masking::motion_masks;
 use crate::masks::{LayerMaps, LayerMasks, MotionMasks, SubjectMaps, layer_masks, subject_map};
@@ -104,7 +104,7 @@ pub fn invert(
                 step: index + 1,
                 steps: settings.steps,
                 timestep: step.timestep,
-                mend: mend_not_finite(
+                hint: not_finite_hint(
                     source.features.kind(),
                     "the checkpoint or the source frames are broken",
                 ),

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use crate::checkpoint::{Checkpoint, Loader};
 use crate::clip::Clip;
 use crate::compute::{Compute, MemoryUse};
-use crate::error::{Error, mend_not_finite};
+use crate::error::{Error, not_finite_hint};
 use crate::latents::{Latents, is_finite};
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, Traced, VideoModel};
 use crate::nets::attention::AttentionObserver;
@@ -79,12 +79,12 @@ impl TextToVideo {
         &self.tokenizer
     }
 
-    /// What the VAE makes, in the first precision that gives finite values: the model's own, or a wider one. `mend` is
+    /// What the VAE makes, in the first precision that gives finite values: the model's own, or a wider one. `hint` is
     /// what to try where even float32 gives none.
     fn code(
         &self,
         stage: &'static str,
-        mend: &str,
+        hint: &str,
         work: impl Fn(&AutoencoderKl, Kind) -> Tensor,
     ) -> Result<Coded<Tensor>, Error> {
         self.text_encoder.release();
@@ -103,7 +103,7 @@ impl TextToVideo {
             }
         }
         let in_vain = if self.compute.kind == Kind::Float { "" } else { "float32 gives none either; " };
-        Err(Error::CodingNotFinite { stage, mend: format!("{in_vain}{mend}") })
+        Err(Error::CodingNotFinite { stage, hint: format!("{in_vain}{hint}") })
     }
 }
 
@@ -218,8 +218,8 @@ impl VideoModel for TextToVideo {
         let end = tokens.length as i64 - 1;
         let features = self.text_encoder.encode(&tokens.ids)?;
         if !is_finite(&features) {
-            let mend = mend_not_finite(self.compute.kind, BROKEN);
-            return Err(Error::CodingNotFinite { stage: "the text encoder", mend });
+            let hint = not_finite_hint(self.compute.kind, BROKEN);
+            return Err(Error::CodingNotFinite { stage: "the text encoder", hint });
         }
         Ok(EncodedPrompt { features, subjects, end, warnings })
     }
@@ -238,9 +238,9 @@ impl VideoModel for TextToVideo {
         let _no_gradients = tch::no_grad_guard();
         let latents = latents.tensor().squeeze_dim(0).permute([1, 0, 2, 3]);
         let latents = latents / self.vae.config().scaling_factor;
-        let mend = "lower --guidance-scale; if that does not help, the checkpoint is broken: get it anew";
+        let hint = "lower --guidance-scale; if that does not help, the checkpoint is broken: get it anew";
         let Coded { value, wider } =
-            self.code("decoding", mend, |vae, kind| vae.decode(&latents.to_kind(kind)).to_kind(Kind::Float))?;
+            self.code("decoding", hint, |vae, kind| vae.decode(&latents.to_kind(kind)).to_kind(Kind::Float))?;
         Ok(Coded { value: Clip::new(value.to_device(Device::Cpu)), wider })
     }
 

@@ -1,8 +1,8 @@
 //! `motionflow bench`: what the parts of a transfer take on this machine, and how exact they are.
 
 mod accuracy;
-mod laps;
 mod phases;
+mod stopwatch;
 mod times;
 
 use std::path::Path;

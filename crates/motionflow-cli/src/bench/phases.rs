@@ -14,7 +14,7 @@ use motionflow::settings::Settings;
 use serde::Serialize;
 use tch::Device;
 
-use super::laps::{Laps, Milliseconds, Peak, WARM_UPS};
+use super::stopwatch::{Milliseconds, Peak, Stopwatch, WARM_UPS};
 use motionflow_engine::progress::Stage;
 
 /// How many phases there are.
@@ -53,7 +53,7 @@ impl Work<'_> {
         let updates =
             if settings.is_guided() { settings.guided_steps * settings.updates_per_step } else { 0 };
         let mut phases = Vec::new();
-        let mut done = |name, laps: &Laps, times| {
+        let mut done = |name, laps: &Stopwatch, times| {
             phases.push(Phase { name, ms: laps.times(), peak: Peak::of(self.device()), times, share: 0.0 });
             stage.step(phases.len(), name);
         };
@@ -88,8 +88,8 @@ impl Work<'_> {
         Settings { steps: self.settings.steps.max(self.laps()), ..self.settings.clone() }
     }
 
-    fn laps_of<T>(&self, mut work: impl FnMut() -> T) -> (Laps, T) {
-        let mut laps = Laps::begin(self.device());
+    fn laps_of<T>(&self, mut work: impl FnMut() -> T) -> (Stopwatch, T) {
+        let mut laps = Stopwatch::begin(self.device());
         loop {
             let made = work();
             laps.lap();
@@ -100,11 +100,11 @@ impl Work<'_> {
     }
 
     /// The last steps of an inversion.
-    fn inversion(&self, clean: Latents) -> Result<(Laps, Inversion)> {
+    fn inversion(&self, clean: Latents) -> Result<(Stopwatch, Inversion)> {
         let settings = self.at_least_the_laps();
         let from =
             Inverting { done: settings.steps - self.laps(), latents: clean, maps: SubjectMaps::default() };
-        let mut laps = Laps::begin(self.device());
+        let mut laps = Stopwatch::begin(self.device());
         let inversion = invert(self.model, from, self.source, &settings, &mut |_| {
             laps.lap();
             ControlFlow::Continue(())
@@ -113,7 +113,7 @@ impl Work<'_> {
     }
 
     /// Updates at the noisiest step, one after the other.
-    fn updates(&self, inversion: &Inversion) -> Result<Laps> {
+    fn updates(&self, inversion: &Inversion) -> Result<Stopwatch> {
         let settings = Settings {
             guided_steps: 1,
             updates_per_step: self.laps(),
@@ -123,7 +123,7 @@ impl Work<'_> {
         };
         let masks = inversion.masks(&settings.guided_timesteps(self.model.schedule()), &settings)?;
         let start = Generating::new(inversion.latents.share());
-        let mut laps = Laps::begin(self.device());
+        let mut laps = Stopwatch::begin(self.device());
         let stopped =
             generate(self.model, start, Some(&masks), self.target, self.negative, &settings, &mut |_| {
                 laps.lap();
@@ -136,10 +136,10 @@ impl Work<'_> {
     }
 
     /// The last steps of a sampling.
-    fn sampling(&self, noise: Latents) -> Result<(Laps, Latents)> {
+    fn sampling(&self, noise: Latents) -> Result<(Stopwatch, Latents)> {
         let settings = Settings { updates: false, ..self.at_least_the_laps() };
         let start = Generating { done: settings.steps - self.laps(), latents: noise, updates: Vec::new() };
-        let mut laps = Laps::begin(self.device());
+        let mut laps = Stopwatch::begin(self.device());
         let generation =
             generate(self.model, start, None, self.target, self.negative, &settings, &mut |event| {
                 if let GenerationEvent::Denoised { .. } = event {

@@ -6,8 +6,8 @@ use motionflow::prompt::Prompt;
 use serde::Serialize;
 use serde_json::json;
 
-use super::laps::Peak;
 use super::phases::{COUNT, Phase, Work};
+use super::stopwatch::Peak;
 use super::{Job, Setting};
 use crate::console::Console;
 use motionflow_engine::columns::columns;

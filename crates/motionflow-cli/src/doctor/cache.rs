@@ -18,8 +18,8 @@ pub(super) fn look() -> Vec<Finding> {
     let cache = match Cache::open() {
         Ok(cache) => cache,
         Err(error) if error.is::<NoHome>() => {
-            let mend = format!("set {FOLDER_VARIABLE} to a folder; until then nothing is kept");
-            return vec![Finding::warning("there is no home folder for the cache", mend)];
+            let hint = format!("set {FOLDER_VARIABLE} to a folder; until then nothing is kept");
+            return vec![Finding::warning("there is no home folder for the cache", hint)];
         }
         Err(error) => return vec![Finding::error(&error)],
     };
@@ -48,13 +48,13 @@ fn writable(cache: &Cache, there: &Path) -> Finding {
         Err(error) => {
             let error = without_name(error);
             let elsewhere = format!("set {FOLDER_VARIABLE} to a folder that you may write to");
-            let (reason, mend) = system::refusal(&error).map_or_else(
+            let (reason, hint) = system::refusal(&error).map_or_else(
                 || (error.to_string(), elsewhere),
-                |refusal| (refusal.reason.to_owned(), refusal.mend.to_owned()),
+                |refusal| (refusal.reason.to_owned(), refusal.hint.to_owned()),
             );
             Finding::warning(
                 format!("{}: cannot be written to: {reason}", cache.folder().display()),
-                format!("{mend}; until then nothing is kept"),
+                format!("{hint}; until then nothing is kept"),
             )
         }
     }

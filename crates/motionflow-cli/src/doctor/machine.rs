@@ -19,11 +19,11 @@ pub(super) fn memory() -> Vec<Finding> {
     findings
 }
 
-fn enough(total: u64, available: u64, of: &str, mend: &str) -> Finding {
+fn enough(total: u64, available: u64, of: &str, hint: &str) -> Finding {
     let what = format!("{} in all{of}, {} available", readable(total), readable(available));
     if available < DEMO_NEEDS {
         let needs = readable(DEMO_NEEDS);
-        return Finding::warning(what, format!("the shipped checkpoint needs {needs}, others more: {mend}"));
+        return Finding::warning(what, format!("the shipped checkpoint needs {needs}, others more: {hint}"));
     }
     Finding::ok(what)
 }

@@ -1,4 +1,4 @@
-//! `motionflow doctor`: whether all that a run needs is there, and the mend where it is not.
+//! `motionflow doctor`: whether all that a run needs is there, and what to do where it is not.
 
 mod cache;
 mod ffmpeg;
@@ -21,7 +21,8 @@ struct Finding {
     /// What was found.
     what: String,
     /// What to do about it; empty where there is nothing to do, or where `what` says it.
-    mend: String,
+    #[serde(rename = "mend")]
+    hint: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -36,15 +37,15 @@ enum Verdict {
 
 impl Finding {
     fn ok(what: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Ok, what: what.into(), mend: String::new() }
+        Self { verdict: Verdict::Ok, what: what.into(), hint: String::new() }
     }
 
-    fn warning(what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Warning, what: what.into(), mend: mend.into() }
+    fn warning(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Warning, what: what.into(), hint: hint.into() }
     }
 
-    fn missing(what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Missing, what: what.into(), mend: mend.into() }
+    fn missing(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Missing, what: what.into(), hint: hint.into() }
     }
 
     /// An error whose message says what to do.
@@ -58,8 +59,8 @@ impl Finding {
             Verdict::Warning => "warning",
             Verdict::Missing => "missing",
         };
-        let mend = if self.mend.is_empty() { String::new() } else { format!("\n-> {}", self.mend) };
-        let text = self.what.clone() + &mend;
+        let hint = if self.hint.is_empty() { String::new() } else { format!("\n-> {}", self.hint) };
+        let text = self.what.clone() + &hint;
         let labels = std::iter::once(verdict).chain(std::iter::repeat(""));
         text.lines().zip(labels).map(|(line, label)| format!("  {label:7}  {line}")).collect()
     }

@@ -30,7 +30,7 @@ fn part<'a>(outcome: &'a Outcome, name: &str) -> Vec<&'a str> {
     lines.take_while(|line| line.starts_with(' ')).collect()
 }
 
-/// All that stands in one part, the mend too.
+/// All that stands in one part, the hint too.
 #[track_caller]
 fn says(outcome: &Outcome, name: &str, parts: &[&str]) {
     let text = part(outcome, name).join("\n");

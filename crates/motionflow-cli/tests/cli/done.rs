@@ -11,7 +11,7 @@ use crate::common::{
     Outcome, Place, SMALL, car, copy, motionflow, program, read_json, read_video, run, text, tree,
 };
 
-const MEND: &str = "remove that folder, or give another name or folder";
+const HINT: &str = "remove that folder, or give another name or folder";
 
 /// A batch of short transfers on a checkpoint and sources of its own, all of them done.
 struct Batch(Place);
@@ -135,7 +135,7 @@ fn a_job_whose_inputs_have_changed_is_refused() {
     batch.is_done();
 
     // By content, not by size, time or name.
-    let words = format!("the source is not the same as when the run was recorded; {MEND}");
+    let words = format!("the source is not the same as when the run was recorded; {HINT}");
     flip(&source);
     batch.refuses(&["a", "link"], &[], &words);
     flip(&source);
@@ -213,7 +213,7 @@ fn a_job_whose_settings_have_changed_is_refused_whoever_said_them() {
         &[],
         &format!(
             "out/a: holds a run of other settings (settings.tau was 0.4, is 0.2; what the checkpoint recommends in its \
-             motionflow.toml has changed); {MEND}"
+             motionflow.toml has changed); {HINT}"
         ),
     );
     recommend("negative_prompt = \"blurry\"\n");

@@ -105,7 +105,7 @@ fn quiet_it_only_checks() {
 }
 
 #[test]
-fn a_reused_inversion_is_not_foretold_again() {
+fn a_reused_inversion_is_not_estimated_again() {
     let place = Place::new();
     let (inversion, model) = (place.text("inv"), tiny_model());
     let mut invert = program();

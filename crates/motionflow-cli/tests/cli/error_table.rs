@@ -47,7 +47,7 @@ pub(crate) fn rows() -> &'static [Row] {
     })
 }
 
-/// `| message | exit code | cause | mend |`, or `| message | cause | mend |` for a warning.
+/// `| message | exit code | cause | what to do |`, or `| message | cause | what to do |` for a warning.
 fn row(line: &str) -> Option<Row> {
     let cells: Vec<&str> = line.strip_prefix('|')?.strip_suffix('|')?.split('|').map(str::trim).collect();
     let message = code_span(cells[0])?;
@@ -94,14 +94,14 @@ pub(crate) fn assert_told_in_docs(code: i32, stderr: &str) {
     for message in errors_in(stderr) {
         assert!(
             row_of(message, Some(code)).is_some(),
-            "docs/errors.md has no row for this message; add one:\n| `{}` | {code} | cause | mend |",
+            "docs/errors.md has no row for this message; add one:\n| `{}` | {code} | cause | what to do |",
             words(message)
         );
     }
     for message in warnings_in(stderr) {
         assert!(
             row_of(message, None).is_some(),
-            "docs/errors.md has no row for this warning; add one:\n| `{message}` | cause | mend |"
+            "docs/errors.md has no row for this warning; add one:\n| `{message}` | cause | what to do |"
         );
     }
 }

@@ -50,7 +50,7 @@ const UNPROVOKED: [(&str, &str); 26] = [
     ("the mask of \"…\" jumps", "depends on the model; diagnostics.rs tests it"),
     ("the text encoder does not know", "depends on the vocabulary; prompt.rs tests it"),
     ("out of memory on …: end other programs", "takes a limit between two needs; out_of_memory.rs sets one"),
-    ("some steps of this run", "takes a run that is stopped and gone on with; resume.rs has one"),
+    ("some steps of this run", "takes a run that is stopped and resumed; resume.rs has one"),
     ("the cached inversion was damaged", "takes two runs; inversions_once.rs makes them"),
 ];
 

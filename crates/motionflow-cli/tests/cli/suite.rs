@@ -188,8 +188,8 @@ fn a_transfer_that_fails_is_told_and_ends_nothing() {
     assert!(fs::read_to_string(place.path("report/report.html")).unwrap().contains("no-such-dog"));
 
     fs::write(&suite, broken.replace("no-such-dog", "dog-bounce")).unwrap();
-    let mended = run(&mut eval(&suite, &place.text("report"))).ok();
-    assert!(mended.stderr.contains("4 of 8 transfers are done"), "{}", mended.stderr);
+    let repaired = run(&mut eval(&suite, &place.text("report"))).ok();
+    assert!(repaired.stderr.contains("4 of 8 transfers are done"), "{}", repaired.stderr);
 
     // Other settings are other transfers, and none of the old ones is passed for them.
     fs::write(&suite, fs::read_to_string(&suite).unwrap().replace("steps = 3", "steps = 2")).unwrap();

@@ -283,7 +283,7 @@ pub fn verdict(outcomes: &[Outcome], of: usize, file: &Path) -> Result<()> {
     match count(Ending::Failed) {
         0 => Ok(()),
         failed => Err(anyhow!(
-            "{}: {failed} of {of} jobs failed; when their causes are mended, the same command does those alone",
+            "{}: {failed} of {of} jobs failed; when their causes are removed, the same command does those alone",
             file.display(),
         )),
     }

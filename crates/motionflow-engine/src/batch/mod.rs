@@ -12,7 +12,6 @@ use anyhow::{Context, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::batch::values;
 use crate::cancel;
 use crate::engine::Engine;
 use crate::error::Misuse;

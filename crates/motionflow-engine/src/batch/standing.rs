@@ -17,14 +17,14 @@ use crate::folder::unfinished::{self, ASKED, Unfinished};
 use crate::progress::Progress;
 use crate::request::tables::Request;
 
-const MEND: &str = "remove that folder, or give another name or folder";
+const HINT: &str = "remove that folder, or give another name or folder";
 
 /// How far a job is.
 #[derive(Debug)]
 pub(crate) enum Standing {
     /// Still to do; what is told of an unfinished run that is given up for it.
     ToDo(Option<String>),
-    /// It can be gone on with.
+    /// It can be resumed.
     Begun,
     /// It is done; what is told of its last bits.
     Done(Option<String>),
@@ -70,7 +70,7 @@ impl Job {
             whole?;
         }
         let Some(asked) = asked_for else {
-            let message = format!("{}: holds a run of other settings; {MEND}", folder.display());
+            let message = format!("{}: holds a run of other settings; {HINT}", folder.display());
             return Err(Misuse(message).into());
         };
         let changes = self.changes(&RunRecord::read(folder)?, &asked, request, engine, progress)?;
@@ -112,7 +112,7 @@ fn other_run(folder: &Path, changes: &Changes) -> anyhow::Error {
         told.push(format!("holds a run of other settings ({})", changes.settings_in_words()));
     }
     told.extend(changes.inputs.iter().map(|what| is_other(what)));
-    Misuse(format!("{}: {}; {MEND}", folder.display(), told.join(", and "))).into()
+    Misuse(format!("{}: {}; {HINT}", folder.display(), told.join(", and "))).into()
 }
 
 fn other_inputs_begun(folder: &Path, changes: &Changes) -> anyhow::Error {

@@ -18,7 +18,7 @@ const CUDA_HOLES: f64 = 1.1;
 /// What CUDA's libraries take of the device after the first call: kernels, and the working memory of cuBLAS and cuDNN
 /// (on an H200 `nvidia-smi` saw so much more than libtorch had reserved).
 const CUDA_LIBRARY_BYTES: u64 = 790 << 20;
-/// So many times the memory that is there a run must be foretold to take before the CPU refuses it: there the system may
+/// So many times the memory that is there a run must be estimated to take before the CPU refuses it: there the system may
 /// give more than it says, and takes back what others do not use.
 const CPU_TOLERANCE: f64 = 1.5;
 
@@ -68,7 +68,7 @@ impl Memory {
 pub(super) struct Room {
     /// Bytes that no one else has taken.
     pub(super) free: u64,
-    /// A run that is foretold to take more than this is refused.
+    /// A run that is estimated to take more than this is refused.
     pub(super) limit: u64,
     /// Whether a limit of the process's control groups says so.
     pub(super) is_of_group: bool,

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn every_stage_of_a_run_is_foretold() {
+    fn every_stage_of_a_run_is_estimated() {
         let video = Video { width: 32, height: 32, frames: 2, fps: 8.0 };
         let estimate = |settings: &Settings, way| {
             let compute = Compute::exact(Device::Cpu);

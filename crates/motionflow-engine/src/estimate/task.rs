@@ -52,7 +52,7 @@ pub(crate) struct Task {
 
 /// How a device runs the nets, by how much memory it may take.
 #[derive(Debug, Clone, Copy)]
-struct Manner {
+struct MemoryPlan {
     layers: Layers,
     recompute: Recompute,
     /// The halves of classifier-free guidance that go through the UNet at once.
@@ -97,8 +97,8 @@ impl Task {
         })
     }
 
-    fn manner(&self, memory: MemoryUse) -> Manner {
-        let all = Manner {
+    fn manner(&self, memory: MemoryUse) -> MemoryPlan {
+        let all = MemoryPlan {
             layers: Layers::Fused,
             recompute: Recompute::Nothing,
             halves_at_once: 2,
@@ -108,9 +108,9 @@ impl Task {
         };
         let is_cuda = self.compute.device.is_cuda();
         let manner = match memory {
-            MemoryUse::Balanced if is_cuda => Manner { recompute: Recompute::BeforeGuidance, ..all },
+            MemoryUse::Balanced if is_cuda => MemoryPlan { recompute: Recompute::BeforeGuidance, ..all },
             MemoryUse::Balanced | MemoryUse::Fast => all,
-            MemoryUse::Low => Manner {
+            MemoryUse::Low => MemoryPlan {
                 recompute: Recompute::Everything,
                 halves_at_once: 1,
                 frames_at_once: 1,
@@ -118,7 +118,7 @@ impl Task {
                 ..all
             },
         };
-        Manner { layers: if is_cuda { Layers::Fused } else { Layers::Plain }, ..manner }
+        MemoryPlan { layers: if is_cuda { Layers::Fused } else { Layers::Plain }, ..manner }
     }
 
     /// Weights of all nets.
@@ -142,10 +142,10 @@ impl Task {
         self.stages_in(video, self.manner(self.compute.memory))
     }
 
-    fn stages_in(&self, video: &Video, manner: Manner) -> Vec<Stage> {
+    fn stages_in(&self, video: &Video, manner: MemoryPlan) -> Vec<Stage> {
         let Configs { unet: config, vae, tokens, .. } = &self.configs;
         let [frames, height, width] = [video.frames, video.height, video.width].map(i64::from);
-        let Manner { layers, recompute, halves_at_once, .. } = manner;
+        let MemoryPlan { layers, recompute, halves_at_once, .. } = manner;
         let downscale = vae.downscale();
         let input = UNetInput {
             videos: 1,

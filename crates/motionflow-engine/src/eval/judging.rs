@@ -72,7 +72,7 @@ impl Judging {
             let judged = judge_subjects(detector, result, &truth, &subjects);
             figures.extend(judged.map_err(|error| match error {
                 TrajectoryError::Detector(DetectorError::NotFinite { .. }) => error.into(),
-                // What does not fit together is the user's to mend.
+                // What does not fit together is the user's to correct.
                 _ => anyhow::Error::from(Misuse(error.to_string())),
             })?);
         }

@@ -40,7 +40,7 @@ pub(crate) struct Cell {
 /// What is known of a transfer that is done.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Known {
-    /// Of the whole run; less for one that was stopped and gone on with.
+    /// Of the whole run; less for one that was stopped and resumed.
     pub(crate) seconds: f64,
     /// Of the sampling alone, guided updates and all.
     pub(crate) sampling_seconds: Option<f64>,

@@ -8,7 +8,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::environment::Environment;
-use super::trouble::Trouble;
+use super::error::HubError;
 
 /// How long to wait before each further try, in seconds.
 pub(super) const WAITS: [f64; 4] = [0.5, 1.0, 2.0, 4.0];
@@ -66,89 +66,89 @@ impl<'a> Client<'a> {
     }
 
     /// What the repository holds.
-    pub(super) fn list(&self, id: &str, revision: &str) -> Result<Listing, Trouble> {
+    pub(super) fn list(&self, id: &str, revision: &str) -> Result<Listing, HubError> {
         let revision = revision.replace('/', "%2F");
         let url = format!("{}/api/models/{id}/revision/{revision}", self.environment.endpoint);
         let text = patiently(|| {
-            let mut response = self.send(&url, Asked::Whole)?;
+            let mut response = self.send(&url, Fetch::Whole)?;
             Ok(response.body_mut().read_to_string()?)
         })?;
         let listing: Listing = serde_json::from_str(&text)
-            .map_err(|error| Trouble::NoHub { url: url.clone(), what: error.to_string() })?;
+            .map_err(|error| HubError::NoHub { url: url.clone(), what: error.to_string() })?;
         if is_name(&listing.commit) {
             Ok(listing)
         } else {
-            Err(Trouble::NoHub { url, what: format!("its commit is \"{}\"", listing.commit) })
+            Err(HubError::NoHub { url, what: format!("its commit is \"{}\"", listing.commit) })
         }
     }
 
     /// Size and name in the cache of a file.
-    pub(super) fn look(&self, id: &str, commit: &str, name: &str) -> Result<RemoteFile, Trouble> {
+    pub(super) fn look(&self, id: &str, commit: &str, name: &str) -> Result<RemoteFile, HubError> {
         let url = format!("{}/{id}/resolve/{commit}/{name}", self.environment.endpoint);
-        let response = patiently(|| self.send(&url, Asked::Headers))?;
+        let response = patiently(|| self.send(&url, Fetch::Headers))?;
         let headers = response.headers();
         let etag = header(headers, "x-linked-etag").or_else(|| header(headers, "etag"));
         let etag = etag.map(|etag| etag.trim_start_matches("W/").trim_matches('"').to_owned());
         let bytes = header(headers, "x-linked-size").or_else(|| header(headers, "content-length"));
         match (etag.filter(|etag| is_name(etag)), bytes.and_then(|bytes| bytes.parse().ok())) {
             (Some(etag), Some(bytes)) => Ok(RemoteFile { name: name.to_owned(), url, etag, bytes }),
-            _ => Err(Trouble::NoHub { url, what: "it has no ETag or no size".into() }),
+            _ => Err(HubError::NoHub { url, what: "it has no ETag or no size".into() }),
         }
     }
 
     /// The bytes of a file, from `start` on where the server can do that.
-    pub(super) fn open(&self, file: &RemoteFile, start: u64) -> Result<Response<Body>, Trouble> {
-        self.send(&file.url, if start > 0 { Asked::From(start) } else { Asked::Whole })
+    pub(super) fn open(&self, file: &RemoteFile, start: u64) -> Result<Response<Body>, HubError> {
+        self.send(&file.url, if start > 0 { Fetch::From(start) } else { Fetch::Whole })
     }
 
     /// Sends a request and follows redirects. The token goes to the hub alone.
-    fn send(&self, url: &str, asked: Asked) -> Result<Response<Body>, Trouble> {
+    fn send(&self, url: &str, fetch: Fetch) -> Result<Response<Body>, HubError> {
         let mut url = url.to_owned();
         for _ in 0..REDIRECTS {
-            let mut request = match asked {
-                Asked::Headers => self.agent.head(&url),
-                Asked::Whole | Asked::From(_) => self.agent.get(&url),
+            let mut request = match fetch {
+                Fetch::Headers => self.agent.head(&url),
+                Fetch::Whole | Fetch::From(_) => self.agent.get(&url),
             };
             if let Some(token) =
                 self.environment.token.as_ref().filter(|_| same_host(&url, &self.environment.endpoint))
             {
                 request = request.header("authorization", format!("Bearer {token}"));
             }
-            if let Asked::From(start) = asked {
+            if let Fetch::From(start) = fetch {
                 request = request.header("range", format!("bytes={start}-"));
             }
             let response = request.call()?;
             let status = response.status();
             // A redirect to where a large file is stored tells what it is; the store itself may not.
             if status.is_success()
-                || asked == Asked::Headers && response.headers().contains_key("x-linked-etag")
+                || fetch == Fetch::Headers && response.headers().contains_key("x-linked-etag")
             {
                 return Ok(response);
             }
             let location = header(response.headers(), "location").filter(|_| status.is_redirection());
             let Some(location) = location else {
                 let code = header(response.headers(), "x-error-code").map(str::to_owned);
-                return Err(Trouble::Status { url, status: status.as_u16(), code });
+                return Err(HubError::Status { url, status: status.as_u16(), code });
             };
             url = resolved(&url, location);
         }
-        Err(Trouble::Network(ureq::Error::TooManyRedirects))
+        Err(HubError::Network(ureq::Error::TooManyRedirects))
     }
 }
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Asked {
+enum Fetch {
     Headers,
     Whole,
     From(u64),
 }
 
 /// Tries again, after a while, what may pass.
-fn patiently<T>(mut attempt: impl FnMut() -> Result<T, Trouble>) -> Result<T, Trouble> {
+fn patiently<T>(mut attempt: impl FnMut() -> Result<T, HubError>) -> Result<T, HubError> {
     for wait in WAITS {
         match attempt() {
-            Err(trouble) if trouble.may_pass() => std::thread::sleep(Duration::from_secs_f64(wait)),
+            Err(error) if error.may_pass() => std::thread::sleep(Duration::from_secs_f64(wait)),
             done => return done,
         }
     }

@@ -10,24 +10,24 @@ use anyhow::{Context, Result, bail};
 use crate::cancel::CancelToken;
 
 use super::client::{Client, RemoteFile, WAITS, header};
+use super::error::HubError;
 use super::place::cannot_be_written;
-use super::trouble::Trouble;
 use crate::source::sha256_of_file;
 use crate::units::readable;
 
 /// Why a try ended before the file was whole.
 enum Stop {
     /// The hub's side; another try may help.
-    Trouble(Trouble),
+    Hub(HubError),
     /// Our side.
     Disk(io::Error),
     /// The user wants the program to end.
     Requested,
 }
 
-impl From<Trouble> for Stop {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
+impl From<HubError> for Stop {
+    fn from(error: HubError) -> Self {
+        Self::Hub(error)
     }
 }
 
@@ -39,7 +39,7 @@ pub(super) fn download(
     partial: &Path,
     blob: &Path,
     cancel: &CancelToken,
-    explain: impl Fn(Trouble) -> anyhow::Error,
+    explain: impl Fn(HubError) -> anyhow::Error,
     mut tell: impl FnMut(u64),
 ) -> Result<()> {
     let went_on = length(partial) > 0;
@@ -67,15 +67,15 @@ fn complete(
     file: &RemoteFile,
     partial: &Path,
     cancel: &CancelToken,
-    explain: &impl Fn(Trouble) -> anyhow::Error,
+    explain: &impl Fn(HubError) -> anyhow::Error,
     tell: &mut impl FnMut(u64),
 ) -> Result<()> {
     let mut waits = WAITS.iter();
     loop {
         let before = length(partial);
-        let trouble = match attempt(client, file, partial, cancel, tell) {
+        let error = match attempt(client, file, partial, cancel, tell) {
             Ok(()) => return Ok(()),
-            Err(Stop::Trouble(trouble)) => trouble,
+            Err(Stop::Hub(error)) => error,
             Err(Stop::Requested) => return cancel.check(),
             Err(Stop::Disk(error)) => {
                 return Err(error).with_context(|| cannot_be_written(partial));
@@ -86,8 +86,8 @@ fn complete(
             waits = WAITS.iter();
         }
         // Where the hub has answered already, also a refused connection may pass.
-        let is_network = matches!(trouble, Trouble::Network(_));
-        match waits.next().filter(|_| is_network || trouble.may_pass()) {
+        let is_network = matches!(error, HubError::Network(_));
+        match waits.next().filter(|_| is_network || error.may_pass()) {
             Some(&wait) => std::thread::sleep(Duration::from_secs_f64(wait)),
             None if is_network => bail!(
                 "{}: the connection broke off again and again; {} of {} are here: run the same command again, and it \
@@ -96,7 +96,7 @@ fn complete(
                 readable(here),
                 readable(file.bytes)
             ),
-            None => return Err(explain(trouble)),
+            None => return Err(explain(error)),
         }
     }
 }
@@ -126,7 +126,7 @@ fn attempt(
     let mut buffer = vec![0; 1 << 18];
     let mut here = start;
     loop {
-        let read = reader.read(&mut buffer).map_err(Trouble::from)?;
+        let read = reader.read(&mut buffer).map_err(HubError::from)?;
         if read == 0 {
             break;
         }
@@ -138,7 +138,7 @@ fn attempt(
         tell(here);
     }
     if here < file.bytes {
-        return Err(Trouble::from(io::Error::from(io::ErrorKind::UnexpectedEof)).into());
+        return Err(HubError::from(io::Error::from(io::ErrorKind::UnexpectedEof)).into());
     }
     out.sync_all().map_err(Stop::Disk)
 }

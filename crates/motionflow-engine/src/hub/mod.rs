@@ -8,9 +8,9 @@ mod address;
 mod client;
 mod download;
 mod environment;
+mod error;
 mod layout;
 mod place;
-mod trouble;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,9 +22,9 @@ use motionflow::checkpoint::listed;
 pub(crate) use self::address::Address;
 use self::client::{Client, Listing, RemoteFile};
 use self::environment::Environment;
+use self::error::HubError;
 pub(crate) use self::layout::Layout;
 use self::place::Place;
-use self::trouble::Trouble;
 use crate::error::Misuse;
 use crate::progress::Progress;
 use crate::request::recommended;
@@ -108,17 +108,17 @@ impl Hub {
             return self.offline(id, revision, here);
         }
         let client = Client::new(&self.environment);
-        let explain = |trouble: Trouble| trouble.told(id, revision, &self.environment);
+        let explain = |error: HubError| error.told(id, revision, &self.environment);
         let listing = match (client.list(id, revision), here) {
             (Ok(listing), _) => listing,
-            (Err(Trouble::Network(_)), Some(here)) if here.missing().is_empty() => {
+            (Err(HubError::Network(_)), Some(here)) if here.missing().is_empty() => {
                 progress.warn(format!(
                     "{} cannot be reached: {id} is taken as the cache has it, commit {}",
                     self.environment.endpoint, here.commit
                 ));
                 return Ok(here);
             }
-            (Err(trouble), _) => return Err(explain(trouble)),
+            (Err(error), _) => return Err(explain(error)),
         };
         let place = Place::new(&self.cache, id, revision, &listing.commit);
         let names = self.needed(id, &listing)?;

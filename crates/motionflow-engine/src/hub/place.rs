@@ -12,8 +12,8 @@ use crate::cancel::CancelToken;
 
 use super::client::{Client, RemoteFile};
 use super::download::{download, length};
+use super::error::HubError;
 use super::repo;
-use super::trouble::Trouble;
 
 /// Where one commit of a repository lies in the cache: contents under `blobs`, links to them under `snapshots`.
 pub(super) struct Place {
@@ -61,7 +61,7 @@ impl Place {
         client: &Client,
         file: &RemoteFile,
         cancel: &CancelToken,
-        explain: impl Fn(Trouble) -> anyhow::Error,
+        explain: impl Fn(HubError) -> anyhow::Error,
         mut tell: impl FnMut(u64),
     ) -> Result<()> {
         let blob = self.blob(file);

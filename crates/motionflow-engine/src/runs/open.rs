@@ -167,8 +167,9 @@ fn ended(command: &str, path: &Path, error: Error, compute: Compute, progress: &
         }
         _ => {
             if can_resume {
-                progress
-                    .note(&format!("what is done is kept; when the cause is mended, go on with\n  {resume}"));
+                progress.note(&format!(
+                    "what is done is kept; when the cause is removed, go on with\n  {resume}"
+                ));
             }
             error
         }

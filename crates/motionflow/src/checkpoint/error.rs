@@ -35,7 +35,7 @@ pub enum CheckpointError {
         missing: Vec<String>,
     },
     /// A JSON file does not parse, or does not say what it must.
-    #[error("{}:{line}:{column}: {message}; mend the file, or get the checkpoint anew", path.display())]
+    #[error("{}:{line}:{column}: {message}; repair the file, or get the checkpoint anew", path.display())]
     Json {
         /// The file.
         path: PathBuf,

@@ -43,14 +43,14 @@ impl Peak {
 
 /// A stopwatch for the laps of one phase.
 #[derive(Debug)]
-pub(super) struct Laps {
+pub(super) struct Stopwatch {
     device: Device,
     since: Instant,
     done: usize,
     milliseconds: Vec<f64>,
 }
 
-impl Laps {
+impl Stopwatch {
     /// The first lap begins, and memory is looked at anew.
     pub(super) fn begin(device: Device) -> Self {
         wait(device);
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_first_laps_do_not_count() {
-        let mut laps = Laps::begin(Device::Cpu);
+        let mut laps = Stopwatch::begin(Device::Cpu);
         for done in 1..=WARM_UPS + 3 {
             laps.lap();
             assert_eq!(laps.counted(), done.saturating_sub(WARM_UPS));
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn the_median_lies_in_the_middle() {
         let of = |milliseconds: &[f64]| {
-            Laps { milliseconds: milliseconds.to_vec(), ..Laps::begin(Device::Cpu) }.times()
+            Stopwatch { milliseconds: milliseconds.to_vec(), ..Stopwatch::begin(Device::Cpu) }.times()
         };
         assert_eq!(of(&[9.0, 1.0, 3.0]), Milliseconds { median: 3.0, minimum: 1.0, maximum: 9.0 });
         assert!((of(&[4.0, 1.0, 2.0, 9.0]).median - 3.0).abs() < 1e-12);

@@ -7,7 +7,7 @@ use crate::error::Misuse;
 
 /// A request that failed.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum HubError {
     /// The server answered, but not with what was asked for.
     Status {
         url: String,
@@ -21,19 +21,19 @@ pub(super) enum Trouble {
     NoHub { url: String, what: String },
 }
 
-impl From<ureq::Error> for Trouble {
+impl From<ureq::Error> for HubError {
     fn from(error: ureq::Error) -> Self {
         Self::Network(error)
     }
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for HubError {
     fn from(error: io::Error) -> Self {
         Self::Network(error.into())
     }
 }
 
-impl Trouble {
+impl HubError {
     /// Whether it may be gone at the next try.
     pub(super) fn may_pass(&self) -> bool {
         use io::ErrorKind::{

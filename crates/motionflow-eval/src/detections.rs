@@ -13,7 +13,7 @@ const LEAST: usize = 8;
 
 /// Probabilities of the scene (class 0) and of each subject (from 1), in each cell of each frame.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
+pub struct Detections {
     frames: usize,
     classes: usize,
     grid: usize,
@@ -30,7 +30,7 @@ pub struct Place {
     pub mask: Vec<bool>,
 }
 
-impl Seen {
+impl Detections {
     /// Adds frames: [frames, classes, grid, grid].
     pub(crate) fn add(&mut self, probabilities: &Tensor) {
         let size = probabilities.size();
@@ -133,7 +133,7 @@ mod tests {
     const GRID: usize = 8;
 
     /// Frames of two classes and the scene; each entry: class, column, row of a square of 4×4 cells, its probability.
-    fn seen(frames: &[&[(usize, usize, usize, f32)]]) -> Seen {
+    fn seen(frames: &[&[(usize, usize, usize, f32)]]) -> Detections {
         let mut probabilities = Vec::new();
         for squares in frames {
             let mut maps = vec![vec![0.0; GRID * GRID]; 3];
@@ -145,11 +145,11 @@ mod tests {
             maps[0] = (0..GRID * GRID).map(|cell| 1.0 - maps[1][cell] - maps[2][cell]).collect();
             probabilities.extend(maps.concat());
         }
-        Seen { frames: frames.len(), classes: 3, grid: GRID, probabilities }
+        Detections { frames: frames.len(), classes: 3, grid: GRID, probabilities }
     }
 
     /// In cells.
-    fn centre(seen: &Seen, wanted: &[usize], at: usize) -> [u32; 2] {
+    fn centre(seen: &Detections, wanted: &[usize], at: usize) -> [u32; 2] {
         seen.follow(wanted, at)[0].centre.map(|side| (side * GRID as f64).round() as u32)
     }
 
