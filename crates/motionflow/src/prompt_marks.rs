@@ -44,6 +44,8 @@ fn marks() -> Option<&'static Marks> {
                 // Midjourney: car::2, --ar 16:9
                 format!(r"\S::\s*{WEIGHT}"),
                 r"(?:^|\s)--[a-z]{2,}\b".to_owned(),
+                // A wildcard: __animal__
+                r"__[\w/-]+?__".to_owned(),
             ]);
             let subject = all(&[
                 format!(r"{weighted}$"),
@@ -142,6 +144,7 @@ mod tests {
             ("a [car] BREAK on a road", "BREAK"),
             ("a [car]::2 on a road", "car::2"),
             ("a [car] on a road --ar 16:9", "--ar"),
+            ("a [car] beside a __farm/animal__", "__farm/animal__"),
             (r#"("a [car]", "a road").blend(0.5, 0.5)"#, ".blend("),
         ] {
             let found = found_in(prompt);

@@ -30,6 +30,11 @@ impl Schedule {
         let alphas_cumprod = (-betas(config, &resolved) + 1.0).cumprod(0, Kind::Float);
         let alphas_cumprod = Vec::<f32>::try_from(&alphas_cumprod).unwrap_or_default();
         if alphas_cumprod.is_empty() || !alphas_cumprod.iter().all(|alpha| *alpha > 0.0 && *alpha <= 1.0) {
+            if config.trained_betas.is_some() {
+                let (found, expected) =
+                    ("such that nothing of the signal is left", "0 < beta < 1, and small enough");
+                return Err(ConfigError::new("scheduler", "trained_betas", found, expected));
+            }
             let found = resolved.betas;
             return Err(ConfigError::new("scheduler", "beta_start, beta_end", found, "0 < beta < 1"));
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::nets::config::{ConfigError, count};
 
@@ -95,10 +95,12 @@ pub struct ScheduleConfig {
     /// All β at once, instead of the three above.
     pub trained_betas: Option<Vec<f64>>,
     /// Whether ᾱ before the first timestep is 1 rather than that of timestep 0.
+    #[serde(deserialize_with = "null_is_false")]
     pub set_alpha_to_one: Option<bool>,
     /// Added to every timestep.
     pub steps_offset: i64,
     /// Whether x₀ is clipped in every step.
+    #[serde(deserialize_with = "null_is_false")]
     pub clip_sample: Option<bool>,
     /// To ± this.
     pub clip_sample_range: f64,
@@ -113,6 +115,11 @@ pub struct ScheduleConfig {
     /// Keys that must be false.
     #[serde(flatten)]
     pub switches: Switches,
+}
+
+/// A `null` is Python's `None`, which is as false; only an absent key is the class's default.
+fn null_is_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    Option::<bool>::deserialize(deserializer).map(|value| Some(value.unwrap_or(false)))
 }
 
 /// Keys that must be false: each is another schedule, or another step.
@@ -275,6 +282,9 @@ mod tests {
         assert_eq!((pndm.clip, pndm.set_alpha_to_one), (None, false));
         let heun = of("HeunDiscreteScheduler");
         assert_eq!((heun.clip, heun.betas), (None, (0.00085, 0.012)));
+        let null = read(r#"{"_class_name": "DDIMScheduler", "clip_sample": null, "set_alpha_to_one": null}"#)
+            .unwrap();
+        assert_eq!((null.clip, null.set_alpha_to_one), (None, false));
         let said = read(r#"{"_class_name": "DDIMScheduler", "clip_sample": false, "clip_sample_range": 3}"#);
         assert_eq!(said.unwrap().clip, None);
     }

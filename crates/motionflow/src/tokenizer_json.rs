@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::tokenizer::AddedTokenEntry;
@@ -12,7 +12,11 @@ use crate::tokenizer::AddedTokenEntry;
 pub(crate) struct TokenizerJson {
     #[serde(default)]
     added_tokens: Vec<AddedTokenEntry>,
+    /// `null` where there is none, which is not the same as not said.
+    #[serde(default, deserialize_with = "as_it_stands")]
     normalizer: Option<Value>,
+    #[serde(default, deserialize_with = "as_it_stands")]
+    pre_tokenizer: Option<Value>,
     model: Model,
 }
 
@@ -28,6 +32,10 @@ struct Model {
     ignore_merges: bool,
     vocab: BTreeMap<String, u32>,
     merges: Vec<Merge>,
+}
+
+fn as_it_stands<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// Two parts that are joined: `"a b"` up to tokenizers 0.19, `["a", "b"]` from 0.20 on.
@@ -74,6 +82,16 @@ impl TokenizerJson {
         if self.normalizer.as_ref().is_some_and(|normalizer| !lowers(normalizer)) {
             return Err("its normalizer does not lower the case, but CLIP's does".to_owned());
         }
+        // CLIP's splits at words, digits and signs, and puts no space before them.
+        let splits = |splitter: &Value| {
+            let text = splitter.to_string();
+            text.contains("\"Split\"")
+                && text.contains("\"ByteLevel\"")
+                && !text.contains("\"add_prefix_space\":true")
+        };
+        if self.pre_tokenizer.as_ref().is_some_and(|splitter| !splits(splitter)) {
+            return Err("its pre_tokenizer does not split a text as CLIP's does".to_owned());
+        }
         let merges = self.model.merges.into_iter().enumerate().map(|(index, merge)| match merge {
             Merge::Pair(first, second) => Ok((first, second)),
             Merge::Line(line) => match line.split_once(' ') {
@@ -87,5 +105,37 @@ impl TokenizerJson {
         let mut added = self.added_tokens;
         added.sort_by_key(AddedTokenEntry::id);
         Ok(Parts { vocabulary: self.model.vocab, merges, added })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(parts: &str) -> Option<String> {
+        let model = r#""model": {"type": "BPE", "end_of_word_suffix": "</w>", "vocab": {}, "merges": []}"#;
+        let file: TokenizerJson = serde_json::from_str(&format!("{{{parts}{model}}}")).unwrap();
+        file.parts().err()
+    }
+
+    #[test]
+    fn what_would_give_other_tokens_is_refused_by_name() {
+        let clips = r#"{"type": "Sequence", "pretokenizers": [{"type": "Split"}, {"type": "ByteLevel", "add_prefix_space": false}]}"#;
+        assert_eq!(refusal(""), None);
+        assert_eq!(
+            refusal(&format!(r#""normalizer": {{"type": "Lowercase"}}, "pre_tokenizer": {clips},"#)),
+            None
+        );
+        let before_each = clips.replace("false", "true");
+        for (key, value) in [
+            ("normalizer", "null"),
+            ("normalizer", r#"{"type": "NFC"}"#),
+            ("pre_tokenizer", "null"),
+            ("pre_tokenizer", r#"{"type": "Whitespace"}"#),
+            ("pre_tokenizer", &before_each),
+        ] {
+            let told = refusal(&format!(r#""{key}": {value},"#));
+            assert!(told.is_some_and(|told| told.contains(&format!("its {key}"))), "{key}: {value}");
+        }
     }
 }

@@ -291,11 +291,13 @@ impl<'a> Reel<'a> {
         self.frames.len() >= self.options.frames
     }
 
-    /// Remembers a complaint: after seeking, not those about what the key frame leans on.
+    /// Remembers a complaint: after seeking, not the decoder's about what the key frame refers to. The demuxer is ahead of
+    /// the decoder, so that what it complains of lies anywhere.
     fn complain(&mut self, complaint: String) {
         let half_a_second = i64::from(self.tick.denominator / self.tick.numerator.max(1) / 2);
         let is_under_way = self.decoded.last().is_some_and(|frame| frame.time > Some(half_a_second));
-        if (self.plan.seek == 0 || is_under_way) && self.complaints.len() < 100 {
+        let is_of_demuxer = ["[matroska", "[mov,", "[in#"].iter().any(|place| complaint.starts_with(place));
+        if (self.plan.seek == 0 || is_under_way || is_of_demuxer) && self.complaints.len() < 100 {
             self.complaints.push(complaint);
         }
     }
