@@ -4,11 +4,10 @@ use std::num::ParseFloatError;
 use std::ops::Deref;
 
 use clap::builder::{
-    BoolValueParser, PossibleValuesParser, RangedI64ValueParser, StringValueParser, TypedValueParser,
-    ValueParser,
+    BoolValueParser, PossibleValuesParser, StringValueParser, TypedValueParser, ValueParser,
 };
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, ValueHint};
 use motionflow_engine::request::setting::{Kind, Setting, heading_of, settings_of};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -92,7 +91,7 @@ fn argument<T: DeserializeOwned>(setting: &Setting) -> Arg {
     let mut argument = Arg::new(setting.key.clone()).long(setting.flag()).help(setting.help());
     argument = argument.hide_short_help(!details.common);
     if !details.value.is_empty() {
-        argument = argument.value_name(details.value.clone());
+        argument = argument.value_name(details.value.clone()).value_hint(hint_of(&details.value));
     }
     if let Some(short) = details.short {
         argument = argument.short(short);
@@ -120,6 +119,18 @@ fn argument<T: DeserializeOwned>(setting: &Setting) -> Arg {
     }
 }
 
+/// What a shell completes, by what stands for the value.
+fn hint_of(value: &str) -> ValueHint {
+    let stands_for = |name: &str| value.split('|').any(|word| word == name);
+    if stands_for("DIR") {
+        ValueHint::DirPath
+    } else if stands_for("PATH") {
+        ValueHint::AnyPath
+    } else {
+        ValueHint::Unknown
+    }
+}
+
 /// Reads one value of a setting, and refuses what its group would not take.
 fn parser<T: DeserializeOwned>(setting: &Setting) -> ValueParser {
     let key = setting.key.clone();
@@ -131,15 +142,25 @@ fn parser<T: DeserializeOwned>(setting: &Setting) -> ValueParser {
     };
     match &setting.kind {
         Kind::Switch => BoolValueParser::new().map(Value::Boolean).into(),
-        Kind::Integer(least, most) => RangedI64ValueParser::<i64>::new()
-            .range(*least..=*most)
-            .map(Value::Integer)
-            .try_map(checked)
-            .into(),
+        Kind::Integer(least, most) => {
+            let (least, most, range) = (*least, *most, setting.range());
+            StringValueParser::new()
+                .try_map(move |text| integer(&text, least, most, &range))
+                .try_map(checked)
+                .into()
+        }
         Kind::Number => StringValueParser::new().try_map(|text| number(&text)).into(),
         Kind::Choice(names) => PossibleValuesParser::new(names.clone()).map(Value::String).into(),
         Kind::Text | Kind::List => StringValueParser::new().map(Value::String).try_map(checked).into(),
     }
+}
+
+fn integer(text: &str, least: i64, most: i64, range: &str) -> Result<Value, String> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.map(Value::Integer).ok_or_else(|| match range {
+        "" => format!("must be a whole number from {least} to {most}"),
+        range => format!("must be a whole number, {range}"),
+    })
 }
 
 fn number(text: &str) -> Result<Value, ParseFloatError> {

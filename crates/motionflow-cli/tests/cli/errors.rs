@@ -22,7 +22,7 @@ use crate::eval::npz;
 use crate::hub_server::{Cut, Hub, program_with_hub, sha256};
 
 /// Rows that nothing from outside brings about, by the beginning of their messages.
-const UNPROVOKED: [(&str, &str); 26] = [
+const UNPROVOKED: [(&str, &str); 27] = [
     ("--device …: there is no CUDA device", "takes a machine with CUDA"),
     ("…: cannot be written; set HF_HOME", "takes a disk that fills up in a download"),
     ("this should not have happened", "a fault in the program; failure.rs tests how it is told"),
@@ -51,6 +51,7 @@ const UNPROVOKED: [(&str, &str); 26] = [
     ("the text encoder does not know", "depends on the vocabulary; prompt.rs tests it"),
     ("out of memory on …: end other programs", "takes a limit between two needs; out_of_memory.rs sets one"),
     ("some steps of this run", "takes a run that is stopped and resumed; resume.rs has one"),
+    ("…: this checkpoint does not know", "takes the shipped checkpoint; domain.rs has one"),
     ("the cached inversion was damaged", "takes two runs; inversions_once.rs makes them"),
 ];
 

@@ -10,6 +10,7 @@ mod checkpoints;
 mod commands;
 mod common;
 mod doctor;
+mod domain;
 mod done;
 mod dry_run;
 mod error_table;

@@ -17,16 +17,12 @@ pub struct Resources {
     #[serde(with = "super::named", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("x-setting" = { "value": "DEVICE", "default": "auto", "common": true }))]
     pub device: Option<DeviceChoice>,
-    /// Type that the nets compute in; auto is f16 on CUDA and f32 on the CPU
+    /// Type that the nets compute in: auto, f32, f16 or bf16; auto is f16 on CUDA and f32 on the CPU
     #[serde(with = "super::named", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", extend("enum" = ["auto", "f32", "f16", "bf16"], "x-setting" = {
-        "value": "TYPE", "default": "auto"
-    }))]
+    #[schemars(with = "String", extend("x-setting" = { "value": "TYPE", "default": "auto" }))]
     pub precision: Option<Precision>,
-    /// How much memory the nets may use to be faster
+    /// How much memory the nets may use to be faster: low, balanced or fast
     #[serde(with = "super::named", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", extend("enum" = ["low", "balanced", "fast"], "x-setting" = {
-        "value": "USE", "default": "balanced"
-    }))]
+    #[schemars(with = "String", extend("x-setting" = { "value": "USE", "default": "balanced" }))]
     pub memory: Option<MemoryUse>,
 }
