@@ -18,7 +18,7 @@ pub(crate) struct Bar {
     name: String,
     steps: usize,
     /// None where the terminal cannot redraw a line.
-    bar: Option<ProgressBar>,
+    drawn: Option<ProgressBar>,
     started: Instant,
     /// The last tenth that was told.
     told: usize,
@@ -31,12 +31,12 @@ impl Bar {
         if bar.is_none() && steps > 1 {
             terminal::note(&format!("{name}: {steps} {unit}"));
         }
-        Self { name: name.to_owned(), steps, bar, started: Instant::now(), told: 0 }
+        Self { name: name.to_owned(), steps, drawn: bar, started: Instant::now(), told: 0 }
     }
 
     /// So many steps are done; `detail` says how it goes, and may be empty.
     pub(crate) fn step(&mut self, done: usize, detail: &str) {
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.drawn {
             if bar.position() == 0 {
                 bar.set_style(style("{bar} {pos}/{len}  {msg}  {eta} left"));
             }
@@ -55,7 +55,7 @@ impl Bar {
 
     /// How it goes within a step.
     pub(crate) fn detail(&self, detail: &str) {
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.drawn {
             bar.set_message(terminal::fit(detail));
         }
     }
@@ -63,7 +63,7 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.drawn {
             bar.finish_and_clear();
         }
     }

@@ -112,7 +112,9 @@ fn tell_figures(measured: &PairFigures, app: &App) {
         let name = format!("{}{subject}", figure.name);
         [name, format!("{:.4}", figure.value), figure.made_with.clone()]
     }));
-    columns(&rows).iter().for_each(|line| app.console.result(line));
+    for line in columns(&rows) {
+        app.console.result(&line);
+    }
 }
 
 pub(crate) fn sweep(args: &args::Sweep, app: &mut App) -> Result<()> {

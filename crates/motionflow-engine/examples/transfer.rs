@@ -20,6 +20,7 @@ fn main() -> Result<()> {
 }
 
 /// Gives the motion of a car to a panda.
+#[allow(clippy::print_stderr, reason = "it is a program")]
 pub(crate) fn transfer(mut request: Request) -> Result<()> {
     request.prompts.source_prompt = Some("a [car] on a road".to_owned());
     request.prompts.new.prompt = Some("a [panda] in the snow".to_owned());

@@ -36,11 +36,11 @@ impl ErrorKind {
     /// The kind of an error of this crate, also below context.
     pub fn of(error: &anyhow::Error) -> Self {
         let is = |test: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(test);
-        if is(|cause| cause.is::<Stopped>()) {
+        if is(<dyn std::error::Error + 'static>::is::<Stopped>) {
             Self::Stopped
         } else if crate::out_of_memory::caused(error) {
             Self::OutOfMemory
-        } else if is(|cause| cause.is::<DoesNotFit>()) {
+        } else if is(<dyn std::error::Error + 'static>::is::<DoesNotFit>) {
             Self::DoesNotFit
         } else if is(is_missing) {
             Self::Missing

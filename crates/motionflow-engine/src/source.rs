@@ -82,6 +82,9 @@ pub struct SourceStore {
 
 impl SourceStore {
     /// The ffmpeg to use.
+    ///
+    /// # Errors
+    /// As [`find_ffmpeg`].
     pub fn ffmpeg(&mut self) -> Result<Ffmpeg> {
         if let Some(found) = &self.ffmpeg {
             return Ok(found.clone());
@@ -158,6 +161,9 @@ pub(crate) fn check_utf8(flag: &str, path: &Path) -> Result<()> {
 }
 
 /// The ffmpeg to use: the user's, else the one that `cargo xtask setup` brought.
+///
+/// # Errors
+/// When there is none that runs.
 pub fn find_ffmpeg() -> Result<Ffmpeg> {
     Ok(Ffmpeg::find(beside_program(Path::new(".native").join("ffmpeg")).as_deref())?)
 }

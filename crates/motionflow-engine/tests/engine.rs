@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
-#[allow(dead_code, reason = "its main is the example's own")]
+#[allow(dead_code, reason = "its main is its own")]
 #[path = "../examples/transfer.rs"]
 mod example;
 

@@ -275,6 +275,9 @@ fn ending(outcome: Result<bool>, name: &str, progress: &Progress) -> (Ending, Op
 }
 
 /// How the whole command ends: well, stopped, or with failed jobs. `file` is where they stand.
+///
+/// # Errors
+/// When a job failed, or the shard is not done.
 pub fn verdict(outcomes: &[Outcome], of: usize, file: &Path) -> Result<()> {
     let count = |ending| outcomes.iter().filter(|outcome| outcome.ending == ending).count();
     if count(Ending::NotDone) > 0 {

@@ -9,7 +9,7 @@
 //!     .gone-*/             being removed
 //! ```
 //!
-//! An entry's folder has the time of its last use. Processes that share the cache are kept apart by [`lock`]s.
+//! An entry's folder has the time of its last use. Processes that share the cache are kept apart by locks.
 
 pub mod inversions;
 mod key;
@@ -51,7 +51,7 @@ pub struct Cache {
     limit: u64,
 }
 
-/// What [`Cache::get`] found.
+/// What the cache has of something.
 #[derive(Debug)]
 pub enum Found {
     /// An entry whose files are what they were when they were put.
@@ -197,6 +197,9 @@ impl Cache {
     }
 
     /// Every entry, the last used first.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
     pub fn entries(&self) -> Result<Vec<Listed>> {
         let cannot = || {
             let folder = self.folder.display();
@@ -217,6 +220,9 @@ impl Cache {
     }
 
     /// Removes the entries that were not used for at least so long, but for those in use, and leftovers.
+    ///
+    /// # Errors
+    /// When an entry cannot be removed.
     pub fn clear(&self, unused_for: Duration) -> Result<Cleared> {
         let mut cleared = Cleared { bytes: self.sweep(), ..Cleared::default() };
         for entry in self.entries()?.into_iter().filter(|entry| age(entry.used) >= unused_for) {

@@ -227,7 +227,7 @@ fn labels(swept: &[Swept]) -> Vec<String> {
     let told = |(of, value): &(&Swept, &Value)| format!("{} {}", of.name, told(value));
     let label =
         |combination: Vec<(&Swept, &Value)>| combination.iter().map(told).collect::<Vec<_>>().join(", ");
-    combinations(&swept).into_iter().map(label).collect()
+    combinations(swept).into_iter().map(label).collect()
 }
 
 #[cfg(test)]

@@ -33,7 +33,10 @@ pub(crate) fn has_history(folder: &Path) -> bool {
     HISTORIES.iter().any(|name| folder.join(name).exists())
 }
 
-/// As [`check`], without reading the files. The error says what is wrong and nothing else.
+/// Compares the files of a run with their recorded sizes, without reading them. The error says what is wrong and nothing else.
+///
+/// # Errors
+/// When a file is missing or has another size than its record says.
 pub fn look_at_sizes(folder: &Path) -> Result<()> {
     look(folder, |file| file.check_size(folder))
 }

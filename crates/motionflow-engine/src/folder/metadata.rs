@@ -76,6 +76,9 @@ fn comment(record: &RunRecord) -> Result<String> {
 
 /// The record as TOML that a video or a GIF carries, also one that another program has put into another container; none
 /// in other files, and in files of others.
+///
+/// # Errors
+/// When ffmpeg cannot be run, or cannot read the file.
 pub fn from_file(ffmpeg: &Ffmpeg, path: &Path) -> Result<Option<String>> {
     let mut head = Vec::new();
     File::open(path)

@@ -38,6 +38,9 @@ pub struct RunRecord {
 
 impl RunRecord {
     /// The text of `run.toml`.
+    ///
+    /// # Errors
+    /// When a value has no form in TOML.
     pub fn to_toml(&self) -> Result<String> {
         let text = toml::to_string(self).context("the run's record cannot be written as TOML")?;
         let command = &self.program.command;
@@ -49,6 +52,9 @@ impl RunRecord {
 
 impl RunRecord {
     /// Reads `run.toml` of a finished run.
+    ///
+    /// # Errors
+    /// When there is no record, or it is damaged.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join("run.toml");
         let damaged = || format!("{}: is damaged; remove the folder, to make it anew", path.display());
@@ -57,6 +63,9 @@ impl RunRecord {
     }
 
     /// Writes `run.toml`.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join("run.toml");
         Ok(write_atomically(&path, self.to_toml()?.as_bytes())?)
@@ -320,12 +329,18 @@ pub struct MaskRecord {
 }
 
 /// Writes a record as TOML under a line that says what it is.
+///
+/// # Errors
+/// When the file cannot be written.
 pub fn write_toml(path: &Path, about: &str, record: &impl Serialize) -> Result<()> {
     let text = toml::to_string(record).context("the run's record cannot be written as TOML")?;
     Ok(write_atomically(path, format!("# {about}\n\n{text}").as_bytes())?)
 }
 
 /// Writes a record as JSON.
+///
+/// # Errors
+/// When the file cannot be written.
 pub fn write_json(path: &Path, record: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(record)? + "\n";
     Ok(write_atomically(path, text.as_bytes())?)

@@ -77,6 +77,9 @@ pub fn is_id(name: &str) -> bool {
 
 impl Hub {
     /// As the environment says, for text-to-video checkpoints.
+    ///
+    /// # Errors
+    /// A [`Misuse`] where a variable of the environment makes no sense.
     pub fn new() -> Result<Self> {
         Self::of(Layout::TextToVideo)
     }
@@ -94,6 +97,9 @@ impl Hub {
     }
 
     /// A checkpoint from the cache where it is whole there, else from the hub.
+    ///
+    /// # Errors
+    /// As [`Hub::fetch`].
     pub fn get(&self, id: &str, revision: &str, progress: &mut Progress) -> Result<Snapshot> {
         match self.here(id, revision)? {
             Some(snapshot) if snapshot.missing().is_empty() => Ok(snapshot),
@@ -102,6 +108,9 @@ impl Hub {
     }
 
     /// A checkpoint as the hub has it now; what the cache lacks of it is fetched.
+    ///
+    /// # Errors
+    /// When the hub cannot be reached, has no such repository or one of another kind, or the disk has no room.
     pub fn fetch(&self, id: &str, revision: &str, progress: &mut Progress) -> Result<Snapshot> {
         let here = self.here(id, revision)?;
         if self.environment.offline {
@@ -164,6 +173,9 @@ impl Hub {
     }
 
     /// What the cache has of a revision, whole or not.
+    ///
+    /// # Errors
+    /// When the cache cannot be read.
     pub fn here(&self, id: &str, revision: &str) -> Result<Option<Snapshot>> {
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./+".contains(letter);
         if revision.is_empty() || revision.contains("..") || !revision.chars().all(is_plain) {

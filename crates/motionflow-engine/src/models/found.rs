@@ -53,6 +53,9 @@ pub struct FoundModel {
 
 impl FoundModel {
     /// Finds what `--model` names, on disk or on the hub.
+    ///
+    /// # Errors
+    /// When there is no such checkpoint, it is not whole, or it cannot be fetched.
     pub fn find(asked: &request::Model, progress: &mut Progress) -> Result<Self> {
         let said = asked.chosen.name.as_deref().unwrap_or(SHIPPED);
         let (name, revision) = named(CHECKPOINT.flag, said, asked.chosen.revision.as_deref())?;
@@ -81,12 +84,18 @@ impl FoundModel {
     }
 
     /// Its noise schedule, read from its config alone.
+    ///
+    /// # Errors
+    /// When its config is damaged, or is of a schedule that cannot be run.
     pub fn schedule(&self) -> Result<Schedule> {
         let config = self.checkpoint.config("scheduler").map_err(Error::from)?;
         Schedule::new(&config).with_context(|| self.cannot_load())
     }
 
     /// Checks, without the weights, that the nets can take a video of this size.
+    ///
+    /// # Errors
+    /// When they cannot; says which sizes they can.
     pub fn check_size(&self, video: &Video) -> Result<()> {
         let unet = self.checkpoint.config("unet").map_err(Error::from)?;
         let vae = self.checkpoint.config("vae").map_err(Error::from)?;
@@ -122,6 +131,9 @@ impl FoundModel {
     }
 
     /// Its tokenizer.
+    ///
+    /// # Errors
+    /// When its files are damaged or of another tokenizer than CLIP's.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
         Ok(self.checkpoint.tokenizer().map_err(Error::from)?)
     }
@@ -131,6 +143,9 @@ impl FoundModel {
     }
 
     /// Checks, without the weights, that the tokenizer reaches every subject of the prompts.
+    ///
+    /// # Errors
+    /// When a subject lies beyond the tokens that the text encoder takes.
     pub fn check_subjects(&self, prompts: &[&Prompt]) -> Result<()> {
         let tokenizer = self.tokenizer()?;
         for prompt in prompts {
@@ -151,6 +166,9 @@ impl FoundModel {
     }
 
     /// Checks, without the weights, that the nets have the guidance blocks of these names.
+    ///
+    /// # Errors
+    /// Names the block that is not there, and those that are.
     pub fn check_blocks(&self, names: &[String]) -> Result<()> {
         let unet: UNetConfig = self.checkpoint.config("unet").map_err(Error::from)?;
         unet.named_blocks(names)?;
@@ -158,6 +176,9 @@ impl FoundModel {
     }
 
     /// Loads the weights.
+    ///
+    /// # Errors
+    /// When the weights are damaged, do not fit the configs, or do not fit into memory.
     pub fn load(&self, compute: Compute, progress: &mut Progress) -> Result<Box<dyn VideoModel + Send>> {
         let stage = progress.stage("load", 1);
         let model = TextToVideo::load(&self.checkpoint, compute).with_context(|| self.cannot_load())?;
@@ -175,6 +196,9 @@ impl FoundModel {
     }
 
     /// What a run's record says of it.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
     pub fn record(&self) -> Result<ModelRecord> {
         if let Some(record) = self.record.get() {
             return Ok(record.clone());
@@ -207,6 +231,9 @@ const CHECKPOINT: Sought = Sought {
 };
 
 /// What a name says, and which revision: an address of the hub's is taken apart. `flag` is where it came from.
+///
+/// # Errors
+/// A [`Misuse`] where an address is none of a repository, or names another revision.
 pub fn named(flag: &str, said: &str, revision: Option<&str>) -> Result<(String, Option<String>)> {
     let own = || Ok((said.to_owned(), revision.map(str::to_owned)));
     if Path::new(said).exists() {
@@ -225,6 +252,9 @@ pub fn named(flag: &str, said: &str, revision: Option<&str>) -> Result<(String, 
 }
 
 /// The folder that a name or path stands for.
+///
+/// # Errors
+/// [`Missing`], with where it was looked for.
 pub fn folder_of(name: &str, sought: Sought) -> Result<PathBuf> {
     let Sought { flag, noun, instead } = sought;
     let is_name = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";

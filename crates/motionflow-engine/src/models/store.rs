@@ -90,6 +90,9 @@ impl LoadedModel {
     }
 
     /// What the nets make of a prompt, once for runs in a row.
+    ///
+    /// # Errors
+    /// As [`VideoModel::encode_prompt`].
     pub fn encode(&self, prompt: &Prompt) -> Result<EncodedPrompt> {
         if let Some(encoded) = self.encoded.borrow().get(prompt) {
             return Ok(encoded.share());

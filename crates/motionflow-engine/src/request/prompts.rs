@@ -14,16 +14,25 @@ pub const SOURCE_MISSING: &str =
 pub const SOURCE_PROMPT_MISSING: &str = "there is no source prompt; say what the source shows, its subject in brackets: --source-prompt \"a [car] on a road\"";
 
 /// Reads a prompt with its brackets; `flag` is the one that it came from.
+///
+/// # Errors
+/// A [`Misuse`](crate::error::Misuse) where the brackets do not match or a subject is empty.
 pub fn parse(flag: &'static str, text: &str) -> Result<Prompt> {
     text.parse::<Prompt>().map_err(Error::from).with_context(|| flag)
 }
 
 /// A prompt that must mark a subject.
+///
+/// # Errors
+/// A [`Misuse`](crate::error::Misuse) where there is none.
 pub fn with_subject(which: &'static str, prompt: &Prompt) -> Result<()> {
     if prompt.subjects.is_empty() { Err(Error::NoSubject { which }.into()) } else { Ok(()) }
 }
 
 /// Source prompt and prompt must mark equally many subjects, and at least one.
+///
+/// # Errors
+/// A [`Misuse`](crate::error::Misuse) where the two have not as many subjects.
 pub fn check_pair(source: &Prompt, target: &Prompt) -> Result<()> {
     with_subject("the source prompt", source)?;
     with_subject("the prompt", target)?;

@@ -75,6 +75,9 @@ impl Recommended {
     }
 
     /// Reads the file of a checkpoint's folder, where there is one.
+    ///
+    /// # Errors
+    /// When the file is damaged, or has a key that is not known.
     pub fn of(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);
         if !path.exists() {

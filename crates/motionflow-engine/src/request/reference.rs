@@ -29,7 +29,9 @@ pub fn page() -> String {
     for (title, table, settings) in sections() {
         let _ = write!(page, "\n## {title}\n\nTable `[{table}]`.\n\n");
         page += "| flag | key | what it changes | values | default | paper |\n|---|---|---|---|---|---|\n";
-        settings.iter().for_each(|setting| page += &row(setting));
+        for setting in &settings {
+            page += &row(setting);
+        }
     }
     page
 }

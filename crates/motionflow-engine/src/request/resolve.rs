@@ -14,6 +14,9 @@ use crate::error::Misuse;
 
 impl VideoOptions {
     /// Fills in what was not said.
+    ///
+    /// # Errors
+    /// A [`Misuse`] where a value is out of its range.
     pub fn resolve(&self, recommended: &Video) -> Result<Video> {
         let Self { size: Size { width, height, frames }, rate: Rate { fps } } = *self;
         let fps = fps.unwrap_or(recommended.fps);
@@ -55,6 +58,9 @@ pub struct Cut {
 
 impl CutOptions {
     /// Fills in what was not said.
+    ///
+    /// # Errors
+    /// A [`Misuse`] where a value is out of its range.
     pub fn resolve(&self) -> Result<Cut> {
         let start = self.start.unwrap_or(0.0);
         if !(start >= 0.0 && start.is_finite()) {

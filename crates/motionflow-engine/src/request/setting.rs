@@ -122,7 +122,7 @@ impl Setting {
     pub fn help(&self) -> String {
         let mut help = self.about.clone();
         if let Some(range) = &self.details.range {
-            help += &format!("; {range}");
+            help = format!("{help}; {range}");
         }
         match self.default() {
             default if default.is_empty() => help,

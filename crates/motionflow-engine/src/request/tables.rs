@@ -152,6 +152,7 @@ pub struct Program {
 
 impl Program {
     /// That part on which the last bits of a result depend.
+    #[must_use]
     pub fn of_the_bytes(&self) -> Self {
         Self { resources: self.resources.clone(), ..Self::default() }
     }
@@ -159,6 +160,9 @@ impl Program {
 
 impl Request {
     /// Reads a settings file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no TOML, or has a key that is not known.
     pub fn read(path: &Path) -> Result<Self> {
         let mut request: Self = toml_file::read(path)?;
         request.fill_in_record()?;
@@ -192,6 +196,9 @@ impl Request {
     }
 
     /// What this request says, and `file` where it says nothing.
+    ///
+    /// # Errors
+    /// When a value has no form in TOML.
     pub fn over(&self, mut file: Self) -> Result<Self> {
         if let Some(inversion) = &file.source.inversion {
             self.leaves_inversion_alone(inversion)?;
@@ -203,12 +210,18 @@ impl Request {
     }
 
     /// Whether nothing is asked.
+    ///
+    /// # Errors
+    /// When a value has no form in TOML.
     pub fn is_empty(&self) -> Result<bool> {
         Ok(self.said()?.is_empty())
     }
 
     /// What is asked, as text that is the same wherever it is asked from. Where the files go and how the program behaves
     /// are no part of it, as far as no byte depends on them.
+    ///
+    /// # Errors
+    /// When a value has no form in TOML.
     pub fn to_text(&self) -> Result<String> {
         let mut request = self.clone();
         let whole = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
@@ -223,6 +236,9 @@ impl Request {
     }
 
     /// As [`Request::to_text`] with its paths as they are, so that they may be relative to a file that is moved along.
+    ///
+    /// # Errors
+    /// When a value has no form in TOML.
     pub fn to_text_as_said(&self) -> Result<String> {
         let mut request = self.clone();
         request.output = Output { metadata: self.output.metadata, ..Output::default() };
@@ -231,6 +247,9 @@ impl Request {
     }
 
     /// The keys that have a value, each with its table: `settings.tau`.
+    ///
+    /// # Errors
+    /// When a value has no form in TOML.
     pub fn keys(&self) -> Result<BTreeMap<String, Value>> {
         let mut keys = BTreeMap::new();
         for (place, value) in self.said()? {
@@ -333,6 +352,9 @@ fn merge(below: &mut Table, above: Table) {
 }
 
 /// What is told of something that neither flags nor file say.
+///
+/// # Errors
+/// A [`Misuse`] with `missing` where nothing is said.
 pub fn required<T: Clone>(said: Option<&T>, missing: &str) -> Result<T> {
     said.cloned().ok_or_else(|| Misuse(missing.to_owned()).into())
 }
