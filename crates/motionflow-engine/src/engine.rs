@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 use motionflow::compute::Compute;
@@ -22,6 +24,8 @@ use crate::request::{Resources, tables};
 use crate::source::SourceStore;
 use crate::threads;
 
+/// How often a run that waits looks whether the device is free, or the run cancelled.
+const POLL: Duration = Duration::from_millis(20);
 const WITHOUT_CUDA: &str = "--device cpu computes without it; docs/devices.md says what CUDA takes";
 
 /// Carries out requests. It can be shared between threads: runs on one device wait for each other.
@@ -85,7 +89,7 @@ impl Engine {
     /// Does `work` on the device that `resources` name, once no other work is on it.
     ///
     /// # Errors
-    /// Those of `work`, and as [`Engine::compute`].
+    /// Those of `work`, as [`Engine::compute`], and where the run is cancelled while it waits.
     pub fn on_device<T>(
         &self,
         resources: &Resources,
@@ -95,14 +99,7 @@ impl Engine {
         let threads = self.threads(resources)?;
         let compute = self.compute(resources)?;
         let stores = self.stores_of(compute.device);
-        let mut stores = match stores.try_lock() {
-            Ok(stores) => stores,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                progress.event(&Event::Waiting { device: &device::name_of(compute.device) });
-                stores.lock().unwrap_or_else(PoisonError::into_inner)
-            }
-        };
+        let mut stores = wait_for(&stores, compute.device, progress)?;
         if threads != tch::get_num_threads() {
             threads::limit(threads);
         }
@@ -155,5 +152,27 @@ impl Engine {
     fn stores_of(&self, device: Device) -> Arc<Mutex<Stores>> {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(stores.entry(device::name_of(device)).or_default())
+    }
+}
+
+/// The stores of a device, once no other run has them.
+fn wait_for<'a>(
+    stores: &'a Mutex<Stores>,
+    device: Device,
+    progress: &mut Progress,
+) -> Result<MutexGuard<'a, Stores>> {
+    let mut is_told = false;
+    loop {
+        match stores.try_lock() {
+            Ok(stores) => return Ok(stores),
+            Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if is_told => {}
+            Err(TryLockError::WouldBlock) => {
+                progress.event(&Event::Waiting { device: &device::name_of(device) });
+                is_told = true;
+            }
+        }
+        progress.cancel_token().check()?;
+        thread::sleep(POLL);
     }
 }

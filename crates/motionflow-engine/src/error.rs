@@ -36,7 +36,7 @@ impl ErrorKind {
     /// The kind of an error of this crate, also below context.
     pub fn of(error: &anyhow::Error) -> Self {
         let is = |test: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(test);
-        if is(<dyn std::error::Error + 'static>::is::<Stopped>) {
+        if is(is_stopped) {
             Self::Stopped
         } else if crate::out_of_memory::caused(error) {
             Self::OutOfMemory
@@ -171,6 +171,10 @@ pub fn without_name(error: io::Error) -> io::Error {
     error.raw_os_error().map_or(error, io::Error::from_raw_os_error)
 }
 
+fn is_stopped(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<Stopped>() || matches!(cause.downcast_ref(), Some(motionflow::error::Error::Stopped))
+}
+
 fn is_missing(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.is::<Missing>()
         || matches!(cause.downcast_ref(), Some(motionflow_media::Error::SourceMissing { .. }))
@@ -251,6 +255,7 @@ mod tests {
         assert_eq!(kind(DoesNotFit("no".into()).into()), ErrorKind::DoesNotFit);
         assert_eq!(kind(OutOfMemory("no".into()).into()), ErrorKind::OutOfMemory);
         assert_eq!(kind(Stopped("no".into()).into()), ErrorKind::Stopped);
+        assert_eq!(kind(motionflow::error::Error::Stopped.into()), ErrorKind::Stopped);
         assert_eq!(kind(anyhow!("disk on fire")), ErrorKind::Failed);
     }
 }

@@ -104,6 +104,28 @@ fn runs_from_threads_wait_for_each_other_and_share_what_is_loaded() {
 }
 
 #[test]
+fn a_run_that_waits_can_be_cancelled() {
+    let place = tempfile::tempdir().unwrap();
+    let (engine, cancel) = (Engine::new(), CancelToken::default());
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let resources = request(PathBuf::new()).program.resources;
+    let waiting = || {
+        thread::scope(|scope| {
+            let run =
+                scope.spawn(|| transfer(&engine, place.path().join("out"), &mut listening(&events, &cancel)));
+            while events.lock().unwrap().is_empty() {
+                thread::yield_now();
+            }
+            cancel.cancel();
+            ErrorKind::of(&run.join().unwrap().unwrap_err())
+        })
+    };
+    let mut alone = Progress::silent();
+    let kind = engine.on_device(&resources, &mut alone, |_, _, _| Ok(waiting())).unwrap();
+    assert_eq!((kind, &events.lock().unwrap()[..]), (ErrorKind::Stopped, &["waiting".to_owned()][..]));
+}
+
+#[test]
 fn errors_have_a_kind_and_a_cancelled_run_stops() {
     let place = tempfile::tempdir().unwrap();
     let engine = Engine::new();
