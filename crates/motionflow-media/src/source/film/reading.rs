@@ -206,6 +206,12 @@ fn hear(line: &str) -> Option<Heard> {
         .map(|line| Heard::Complaint(line.to_owned()))
 }
 
+/// Whether a decoder lacks a frame that another one refers to, as it may where decoding begins.
+fn is_of_references(complaint: &str) -> bool {
+    let complaint = complaint.to_lowercase();
+    ["ref", "poc", "mmco", "keyframe", "key frame"].iter().any(|word| complaint.contains(word))
+}
+
 /// The frames that come out of ffmpeg, and what is made of them.
 struct Reel<'a> {
     plan: &'a Plan,
@@ -291,13 +297,13 @@ impl<'a> Reel<'a> {
         self.frames.len() >= self.options.frames
     }
 
-    /// Remembers a complaint: after seeking, not the decoder's about what the key frame refers to. The demuxer is ahead of
-    /// the decoder, so that what it complains of lies anywhere.
+    /// Remembers a complaint: after seeking, not those about frames that the first ones refer to. What ffmpeg says and the
+    /// frames come from threads of their own, so that other complaints at the beginning may be about any frame.
     fn complain(&mut self, complaint: String) {
         let half_a_second = i64::from(self.tick.denominator / self.tick.numerator.max(1) / 2);
         let is_under_way = self.decoded.last().is_some_and(|frame| frame.time > Some(half_a_second));
-        let is_of_demuxer = ["[matroska", "[mov,", "[in#"].iter().any(|place| complaint.starts_with(place));
-        if (self.plan.seek == 0 || is_under_way || is_of_demuxer) && self.complaints.len() < 100 {
+        let is_of_sought = self.plan.seek > 0 && !is_under_way && is_of_references(&complaint);
+        if !is_of_sought && self.complaints.len() < 100 {
             self.complaints.push(complaint);
         }
     }
