@@ -17,6 +17,7 @@ use motionflow_engine::folder::inversion_file;
 use motionflow_engine::folder::metadata;
 use motionflow_engine::folder::run_folder::{holds_a_run, is_of_a_run};
 use motionflow_engine::folder::unfinished::Unfinished;
+use motionflow_engine::shell::on_one_line;
 use motionflow_engine::source::find_ffmpeg;
 use motionflow_engine::units::brief;
 
@@ -223,9 +224,4 @@ fn text(record: &Table, path: &[&str]) -> Option<String> {
 /// A value without TOML's quotes.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// A file of somebody else must not send commands to the terminal.
-fn on_one_line(value: &str) -> String {
-    value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -20,7 +20,7 @@ use crate::models::store::{FoundModels, ModelStore};
 use crate::out_of_memory::{self, Hint};
 use crate::progress::Progress;
 use crate::request::recommended::Video;
-use crate::request::{Resources, tables};
+use crate::request::{Resources, resolve, tables};
 use crate::source::SourceStore;
 use crate::threads;
 
@@ -141,10 +141,8 @@ impl Engine {
     }
 
     fn threads(&self, resources: &Resources) -> Result<i32> {
+        resolve::threads(resources.threads)?;
         let threads = resources.threads.map_or(self.default_threads, i32::from);
-        if !(1..=threads::MOST).contains(&threads) {
-            return Err(Misuse(format!("--threads is {threads}, but must be 1 to 1024")).into());
-        }
         threads::check(threads)?;
         Ok(threads)
     }

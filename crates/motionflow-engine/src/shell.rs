@@ -11,6 +11,11 @@ pub fn is_harmful(letter: char) -> bool {
     turns || (letter.is_control() && letter != '\n')
 }
 
+/// A text of somebody else, without ends of lines and other control characters.
+pub fn on_one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 /// A path as it is typed in a shell.
 pub(crate) fn typed(path: &Path) -> String {
     let bytes = path.as_os_str().as_encoded_bytes();

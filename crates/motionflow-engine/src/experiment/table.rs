@@ -4,10 +4,11 @@ use std::fmt::Write;
 
 use super::results::{INTERVAL, Mean, Results, VariantResult, lower_is_better, mean_of_variant};
 use crate::columns::columns;
+use crate::shell::on_one_line;
 
 /// `table.md`
 pub(crate) fn markdown(results: &Results) -> String {
-    let mut text = format!("# {}\n\n{}\n\n", in_a_line(&results.title), about(results));
+    let mut text = format!("# {}\n\n{}\n\n", on_one_line(&results.title), about(results));
     let mut rows = vec![header(results)];
     rows.extend(results.variants.iter().map(|variant| row(results, variant, "**")));
     text += &table(&rows);
@@ -79,7 +80,7 @@ pub(crate) fn heading(figure: &str) -> String {
 }
 
 fn row(results: &Results, variant: &VariantResult, mark: &str) -> Vec<String> {
-    let mut row = vec![in_a_line(&variant.name)];
+    let mut row = vec![on_one_line(&variant.name)];
     row.extend(results.figures.iter().map(|figure| {
         let Some(mean) = variant.means.get(figure) else { return String::new() };
         let text = counted(figure, *mean, variant);
@@ -119,15 +120,10 @@ pub(crate) fn one_line(message: &str) -> &str {
     message.lines().next().unwrap_or_default()
 }
 
-/// A name that people chose, without ends of lines and other control characters.
-fn in_a_line(name: &str) -> String {
-    name.replace(char::is_control, " ")
-}
-
 /// The first row is the header.
 fn table(rows: &[Vec<String>]) -> String {
     let line = |row: &Vec<String>| {
-        let cells: Vec<String> = row.iter().map(|cell| in_a_line(cell).replace('|', "\\|")).collect();
+        let cells: Vec<String> = row.iter().map(|cell| on_one_line(cell).replace('|', "\\|")).collect();
         format!("| {} |\n", cells.join(" | "))
     };
     let mut text = line(&rows[0]);

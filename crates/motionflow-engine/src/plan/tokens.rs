@@ -8,6 +8,7 @@ use motionflow::prompt::{Prompt, prompt_warnings, subject_positions};
 use motionflow::tokenizer::{Tokenizer, Tokens};
 
 use crate::progress::Progress;
+use crate::shell::on_one_line;
 
 /// Characters of a line.
 const WIDTH: usize = 96;
@@ -80,7 +81,7 @@ fn word(prompt: &Prompt, tokens: &Tokens, position: usize) -> String {
     let opens = prompt.subjects.iter().any(|subject| positions(subject).first() == Some(&position));
     let closes = prompt.subjects.iter().any(|subject| positions(subject).last() == Some(&position));
     let bracket = |is_there, bracket| if is_there { bracket } else { "" };
-    let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let visible = on_one_line(text);
     format!("{}{visible}{unknown}{piece}{}", bracket(opens, "["), bracket(closes, "]"))
 }
 

@@ -11,6 +11,7 @@ use motionflow_media::Fit;
 use super::recommended::Video;
 use super::{CutOptions, Rate, SettingOptions, Size, VideoOptions};
 use crate::error::Misuse;
+use crate::threads::MOST;
 
 impl VideoOptions {
     /// Fills in what was not said.
@@ -77,8 +78,8 @@ impl CutOptions {
 /// Checks how many threads are asked for.
 pub(crate) fn threads(asked: Option<u16>) -> Result<()> {
     match asked {
-        Some(threads) if !(1..=1024).contains(&threads) => {
-            Err(Misuse(format!("--threads is {threads}, but must be 1 to 1024")).into())
+        Some(threads) if !(1..=MOST).contains(&i32::from(threads)) => {
+            Err(Misuse(format!("--threads is {threads}, but must be 1 to {MOST}")).into())
         }
         _ => Ok(()),
     }
