@@ -28,6 +28,13 @@ pub(super) enum Alone {
     Unknown,
 }
 
+impl Drop for Lock {
+    /// Closing the file is not enough: a program that is being started has it open for a moment, too.
+    fn drop(&mut self) {
+        self.file.unlock().ok();
+    }
+}
+
 impl Lock {
     /// Locks a new folder that nobody else knows of.
     pub(super) fn new_in(folder: &Path) -> io::Result<Self> {
