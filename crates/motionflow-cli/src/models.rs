@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
-use motionflow::checkpoint::Checkpoint;
+use motionflow::registry;
 use serde_json::json;
 
 use crate::app::App;
@@ -41,7 +41,7 @@ fn fetch(name: &str, revision: &str, app: &mut App) -> Result<()> {
         return Err(Misuse(format!("{name} is no name on the hub; give OWNER/NAME")).into());
     }
     let snapshot = Hub::new()?.fetch(name, revision, &mut app.progress)?;
-    let checkpoint = Checkpoint::open(&snapshot.folder)?;
+    let checkpoint = registry::open(&snapshot.folder)?;
     let size = readable(checkpoint.size_bytes());
     app.console.result(&format!("{name}, {size}, is in {}", snapshot.folder.display()));
     Ok(())
@@ -80,7 +80,7 @@ fn on_shelves() -> Vec<Row> {
     let mut rows = Vec::new();
     for shelf in shelves() {
         for (folder, name) in hub::entries(&shelf) {
-            let Ok(checkpoint) = Checkpoint::open(&folder) else { continue };
+            let Ok(checkpoint) = registry::open(&folder) else { continue };
             if seen.insert(folder.canonicalize().unwrap_or_else(|_| folder.clone())) {
                 rows.push(row(&name, readable(checkpoint.size_bytes()), &folder));
             }
@@ -91,7 +91,7 @@ fn on_shelves() -> Vec<Row> {
 
 /// The checkpoints in the hub's cache, whole or not.
 fn in_cache(hub: &Hub) -> Vec<Row> {
-    let rows = hub.snapshots().into_iter().map(|snapshot| match Checkpoint::open(&snapshot.folder) {
+    let rows = hub.snapshots().into_iter().map(|snapshot| match registry::open(&snapshot.folder) {
         Ok(checkpoint) => row(&snapshot.id, readable(checkpoint.size_bytes()), &snapshot.folder),
         Err(_) => row(&snapshot.id, "not whole".into(), &snapshot.folder),
     });

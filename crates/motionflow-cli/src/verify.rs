@@ -1,7 +1,9 @@
 //! `motionflow verify`: recomputes a parity case.
 
 use anyhow::{Result, bail};
-use motionflow::parity::{Comparison, Difference, verify};
+use motionflow::parity;
+use motionflow::parity_case::{Comparison, Difference};
+use motionflow_eval::clip;
 use serde_json::json;
 
 use crate::app::App;
@@ -22,6 +24,7 @@ pub(crate) fn run(args: &args::Verify, app: &mut App) -> Result<()> {
     let comparisons =
         app.engine.on_device(&app.flags.resources, &mut app.progress, |compute, _, progress| {
             let stage = progress.stage("verify", 1);
+            let verify = if clip::parity::is_clip_case(case) { clip::parity::verify } else { parity::verify };
             let comparisons = verify(case, compute.device, args.tolerance)?;
             stage.finish();
             Ok(comparisons)

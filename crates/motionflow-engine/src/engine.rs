@@ -1,4 +1,4 @@
-//! The engine: runs one after another on each device, with the checkpoint that was loaded last kept.
+//! The engine: runs one after another on each device, with loaded checkpoints kept as far as memory allows.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,6 +35,8 @@ pub struct Engine {
     /// The threads that are taken where no number is given.
     default_threads: i32,
     stores: Mutex<BTreeMap<String, Arc<Mutex<Stores>>>>,
+    /// For what needs no device, so that it does not wait for one.
+    sources: Mutex<SourceStore>,
     /// The checkpoints that were found. None is read twice for its hash.
     found: Mutex<FoundModels>,
     hashes: Mutex<Hashes>,
@@ -62,6 +64,7 @@ impl Engine {
             ignores_memory: false,
             default_threads: threads::by_default(),
             stores: Mutex::default(),
+            sources: Mutex::default(),
             found: Mutex::default(),
             hashes: Mutex::default(),
         }
@@ -125,15 +128,21 @@ impl Engine {
         out_of_memory::explain(error, device, progress, Hint::OtherDevice)
     }
 
-    /// Does `work` with the sources that are kept for the CPU, whatever computes.
+    /// Does `work` with sources that are kept, on no device.
     pub(crate) fn with_sources<T>(&self, work: impl FnOnce(&mut SourceStore) -> T) -> T {
-        let stores = self.stores_of(Device::Cpu);
-        let mut stores = stores.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&mut stores.sources)
+        work(&mut self.sources.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Refuses, before the weights are loaded, what would not fit into memory.
-    pub(crate) fn check_memory(&self, task: &Task, video: &Video) -> Result<()> {
+    /// Refuses, before the weights are loaded, what would not fit into memory, even without the checkpoints that are loaded
+    /// beside the run's own.
+    pub(crate) fn check_memory(
+        &self,
+        task: &Task,
+        video: &Video,
+        found: &Arc<FoundModel>,
+        models: &mut ModelStore,
+    ) -> Result<()> {
+        models.make_room(found, task.compute, |others| task.fits_beside(video, others));
         match task.refusal(video) {
             Some(refusal) if !self.ignores_memory => Err(DoesNotFit(refusal).into()),
             _ => Ok(()),

@@ -104,6 +104,23 @@ fn runs_from_threads_wait_for_each_other_and_share_what_is_loaded() {
 }
 
 #[test]
+fn checkpoints_stay_loaded_when_others_are_used() {
+    let place = tempfile::tempdir().unwrap();
+    let (engine, events) = (Engine::new(), Arc::default());
+    let mut progress = listening(&events, &CancelToken::default());
+    for (index, case) in ["tiny", "tiny-odd-words", "tiny"].into_iter().enumerate() {
+        let mut request = request(place.path().join(index.to_string()));
+        let model = tree().join("crates/motionflow/tests/cases").join(case).join("model");
+        request.model.chosen.name = Some(model.to_str().unwrap().to_owned());
+        let run = OpenRun::claim(request, &progress).unwrap();
+        engine.transfer(run, &TransferOptions::default(), &mut progress).unwrap();
+    }
+    let events = events.lock().unwrap();
+    assert_eq!(events.iter().filter(|event| *event == "finished").count(), 3, "{events:?}");
+    assert_eq!(events.iter().filter(|event| *event == "stage load").count(), 2, "{events:?}");
+}
+
+#[test]
 fn a_run_that_waits_can_be_cancelled() {
     let place = tempfile::tempdir().unwrap();
     let (engine, cancel) = (Engine::new(), CancelToken::default());

@@ -9,9 +9,10 @@ use std::error::Error;
 use std::io::{BufRead, stdin};
 use std::time::Instant;
 
-use motionflow::checkpoint::{Checkpoint, Loader};
+use motionflow::checkpoint::Loader;
 use motionflow::nets::attention::NoObserver;
 use motionflow::nets::unet::UNet3D;
+use motionflow::registry;
 use tch::{Device, Kind, Tensor};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -22,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tch::set_num_threads(threads.parse()?);
     let _no_gradients = tch::no_grad_guard();
 
-    let checkpoint = Checkpoint::open(model.as_ref())?;
+    let checkpoint = registry::open(model.as_ref())?;
     let weights = checkpoint.weights("unet")?;
     let loader = Loader::new(&weights, "unet", Device::Cpu, Kind::Float);
     let unet = UNet3D::new(&loader, checkpoint.config("unet")?)?;

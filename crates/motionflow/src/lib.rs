@@ -5,12 +5,9 @@
 //! cross-attention shows where the subject is in every frame, and while a new video is generated the latents are
 //! corrected by gradient so that the new subject's attention follows those places.
 
-pub mod accuracy;
+pub mod architecture;
 pub mod checkpoint;
 pub mod clip;
-pub mod clip_model;
-mod clip_parity;
-pub mod clip_pictures;
 pub mod compute;
 pub mod cost;
 pub mod device;
@@ -32,10 +29,12 @@ pub mod nets;
 pub mod observer;
 pub mod out_of_memory;
 pub mod parity;
+pub mod parity_case;
 mod plain_attention;
 mod printable;
 pub mod prompt;
 mod prompt_marks;
+pub mod registry;
 pub mod schedule;
 mod schedule_config;
 pub mod settings;
@@ -46,5 +45,5 @@ pub mod text_to_video;
 mod token_weight;
 pub mod tokenizer;
 mod tokenizer_json;
-mod update;
+pub mod update;
 pub mod wider;

@@ -1,21 +1,15 @@
 //! Recomputes a parity case: what diffusers and the reference of the method made of a checkpoint, tensor by tensor.
 //!
-//! A case is a folder that `tools/reference/make_case.py` or, of CLIP, `make_clip_case.py` writes: `model/`, `case.json`,
-//! `inputs.safetensors` and `expected.safetensors`.
+//! A case is a folder that `tools/reference/make_case.py` writes: `model/`, `case.json`, `inputs.safetensors` and
+//! `expected.safetensors`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
-use thiserror::Error;
 
-use crate::checkpoint::{Checkpoint, CheckpointError, Weights};
-use crate::clip_model::ClipModel;
-use crate::clip_parity::{self, ClipCase};
-use crate::compute::Compute;
 use crate::error::Error;
 use crate::generation::{Generating, GenerationEvent, generate};
 use crate::inversion::{Inverting, invert};
@@ -23,67 +17,15 @@ use crate::latents::Latents;
 use crate::losses::guidance_loss;
 use crate::masks::MotionMasks;
 use crate::model::{EncodedPrompt, GuidanceLayer, VideoModel};
-use crate::nets::attention::NoObserver;
 use crate::observer::MapKeeper;
+use crate::parity_case::{
+    ANY, CASE, CaseTensors, Comparison, EXPECTED, INPUTS, ParityError, ParityModel, case_error, counted,
+};
 use crate::plain_attention::PlainAttention;
-use crate::printable::printable;
 use crate::prompt::Prompt;
+use crate::registry;
 use crate::settings::Settings;
 use crate::small_file;
-use crate::text_to_video::TextToVideo;
-
-/// A case that cannot be recomputed.
-#[derive(Debug, Error)]
-pub enum ParityError {
-    /// The model, or the method on it, fails.
-    #[error(transparent)]
-    Method(#[from] Error),
-    /// A tensor file of the case cannot be read.
-    #[error(transparent)]
-    Tensors(#[from] CheckpointError),
-    /// `case.json` cannot be read.
-    #[error("{}: is not a parity case's: {reason}", path.display())]
-    Case {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A tensor that the case must have is not there.
-    #[error("{}: no tensor '{name}' in it", path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// The tensor.
-        name: String,
-    },
-}
-
-/// How one tensor of a case compares.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Comparison {
-    /// The tensor's name in the case, or what else was compared.
-    pub name: String,
-    /// How far it is off.
-    pub difference: Difference,
-    /// Whether that is near enough.
-    pub ok: bool,
-}
-
-/// How far a tensor is off.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Difference {
-    /// ‖ours − expected‖₂ / ‖expected‖₂
-    Relative(f64),
-    /// Elements that differ, of so many: token ids, mask pixels, names.
-    Count {
-        /// That differ.
-        differing: usize,
-        /// In all.
-        of: usize,
-    },
-}
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Case {
@@ -94,12 +36,6 @@ pub(crate) struct Case {
     target_tokens: Vec<i64>,
     guidance_layers: CaseLayers,
     settings: CaseSettings,
-}
-
-/// Which kind of case it is.
-#[derive(Debug, Deserialize)]
-struct AnyCase {
-    clip: Option<ClipCase>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -134,30 +70,21 @@ struct CaseWeights {
 /// # Errors
 /// [`ParityError`] when the case or its model cannot be read or run.
 pub fn verify(folder: &Path, device: Device, tolerance: f64) -> Result<Vec<Comparison>, ParityError> {
-    let path = folder.join("case.json");
+    let path = folder.join(CASE);
     let text = small_file::read(&path, small_file::CONFIG);
-    let text = text.map_err(|error| case_error(&path, &error.to_string()))?;
-    let inputs = folder.join("inputs.safetensors");
-    let expected = CaseTensors::open(folder.join("expected.safetensors"), Device::Cpu)?;
-    let (ours, mut comparisons) = if let Some(case) = parse::<AnyCase>(&path, &text)?.clip {
-        let model = ClipModel::load(&folder.join("model"), device, Kind::Float)?;
-        let pictures = CaseTensors::open(inputs, Device::Cpu)?.pictures()?;
-        (clip_parity::recompute(&model, &case, &pictures)?, Vec::new())
-    } else {
-        let case = parse_case(&path, &text)?;
-        let checkpoint = Checkpoint::open(&folder.join("model")).map_err(Error::from)?;
-        let model = TextToVideo::load(&checkpoint, Compute::exact(device))?;
-        recompute(&model, &case, &CaseTensors::open(inputs, device)?)?
-    };
-    for name in expected.weights.names() {
-        comparisons.push(compare(name, ours.get(name), &expected.tensor(name)?, tolerance));
-    }
+    let case = parse_case(&path, &text.map_err(|error| case_error(&path, &error.to_string()))?)?;
+    let expected = CaseTensors::open(folder.join(EXPECTED), Device::Cpu)?;
+    let checkpoint = registry::open(&folder.join("model")).map_err(Error::from)?;
+    let model = registry::architecture_of(&checkpoint).load_for_parity(&checkpoint, device)?;
+    let inputs = CaseTensors::open(folder.join(INPUTS), device)?;
+    let (ours, mut comparisons) = recompute(&*model, &case, &inputs)?;
+    comparisons.extend(expected.compare(&ours, tolerance)?);
     Ok(comparisons)
 }
 
 /// Every tensor that a case may expect, by name, and the comparisons that are not of tensors.
 fn recompute(
-    model: &TextToVideo,
+    model: &dyn ParityModel,
     case: &Case,
     inputs: &CaseTensors,
 ) -> Result<(BTreeMap<String, Tensor>, Vec<Comparison>), ParityError> {
@@ -176,8 +103,8 @@ fn recompute(
     comparisons.push(names("guidance_layers/self", &layers.spatial, &case.guidance_layers.spatial));
     comparisons.push(names("guidance_layers/temporal", &layers.temporal, &case.guidance_layers.temporal));
 
-    nets(model, inputs, &target, &mut ours)?;
-    let channels = model.vae().config().latent_channels;
+    ours.extend(model.nets(inputs, &target)?);
+    let channels = model.latent_channels();
     let plain_attention = PlainAttention::new(model);
     let clean = Inverting::new(Latents::new(inputs.input("z0", &[1, channels, ANY, ANY, ANY])?));
     let inversion = invert(&plain_attention, clean, &source, &settings, &mut |_| ControlFlow::Continue(()))?;
@@ -205,37 +132,16 @@ fn recompute(
 }
 
 fn encode(
-    model: &TextToVideo,
+    model: &dyn ParityModel,
     name: &str,
     prompt: &Prompt,
     ours: &mut BTreeMap<String, Tensor>,
 ) -> Result<EncodedPrompt, Error> {
-    let ids = model.tokenizer().encode(&prompt.text)?.ids;
+    let ids = model.token_ids(&prompt.text)?;
     let encoded = model.encode_prompt(prompt)?;
     ours.insert(format!("{name}_ids"), Tensor::from_slice(&ids).unsqueeze(0));
     ours.insert(format!("{name}_text"), encoded.features.shallow_clone());
     Ok(encoded)
-}
-
-/// The VAE both ways and the UNet at three timesteps.
-fn nets(
-    model: &TextToVideo,
-    inputs: &CaseTensors,
-    target: &EncodedPrompt,
-    ours: &mut BTreeMap<String, Tensor>,
-) -> Result<(), ParityError> {
-    let _no_gradients = tch::no_grad_guard();
-    let channels = model.vae().config().latent_channels;
-    let frames = inputs.input("frames", &[ANY, 3, ANY, ANY])?;
-    let latent = inputs.input("latent", &[ANY, channels, ANY, ANY])?;
-    ours.insert("vae_mean".into(), model.vae().encode(&frames));
-    ours.insert("vae_decoded".into(), model.vae().decode(&latent));
-    let sample = inputs.input("sample", &[1, channels, ANY, ANY, ANY])?;
-    for timestep in [1, 501, 981] {
-        let prediction = model.predict_noise(&sample, timestep, &target.features, &mut NoObserver);
-        ours.extend(prediction.continue_value().map(|noise| (format!("unet_{timestep}"), noise)));
-    }
-    Ok(())
 }
 
 /// The losses and the gradient of the first guided update, all three losses taken whatever their weights.
@@ -286,83 +192,7 @@ fn names(name: &str, ours: &[GuidanceLayer], expected: &BTreeSet<String>) -> Com
     counted(name, ours.symmetric_difference(expected).count(), expected.len())
 }
 
-fn counted(name: &str, differing: usize, of: usize) -> Comparison {
-    Comparison { name: name.to_owned(), difference: Difference::Count { differing, of }, ok: differing == 0 }
-}
-
-fn compare(name: &str, ours: Option<&Tensor>, expected: &Tensor, tolerance: f64) -> Comparison {
-    let count = expected.numel();
-    let ours = ours.map(|ours| ours.to_device(Device::Cpu)).filter(|ours| ours.size() == expected.size());
-    let Some(ours) = ours else { return counted(name, count.max(1), count) };
-    if matches!(expected.kind(), Kind::Int64 | Kind::Uint8) {
-        let differing = ours.ne_tensor(expected).sum(Kind::Int64).int64_value(&[]);
-        return counted(name, differing as usize, count);
-    }
-    let (ours, expected) = (ours.to_kind(Kind::Double), expected.to_kind(Kind::Double));
-    let relative = ((ours - &expected).norm() / expected.norm().clamp_min(1e-30)).double_value(&[]);
-    Comparison {
-        name: name.to_owned(),
-        difference: Difference::Relative(relative),
-        ok: relative <= tolerance,
-    }
-}
-
 /// Takes `text` as the `case.json` of a text-to-video model; `path` is for messages.
 pub(crate) fn parse_case(path: &Path, text: &[u8]) -> Result<Case, ParityError> {
-    parse(path, text)
-}
-
-fn parse<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, ParityError> {
     serde_json::from_slice(text).map_err(|error| case_error(path, &error.to_string()))
-}
-
-fn case_error(path: &Path, reason: &str) -> ParityError {
-    ParityError::Case { path: path.to_owned(), reason: printable(reason) }
-}
-
-/// In a shape: any size.
-const ANY: i64 = -1;
-
-/// A tensor file of a case.
-struct CaseTensors {
-    path: PathBuf,
-    weights: Weights,
-    device: Device,
-}
-
-impl CaseTensors {
-    fn open(path: PathBuf, device: Device) -> Result<Self, ParityError> {
-        Ok(Self { weights: Weights::open(&path)?, path, device })
-    }
-
-    /// A tensor that goes into a net, which takes float32 of this shape alone.
-    fn input(&self, name: &str, shape: &[i64]) -> Result<Tensor, ParityError> {
-        self.input_of(Kind::Float, name, shape)
-    }
-
-    /// `picture_0`, `picture_1` and so on: [height, width, 3]
-    fn pictures(&self) -> Result<Vec<Tensor>, ParityError> {
-        let names = (0..self.weights.len()).map(|index| format!("picture_{index}"));
-        names.map(|name| self.input_of(Kind::Uint8, &name, &[ANY, ANY, 3])).collect()
-    }
-
-    fn input_of(&self, kind: Kind, name: &str, shape: &[i64]) -> Result<Tensor, ParityError> {
-        let tensor = self.tensor(name)?;
-        let size = tensor.size();
-        let fits = |(found, wanted): (&i64, &i64)| found == wanted || (*wanted == ANY && *found > 0);
-        if tensor.kind() == kind && size.len() == shape.len() && size.iter().zip(shape).all(fits) {
-            return Ok(tensor);
-        }
-        let found = format!("found {:?} {size:?}", tensor.kind());
-        let reason =
-            format!("tensor '{name}': expected {kind:?} {shape:?} ({ANY}: any number, 1 or more), {found}");
-        Err(case_error(&self.path, &reason))
-    }
-
-    fn tensor(&self, name: &str) -> Result<Tensor, ParityError> {
-        let missing = || ParityError::Missing { path: self.path.clone(), name: name.to_owned() };
-        let stored = self.weights.get(name).ok_or_else(missing)?;
-        let tensor = stored.to_tensor().map_err(|_| missing())?;
-        Ok(tensor.to_device(self.device))
-    }
 }

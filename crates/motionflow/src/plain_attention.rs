@@ -16,12 +16,12 @@ use crate::wider::Coded;
 
 /// Another model with plain softmax(Q·Kᵀ/√d)·V in all guidance layers. The result is the same but for rounding; over
 /// many steps rounding grows, and a comparison with the reference is sharper without it.
-pub(crate) struct PlainAttention<'a, M: VideoModel> {
+pub(crate) struct PlainAttention<'a, M: VideoModel + ?Sized> {
     model: &'a M,
     layers: BTreeSet<&'a str>,
 }
 
-impl<'a, M: VideoModel> PlainAttention<'a, M> {
+impl<'a, M: VideoModel + ?Sized> PlainAttention<'a, M> {
     pub(crate) fn new(model: &'a M) -> Self {
         let layers = model.guidance_layers();
         let all = layers.cross.iter().chain(&layers.spatial).chain(&layers.temporal);
@@ -52,7 +52,7 @@ impl AttentionObserver for Plain<'_> {
     }
 }
 
-impl<M: VideoModel> VideoModel for PlainAttention<'_, M> {
+impl<M: VideoModel + ?Sized> VideoModel for PlainAttention<'_, M> {
     fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error> {
         self.model.encode_prompt(prompt)
     }

@@ -71,8 +71,8 @@ const CLASSES: [Class; 19] = [
 ];
 
 /// The names of the classes whose file describes a β-schedule.
-pub(crate) fn class_names() -> impl Iterator<Item = &'static str> {
-    CLASSES.iter().map(|class| class.name)
+pub(crate) fn class_names() -> Vec<&'static str> {
+    CLASSES.iter().map(|class| class.name).collect()
 }
 
 /// The settings of `scheduler/scheduler_config.json` that change the arithmetic. The file may have been written for
@@ -207,7 +207,7 @@ impl ScheduleConfig {
         let wrong = |key: &str, found: &dyn Debug, expected: &str| {
             Err(ConfigError::new("scheduler", key, found, expected))
         };
-        let one_of = || format!("a β-schedule's: {}", class_names().collect::<Vec<_>>().join(", "));
+        let one_of = || format!("a β-schedule's: {}", class_names().join(", "));
         let named = |name: &String| match CLASSES.iter().find(|class| class.name == name) {
             Some(class) => Ok(class),
             None => Err(ConfigError::new("scheduler", "_class_name", name, one_of())),

@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn it_goes_and_comes_back_the_same() {
         let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/tiny/model");
-        let checkpoint = Checkpoint::open(&case).unwrap();
+        let checkpoint = crate::registry::open(&case).unwrap();
         for (memory, stays) in
             [(MemoryUse::Low, false), (MemoryUse::Balanced, false), (MemoryUse::Fast, true)]
         {

@@ -230,7 +230,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`Error::Mismatch`] when it gives more tokens than the encoder takes, or others than it knows.
-    pub(crate) fn check_fit(&self, text: &ClipTextConfig) -> Result<(), Error> {
+    pub fn check_fit(&self, text: &ClipTextConfig) -> Result<(), Error> {
         let (length, positions) = (self.max_length() as i64, text.max_position_embeddings);
         if length > positions {
             let mismatch = format!("the tokenizer gives {length} tokens, the text encoder takes {positions}");

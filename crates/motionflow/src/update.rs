@@ -20,7 +20,7 @@ use crate::token_weight::{Weighing, token_weights};
 ///
 /// # Errors
 /// [`Error::UnknownBlock`] and [`Error::EndOfSeveral`] for settings that do not suit the model or the prompt.
-pub(crate) fn guidance_gradient(
+pub fn guidance_gradient(
     model: &dyn VideoModel,
     latents: &Tensor,
     masks: &[LayerMasks],

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use motionflow::checkpoint::{Checkpoint, CheckpointError, Loader, TensorProblems, Weights};
+use motionflow::registry;
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
@@ -228,7 +229,7 @@ impl Folder {
     }
 
     fn open(&self) -> Result<Checkpoint, CheckpointError> {
-        Checkpoint::open(self.0.path())
+        registry::open(self.0.path())
     }
 
     fn names(&self, component: &str) -> Vec<(String, Vec<i64>)> {
@@ -285,7 +286,7 @@ fn every_missing_file_is_listed() {
         "{missing:?}"
     );
     assert!(missing.contains(&"vae/config.json".into()) && missing.contains(&"tokenizer/merges.txt".into()));
-    let nowhere = message(Checkpoint::open(Path::new("/nowhere")));
+    let nowhere = message(registry::open(Path::new("/nowhere")));
     assert!(nowhere.contains("model_index.json"), "{nowhere}");
 }
 

@@ -12,6 +12,7 @@ use motionflow::cost::{
 use motionflow::model::VideoModel;
 use motionflow::nets::clip_text::ClipTextConfig;
 use motionflow::nets::unet::{GuidanceBlocks, UNetConfig};
+use motionflow::registry;
 use motionflow::text_to_video::TextToVideo;
 
 fn elements(checkpoint: &Checkpoint, component: &str) -> u64 {
@@ -33,7 +34,7 @@ fn the_parameters_are_those_of_the_weights() {
     let folders = checkpoints();
     assert!(folders.len() >= 5, "{folders:?}");
     for folder in folders {
-        let checkpoint = Checkpoint::open(&folder).unwrap();
+        let checkpoint = registry::open(&folder).unwrap();
         let config: UNetConfig = checkpoint.config("unet").unwrap();
         let input = UNetInput { videos: 1, frames: 2, height: 8, width: 6, tokens: 7, in_parts: false };
         let counted = unet(&config, input, UNetPart::Whole, Layers::Plain).parameters;
@@ -127,7 +128,7 @@ fn fewer_guidance_blocks_cost_less_and_are_known_by_name() {
 #[test]
 fn the_configs_guidance_blocks_are_those_of_the_net() {
     for folder in checkpoints() {
-        let checkpoint = Checkpoint::open(&folder).unwrap();
+        let checkpoint = registry::open(&folder).unwrap();
         let config: UNetConfig = checkpoint.config("unet").unwrap();
         let model =
             TextToVideo::load(&checkpoint, motionflow::compute::Compute::exact(tch::Device::Cpu)).unwrap();

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use motionflow::checkpoint::Checkpoint;
 use motionflow::compute::{Compute, MemoryUse};
 use motionflow::device::DeviceChoice;
 use motionflow::generation::{Generating, GenerationEvent, generate};
@@ -14,6 +13,7 @@ use motionflow::latents::Latents;
 use motionflow::model::VideoModel;
 use motionflow::nets::unet::Recomputed;
 use motionflow::observer::MapKeeper;
+use motionflow::registry;
 use motionflow::settings::Settings;
 use motionflow::text_to_video::TextToVideo;
 use tch::{Device, Kind, Tensor};
@@ -24,7 +24,7 @@ fn model(memory: MemoryUse) -> TextToVideo {
     let device = DeviceChoice::Auto.open().unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/tiny/model");
     let compute = Compute { memory, ..Compute::exact(device) };
-    TextToVideo::load(&Checkpoint::open(&folder).unwrap(), compute).unwrap()
+    TextToVideo::load(&registry::open(&folder).unwrap(), compute).unwrap()
 }
 
 fn random(shape: &[i64], device: Device) -> Tensor {

@@ -29,11 +29,3 @@ fn every_tensor_of_every_case_is_that_of_diffusers() {
         assert!(off.is_empty(), "{case:?} is off in {off:#?}");
     }
 }
-
-#[test]
-fn clip_is_that_of_transformers() {
-    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clip-cases/clip-tiny");
-    let comparisons = verify(&case, Device::Cpu, TOLERANCE).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(comparisons.len(), 3);
-    assert!(comparisons.iter().all(|comparison| comparison.ok), "{comparisons:#?}");
-}

@@ -1,8 +1,8 @@
 //! How far the asked precision is from float32, with the same inputs and weights.
 
 use anyhow::Result;
-use motionflow::accuracy::{Accuracy, Exact, Inputs};
 use motionflow::compute::{Compute, Precision};
+use motionflow_eval::accuracy::{Accuracy, Exact, Inputs};
 use serde::Serialize;
 use serde_json::json;
 

@@ -12,7 +12,7 @@ use motionflow::compute::Compute;
 use motionflow::device;
 use serde::Serialize;
 
-pub(crate) use self::task::{Configs, Task, Way};
+pub(crate) use self::task::{Task, Way};
 
 use self::machine::Machine;
 use self::memory::{Memory, Room};
@@ -110,7 +110,9 @@ fn scaled(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use motionflow::compute::MemoryUse;
+    use motionflow::nets::unet::GuidanceBlocks;
     use motionflow::settings::Settings;
+    use motionflow::text_to_video::UNet3DCosts;
     use tch::{Device, Kind};
 
     use super::*;
@@ -118,9 +120,8 @@ mod tests {
     use crate::progress::Progress;
     use crate::request::tables as request;
 
-    pub(super) fn demo() -> Configs {
-        let mut progress = Progress::silent();
-        FoundModel::find(&request::Model::default(), &mut progress).unwrap().configs().unwrap()
+    pub(super) fn demo() -> FoundModel {
+        FoundModel::find(&request::Model::default(), &mut Progress::silent()).unwrap()
     }
 
     #[test]
@@ -128,7 +129,7 @@ mod tests {
         let video = Video { width: 32, height: 32, frames: 2, fps: 8.0 };
         let estimate = |settings: &Settings, way| {
             let compute = Compute::exact(Device::Cpu);
-            let task = Task::new(demo(), settings, way, compute).unwrap();
+            let task = Task::new(&demo(), settings, way, compute).unwrap();
             Estimate::of(&task, &video)
         };
         let settings = Settings { steps: 4, guided_steps: 2, ..Settings::default() };
@@ -159,15 +160,15 @@ mod tests {
                 let path = format!("../../xtask/zeroscope/{component}/config.json");
                 std::fs::read_to_string(path).unwrap()
             };
-            let configs = Configs {
+            let costs = Box::new(UNet3DCosts {
                 unet: serde_json::from_str(&read("unet")).unwrap(),
                 vae: serde_json::from_str(&read("vae")).unwrap(),
                 text_encoder: serde_json::from_str(&read("text_encoder")).unwrap(),
                 tokens: 77,
-                file_bytes: 3_700_000_000,
-            };
+                blocks: GuidanceBlocks::ALL,
+            });
             let compute = Compute { device: Device::Cuda(0), kind: Kind::Half, memory };
-            let task = Task::new(configs, &Settings::default(), Way::Transfer, compute).unwrap();
+            let task = Task::of(costs, 3_700_000_000, &Settings::default(), Way::Transfer, compute);
             let video = Video { width: 576, height: 320, frames: 24, fps: 8.0 };
             task.memory(&video, memory).total() as f64 / f64::from(1 << 30)
         };

@@ -104,7 +104,7 @@ mod tests {
 
     fn task(way: Way, device: Device, memory: MemoryUse) -> Task {
         let compute = Compute { device, kind: Kind::Half, memory };
-        Task::new(demo(), &Settings::default(), way, compute).unwrap()
+        Task::new(&demo(), &Settings::default(), way, compute).unwrap()
     }
 
     fn told(task: &Task, video: &Video, limit: u64) -> Option<String> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use motionflow::clip_model::ClipModel;
+use motionflow_eval::clip::model::ClipModel;
 use motionflow_eval::figure::Figure;
 use motionflow_media::image::RgbImage;
 use tch::{Device, Kind, Tensor};

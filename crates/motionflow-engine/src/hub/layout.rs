@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use motionflow::checkpoint::{
-    Checkpoint, CheckpointError, ClipCheckpoint, check_classes, check_clip, needed_clip_files, needed_files,
+    CheckpointError, ClipCheckpoint, check_clip, layout_of, needed_clip_files, needed_files,
 };
+use motionflow::registry;
 
 /// A layout that the program can use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
     /// A text-to-video pipeline of diffusers.
-    TextToVideo,
+    Checkpoint,
     /// A `CLIPModel` of transformers.
     Clip,
 }
@@ -19,7 +20,7 @@ impl Layout {
     /// In words.
     pub(super) fn described(self) -> &'static str {
         match self {
-            Self::TextToVideo => "a text-to-video checkpoint in the diffusers layout",
+            Self::Checkpoint => "a text-to-video checkpoint in the diffusers layout",
             Self::Clip => "a CLIP model in the Hugging Face layout",
         }
     }
@@ -27,7 +28,7 @@ impl Layout {
     /// The file by which it is known.
     pub(super) fn index(self) -> &'static str {
         match self {
-            Self::TextToVideo => "model_index.json",
+            Self::Checkpoint => "model_index.json",
             Self::Clip => "config.json",
         }
     }
@@ -35,7 +36,7 @@ impl Layout {
     /// Checks that such a file is of a model that can be run.
     pub(super) fn check(self, index: &Path) -> Result<(), CheckpointError> {
         match self {
-            Self::TextToVideo => check_classes(index),
+            Self::Checkpoint => layout_of(index, &registry::layouts()).map(|_| ()),
             Self::Clip => check_clip(index),
         }
     }
@@ -43,7 +44,7 @@ impl Layout {
     /// The files that are needed of those that are published; or what is missing.
     pub(super) fn needed(self, published: &[&str]) -> Result<Vec<String>, Vec<String>> {
         match self {
-            Self::TextToVideo => needed_files(published),
+            Self::Checkpoint => needed_files(published, &registry::layouts()),
             Self::Clip => needed_clip_files(published),
         }
     }
@@ -51,7 +52,7 @@ impl Layout {
     /// What a folder lacks; nothing where it is whole, or wrong in another way.
     pub(super) fn missing(self, folder: &Path) -> Vec<String> {
         let opened = match self {
-            Self::TextToVideo => Checkpoint::open(folder).map(|_| ()),
+            Self::Checkpoint => registry::open(folder).map(|_| ()),
             Self::Clip => ClipCheckpoint::open(folder).map(|_| ()),
         };
         match opened {

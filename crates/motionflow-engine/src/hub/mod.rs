@@ -81,7 +81,7 @@ impl Hub {
     /// # Errors
     /// A [`Misuse`] where a variable of the environment makes no sense.
     pub fn new() -> Result<Self> {
-        Self::of(Layout::TextToVideo)
+        Self::of(Layout::Checkpoint)
     }
 
     /// As the environment says.
@@ -232,7 +232,7 @@ impl Hub {
         let mut names = self.layout.needed(&published).map_err(|missing| {
             Misuse(format!("{id} is not {}; it lacks {}", self.layout.described(), listed(&missing)))
         })?;
-        if self.layout == Layout::TextToVideo && published.contains(&recommended::FILE) {
+        if self.layout == Layout::Checkpoint && published.contains(&recommended::FILE) {
             names.insert(1, recommended::FILE.to_owned());
         }
         Ok(names)

@@ -6,20 +6,18 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
+use motionflow::architecture::Architecture;
 use motionflow::checkpoint::{Checkpoint, CheckpointError};
 use motionflow::compute::Compute;
+use motionflow::cost::Costs;
 use motionflow::error::Error;
 use motionflow::model::VideoModel;
-use motionflow::nets::clip_text::ClipTextConfig;
-use motionflow::nets::unet::UNetConfig;
-use motionflow::nets::vae::VaeConfig;
 use motionflow::prompt::{Prompt, subject_positions};
+use motionflow::registry;
 use motionflow::schedule::Schedule;
-use motionflow::text_to_video::{TextToVideo, check_parts, check_size};
 use motionflow::tokenizer::Tokenizer;
 
 use crate::error::{Missing, Misuse};
-use crate::estimate::Configs;
 use crate::folder::record::ModelRecord;
 use crate::hub::{self, Address, Hub};
 use crate::models::known::Known;
@@ -78,7 +76,7 @@ impl FoundModel {
         };
         let known = Known::find(name).filter(|_| is_on_hub).map(Known::recommended);
         let recommended = Recommended::of(&folder)?.or(known).unwrap_or_default();
-        let checkpoint = Checkpoint::open(&folder).map_err(Error::from)?;
+        let checkpoint = registry::open(&folder).map_err(Error::from)?;
         let (name, record, identity) = (name.to_owned(), OnceLock::new(), Mutex::default());
         Ok(Self { name, revision, checkpoint, record, identity, recommended })
     }
@@ -88,8 +86,7 @@ impl FoundModel {
     /// # Errors
     /// When its config is damaged, or is of a schedule that cannot be run.
     pub fn schedule(&self) -> Result<Schedule> {
-        let config = self.checkpoint.config("scheduler").map_err(Error::from)?;
-        Schedule::new(&config).with_context(|| self.cannot_load())
+        self.explained(self.architecture().schedule(&self.checkpoint))
     }
 
     /// Checks, without the weights, that the nets can take a video of this size.
@@ -97,13 +94,8 @@ impl FoundModel {
     /// # Errors
     /// When they cannot; says which sizes they can.
     pub fn check_size(&self, video: &Video) -> Result<()> {
-        let unet = self.checkpoint.config("unet").map_err(Error::from)?;
-        let vae = self.checkpoint.config("vae").map_err(Error::from)?;
         let [frames, height, width] = [video.frames, video.height, video.width].map(i64::from);
-        match check_size(&unet, &vae, frames, height, width) {
-            Err(error @ Error::Config(_)) => Err(error).with_context(|| self.cannot_load()),
-            checked => Ok(checked?),
-        }
+        self.explained(self.architecture().check_size(&self.checkpoint, frames, height, width))
     }
 
     /// Its name and its folder.
@@ -112,22 +104,28 @@ impl FoundModel {
         if folder == self.name { folder } else { format!("{} ({folder})", self.name) }
     }
 
-    /// The configs of its nets, which can be run.
-    pub(crate) fn configs(&self) -> Result<Configs> {
-        let unet: UNetConfig = self.checkpoint.config("unet").map_err(Error::from)?;
-        let vae: VaeConfig = self.checkpoint.config("vae").map_err(Error::from)?;
-        let text_encoder: ClipTextConfig = self.checkpoint.config("text_encoder").map_err(Error::from)?;
-        let checked = unet.validate().and_then(|()| vae.validate()).and_then(|()| text_encoder.validate());
-        checked.map_err(Error::from).with_context(|| self.cannot_load())?;
-        let tokenizer = self.tokenizer()?;
-        check_parts(&unet, &vae, &text_encoder, &tokenizer).with_context(|| self.cannot_load())?;
-        Ok(Configs {
-            unet,
-            vae,
-            text_encoder,
-            tokens: tokenizer.max_length(),
-            file_bytes: self.checkpoint.size_bytes(),
-        })
+    /// What its nets cost, guided by these blocks; by all where none is named.
+    pub(crate) fn costs(&self, guidance_blocks: &[String]) -> Result<Box<dyn Costs>> {
+        self.explained(self.architecture().costs(&self.checkpoint, guidance_blocks))
+    }
+
+    /// The size of its files.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.checkpoint.size_bytes()
+    }
+
+    fn architecture(&self) -> &'static dyn Architecture {
+        registry::architecture_of(&self.checkpoint)
+    }
+
+    /// An error of a config says which checkpoint it is of.
+    fn explained<T>(&self, result: Result<T, Error>) -> Result<T> {
+        match result {
+            Err(error @ (Error::Config(_) | Error::Mismatch(_))) => {
+                Err(error).with_context(|| self.cannot_load())
+            }
+            result => Ok(result?),
+        }
     }
 
     /// Its tokenizer.
@@ -170,9 +168,7 @@ impl FoundModel {
     /// # Errors
     /// Names the block that is not there, and those that are.
     pub fn check_blocks(&self, names: &[String]) -> Result<()> {
-        let unet: UNetConfig = self.checkpoint.config("unet").map_err(Error::from)?;
-        unet.named_blocks(names)?;
-        Ok(())
+        Ok(self.architecture().check_blocks(&self.checkpoint, names)?)
     }
 
     /// Loads the weights.
@@ -181,9 +177,10 @@ impl FoundModel {
     /// When the weights are damaged, do not fit the configs, or do not fit into memory.
     pub fn load(&self, compute: Compute, progress: &mut Progress) -> Result<Box<dyn VideoModel + Send>> {
         let stage = progress.stage("load", 1);
-        let model = TextToVideo::load(&self.checkpoint, compute).with_context(|| self.cannot_load())?;
+        let model =
+            self.architecture().load(&self.checkpoint, compute).with_context(|| self.cannot_load())?;
         stage.finish();
-        Ok(Box::new(model))
+        Ok(model)
     }
 
     /// Begins to read, aside, what [`FoundModel::record`] will wait for: every byte of its files.

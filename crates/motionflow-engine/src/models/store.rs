@@ -33,10 +33,10 @@ impl FoundModels {
     }
 }
 
-/// The checkpoint that was loaded last.
+/// The checkpoints that are loaded, the least recently used first.
 #[derive(Debug, Default)]
 pub struct ModelStore {
-    loaded: Option<LoadedModel>,
+    loaded: Vec<LoadedModel>,
 }
 
 /// A checkpoint whose nets are loaded, and what they have made of prompts.
@@ -44,6 +44,8 @@ pub struct LoadedModel {
     found: Arc<FoundModel>,
     compute: Compute,
     nets: Box<dyn VideoModel + Send>,
+    /// What the weights take.
+    bytes: u64,
     encoded: RefCell<HashMap<Prompt, EncodedPrompt>>,
 }
 
@@ -64,26 +66,46 @@ impl ModelStore {
         compute: Compute,
         progress: &mut Progress,
     ) -> Result<&LoadedModel> {
-        let is_loaded = match &self.loaded {
-            Some(loaded) if loaded.compute == compute => {
-                Arc::ptr_eq(&loaded.found, found) || loaded.found.record()?.sha256 == found.record()?.sha256
-            }
-            _ => false,
-        };
-        if !is_loaded {
-            // The one before goes first: there may not be memory for both.
-            self.loaded = None;
+        let known = self.loaded.iter().position(|loaded| loaded.is_of(found, compute).unwrap_or(false));
+        let model = if let Some(known) = known {
+            self.loaded.remove(known)
+        } else {
             progress.cancel_token().check()?;
             let nets = found.load(compute, progress)?;
             progress.cancel_token().check()?;
-            self.loaded =
-                Some(LoadedModel { found: Arc::clone(found), compute, nets, encoded: RefCell::default() });
+            let bytes = found.costs(&[])?.parameters() * compute.kind.elt_size_in_bytes() as u64;
+            LoadedModel { found: Arc::clone(found), compute, nets, bytes, encoded: RefCell::default() }
+        };
+        self.loaded.push(model);
+        self.loaded.last().ok_or_else(|| anyhow::anyhow!("{}: no nets were loaded", crate::error::FAULT))
+    }
+
+    /// Drops checkpoints, the least recently used first, until a run of `found` fits into memory beside the bytes of the rest.
+    pub(crate) fn make_room(
+        &mut self,
+        found: &Arc<FoundModel>,
+        compute: Compute,
+        fits: impl Fn(u64) -> bool,
+    ) {
+        loop {
+            let is_other =
+                |loaded: &&LoadedModel| !(Arc::ptr_eq(&loaded.found, found) && loaded.compute == compute);
+            let others: u64 = self.loaded.iter().filter(is_other).map(|loaded| loaded.bytes).sum();
+            let Some(oldest) = self.loaded.iter().position(|loaded| is_other(&loaded)) else { return };
+            if fits(others) {
+                return;
+            }
+            self.loaded.remove(oldest);
         }
-        self.loaded.as_ref().ok_or_else(|| anyhow::anyhow!("{}: no nets were loaded", crate::error::FAULT))
     }
 }
 
 impl LoadedModel {
+    fn is_of(&self, found: &Arc<FoundModel>, compute: Compute) -> Result<bool> {
+        Ok(self.compute == compute
+            && (Arc::ptr_eq(&self.found, found) || self.found.record()?.sha256 == found.record()?.sha256))
+    }
+
     /// The nets.
     pub fn nets(&self) -> &dyn VideoModel {
         &*self.nets
@@ -100,5 +122,39 @@ impl LoadedModel {
         let encoded = self.nets.encode_prompt(prompt)?;
         self.encoded.borrow_mut().insert(prompt.clone(), encoded.share());
         Ok(encoded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tch::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_least_recently_used_checkpoint_makes_room() {
+        let find = |case: &str| {
+            let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../motionflow/tests/cases");
+            let mut choice = tables::Model::default();
+            choice.chosen.name = Some(cases.join(case).join("model").to_str().unwrap().to_owned());
+            Arc::new(FoundModel::find(&choice, &mut Progress::silent()).unwrap())
+        };
+        let compute = Compute::exact(Device::Cpu);
+        let [one, two, three] = ["tiny", "tiny-odd-words", "tiny-one-frame"].map(find);
+        let mut store = ModelStore::default();
+        for found in [&one, &two, &one] {
+            store.load(found, compute, &mut Progress::silent()).unwrap();
+        }
+        let of_one = store.loaded[1].bytes;
+        assert!(of_one > 0);
+        store.make_room(&three, compute, |others| others <= of_one);
+        assert_eq!(store.loaded.len(), 1);
+        assert!(Arc::ptr_eq(&store.loaded[0].found, &one));
+        store.make_room(&one, compute, |_| false);
+        assert_eq!(store.loaded.len(), 1, "the run's own stays");
+        store.make_room(&three, compute, |_| false);
+        assert!(store.loaded.is_empty());
     }
 }

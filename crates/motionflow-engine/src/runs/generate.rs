@@ -76,7 +76,8 @@ fn make(
     let size = request.video.resolve(&found.recommended.video)?;
     found.check_size(&size)?;
     warn_of_frames(&size, &found.recommended, progress);
-    engine.check_memory(&Task::new(found.configs()?, &settings, Way::Generate, compute)?, &size)?;
+    let task = Task::new(&found, &settings, Way::Generate, compute)?;
+    engine.check_memory(&task, &size, &found, &mut stores.models)?;
     compare(&request, None, &found, folder.is_resumed(), progress)?;
     folder.take_up(compute.memory, &found.recommended, progress)?;
 

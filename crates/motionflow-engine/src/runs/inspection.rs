@@ -93,7 +93,8 @@ fn look_on(
     settings.subject_map.check(prompt.subjects.len())?;
     let mut video = request.video.resolve(&found.recommended.video)?;
     found.check_size(&video)?;
-    engine.check_memory(&Task::new(found.configs()?, &settings, Way::Invert, compute)?, &video)?;
+    let task = Task::new(&found, &settings, Way::Invert, compute)?;
+    engine.check_memory(&task, &video, &found, &mut stores.models)?;
     let cut = request.source.cut.resolve()?;
     let source = stores.sources.read(&path, cut, &video, progress)?;
     video.fps = request.video.rate.fps.unwrap_or(source.record.fps);

@@ -118,7 +118,7 @@ impl Engine {
     ) -> Result<()> {
         let OpenRun { request, mut folder } = run;
         let mut job = Job::check(&request, true, self, compute, stores, progress)?;
-        self.check_memory(&job.task()?, &job.video)?;
+        self.check_memory(&job.task()?, &job.video, &job.found, &mut stores.models)?;
         compare(&request, Some(&job.source.record), &job.found, folder.is_resumed(), progress)?;
         let began_in = folder.take_up(compute.memory, &job.found.recommended, progress)?;
         let may_keep = options.inversions.is_none() && request.program.cache.unwrap_or(true);
@@ -384,7 +384,7 @@ impl Job {
     /// What takes time and memory.
     fn task(&self) -> Result<Task> {
         let way = if self.inversion.is_some() { Way::FromInversion } else { Way::Transfer };
-        Task::new(self.found.configs()?, &self.settings, way, self.compute)
+        Task::new(&self.found, &self.settings, way, self.compute)
     }
 
     /// What the nets make of the prompts.

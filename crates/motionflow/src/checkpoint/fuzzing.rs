@@ -8,7 +8,7 @@ use tch::{Device, Kind};
 
 use super::error::CheckpointError;
 use super::weights::{MAX_DIMENSIONS, MappedFile, StoredTensor, check_shard_map};
-use super::{Loader, Weights, check_index, json, names, safetensors, torch_file};
+use super::{Layout, Loader, Weights, check_index, json, names, safetensors, torch_file};
 use crate::fuzzing::told;
 use crate::printable::is_printable;
 
@@ -41,9 +41,9 @@ pub fn safetensors(data: &[u8]) {
 }
 
 /// `model_index.json`
-pub(crate) fn model_index(text: &[u8]) {
+pub(crate) fn model_index(text: &[u8], layouts: &[&'static Layout]) {
     let path = Path::new("model_index.json");
-    if let Err(error) = json::parse(path, text).and_then(|index| check_index(path, &index)) {
+    if let Err(error) = json::parse(path, text).and_then(|index| check_index(path, &index, layouts)) {
         told(&error);
     }
 }
@@ -63,7 +63,7 @@ pub(crate) fn shard_index(text: &[u8]) {
 }
 
 /// The config of a component.
-pub(crate) fn config<T: serde::de::DeserializeOwned>(text: &[u8]) -> Option<T> {
+pub fn config<T: serde::de::DeserializeOwned>(text: &[u8]) -> Option<T> {
     json::parse(Path::new("config.json"), text).map_err(|error| told(&error)).ok()
 }
 

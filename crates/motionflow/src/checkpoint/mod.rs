@@ -17,6 +17,7 @@ mod error;
 pub(crate) mod fuzzing;
 mod identity;
 mod json;
+mod layout;
 mod loader;
 mod names;
 mod pickle;
@@ -33,32 +34,23 @@ use serde::de::DeserializeOwned;
 
 pub use clip::{ClipCheckpoint, check_clip};
 pub use error::{CheckpointError, TensorProblems, listed};
+pub use layout::{Component, ComponentKind, Layout};
 pub use loader::Loader;
 pub use published::{needed_clip_files, needed_files};
 pub use weights::{StoredTensor, Weights};
 
 use crate::printable::printable;
-use crate::schedule_config;
 use crate::small_file;
 use crate::tokenizer::{Tokenizer, word_files};
 
-/// The pipelines whose components are those of [`COMPONENTS`].
-const PIPELINES: [&str; 2] = ["TextToVideoSDPipeline", "VideoToVideoSDPipeline"];
-
-/// The components, their config files, and the classes that we can run; an empty list where the class is not checked
-/// here, because the config itself tells all that matters.
-const COMPONENTS: [(&str, &str, &[&str]); 5] = [
-    ("unet", "config.json", &["UNet3DConditionModel"]),
-    ("vae", "config.json", &["AutoencoderKL"]),
-    ("text_encoder", "config.json", &["CLIPTextModel"]),
-    ("tokenizer", TOKENIZER_CONFIG, &TOKENIZERS),
-    ("scheduler", "scheduler_config.json", &[]),
-];
-
 /// CLIP's tokenizer, and what transformers calls one that it knows by its `tokenizer.json` alone; whether that is like
 /// CLIP's is seen in the file.
-const TOKENIZERS: [&str; 4] =
-    ["CLIPTokenizer", "CLIPTokenizerFast", "TokenizersBackend", "PreTrainedTokenizerFast"];
+pub(crate) fn clip_tokenizer_classes() -> Vec<&'static str> {
+    vec!["CLIPTokenizer", "CLIPTokenizerFast", "TokenizersBackend", "PreTrainedTokenizerFast"]
+}
+
+/// The file by which a checkpoint is known.
+const INDEX: &str = "model_index.json";
 
 /// The tokenizer's config.
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
@@ -69,9 +61,10 @@ const TOKENIZER_OPTIONAL: [&str; 2] = ["special_tokens_map.json", TOKENIZER_CONF
 /// A checkpoint folder that was found whole. Its files are read when they are asked for.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
+    layout: &'static Layout,
     folder: PathBuf,
     files: Vec<CheckpointFile>,
-    /// For `unet`, `vae` and `text_encoder`: the weights file or the index of its shards, relative.
+    /// For each net: the weights file or the index of its shards, relative.
     weights: Vec<(&'static str, String)>,
 }
 
@@ -94,34 +87,31 @@ struct ModelIndex {
 }
 
 impl Checkpoint {
-    /// Looks whether `folder` holds a whole checkpoint of a kind that we can run.
+    /// Looks whether `folder` holds a whole checkpoint of one of these layouts; the first is meant where it does not say.
     ///
     /// # Errors
     /// [`CheckpointError::Incomplete`] with every missing file, [`CheckpointError::Unsupported`] for a pipeline or
     /// component of another class, [`CheckpointError::Json`] and [`CheckpointError::Read`].
-    pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
-        if folder.join("model_index.json").is_file() {
-            check_classes(&folder.join("model_index.json"))?;
-        }
+    pub fn open(folder: &Path, layouts: &[&'static Layout]) -> Result<Self, CheckpointError> {
+        let index = folder.join(INDEX);
+        let layout = if index.is_file() { layout_of(&index, layouts)? } else { layouts[0] };
         let mut missing = Vec::new();
-        let mut names = vec!["model_index.json".to_owned()];
+        let mut names = vec![INDEX.to_owned()];
         let mut weights = Vec::new();
-        for (component, config, _) in COMPONENTS {
-            if component != "tokenizer" {
-                names.push(format!("{component}/{config}"));
-            }
-            match component {
-                "tokenizer" => {
-                    match tokenizer_files(&format!("{component}/"), |name| folder.join(name).is_file()) {
-                        Ok(files) => names.extend(files),
-                        Err(lacks) => missing.extend(lacks),
-                    }
+        for component in layout.components {
+            let prefix = format!("{}/", component.name);
+            if component.kind == ComponentKind::Tokenizer {
+                match tokenizer_files(&prefix, |name| folder.join(name).is_file()) {
+                    Ok(files) => names.extend(files),
+                    Err(lacks) => missing.extend(lacks),
                 }
-                "scheduler" => {}
-                _ => match find_weights(folder, &format!("{component}/"), weight_stems(component)) {
-                    Ok(found) => weights.push((component, found)),
-                    Err(looked_for) => missing.push(looked_for),
-                },
+            } else {
+                names.push(format!("{prefix}{}", component.config()));
+            }
+            match component.weight_stems().map(|stems| find_weights(folder, &prefix, stems)) {
+                Some(Ok(found)) => weights.push((component.name, found)),
+                Some(Err(looked_for)) => missing.push(looked_for),
+                None => {}
             }
         }
         missing.extend(names.iter().filter(|name| !folder.join(name).is_file()).cloned());
@@ -143,7 +133,12 @@ impl Checkpoint {
                 Err(source) => Err(CheckpointError::Read { path, source }),
             }
         });
-        Ok(Self { folder: folder.to_path_buf(), files: files.collect::<Result<_, _>>()?, weights })
+        Ok(Self { layout, folder: folder.to_path_buf(), files: files.collect::<Result<_, _>>()?, weights })
+    }
+
+    /// The layout of the folder.
+    pub fn layout(&self) -> &'static Layout {
+        self.layout
     }
 
     /// The folder.
@@ -161,7 +156,7 @@ impl Checkpoint {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// The config file of `unet`, `vae`, `text_encoder` or `scheduler`.
+    /// The config file of a component.
     ///
     /// # Errors
     /// [`CheckpointError::Json`] with line and column, [`CheckpointError::Read`].
@@ -171,11 +166,11 @@ impl Checkpoint {
 
     /// Where that config file is, for messages about what it says.
     pub fn config_path(&self, component: &str) -> PathBuf {
-        let known = COMPONENTS.iter().find(|(name, ..)| *name == component);
-        self.folder.join(component).join(known.map_or("config.json", |(_, config, _)| config))
+        let known = self.layout.component(component);
+        self.folder.join(component).join(known.map_or("config.json", Component::config))
     }
 
-    /// The weights of `unet`, `vae` or `text_encoder`, under the names that diffusers 0.42 and transformers 5.17 give
+    /// The weights of a net, under the names that diffusers 0.42 and transformers 5.17 give
     /// them: the text encoder's without the prefix `text_model.` and without `position_ids`.
     ///
     /// # Errors
@@ -222,39 +217,42 @@ impl Checkpoint {
     }
 }
 
-/// Reads a `model_index.json` and checks that it is of a pipeline whose components we can run.
+/// Reads a `model_index.json` and checks that it is of a pipeline whose components can be run.
 ///
 /// # Errors
 /// [`CheckpointError::Unsupported`], [`CheckpointError::Json`], [`CheckpointError::Read`].
-pub fn check_classes(path: &Path) -> Result<(), CheckpointError> {
-    check_index(path, &json::read(path, small_file::CONFIG)?)
+pub fn layout_of(path: &Path, layouts: &[&'static Layout]) -> Result<&'static Layout, CheckpointError> {
+    check_index(path, &json::read(path, small_file::CONFIG)?, layouts)
 }
 
-fn check_index(path: &Path, index: &ModelIndex) -> Result<(), CheckpointError> {
+fn check_index(
+    path: &Path,
+    index: &ModelIndex,
+    layouts: &[&'static Layout],
+) -> Result<&'static Layout, CheckpointError> {
     let unsupported = |what: &str, expected: &[&str], found: &str| CheckpointError::Unsupported {
         path: path.to_path_buf(),
         what: what.to_owned(),
         expected: expected.join(" or "),
         found: printable(found),
     };
-    if !PIPELINES.contains(&index.pipeline.as_str()) {
-        return Err(unsupported("_class_name", &PIPELINES, &index.pipeline));
-    }
+    let Some(layout) = layouts.iter().find(|layout| layout.pipelines.contains(&index.pipeline.as_str()))
+    else {
+        let pipelines: Vec<&str> = layouts.iter().flat_map(|layout| layout.pipelines).copied().collect();
+        return Err(unsupported("_class_name", &pipelines, &index.pipeline));
+    };
     let class_of = |component| {
         index.components.get(component).and_then(|entry| entry.get(1)).and_then(|class| class.as_str())
     };
-    let schedulers: Vec<&str> = schedule_config::class_names().collect();
-    if let Some(class) = class_of("scheduler").filter(|class| !schedulers.contains(class)) {
-        return Err(unsupported("scheduler", &schedulers, class));
-    }
-    for (component, _, classes) in COMPONENTS {
-        let class = class_of(component);
-        let class = class.unwrap_or("not there");
-        if !classes.is_empty() && !classes.contains(&class) {
-            return Err(unsupported(component, classes, class));
+    for component in layout.components {
+        // The scheduler's config says itself what it is of.
+        let default = (component.kind != ComponentKind::Scheduler).then_some("not there");
+        let classes = (component.classes)();
+        if let Some(class) = class_of(component.name).or(default).filter(|class| !classes.contains(class)) {
+            return Err(unsupported(component.name, &classes, class));
         }
     }
-    Ok(())
+    Ok(layout)
 }
 
 /// The files of a tokenizer behind `prefix`, `has` saying which there are; or what is missing, in words.
@@ -264,14 +262,6 @@ fn tokenizer_files(prefix: &str, has: impl Fn(&str) -> bool) -> Result<Vec<Strin
         .map_err(|missing| missing.iter().map(|name| behind(name)).collect::<Vec<_>>())?;
     let optional = TOKENIZER_OPTIONAL.into_iter().filter(|name| has(&behind(name)));
     Ok(words.iter().copied().chain(optional).map(behind).collect())
-}
-
-/// What a component's weights are called, without ending or variant, as safetensors and as `.bin`.
-fn weight_stems(component: &str) -> (&'static str, &'static str) {
-    match component {
-        "text_encoder" => ("model", "pytorch_model"),
-        _ => ("diffusion_pytorch_model", "diffusion_pytorch_model"),
-    }
 }
 
 /// The weights file behind `prefix` in a folder, or the index of its shards; or in words what was looked for.

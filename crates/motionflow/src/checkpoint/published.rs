@@ -1,6 +1,7 @@
 //! Which of the files that a repository publishes make a checkpoint.
 
-use super::{COMPONENTS, clip, index_names, only_like_weights, tokenizer_files, weight_stems, whole_name};
+use super::layout::{ComponentKind, Layout};
+use super::{INDEX, clip, index_names, only_like_weights, tokenizer_files, whole_name};
 
 /// Chooses the files that a checkpoint needs out of all names that a repository has, with `/` between the parts.
 ///
@@ -9,21 +10,34 @@ use super::{COMPONENTS, clip, index_names, only_like_weights, tokenizer_files, w
 /// comes first and weights last, so that what is wrong is found before much is read.
 ///
 /// # Errors
-/// What is missing, in words: the repository holds no checkpoint in the diffusers text-to-video layout.
-pub fn needed_files(published: &[&str]) -> Result<Vec<String>, Vec<String>> {
-    let mut names = vec!["model_index.json".to_owned()];
-    let configs = COMPONENTS.iter().filter(|(component, ..)| *component != "tokenizer");
-    names.extend(configs.map(|(component, config, _)| format!("{component}/{config}")));
+/// What is missing, in words: the repository holds no checkpoint in one of these layouts; where it is like none, what the
+/// first wants.
+pub fn needed_files(published: &[&str], layouts: &[&'static Layout]) -> Result<Vec<String>, Vec<String>> {
+    let needed: Vec<_> = layouts.iter().map(|layout| needed_of(published, layout)).collect();
+    let best = needed.iter().position(Result::is_ok).unwrap_or(0);
+    needed.into_iter().nth(best).unwrap_or_else(|| Ok(Vec::new()))
+}
+
+fn needed_of(published: &[&str], layout: &Layout) -> Result<Vec<String>, Vec<String>> {
+    let mut names = vec![INDEX.to_owned()];
+    let configs = layout.components.iter().filter(|component| component.kind != ComponentKind::Tokenizer);
+    names.extend(configs.map(|component| format!("{}/{}", component.name, component.config())));
     let has = |name: &str| published.contains(&name);
     let mut missing: Vec<String> = names.iter().filter(|name| !has(name)).cloned().collect();
-    match tokenizer_files("tokenizer/", has) {
-        Ok(files) => names.extend(files),
-        Err(lacks) => missing.extend(lacks),
+    for component in layout.components.iter().filter(|component| component.kind == ComponentKind::Tokenizer) {
+        match tokenizer_files(&format!("{}/", component.name), has) {
+            Ok(files) => names.extend(files),
+            Err(lacks) => missing.extend(lacks),
+        }
     }
-    for component in ["vae", "text_encoder", "unet"] {
-        let weights = smallest_weights(published, &format!("{component}/"), weight_stems(component));
+    // The denoising net, the first component, is the largest: it comes last.
+    let (first, others) = layout.components.split_at(1);
+    for component in others.iter().chain(first) {
+        let Some(stems) = component.weight_stems() else { continue };
+        let prefix = format!("{}/", component.name);
+        let weights = smallest_weights(published, &prefix, stems);
         if weights.is_empty() {
-            missing.push(format!("the weights of {component}{}", found(published, &format!("{component}/"))));
+            missing.push(format!("the weights of {}{}", component.name, found(published, &prefix)));
         }
         names.extend(weights);
     }
@@ -99,6 +113,7 @@ fn is_shard(name: &str, prefix: &str, stem: &str, variant: &str, ending: &str) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::layouts;
 
     const SMALL: [&str; 9] = [
         "model_index.json",
@@ -115,7 +130,7 @@ mod tests {
     /// The weights that are chosen when these are published beside all the small files.
     fn chosen(weights: &[&str]) -> Vec<String> {
         let published = [&SMALL[..], weights, &["README.md", ".gitattributes"]].concat();
-        let needed = needed_files(&published).unwrap();
+        let needed = needed_files(&published, &layouts()).unwrap();
         assert!(SMALL.iter().all(|name| needed.contains(&(*name).to_owned())), "{needed:?}");
         assert_eq!(needed[0], "model_index.json");
         needed[SMALL.len()..].to_vec()
@@ -249,12 +264,13 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_said() {
-        let missing = needed_files(&["model_index.json", "unet/config.json", "vae/config.json"]).unwrap_err();
+        let missing = needed_files(&["model_index.json", "unet/config.json", "vae/config.json"], &layouts())
+            .unwrap_err();
         assert!(missing.contains(&"the weights of unet".to_owned()), "{missing:?}");
         assert!(missing.contains(&"tokenizer/vocab.json".to_owned()), "{missing:?}");
         assert!(!missing.contains(&"tokenizer/tokenizer_config.json".to_owned()), "{missing:?}");
         let other = ["unet/diffusion_pytorch_model.bf16.safetensors", "unet/README.md"];
-        let missing = needed_files(&other).unwrap_err();
+        let missing = needed_files(&other, &layouts()).unwrap_err();
         let found = "the weights of unet (found diffusion_pytorch_model.bf16.safetensors)";
         assert!(missing.contains(&found.to_owned()), "{missing:?}");
     }

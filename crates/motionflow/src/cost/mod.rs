@@ -5,13 +5,17 @@
 //! activations, sums and copies count as [`Operation::Elementwise`] and have no FLOP. Memory is counted in elements of
 //! a tensor, whatever their kind.
 
+mod costs;
 mod layers;
+mod plan;
 mod tape;
 mod unet;
 mod vae;
 
 use crate::nets::clip_text::ClipTextConfig;
 
+pub use costs::{Costs, Runs, VideoSize};
+pub use plan::MemoryPlan;
 pub use unet::{Recompute, UNetInput, UNetPart, unet};
 pub use vae::{FRAMES_AT_ONCE, vae_decode, vae_encode};
 

@@ -57,7 +57,10 @@ impl ClipTextConfig {
     }
 
     /// As [`ClipTextConfig::validate`]; `component` is for messages.
-    pub(crate) fn check(&self, component: &'static str) -> Result<(), ConfigError> {
+    ///
+    /// # Errors
+    /// As [`ClipTextConfig::validate`].
+    pub fn check(&self, component: &'static str) -> Result<(), ConfigError> {
         count(component, "vocab_size", self.vocab_size)?;
         count(component, "max_position_embeddings", self.max_position_embeddings)?;
         self.shape().check(component)

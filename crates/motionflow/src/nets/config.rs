@@ -31,7 +31,8 @@ fn place_of(component: &str) -> String {
 }
 
 impl ConfigError {
-    pub(crate) fn new(
+    /// Of a component's config; `found` is shown as Rust writes it.
+    pub fn new(
         component: &'static str,
         key: impl Into<String>,
         found: impl std::fmt::Debug,
@@ -51,7 +52,10 @@ impl ConfigError {
 const LARGEST: i64 = 1 << 20;
 
 /// Checks that `value` is a count that a net can have.
-pub(crate) fn count(component: &'static str, key: &str, value: i64) -> Result<(), ConfigError> {
+///
+/// # Errors
+/// [`ConfigError`] with the range.
+pub fn count(component: &'static str, key: &str, value: i64) -> Result<(), ConfigError> {
     if (1..=LARGEST).contains(&value) {
         return Ok(());
     }

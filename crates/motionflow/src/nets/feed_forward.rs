@@ -94,7 +94,7 @@ mod tests {
     use tch::Kind;
 
     use super::*;
-    use crate::checkpoint::Checkpoint;
+
     use crate::device::DeviceChoice;
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn it_runs_in_parts_where_memory_is_low() {
         let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/tiny/model");
-        let weights = Checkpoint::open(&case).unwrap().weights("unet").unwrap();
+        let weights = crate::registry::open(&case).unwrap().weights("unet").unwrap();
         let at_once = |memory| {
             let loader = Loader::new(&weights, "unet", tch::Device::Cpu, Kind::Float).with_memory(memory);
             let place = "mid_block.attentions.0.transformer_blocks.0.ff";

@@ -1,5 +1,9 @@
 //! The diffusers text-to-video layout as a [`VideoModel`]: `ModelScope`, `ZeroScope` and their family.
 
+mod architecture;
+mod costs;
+mod parity;
+
 use std::ops::ControlFlow;
 
 use serde::de::DeserializeOwned;
@@ -21,6 +25,9 @@ use crate::schedule::Schedule;
 use crate::text_encoder::TextEncoder;
 use crate::tokenizer::Tokenizer;
 use crate::wider::{Coded, Wider, wider_than};
+
+pub use architecture::UNet3DArchitecture;
+pub use costs::UNet3DCosts;
 
 /// What to say of values that are not finite where nothing but the weights can be to blame.
 const BROKEN: &str = "the checkpoint is broken; get it anew";

@@ -7,14 +7,14 @@ use std::path::Path;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
-use crate::checkpoint::{ClipCheckpoint, Loader};
-use crate::clip_pictures::{Preprocessor, PreprocessorConfig};
-use crate::error::Error;
-use crate::nets::clip_text::{ClipText, ClipTextConfig};
-use crate::nets::clip_vision::{ClipVision, ClipVisionConfig};
-use crate::nets::config::count;
-use crate::nets::layers::Linear;
-use crate::tokenizer::Tokenizer;
+use crate::clip::pictures::{Preprocessor, PreprocessorConfig};
+use motionflow::checkpoint::{ClipCheckpoint, Loader};
+use motionflow::error::Error;
+use motionflow::nets::clip_text::{ClipText, ClipTextConfig};
+use motionflow::nets::clip_vision::{ClipVision, ClipVisionConfig};
+use motionflow::nets::config::count;
+use motionflow::nets::layers::Linear;
+use motionflow::tokenizer::Tokenizer;
 
 /// How many pictures are encoded at once.
 const BATCH: usize = 16;

@@ -8,17 +8,17 @@ use std::ops::ControlFlow;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::clip::Clip;
-use crate::error::Error;
-use crate::inversion::{Inverting, invert};
-use crate::latents::Latents;
-use crate::masks::{LayerMasks, MotionMasks, SubjectMaps};
-use crate::model::{EncodedPrompt, VideoModel};
-use crate::nets::attention::NoObserver;
-use crate::prompt::Prompt;
-use crate::settings::Settings;
-use crate::update::guidance_gradient;
-use crate::wider::Coded;
+use motionflow::clip::Clip;
+use motionflow::error::Error;
+use motionflow::inversion::{Inverting, invert};
+use motionflow::latents::Latents;
+use motionflow::masks::{LayerMasks, MotionMasks, SubjectMaps};
+use motionflow::model::{EncodedPrompt, VideoModel};
+use motionflow::nets::attention::NoObserver;
+use motionflow::prompt::Prompt;
+use motionflow::settings::Settings;
+use motionflow::update::guidance_gradient;
+use motionflow::wider::Coded;
 
 /// What a transfer is made from.
 #[derive(Debug, Clone, Copy)]

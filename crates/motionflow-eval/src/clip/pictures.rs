@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tch::Tensor;
 
-use crate::nets::config::ConfigError;
+use motionflow::nets::config::ConfigError;
 
 /// How this config is called in messages.
 const COMPONENT: &str = "preprocessor";

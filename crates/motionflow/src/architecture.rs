@@ -1,0 +1,56 @@
+//! What a kind of checkpoint is: what its folders hold, and how it becomes a [`VideoModel`].
+
+use std::fmt::Debug;
+
+use tch::Device;
+
+use crate::checkpoint::{Checkpoint, Layout};
+use crate::compute::Compute;
+use crate::cost::Costs;
+use crate::error::Error;
+use crate::model::VideoModel;
+use crate::parity_case::ParityModel;
+use crate::schedule::Schedule;
+
+/// What is known of a kind of checkpoint. All but the loading reads its configs alone.
+pub trait Architecture: Debug + Sync {
+    /// The layout of its folders.
+    fn layout(&self) -> &'static Layout;
+
+    /// The noise schedule.
+    ///
+    /// # Errors
+    /// When its config is damaged, or is of a schedule that cannot be run.
+    fn schedule(&self, checkpoint: &Checkpoint) -> Result<Schedule, Error>;
+
+    /// Checks that the nets can take a video of this size in pixels.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a config that cannot be run, [`Error::Size`] with a size near by that works.
+    fn check_size(&self, checkpoint: &Checkpoint, frames: i64, height: i64, width: i64) -> Result<(), Error>;
+
+    /// Checks that there are guidance blocks of these names.
+    ///
+    /// # Errors
+    /// [`Error::UnknownBlock`] with the blocks that there are.
+    fn check_blocks(&self, checkpoint: &Checkpoint, names: &[String]) -> Result<(), Error>;
+
+    /// What the nets cost, guided by these blocks; by all where none is named.
+    ///
+    /// # Errors
+    /// When a config cannot be run, the parts do not fit together, or as [`Architecture::check_blocks`].
+    fn costs(&self, checkpoint: &Checkpoint, guidance_blocks: &[String]) -> Result<Box<dyn Costs>, Error>;
+
+    /// Loads all nets.
+    ///
+    /// # Errors
+    /// Says which file or config is missing or wrong, and lists all tensors that are.
+    fn load(&self, checkpoint: &Checkpoint, compute: Compute) -> Result<Box<dyn VideoModel + Send>, Error>;
+
+    /// Loads all nets in float32, to be compared with a parity case.
+    ///
+    /// # Errors
+    /// As [`Architecture::load`].
+    fn load_for_parity(&self, checkpoint: &Checkpoint, device: Device)
+    -> Result<Box<dyn ParityModel>, Error>;
+}

@@ -1,0 +1,55 @@
+//! What the nets of a checkpoint cost, whatever its architecture.
+
+use std::fmt::Debug;
+
+use super::{MemoryPlan, NetCost};
+
+/// The size of a video in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VideoSize {
+    /// Frames.
+    pub frames: i64,
+    /// Pixels.
+    pub height: i64,
+    /// Pixels.
+    pub width: i64,
+}
+
+/// A net that runs several times in a row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Runs {
+    /// How often; the last run may be a part of one.
+    pub times: f64,
+    /// The cost of one.
+    pub cost: NetCost,
+}
+
+/// The costs of a checkpoint's nets, for one choice of guidance blocks.
+pub trait Costs: Debug + Send + Sync {
+    /// Weights of all nets.
+    fn parameters(&self) -> u64;
+
+    /// Weights of the text encoder.
+    fn text_encoder_parameters(&self) -> u64;
+
+    /// Whether the nets can take a video of this size.
+    fn takes(&self, size: VideoSize) -> bool;
+
+    /// What both sides of a video are multiples of, in pixels.
+    fn side_step(&self) -> i64;
+
+    /// Frames to latents.
+    fn encode(&self, size: VideoSize, plan: MemoryPlan) -> Runs;
+
+    /// Latents to frames.
+    fn decode(&self, size: VideoSize, plan: MemoryPlan) -> Runs;
+
+    /// One prediction under one prompt.
+    fn predict(&self, size: VideoSize, plan: MemoryPlan) -> Runs;
+
+    /// One prediction under both prompts of classifier-free guidance.
+    fn predict_guided(&self, size: VideoSize, plan: MemoryPlan) -> Runs;
+
+    /// The forward of one guided update, with what its backward computes again.
+    fn update(&self, size: VideoSize, plan: MemoryPlan) -> Runs;
+}
