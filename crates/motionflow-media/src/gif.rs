@@ -13,6 +13,10 @@ use crate::video;
 /// The highest rate that browsers play: shorter delays than two hundredths of a second they slow down to ten.
 const MOST_FPS: f64 = 50.0;
 
+/// Where frames are wider, the palette is made of every so many pixels: of all pixels of noisy frames it takes longer than
+/// all else together.
+const PALETTE_WIDTH: u32 = 192;
+
 /// Writes frames as a GIF that loops for ever, with one palette of up to 256 colours made for exactly these frames.
 ///
 /// GIF counts time in hundredths of a second, so single delays are rounded, their sum is right. Rates over 50 frames
@@ -31,8 +35,11 @@ pub fn write_gif(
     let is_moment = fps > MOST_FPS && (frames.len() as f64) < 0.5 * fps / MOST_FPS;
     let (frames, fps) = if is_moment { (&frames[..frames.len().min(1)], MOST_FPS) } else { (frames, fps) };
     let slower = if fps > MOST_FPS { format!("fps={MOST_FPS},") } else { String::new() };
-    let palette = "split[frames][sample];[sample]palettegen=stats_mode=full:reserve_transparent=0[palette];\
-                   [frames][palette]paletteuse=dither=sierra2_4a:diff_mode=rectangle";
+    let palette = format!(
+        "split[frames][sample];[sample]scale='min({PALETTE_WIDTH},iw)':-1:flags=neighbor,\
+         palettegen=stats_mode=full:reserve_transparent=0[palette];\
+         [frames][palette]paletteuse=dither=sierra2_4a:diff_mode=rectangle"
+    );
     atomic::write_with(path, |passing| {
         video::encode(ffmpeg, path, passing, frames, fps, |command| {
             command.args(["-vf", &format!("{slower}{palette}"), "-threads", "1"]);
