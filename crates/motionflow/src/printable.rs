@@ -1,5 +1,7 @@
 //! Text from a file that is not to be trusted, made fit for a message.
 
+use std::fmt::Write as _;
+
 /// Characters that are shown of the beginning and, of a longer text, of the end.
 const BEGINNING: usize = 160;
 const END: usize = 80;
@@ -23,6 +25,14 @@ pub(crate) fn is_printable(text: &str) -> bool {
 fn shown(c: char) -> impl Iterator<Item = char> {
     let plain = matches!(c, '\'' | '"' | '\\');
     plain.then_some(c).into_iter().chain((!plain).then(|| c.escape_debug()).into_iter().flatten())
+}
+
+/// Two hexadecimal digits a byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 #[cfg(test)]

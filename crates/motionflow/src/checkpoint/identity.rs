@@ -1,6 +1,5 @@
 //! A name for a checkpoint that follows from its content.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
@@ -8,6 +7,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::error::CheckpointError;
+use crate::printable::hex;
 use crate::small_file::require_file;
 
 /// Bytes that are read at once. Read and not mapped: beside weights that are being loaded, mapped pages would count as
@@ -27,10 +27,7 @@ pub(super) fn identity<'a>(
         let path = folder.join(name);
         add_content(&mut hash, &path).map_err(|source| CheckpointError::Read { path, source })?;
     }
-    Ok(hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    }))
+    Ok(hex(&hash.finalize()))
 }
 
 fn add_content(hash: &mut Sha256, path: &Path) -> io::Result<()> {

@@ -121,8 +121,7 @@ impl<'a> Loader<'a> {
         if is_float(self.kind) && !is_float(stored.kind()) {
             return Err(Problem::Wrong(format!("expected floating point, found {:?}", stored.kind())));
         }
-        let tensor =
-            stored.to_tensor().and_then(|t| t.f_to_kind(self.kind)).and_then(|t| t.f_to_device(self.device));
+        let tensor = stored.to_device(self.device, self.kind);
         // libtorch's messages go on with addresses of its own code.
         let told = |error: TchError| printable(error.to_string().lines().next().unwrap_or_default());
         tensor.map_err(|error| match told(error) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 use serde::Deserialize;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::error::CheckpointError;
 use super::{json, safetensors, torch_file};
@@ -164,6 +164,23 @@ impl StoredTensor {
         Tensor::f_from_data_size(bytes, &[elements], self.kind)?
             .f_as_strided(&self.shape, strides, 0)?
             .f_contiguous()
+    }
+
+    /// The same on another device than the CPU. What is stored densely is copied there straight from the file.
+    ///
+    /// # Errors
+    /// As [`StoredTensor::to_tensor`].
+    pub(super) fn to_device(&self, device: Device, kind: Kind) -> Result<Tensor, tch::TchError> {
+        if self.strides.is_some() || self.length == 0 || device == Device::Cpu {
+            return self.to_tensor()?.f_to_kind(kind)?.f_to_device(device);
+        }
+        let bytes = &self.file.bytes()[self.place()];
+        let strides = dense_strides(&self.shape);
+        // SAFETY: the bytes hold every element, the tensor is only read, and it is gone before they are.
+        #[allow(unsafe_code)]
+        let in_file =
+            unsafe { Tensor::f_from_blob(bytes.as_ptr(), &self.shape, &strides, self.kind, Device::Cpu)? };
+        in_file.f_to_device(device)?.f_to_kind(kind)
     }
 
     /// Drops trailing dimensions of size 1 until two are left: what a 1×1 convolution has over a linear layer.

@@ -8,6 +8,8 @@
 mod cuda;
 mod plain;
 
+use std::path::Path;
+
 use tch::{Device, Kind, Tensor};
 
 use self::cuda::{GroupNormShape, Numbers, Order};
@@ -41,6 +43,11 @@ pub struct Convolution<'a> {
 /// Why a kernel cannot be used in float16 on a CUDA device; such layers are then libtorch's own. None where all can.
 pub fn problem(device: Device) -> Option<String> {
     Numbers::of(&Tensor::empty([0], (Kind::Half, device)))?.problem()
+}
+
+/// Keeps compiled kernels in this folder, so that the next process need not compile them: they take a second at first.
+pub fn keep_compiled_in(folder: &Path) {
+    cuda::compiled::keep_in(folder);
 }
 
 /// Whether layers are joined for the kernels' sake: a convolution's bias is left to the layer behind it, which reads its

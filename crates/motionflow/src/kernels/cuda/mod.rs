@@ -1,5 +1,6 @@
 //! Launches of the CUDA kernels, on rows of channels [.., channels] that lie dense.
 
+pub(super) mod compiled;
 mod program;
 
 use std::collections::BTreeMap;

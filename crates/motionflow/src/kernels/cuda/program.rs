@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
 use cudarc::driver::{result as driver, sys};
-use cudarc::nvrtc::result as nvrtc;
+use cudarc::nvrtc::{result as nvrtc, sys as nvrtc_sys};
+
+use super::compiled;
 
 const NUMBERS: &str = include_str!("numbers.cu");
 
@@ -117,34 +119,35 @@ impl Program {
             let attribute = |which| driver::device::get_attribute(device, which).map_err(told);
             let major = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
             let minor = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-            let code = self.ptx(&format!("compute_{major}{minor}"))?;
-            let module = inside(context, || driver::module::load_data(code.as_ptr().cast()))
-                .and_then(|m| m)
-                .map_err(told)?;
+            let load = |code: &[u8]| {
+                inside(context, || driver::module::load_data(code.as_ptr().cast())).and_then(|module| module)
+            };
+            let architecture = format!("sm_{major}{minor}");
+            let text = format!("{NUMBERS}{}", self.source.text());
+            let options = self.options(&architecture);
+            let mut parts = vec![text.as_str(), &VERSION];
+            parts.extend(options.iter().map(String::as_str));
+            let place = compiled::place(&parts);
+            if let Some(module) = place.as_deref().and_then(compiled::read).and_then(|code| load(&code).ok())
+            {
+                return Ok(Loaded { context, module });
+            }
+            let code = compile(&text, &options)?;
+            let module = load(&code).map_err(told)?;
+            if let Some(place) = place {
+                compiled::write(&place, &code);
+            }
             Ok(Loaded { context, module })
         }
     }
 
-    fn ptx(&self, architecture: &str) -> Result<Vec<std::ffi::c_char>, String> {
-        let text = CString::new(format!("{NUMBERS}{}", self.source.text())).map_err(|e| e.to_string())?;
-        let options = [
+    fn options(&self, architecture: &str) -> [String; 4] {
+        [
             format!("--gpu-architecture={architecture}"),
             format!("-DKIND={}", self.kind),
             format!("-DWIDTH={}", self.width),
             "--std=c++17".to_owned(),
-        ];
-        let program = nvrtc::create_program(&text, None).map_err(|error| format!("{error:?}"))?;
-        // SAFETY: the program was just made, and is destroyed once.
-        unsafe {
-            let code = nvrtc::compile_program(program, &options).and_then(|()| nvrtc::get_ptx(program));
-            let code = code.map_err(|error| {
-                let log = nvrtc::get_program_log(program).unwrap_or_default();
-                let log: Vec<u8> = log.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
-                format!("{error:?}: {}", String::from_utf8_lossy(&log))
-            });
-            let _ = nvrtc::destroy_program(program);
-            code
-        }
+        ]
     }
 
     /// Launches one of its kernels on the default stream, where libtorch computes.
@@ -187,10 +190,47 @@ impl Program {
     }
 }
 
+/// NVRTC's version: another one may compile otherwise.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let (mut major, mut minor) = (0, 0);
+    // SAFETY: it writes two numbers.
+    let told = unsafe { nvrtc_sys::nvrtcVersion(&raw mut major, &raw mut minor) };
+    format!("{told:?} {major}.{minor}")
+});
+
+/// Machine code of a text.
+fn compile(text: &str, options: &[String]) -> Result<Vec<u8>, String> {
+    let text = CString::new(text).map_err(|e| e.to_string())?;
+    let program = nvrtc::create_program(&text, None).map_err(|error| format!("{error:?}"))?;
+    // SAFETY: the program was just made, and is destroyed once.
+    unsafe {
+        let code = nvrtc::compile_program(program, options).and_then(|()| machine_code(program));
+        let code = code.map_err(|error| {
+            let log = nvrtc::get_program_log(program).unwrap_or_default();
+            let log: Vec<u8> = log.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
+            format!("{error:?}: {}", String::from_utf8_lossy(&log))
+        });
+        let _ = nvrtc::destroy_program(program);
+        code
+    }
+}
+
+/// What a program was compiled to.
+unsafe fn machine_code(program: nvrtc_sys::nvrtcProgram) -> Result<Vec<u8>, nvrtc::NvrtcError> {
+    let mut size = 0;
+    // SAFETY: the program was compiled, and the code has as many bytes as it says.
+    unsafe {
+        nvrtc_sys::nvrtcGetCUBINSize(program, &raw mut size).result()?;
+        let mut code = vec![0_u8; size];
+        nvrtc_sys::nvrtcGetCUBIN(program, code.as_mut_ptr().cast()).result()?;
+        Ok(code)
+    }
+}
+
 /// Whether the CUDA driver and NVRTC can be opened; cudarc panics where they cannot.
 fn libraries_are_there() -> bool {
     // SAFETY: looks for libraries by their names.
-    unsafe { sys::is_culib_present() && cudarc::nvrtc::sys::is_culib_present() }
+    unsafe { sys::is_culib_present() && nvrtc_sys::is_culib_present() }
 }
 
 /// Does something in a context of the driver, and brings back the thread's own.
