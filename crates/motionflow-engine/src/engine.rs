@@ -9,12 +9,14 @@ use std::time::Duration;
 use anyhow::Result;
 use motionflow::compute::Compute;
 use motionflow::device;
+use motionflow::kernels;
 use tch::Device;
 
 use crate::error::{DoesNotFit, Misuse};
 use crate::estimate::Task;
 use crate::event::Event;
 use crate::hashes::Hashes;
+use crate::home;
 use crate::models::found::FoundModel;
 use crate::models::store::{FoundModels, ModelStore};
 use crate::out_of_memory::{self, Hint};
@@ -86,6 +88,11 @@ impl Engine {
         let device =
             choice.open().map_err(|error| Misuse(format!("--device {choice}: {error}; {WITHOUT_CUDA}")))?;
         let kind = resources.precision.unwrap_or_default().kind(device);
+        if device.is_cuda()
+            && let Some(cache) = home::cache()
+        {
+            kernels::keep_compiled_in(&cache.join("motionflow").join("kernels"));
+        }
         Ok(Compute { device, kind, memory: resources.memory.unwrap_or_default() })
     }
 

@@ -14,7 +14,7 @@ use crate::source::sha256_of_file;
 pub(crate) struct Hashes(HashMap<PathBuf, (Stamp, String)>);
 
 /// What is other when a file was changed or replaced while this process runs.
-type Stamp = (u64, Option<SystemTime>, [i64; 4]);
+pub(crate) type Stamp = (u64, Option<SystemTime>, [i64; 4]);
 
 impl Hashes {
     /// SHA-256 of a file, in hex.
@@ -31,7 +31,7 @@ impl Hashes {
     }
 }
 
-fn stamp(metadata: &Metadata) -> Stamp {
+pub(crate) fn stamp(metadata: &Metadata) -> Stamp {
     (metadata.len(), metadata.modified().ok(), identity(metadata))
 }
 

@@ -20,6 +20,7 @@ use motionflow::tokenizer::Tokenizer;
 use crate::error::{Missing, Misuse};
 use crate::folder::record::ModelRecord;
 use crate::hub::{self, Address, Hub};
+use crate::models::identity::identity_of;
 use crate::models::known::Known;
 use crate::progress::Progress;
 use crate::request::recommended::{Recommended, Video};
@@ -187,7 +188,7 @@ impl FoundModel {
     pub fn prepare_record(&self) {
         if self.record.get().is_none() {
             let checkpoint = self.checkpoint.clone();
-            let begin = || thread::spawn(move || checkpoint.identity());
+            let begin = || thread::spawn(move || identity_of(&checkpoint));
             self.identity.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(begin);
         }
     }
@@ -203,7 +204,8 @@ impl FoundModel {
         let folder = self.checkpoint.folder();
         let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let begun = self.identity.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let sha256 = begun.map_or_else(|| self.checkpoint.identity(), threads::join).map_err(Error::from)?;
+        let sha256 =
+            begun.map_or_else(|| identity_of(&self.checkpoint), threads::join).map_err(Error::from)?;
         let (name, revision) = (self.name.clone(), self.revision.clone());
         let record = ModelRecord { name, path: path.display().to_string(), revision, sha256 };
         Ok(self.record.get_or_init(|| record).clone())
