@@ -20,11 +20,13 @@ mod stop;
 mod terminal;
 mod verify;
 
+use std::io::{self, Write};
 use std::panic;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use clap::Parser;
+use motionflow::device::DeviceChoice;
 use motionflow_engine::error::{self, ErrorKind};
 use motionflow_engine::event::Event;
 use motionflow_media::system::told;
@@ -36,13 +38,31 @@ use crate::console::OutputMode;
 const CANNOT_LISTEN: &str = "the program cannot listen to signals such as Ctrl-C";
 
 fn main() -> ExitCode {
+    let code = program();
+    let _ = io::stdout().flush();
+    #[cfg(unix)]
+    end_at_once(code);
+    #[cfg(not(unix))]
+    ExitCode::from(code)
+}
+
+/// Ends the process without libtorch's and CUDA's own tidying up, which takes half a second and gives back what the system
+/// takes back anyway.
+#[cfg(unix)]
+fn end_at_once(code: u8) -> ! {
+    // SAFETY: ends the process; what was to be written is written.
+    unsafe { libc::_exit(code.into()) }
+}
+
+/// Runs the command that the arguments name; gives the exit code.
+fn program() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&harmless(error)),
     };
     #[cfg(unix)]
     signals::hold();
-    omp::wait_asleep();
+    omp::wait_asleep(cli.common.resources.0.device != Some(DeviceChoice::Cpu));
     // A panic is told as an error, once.
     panic::set_hook(Box::new(|_| ()));
     let mut app = App::new(cli.command.name(), &cli.common);
@@ -54,17 +74,17 @@ fn main() -> ExitCode {
     stop::let_it_end();
     match outcome {
         Ok(()) => match terminal::lost() {
-            None => ExitCode::SUCCESS,
+            None => 0,
             // The files are there.
             Some(message) if leaves_files(&cli.command) && app.console.mode() != OutputMode::Json => {
                 terminal::warning(&message);
-                ExitCode::SUCCESS
+                0
             }
-            Some(message) => ExitCode::from(console::tell_error(&app.console, &anyhow!(message))),
+            Some(message) => console::tell_error(&app.console, &anyhow!(message)),
         },
         Err(error) => {
             let error = app.engine.explain(error, &app.flags.resources, &app.progress);
-            ExitCode::from(console::tell_error(&app.console, &error))
+            console::tell_error(&app.console, &error)
         }
     }
 }
@@ -76,7 +96,7 @@ fn harmless(error: clap::Error) -> clap::Error {
 }
 
 /// Tells what is wrong with the command line, or the help that it asks for.
-fn not_parsed(error: &clap::Error) -> ExitCode {
+fn not_parsed(error: &clap::Error) -> u8 {
     #[cfg(unix)]
     signals::let_through();
     // Nothing was parsed, so the flag is looked for by itself.
@@ -86,7 +106,7 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
         let kind = ErrorKind::Misuse;
         console::print(&Event::Error { message, kind, exit_code: kind.exit_code(), job: None });
     }
-    ExitCode::from(terminal::of_command_line(error))
+    terminal::of_command_line(error)
 }
 
 /// Whether a command is there for the files that it leaves, and what it prints only says where they are.
