@@ -15,7 +15,7 @@ const MOST_FPS: f64 = 50.0;
 
 /// Where frames are wider, the palette is made of every so many pixels: of all pixels of noisy frames it takes longer than
 /// all else together.
-const PALETTE_WIDTH: u32 = 192;
+const PALETTE_WIDTH: u32 = 128;
 
 /// Writes frames as a GIF that loops for ever, with one palette of up to 256 colours made for exactly these frames.
 ///
