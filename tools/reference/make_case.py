@@ -27,6 +27,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 import motionflow_ref as mf
 
+NOISED_TIMESTEP = 201  # the noise is inputs["sample"]
 MOST_ROUNDING = 5e-5  # half of what the Rust program may be off
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -203,6 +204,9 @@ def method(dtype):
     for t, by_layer in masks.items():
         for name, m in by_layer.items():
             found[f"mask/{t}/{name}"] = m.to(torch.uint8)
+    noised = mf.noised_maps(unet, store, layers, acp, inputs["z0"].to(dtype), inputs["sample"].to(dtype), NOISED_TIMESTEP, source_text, source_tokens)
+    for name, m in noised.items():
+        found[f"noised_map/{NOISED_TIMESTEP}/{name}"] = m
     t = mf.timesteps(a.steps)[-1]
     x = zT.clone().requires_grad_(True)
     store.enabled, store.maps = True, {}

@@ -85,7 +85,7 @@ pub enum Error {
     /// The latents are no longer numbers.
     #[error("{stage} step {step} of {steps} (timestep {timestep}) gave values that are not finite: {hint}")]
     NotFinite {
-        /// `inversion`, `guided update` or `sampling`.
+        /// `inversion`, `masks`, `guided update` or `sampling`.
         stage: &'static str,
         /// Counted from 1.
         step: usize,

@@ -127,6 +127,7 @@ pub fn invert(
     Ok(Inversion { latents, maps })
 }
 
-fn subject_maps(observer: &MapKeeper, tokens: &[i64]) -> LayerMaps {
+/// What the observer has kept of one subject.
+pub(crate) fn subject_maps(observer: &MapKeeper, tokens: &[i64]) -> LayerMaps {
     observer.maps.iter().map(|(layer, map)| (layer.clone(), subject_map(map, tokens))).collect()
 }

@@ -56,6 +56,12 @@ impl Latents {
     }
 }
 
+/// Noise of the standard normal distribution, float32: the same for the same seed, whatever the device.
+pub(crate) fn seeded_noise(shape: &[i64], seed: u64, device: Device) -> Tensor {
+    tch::manual_seed(seed as i64);
+    Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_device(device)
+}
+
 /// Whether every value is a finite number.
 pub(crate) fn is_finite(tensor: &Tensor) -> bool {
     tensor.isfinite().all().int64_value(&[]) == 1

@@ -26,6 +26,7 @@ pub mod masks;
 pub mod model;
 mod native;
 pub mod nets;
+pub mod noised;
 pub mod observer;
 pub mod out_of_memory;
 pub mod parity;

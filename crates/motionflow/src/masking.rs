@@ -23,23 +23,48 @@ pub fn motion_masks(
     guided: &[i64],
     settings: &Settings,
 ) -> Result<MotionMasks, Error> {
-    let masks_of = |subjects: &[LayerMaps]| -> Result<Vec<LayerMasks>, Error> {
-        match settings.mask_layers {
-            MaskLayers::Own => Ok(thresholded(subjects, settings)),
-            MaskLayers::Finest => {
-                let joined: Result<Vec<_>, _> = subjects.iter().map(|maps| finest(maps, latents)).collect();
-                Ok(thresholded(&joined?, settings))
-            }
-        }
-    };
     let at: Result<BTreeMap<i64, Vec<LayerMasks>>, Error> = match settings.mask_time {
-        MaskTime::Step => maps.at.iter().map(|(t, subjects)| Ok((*t, masks_of(subjects)?))).collect(),
+        MaskTime::Step => {
+            maps.at.iter().map(|(t, subjects)| Ok((*t, masks_of(subjects, latents, settings)?))).collect()
+        }
         MaskTime::Average => {
-            let masks = masks_of(&average(maps, guided))?;
+            let averaged = maps.at.iter().filter(|(timestep, _)| guided.contains(timestep));
+            let averaged = mean_of_normalised(averaged.map(|(_, subjects)| subjects.as_slice()));
+            let masks = masks_of(&averaged, latents, settings)?;
             Ok(maps.at.keys().map(|t| (*t, masks.iter().map(share).collect())).collect())
         }
     };
     Ok(MotionMasks { at: at? })
+}
+
+/// The masks that the maps of all timesteps make together, the same at each of `timesteps`, whatever those of the maps
+/// are. `latents` give the maps' heights and widths.
+///
+/// # Errors
+/// As [`motion_masks`].
+pub fn common_masks(
+    maps: &SubjectMaps,
+    latents: &Latents,
+    timesteps: &[i64],
+    settings: &Settings,
+) -> Result<MotionMasks, Error> {
+    let masks = masks_of(&mean_of_normalised(maps.at.values().map(Vec::as_slice)), latents, settings)?;
+    Ok(MotionMasks { at: timesteps.iter().map(|t| (*t, masks.iter().map(share).collect())).collect() })
+}
+
+/// The masks of maps, as the settings have layers and subjects.
+fn masks_of(
+    subjects: &[LayerMaps],
+    latents: &Latents,
+    settings: &Settings,
+) -> Result<Vec<LayerMasks>, Error> {
+    match settings.mask_layers {
+        MaskLayers::Own => Ok(thresholded(subjects, settings)),
+        MaskLayers::Finest => {
+            let joined: Result<Vec<_>, _> = subjects.iter().map(|maps| finest(maps, latents)).collect();
+            Ok(thresholded(&joined?, settings))
+        }
+    }
 }
 
 fn thresholded(subjects: &[LayerMaps], settings: &Settings) -> Vec<LayerMasks> {
@@ -52,10 +77,10 @@ pub(crate) fn normalised(map: &Tensor) -> Tensor {
     map / map.amax([-1], true).clamp_min(f64::from(f32::MIN_POSITIVE))
 }
 
-/// For every subject and layer the mean of the normalised maps of the timesteps `guided`.
-fn average(maps: &SubjectMaps, guided: &[i64]) -> Vec<LayerMaps> {
+/// For every subject and layer the mean of the normalised maps; one item holds the maps of every subject.
+pub(crate) fn mean_of_normalised<'a>(maps: impl Iterator<Item = &'a [LayerMaps]>) -> Vec<LayerMaps> {
     let mut all: Vec<BTreeMap<&String, Vec<Tensor>>> = Vec::new();
-    for (_, subjects) in maps.at.iter().filter(|(timestep, _)| guided.contains(timestep)) {
+    for subjects in maps {
         all.resize_with(subjects.len(), BTreeMap::new);
         for (all, layers) in all.iter_mut().zip(subjects) {
             for (layer, map) in layers {
@@ -162,6 +187,16 @@ mod tests {
         for timestep in [1, 2, 3] {
             assert_eq!(values(&masks.at[&timestep][0]["a"]), [0.0, 1.0, 0.0]);
         }
+    }
+
+    #[test]
+    fn common_masks_are_of_all_maps_and_serve_any_timestep() {
+        let at = |values: &[f32]| vec![layers(&[("a", values)])];
+        let maps = SubjectMaps { at: [(201, at(&[10.0, 4.0, 0.0])), (101, at(&[0.02, 0.1, 0.0]))].into() };
+        let settings = Settings { tau: 0.9, ..Settings::default() };
+        let masks = common_masks(&maps, &latents(), &[981, 961, 7], &settings).unwrap();
+        assert_eq!(masks.at.keys().copied().collect::<Vec<_>>(), [7, 961, 981]);
+        assert!(masks.at.values().all(|subjects| values(&subjects[0]["a"]) == [0.0, 1.0, 0.0]));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub type LayerMaps = BTreeMap<String, Tensor>;
 /// The masks of one subject at one timestep: layer name -> [frames, places].
 pub type LayerMasks = BTreeMap<String, Tensor>;
 
-/// The attention maps of every subject at every timestep of an inversion.
+/// The attention maps of every subject at every timestep of an inversion, or of passes on the noised source.
 #[derive(Debug, Default)]
 pub struct SubjectMaps {
     /// Timestep -> one entry a subject, in the prompt's order.
@@ -40,6 +40,12 @@ pub struct SubjectMaps {
 }
 
 impl SubjectMaps {
+    /// The same maps once more; the memory is shared.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self { at: each(&self.at, Tensor::shallow_clone) }
+    }
+
     /// The same maps on a device.
     #[must_use]
     pub fn on(&self, device: Device) -> Self {
@@ -52,7 +58,7 @@ pub fn layer_masks(maps: &LayerMaps, tau: f64) -> LayerMasks {
     maps.iter().map(|(layer, map)| (layer.clone(), motion_mask(map, tau))).collect()
 }
 
-/// The masks of every subject at every timestep of an inversion.
+/// The masks of every subject at every timestep of an inversion, or at every guided one.
 #[derive(Debug, Default)]
 pub struct MotionMasks {
     /// Timestep -> one entry a subject, in the prompt's order.
@@ -92,10 +98,18 @@ fn moved(
     at: &BTreeMap<i64, Vec<BTreeMap<String, Tensor>>>,
     device: Device,
 ) -> BTreeMap<i64, Vec<BTreeMap<String, Tensor>>> {
-    let moved = |layers: &BTreeMap<String, Tensor>| {
-        layers.iter().map(|(layer, tensor)| (layer.clone(), tensor.to_device(device))).collect()
+    each(at, |tensor| tensor.to_device(device))
+}
+
+/// What becomes of every tensor.
+fn each(
+    at: &BTreeMap<i64, Vec<BTreeMap<String, Tensor>>>,
+    become_of: impl Fn(&Tensor) -> Tensor,
+) -> BTreeMap<i64, Vec<BTreeMap<String, Tensor>>> {
+    let of_layers = |layers: &BTreeMap<String, Tensor>| {
+        layers.iter().map(|(layer, tensor)| (layer.clone(), become_of(tensor))).collect()
     };
-    at.iter().map(|(timestep, subjects)| (*timestep, subjects.iter().map(moved).collect())).collect()
+    at.iter().map(|(timestep, subjects)| (*timestep, subjects.iter().map(of_layers).collect())).collect()
 }
 
 #[cfg(test)]

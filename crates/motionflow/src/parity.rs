@@ -17,6 +17,7 @@ use crate::latents::Latents;
 use crate::losses::guidance_loss;
 use crate::masks::MotionMasks;
 use crate::model::{EncodedPrompt, GuidanceLayer, VideoModel};
+use crate::noised::Pass;
 use crate::observer::MapKeeper;
 use crate::parity_case::{
     ANY, CASE, CaseTensors, Comparison, EXPECTED, INPUTS, ParityError, ParityModel, case_error, counted,
@@ -106,7 +107,9 @@ fn recompute(
     ours.extend(model.nets(inputs, &target)?);
     let channels = model.latent_channels();
     let plain_attention = PlainAttention::new(model);
-    let clean = Inverting::new(Latents::new(inputs.input("z0", &[1, channels, ANY, ANY, ANY])?));
+    let clean = inputs.input("z0", &[1, channels, ANY, ANY, ANY])?;
+    noised_maps(&plain_attention, inputs, &clean, &source, &mut ours)?;
+    let clean = Inverting::new(Latents::new(clean));
     let inversion = invert(&plain_attention, clean, &source, &settings, &mut |_| ControlFlow::Continue(()))?;
     let masks = inversion.masks(&settings.guided_timesteps(model.schedule()), &settings)?;
     first_update(&plain_attention, &inversion.latents, &masks, &target, &settings, &mut ours);
@@ -142,6 +145,27 @@ fn encode(
     ours.insert(format!("{name}_ids"), Tensor::from_slice(&ids).unsqueeze(0));
     ours.insert(format!("{name}_text"), encoded.features.shallow_clone());
     Ok(encoded)
+}
+
+/// The maps of a forward pass on the source with the noise `sample` added.
+fn noised_maps(
+    model: &dyn VideoModel,
+    inputs: &CaseTensors,
+    clean: &Tensor,
+    source: &EncodedPrompt,
+    ours: &mut BTreeMap<String, Tensor>,
+) -> Result<(), ParityError> {
+    const TIMESTEP: i64 = 201;
+    if model.schedule().train_timesteps() as i64 <= TIMESTEP {
+        return Ok(());
+    }
+    let _no_gradients = tch::no_grad_guard();
+    let noise = inputs.input("sample", &clean.size())?;
+    let pass = Pass::new(model, clean, &noise, TIMESTEP, &source.features, &source.subjects);
+    for (layer, map) in pass.maps.into_iter().flatten() {
+        ours.insert(format!("noised_map/{TIMESTEP}/{layer}"), map);
+    }
+    Ok(())
 }
 
 /// The losses and the gradient of the first guided update, all three losses taken whatever their weights.

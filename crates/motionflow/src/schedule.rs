@@ -54,6 +54,11 @@ impl Schedule {
         self.alphas_cumprod.len() as i64 / steps as i64
     }
 
+    /// How many timesteps the net was trained with: they are 0 to one fewer.
+    pub fn train_timesteps(&self) -> usize {
+        self.alphas_cumprod.len()
+    }
+
     /// The most steps that fit between the first and the last timestep.
     pub fn max_steps(&self) -> usize {
         let count = self.alphas_cumprod.len();
@@ -90,6 +95,13 @@ impl Schedule {
             Ok(timestep) => self.alphas_cumprod[timestep],
             Err(_) => self.final_alpha_cumprod,
         }
+    }
+
+    /// `z_t = √ᾱ_t·z₀ + √(1−ᾱ_t)·n`, as diffusers' `add_noise` has it; `timestep` is one that the net was trained with.
+    /// Same shape out, float32.
+    pub fn add_noise(&self, latents: &Tensor, noise: &Tensor, timestep: i64) -> Tensor {
+        let alpha = self.alpha_cumprod(timestep);
+        latents.to_kind(Kind::Float) * alpha.sqrt() + noise.to_kind(Kind::Float) * (1.0 - alpha).sqrt()
     }
 
     /// Moves latents up to the noise level of `step`. The prediction was made on latents that are still at the lower

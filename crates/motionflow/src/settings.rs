@@ -65,6 +65,17 @@ impl SubjectMap {
     }
 }
 
+/// Where the attention maps come from that the motion masks are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MaskSource {
+    /// Every step of the source's inversion.
+    #[default]
+    Inversion,
+    /// Forward passes on the noised source: [`crate::noised`].
+    Noised,
+}
+
 /// Of which timesteps' maps a mask is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -99,6 +110,9 @@ pub enum KeepStatistics {
     /// Every channel's mean and standard deviation.
     Channels,
 }
+
+/// The most samples of noise at a timestep.
+const MOST_SAMPLES: usize = 100;
 
 /// The settings of a motion transfer.
 ///
@@ -142,7 +156,13 @@ pub struct Settings {
     pub guidance_layers: Vec<String>,
     /// Where the subject's map is taken from.
     pub subject_map: SubjectMap,
-    /// Of which timesteps a mask is made.
+    /// Where the maps come from that the masks are made of.
+    pub mask_source: MaskSource,
+    /// The timesteps whose noise is added to the source for [`MaskSource::Noised`], each once.
+    pub noised_timesteps: Vec<i64>,
+    /// Samples of the noise at each of those, 1 to 100: as many forward passes.
+    pub noised_samples: usize,
+    /// Of which timesteps a mask is made, where the maps are the inversion's.
     pub mask_time: MaskTime,
     /// Of which layers a mask is made.
     pub mask_layers: MaskLayers,
@@ -180,6 +200,9 @@ impl Default for Settings {
             keep_statistics: KeepStatistics::None,
             guidance_layers: Vec::new(),
             subject_map: SubjectMap::Word,
+            mask_source: MaskSource::Inversion,
+            noised_timesteps: vec![201],
+            noised_samples: 1,
             mask_time: MaskTime::Step,
             mask_layers: MaskLayers::Own,
             mask_apart: false,
@@ -218,6 +241,15 @@ impl Settings {
         if !(1..=1000).contains(&self.updates_per_step) {
             return fail("updates_per_step", self.updates_per_step.to_string(), "1 to 1000");
         }
+        if !(1..=MOST_SAMPLES).contains(&self.noised_samples) {
+            return fail("noised_samples", self.noised_samples.to_string(), &format!("1 to {MOST_SAMPLES}"));
+        }
+        let timesteps = &self.noised_timesteps;
+        let is_distinct = (1..timesteps.len()).all(|index| !timesteps[..index].contains(&timesteps[index]));
+        if timesteps.is_empty() || !is_distinct || timesteps.iter().any(|timestep| *timestep < 0) {
+            let expected = "one timestep or several, each 0 or more and named once";
+            return fail("noised_timesteps", listed(timesteps), expected);
+        }
         if !(0.0..1.0).contains(&self.tau) {
             return fail("tau", self.tau.to_string(), "0 or more and less than 1");
         }
@@ -238,6 +270,35 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// Checks that the schedule has the timesteps of the forward passes, where such passes are asked for.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names them.
+    pub fn validate_noised(&self, schedule: &Schedule) -> Result<(), SettingsError> {
+        let most = schedule.train_timesteps() as i64 - 1;
+        if self.mask_source == MaskSource::Inversion || self.noised_timesteps.iter().all(|t| *t <= most) {
+            return Ok(());
+        }
+        let found = listed(&self.noised_timesteps);
+        Err(SettingsError { name: "noised_timesteps", found, expected: format!("from 0 to {most}") })
+    }
+
+    /// The timestep of every forward pass on the noised source, in order. None where the masks are the inversion's.
+    pub fn pass_timesteps(&self) -> Vec<i64> {
+        match self.mask_source {
+            MaskSource::Inversion => Vec::new(),
+            MaskSource::Noised => {
+                let samples = |timestep| std::iter::repeat_n(timestep, self.noised_samples);
+                self.noised_timesteps.iter().copied().flat_map(samples).collect()
+            }
+        }
+    }
+
+    /// Whether a transfer with these settings takes the source's inversion: to start from, or for the masks.
+    pub fn takes_inversion(&self) -> bool {
+        self.init == Init::Inverted || self.mask_source == MaskSource::Inversion
     }
 
     /// Whether a run with these settings makes guided updates, and so needs motion masks.
@@ -261,6 +322,11 @@ impl Settings {
         let count = if self.guided_steps == 0 { self.steps } else { self.guided_steps };
         schedule.descending(self.steps).into_iter().take(count).map(|step| step.timestep).collect()
     }
+}
+
+fn listed(timesteps: &[i64]) -> String {
+    let named: Vec<String> = timesteps.iter().map(i64::to_string).collect();
+    if named.is_empty() { "empty".to_owned() } else { named.join(",") }
 }
 
 #[cfg(test)]
@@ -291,6 +357,10 @@ mod tests {
             Settings { lambda_outside: -1.0, ..Settings::default() },
             Settings { loss_threshold: f64::INFINITY, ..Settings::default() },
             Settings { token_weight: -0.5, ..Settings::default() },
+            Settings { noised_samples: 0, ..Settings::default() },
+            Settings { noised_timesteps: vec![], ..Settings::default() },
+            Settings { noised_timesteps: vec![201, 101, 201], ..Settings::default() },
+            Settings { noised_timesteps: vec![-1], ..Settings::default() },
         ];
         let names: Vec<&str> = wrong.iter().map(|s| s.validate(999).unwrap_err().name).collect();
         assert_eq!(
@@ -304,7 +374,11 @@ mod tests {
                 "updates_per_step",
                 "lambda_outside",
                 "loss_threshold",
-                "token_weight"
+                "token_weight",
+                "noised_samples",
+                "noised_timesteps",
+                "noised_timesteps",
+                "noised_timesteps"
             ]
         );
     }

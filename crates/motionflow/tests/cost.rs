@@ -73,6 +73,27 @@ fn zeroscope_costs_what_was_counted_elsewhere() {
 }
 
 #[test]
+fn a_pass_for_the_maps_ends_with_the_last_cross_attention() {
+    let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77, in_parts: false };
+    for layers in [Layers::Plain, Layers::Fused] {
+        let cost = |part| unet(&UNetConfig::default(), input, part, layers);
+        let guidance = cost(UNetPart::Guidance(GuidanceBlocks::ALL, Recompute::Nothing));
+        let maps = cost(UNetPart::CrossMaps);
+        assert!(maps.flops() < guidance.flops() && maps.parameters < guidance.parameters);
+        // No more is left out than one transformer's end and the temporal one behind it.
+        assert!(maps.flops() > 0.97 * guidance.flops(), "{:e} of {:e}", maps.flops(), guidance.flops());
+        assert!(maps.forward_peak <= guidance.forward_peak && maps.recomputed.is_empty());
+        let shown = |cost: &NetCost| {
+            let is_shown =
+                |operation: &&Operation| matches!(operation, Operation::Attention { plain: true, .. });
+            cost.operations.iter().filter(is_shown).count()
+        };
+        // Two layers a block on the way down, one in the middle, three on the way up.
+        assert_eq!((shown(&maps), shown(&guidance)), (6, 24));
+    }
+}
+
+#[test]
 fn what_is_recomputed_is_not_kept() {
     let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77, in_parts: false };
     let update = |layers, recompute| {

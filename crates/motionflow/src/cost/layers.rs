@@ -14,8 +14,8 @@ pub(super) struct TransformerOptions {
     pub(super) head_dim: i64,
     /// Tokens and features of the text, for a spatial transformer; a temporal one has none.
     pub(super) text: Option<[i64; 2]>,
-    /// Whether the attentions show their probabilities.
-    pub(super) plain: bool,
+    /// Which of the two attentions show their probabilities.
+    pub(super) plain: [bool; 2],
     /// Whether the run ends with the second attention.
     pub(super) ends: bool,
 }
@@ -151,7 +151,7 @@ impl Tape {
         self.linear(rows, x.channels, inner, true, true);
         let held = self.either(x.elements(), 0) + hidden;
         self.hold(held);
-        self.attention(sequences, heads, head_dim, None, plain);
+        self.attention(sequences, heads, head_dim, None, plain[0]);
         self.hold(hidden);
         // All frames of a video are one sequence to the fused layers, which its text then serves once.
         let sequences = match (text, self.layers) {
@@ -159,7 +159,7 @@ impl Tape {
             _ => sequences,
         };
         let text = text.map(|[tokens, features]| [x.images(), tokens, features]);
-        self.attention(sequences, heads, head_dim, text, plain);
+        self.attention(sequences, heads, head_dim, text, plain[1]);
         if !ends {
             self.hold(hidden);
             self.feed_forward(rows, inner);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     fn transformer(tape: &mut Tape, text: Option<[i64; 2]>) {
-        let options = TransformerOptions { heads: 4, head_dim: 8, text, plain: false, ends: false };
+        let options = TransformerOptions { heads: 4, head_dim: 8, text, plain: [false; 2], ends: false };
         tape.transformer(X, options);
     }
 

@@ -29,6 +29,9 @@ pub enum UNetPart {
     Whole,
     /// What a guided update needs: up to the last attention of these blocks, whose probabilities are shown.
     Guidance(GuidanceBlocks, Recompute),
+    /// What a forward pass on the noised source needs: up to the last cross-attention of the guidance blocks, which show
+    /// their probabilities.
+    CrossMaps,
 }
 
 /// What a guided update does not keep for its gradient, but computes once more on the way back, a layer's convolutions or
@@ -46,7 +49,7 @@ pub enum Recompute {
 /// What a run of the UNet costs. The config must be valid.
 pub fn unet(config: &UNetConfig, input: UNetInput, part: UNetPart, layers: Layers) -> NetCost {
     let recompute = match part {
-        UNetPart::Whole => Recompute::Nothing,
+        UNetPart::Whole | UNetPart::CrossMaps => Recompute::Nothing,
         UNetPart::Guidance(_, recompute) => recompute,
     };
     let mut tape = Tape::new(layers);
@@ -86,7 +89,7 @@ impl Walk<'_> {
         self.tape.save(latents.elements());
         let mut x = self.tape.same(latents, finest);
         let (heads, head_dim) = (TRANSFORMER_IN_HEADS, config.attention_head_dim);
-        let options = TransformerOptions { heads, head_dim, text: None, plain: false, ends: false };
+        let options = TransformerOptions { heads, head_dim, text: None, plain: [false; 2], ends: false };
         let mark = self.tape.mark();
         self.tape.transformer(x, options);
         self.end_part(mark, x);
@@ -129,6 +132,7 @@ impl Walk<'_> {
         match self.part {
             UNetPart::Whole => GuidanceBlocks { down: false, middle: false, up: true },
             UNetPart::Guidance(blocks, _) => blocks,
+            UNetPart::CrossMaps => GuidanceBlocks::ALL,
         }
     }
 
@@ -162,16 +166,18 @@ impl Walk<'_> {
         out
     }
 
-    /// A spatial and a temporal transformer. With `is_last` the run ends in the second.
+    /// A spatial and a temporal transformer. With `is_last` the run ends in the second, or in the first where only
+    /// cross-attention is looked at.
     fn attentions(&mut self, x: Shape, Guided { shown, is_last }: Guided) {
         let config = self.config;
         let heads = x.channels / config.attention_head_dim;
+        let is_cross_alone = self.part == UNetPart::CrossMaps;
         let spatial = TransformerOptions {
             heads,
             head_dim: config.attention_head_dim,
             text: Some([self.input.tokens, config.cross_attention_dim]),
-            plain: shown,
-            ends: false,
+            plain: [shown && !is_cross_alone, shown],
+            ends: is_last && is_cross_alone,
         };
         if shown && self.recompute == Recompute::BeforeGuidance {
             self.recompute = Recompute::Nothing;
@@ -180,9 +186,14 @@ impl Walk<'_> {
         let mark = self.tape.mark();
         self.tape.transformer(x, spatial);
         self.end_part(mark, x);
+        if spatial.ends {
+            self.tape.release(x.elements());
+            return;
+        }
         self.tape.hold(x.elements());
         let mark = self.tape.mark();
-        self.tape.transformer(x, TransformerOptions { text: None, ends: is_last, ..spatial });
+        let plain = [shown && !is_cross_alone; 2];
+        self.tape.transformer(x, TransformerOptions { text: None, plain, ends: is_last, ..spatial });
         self.end_part(mark, x);
         self.tape.release(2 * x.elements());
     }

@@ -13,7 +13,7 @@ use crate::checkpoint::{Checkpoint, Loader};
 use crate::clip::Clip;
 use crate::compute::{Compute, MemoryUse};
 use crate::error::{Error, not_finite_hint};
-use crate::latents::{Latents, is_finite};
+use crate::latents::{Latents, is_finite, seeded_noise};
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, Traced, VideoModel};
 use crate::nets::attention::AttentionObserver;
 use crate::nets::clip_text::ClipTextConfig;
@@ -299,10 +299,8 @@ impl VideoModel for TextToVideo {
         self.check_size(frames, height, width)?;
         let downscale = self.vae.config().downscale();
         let channels = self.vae.config().latent_channels;
-        tch::manual_seed(seed as i64);
         let shape = [1, channels, frames, height / downscale, width / downscale];
-        let noise = Tensor::randn(shape, (Kind::Float, Device::Cpu));
-        Ok(Latents::new(noise.to_device(self.compute.device)))
+        Ok(Latents::new(seeded_noise(&shape, seed, self.compute.device)))
     }
 
     fn check_size(&self, frames: i64, height: i64, width: i64) -> Result<(), Error> {
