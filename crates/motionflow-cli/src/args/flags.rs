@@ -112,7 +112,7 @@ fn argument<T: DeserializeOwned>(setting: &Setting) -> Arg {
             .require_equals(true)
             .default_missing_value("true")
             .value_parser(parser::<T>(setting)),
-        Kind::List => {
+        Kind::List | Kind::Integers(..) => {
             argument.value_delimiter(',').action(ArgAction::Append).value_parser(parser::<T>(setting))
         }
         _ => argument.value_parser(parser::<T>(setting)),
@@ -134,7 +134,7 @@ fn hint_of(value: &str) -> ValueHint {
 /// Reads one value of a setting, and refuses what its group would not take.
 fn parser<T: DeserializeOwned>(setting: &Setting) -> ValueParser {
     let key = setting.key.clone();
-    let is_list = setting.kind == Kind::List;
+    let is_list = is_list(setting);
     let checked = move |value: Value| -> Result<Value, String> {
         let whole = if is_list { Value::Array(vec![value.clone()]) } else { value.clone() };
         let group = Table::from_iter([(key.clone(), whole)]);
@@ -142,7 +142,7 @@ fn parser<T: DeserializeOwned>(setting: &Setting) -> ValueParser {
     };
     match &setting.kind {
         Kind::Switch => BoolValueParser::new().map(Value::Boolean).into(),
-        Kind::Integer(least, most) => {
+        Kind::Integer(least, most) | Kind::Integers(least, most) => {
             let (least, most, range) = (*least, *most, setting.range());
             StringValueParser::new()
                 .try_map(move |text| integer(&text, least, most, &range))
@@ -153,6 +153,10 @@ fn parser<T: DeserializeOwned>(setting: &Setting) -> ValueParser {
         Kind::Choice(names) => PossibleValuesParser::new(names.clone()).map(Value::String).into(),
         Kind::Text | Kind::List => StringValueParser::new().map(Value::String).try_map(checked).into(),
     }
+}
+
+fn is_list(setting: &Setting) -> bool {
+    matches!(setting.kind, Kind::List | Kind::Integers(..))
 }
 
 fn integer(text: &str, least: i64, most: i64, range: &str) -> Result<Value, String> {
@@ -173,5 +177,5 @@ fn value_of(setting: &Setting, matches: &ArgMatches) -> Option<Value> {
         return matches.get_flag(&setting.key).then_some(value.into());
     }
     let mut values = matches.get_many::<Value>(&setting.key)?.cloned();
-    if setting.kind == Kind::List { Some(Value::Array(values.collect())) } else { values.next() }
+    if is_list(setting) { Some(Value::Array(values.collect())) } else { values.next() }
 }

@@ -10,6 +10,7 @@ use motionflow::inversion::{Inversion, Inverting, invert};
 use motionflow::latents::Latents;
 use motionflow::masks::SubjectMaps;
 use motionflow::model::{EncodedPrompt, VideoModel};
+use motionflow::noised::{NoisedSource, observe};
 use motionflow::settings::Settings;
 use serde::Serialize;
 use tch::Device;
@@ -18,7 +19,9 @@ use super::stopwatch::{Milliseconds, Peak, Stopwatch, WARM_UPS};
 use motionflow_engine::progress::Stage;
 
 /// How many phases there are.
-pub(super) const COUNT: usize = 5;
+pub(super) fn count(settings: &Settings) -> usize {
+    5 + usize::from(!settings.pass_timesteps().is_empty())
+}
 
 /// What one phase takes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -60,8 +63,12 @@ impl Work<'_> {
         let (laps, clean) = self.laps_of(|| self.model.encode_clip(self.clip));
         let clean = clean?.value;
         done("encode", &laps, 1);
+        let passes = settings.pass_timesteps().len();
+        if passes > 0 {
+            done("masks", &self.pass(&clean)?, passes);
+        }
         let (laps, inversion) = self.inversion(clean)?;
-        done("invert", &laps, settings.steps);
+        done("invert", &laps, if settings.takes_inversion() { settings.steps } else { 0 });
         done("update", &self.updates(&inversion)?, updates);
         let (laps, latents) = self.sampling(inversion.latents)?;
         done("sample", &laps, settings.steps);
@@ -97,6 +104,18 @@ impl Work<'_> {
                 return (laps, made);
             }
         }
+    }
+
+    /// The first pass on the noised source.
+    fn pass(&self, clean: &Latents) -> Result<Stopwatch> {
+        let first = self.settings.noised_timesteps.iter().take(1).copied().collect();
+        let settings = Settings { noised_timesteps: first, noised_samples: 1, ..self.settings.clone() };
+        let (laps, seen) = self.laps_of(|| {
+            let from = NoisedSource::new(clean.share());
+            observe(self.model, from, self.source, &settings, &mut |_| ControlFlow::Continue(()))
+        });
+        seen?;
+        Ok(laps)
     }
 
     /// The last steps of an inversion.

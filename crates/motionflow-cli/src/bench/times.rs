@@ -6,7 +6,7 @@ use motionflow::prompt::Prompt;
 use serde::Serialize;
 use serde_json::json;
 
-use super::phases::{COUNT, Phase, Work};
+use super::phases::{Phase, Work, count};
 use super::stopwatch::Peak;
 use super::{Job, Setting};
 use crate::console::Console;
@@ -43,7 +43,7 @@ pub(super) fn run(job: &Job, progress: &mut Progress, console: &Console) -> Resu
         settings,
         repeat: job.args.repeat.into(),
     };
-    let mut stage = progress.stage_in("phases", "bench", COUNT);
+    let mut stage = progress.stage_in("phases", "bench", count(&job.settings));
     let phases = work.run(&mut stage)?;
     stage.finish();
     let report = Report {

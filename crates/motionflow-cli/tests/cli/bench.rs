@@ -46,6 +46,21 @@ fn every_phase_is_timed_and_they_add_up_to_a_transfer() {
 }
 
 #[test]
+fn masks_from_the_noised_source_are_a_phase_and_may_spare_the_inversion() {
+    let place = Place::new();
+    let model = place.copied_model();
+    let recommended = "[settings]\nmask_source = \"noised\"\nnoised_samples = 3\ninit = \"noise\"\n";
+    std::fs::write(model.join("motionflow.toml"), recommended).unwrap();
+    let flags = ["bench", "--model", model.to_str().unwrap(), "--json", "--repeat", "1", "--steps", "2"];
+    let events = events(&motionflow(&[&flags[..], &TINY].concat()).ok());
+    let phases: Vec<&Value> =
+        events.iter().filter(|event| event["of"] == "phase").map(|event| &event["row"]).collect();
+    let named: Vec<&str> = phases.iter().map(|phase| phase["name"].as_str().unwrap()).collect();
+    assert_eq!(named, ["encode", "masks", "invert", "update", "sample", "decode"]);
+    assert_eq!((&phases[1]["times"], &phases[2]["times"]), (&3.into(), &0.into()));
+}
+
+#[test]
 fn a_program_is_told_the_same() {
     let events = events(&bench(&["--json", "--repeat", "1", "--steps", "2", "--precision", "bf16"]).ok());
     let rows = |of: &str| -> Vec<&Value> {

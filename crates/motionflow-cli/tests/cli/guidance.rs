@@ -130,7 +130,7 @@ fn the_papers_preset_goes_before_the_checkpoints_recommendation() {
     let place = Place::new();
     let model = place.copied_model();
     let recommended = "[settings]\nsteps = 4\nguided_steps = 2\ntau = 0.2\nstep_norm = 0.3\nguidance_scale = 4\n\
-                       init = \"noise\"\nmask_time = \"average\"\nguidance_layers = [\"mid_block\"]\n";
+                       init = \"noise\"\nmask_source = \"noised\"\nmask_time = \"average\"\nguidance_layers = [\"mid_block\"]\n";
     fs::write(model.join("motionflow.toml"), recommended).unwrap();
     let model = model.to_str().unwrap();
     let transfer = |output: &str, flags: &[&str]| {
@@ -150,6 +150,8 @@ fn the_papers_preset_goes_before_the_checkpoints_recommendation() {
     assert_eq!((paper["steps"].as_integer(), paper["guided_steps"].as_integer()), (Some(50), Some(20)));
     assert_eq!((paper["tau"].as_float(), paper["step_size"].as_float()), (Some(0.4), Some(5.0)));
     assert_eq!((paper["init"].as_str(), paper.get("step_norm")), (Some("inverted"), None));
+    let masks = [&default, &paper].map(|settings| settings["mask_source"].as_str().unwrap().to_owned());
+    assert_eq!(masks, ["noised", "inversion"]);
     assert!(paper["guidance_layers"].as_array().unwrap().is_empty());
     // The guidance scale is the checkpoint's, not the method's.
     assert_eq!(paper["guidance_scale"].as_float(), Some(4.0));
@@ -184,13 +186,24 @@ fn a_record_of_an_earlier_version_is_not_changed_by_new_recommendations() {
     };
     transfer("out");
     // The keys that the first version did not have.
-    let later = ["preset", "subject_map", "mask_", "lambda_o", "loss_", "keep_", "guidance_layers", "token_"];
+    let later = [
+        "preset",
+        "subject_map",
+        "mask_",
+        "noised_",
+        "lambda_o",
+        "loss_",
+        "keep_",
+        "guidance_layers",
+        "token_",
+    ];
     let record = fs::read_to_string(place.path("out/run.toml")).unwrap();
     let earlier: Vec<&str> =
         record.lines().filter(|line| !later.iter().any(|key| line.starts_with(key))).collect();
-    assert!(earlier.len() + 10 < record.lines().count(), "{record}");
+    assert!(earlier.len() + 13 < record.lines().count(), "{record}");
     fs::write(place.path("earlier.toml"), earlier.join("\n")).unwrap();
-    let recommended = "[settings]\nsubject_map = \"end\"\nmask_time = \"average\"\ntoken_weight = 3\n";
+    let recommended = "[settings]\nsubject_map = \"end\"\nmask_source = \"noised\"\nmask_time = \"average\"\n\
+                       token_weight = 3\n";
     fs::write(model.join("motionflow.toml"), recommended).unwrap();
     motionflow(&["transfer", "--config", &place.text("earlier.toml"), "-o", &place.text("again")]).ok();
     same_results(&place.path("out"), &place.path("again"));

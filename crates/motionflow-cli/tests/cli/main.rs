@@ -24,6 +24,7 @@ mod hub_server;
 mod inversions_once;
 mod machines;
 mod motion_arrives;
+mod noised;
 mod out_of_memory;
 mod precision;
 #[cfg(target_os = "linux")]

@@ -11,6 +11,7 @@ use crate::common::{tiny_model, tree};
 
 /// The weights of a net of a checkpoint.
 pub(crate) const VAE: &str = "vae/diffusion_pytorch_model.safetensors";
+const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 pub(crate) const TEXT_ENCODER: &str = "text_encoder/model.safetensors";
 
 /// Changes every number of the tensors whose names begin so; there must be one.
@@ -123,6 +124,9 @@ fn no_stage_makes_a_picture_of_values_that_are_not_finite() {
     transfer(&place, &car(), &model, &[]).fails(1, &["encoding gave", "the checkpoint is broken"]);
     let model = model_with(&place, VAE, "decoder.conv_norm_out", nan);
     transfer(&place, &car(), &model, &[]).fails(1, &["decoding gave", "--guidance-scale"]);
+    let model = model_with(&place, UNET, "conv_in.bias", nan);
+    transfer(&place, &car(), &model, &["--mask-source", "noised"])
+        .fails(1, &["masks step 1 of 1 (timestep 201)", "not finite", "the source frames are broken"]);
     // One that is too strong for sampling without guidance is to be lowered by a flag that there is.
     let outcome = generate(&place, &tiny_model(), &["--guidance-scale", "1e300"])
         .fails(1, &["sampling step 1 of 2", "lower --guidance-scale"]);
@@ -322,6 +326,8 @@ pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
         broken(VAE, "decoder.conv_out", &nan, &[]),
         broken(VAE, "encoder.conv_out", &nan, &[]),
         broken(TEXT_ENCODER, "", &nan, &[]),
+        broken(UNET, "conv_in.bias", &nan, &["--mask-source", "noised"]),
+        broken(UNET, "conv_in.bias", &nan, &["--mask-source", "noised", "--precision", "f16"]),
         broken(VAE, "decoder.conv_in", &|value| value * 1e6, &["--precision", "f16"]),
         transfer(place, &car(), &tiny, &["--guidance-scale", "1e300"]),
         transfer(place, &car(), &tiny, &["--guidance-scale", "1e300", "--precision", "f16"]),

@@ -77,8 +77,10 @@ fn in_range(request: &Request, engine: &Engine, progress: &mut Progress) -> Resu
     };
     let settings = asked.resolve(&found.recommended.settings);
     let video = request.video.resolve(&found.recommended.video)?;
-    let most = if inverted.is_some() { MANY_STEPS } else { found.schedule()?.max_steps() };
+    let schedule = found.schedule()?;
+    let most = if inverted.is_some() { MANY_STEPS } else { schedule.max_steps() };
     resolve::in_range(&settings, most)?;
+    resolve::noised_in_range(&settings, &schedule)?;
     found.check_blocks(&settings.guidance_layers)?;
     if inverted.is_none() {
         found.check_size(&video)?;

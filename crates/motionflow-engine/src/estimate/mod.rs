@@ -111,7 +111,7 @@ fn scaled(number: f64) -> String {
 mod tests {
     use motionflow::compute::MemoryUse;
     use motionflow::nets::unet::GuidanceBlocks;
-    use motionflow::settings::Settings;
+    use motionflow::settings::{Init, MaskSource, Settings};
     use motionflow::text_to_video::UNet3DCosts;
     use tch::{Device, Kind};
 
@@ -143,8 +143,19 @@ mod tests {
         let inverted = estimate(&settings, Way::Invert);
         assert_eq!(names(&inverted), ["encode", "invert"]);
         assert!((whole.flops / (reused.flops + inverted.flops) - 1.0).abs() < 1e-9);
-        let plain = Settings { updates: false, ..settings };
+        let plain = Settings { updates: false, ..settings.clone() };
         assert!(estimate(&plain, Way::Transfer).flops < whole.flops);
+
+        let noised = Settings { mask_source: MaskSource::Noised, ..settings };
+        let all = estimate(&noised, Way::Transfer);
+        assert_eq!(names(&all), ["encode", "masks", "invert", "generate", "decode"]);
+        assert_eq!(names(&estimate(&noised, Way::FromInversion)), ["encode", "masks", "generate", "decode"]);
+        let inspected = estimate(&noised, Way::Inspect);
+        assert_eq!(names(&inspected), ["encode", "masks"]);
+        assert!(inspected.flops < inverted.flops);
+        let from_noise = estimate(&Settings { init: Init::Noise, ..noised }, Way::Transfer);
+        assert_eq!(names(&from_noise), ["encode", "masks", "generate", "decode"]);
+        assert!((from_noise.flops / (reused.flops + inspected.flops) - 1.0).abs() < 1e-9);
     }
 
     #[test]

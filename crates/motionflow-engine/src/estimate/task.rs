@@ -3,7 +3,7 @@
 use anyhow::Result;
 use motionflow::compute::{Compute, MemoryUse};
 use motionflow::cost::{Costs, MemoryPlan, NetCost, Operation, Runs, VideoSize};
-use motionflow::settings::Settings;
+use motionflow::settings::{MaskSource, Settings};
 
 use super::memory::{Elements, Memory, Room};
 use crate::models::found::FoundModel;
@@ -20,6 +20,8 @@ pub(crate) enum Way {
     Generate,
     /// From a source to its inversion.
     Invert,
+    /// From a source to its attention maps.
+    Inspect,
 }
 
 /// What a run does, whatever its video's size.
@@ -29,6 +31,10 @@ pub(crate) struct Task {
     /// The size of the checkpoint's files.
     file_bytes: u64,
     steps: f64,
+    /// Whether the source is inverted.
+    inverts: bool,
+    /// Forward passes on the noised source.
+    passes: f64,
     updates: f64,
     /// Whether updates may end before that, at a loss that nobody knows before.
     pub(super) at_most: bool,
@@ -67,12 +73,22 @@ impl Task {
         way: Way,
         compute: Compute,
     ) -> Self {
-        let is_guided = way != Way::Invert && settings.is_guided();
+        let samples = matches!(way, Way::Transfer | Way::FromInversion | Way::Generate);
+        let is_guided = samples && settings.is_guided();
+        let inverts = match way {
+            Way::Transfer => settings.takes_inversion(),
+            Way::Invert => true,
+            Way::Inspect => settings.mask_source == MaskSource::Inversion,
+            Way::FromInversion | Way::Generate => false,
+        };
+        let passes = if way == Way::Generate { 0 } else { settings.pass_timesteps().len() };
         let updates = if is_guided { settings.guided_steps * settings.updates_per_step } else { 0 };
         Self {
             costs,
             file_bytes,
             steps: settings.steps as f64,
+            inverts,
+            passes: passes as f64,
             updates: updates as f64,
             at_most: updates > 0 && settings.loss_threshold > 0.0,
             way,
@@ -104,12 +120,17 @@ impl Task {
         let run =
             |times: f64, runs: Runs| NetRun { times: times * runs.times, cost: runs.cost, backward: false };
         let mut stages = Vec::new();
-        if matches!(self.way, Way::Transfer | Way::Invert) {
+        if self.inverts || self.passes > 0.0 {
             stages.push(Stage { name: "encode", runs: vec![run(1.0, self.costs.encode(size, plan))] });
+        }
+        if self.passes > 0.0 {
+            stages.push(Stage { name: "masks", runs: vec![run(self.passes, self.costs.maps(size, plan))] });
+        }
+        if self.inverts {
             stages
                 .push(Stage { name: "invert", runs: vec![run(self.steps, self.costs.predict(size, plan))] });
         }
-        if self.way != Way::Invert {
+        if !matches!(self.way, Way::Invert | Way::Inspect) {
             let mut runs = vec![run(self.steps, self.costs.predict_guided(size, plan))];
             if self.updates > 0.0 {
                 let update = run(self.updates, self.costs.update(size, plan));

@@ -17,6 +17,10 @@ use crate::request::{Request, prompts};
 use crate::schema::schema;
 use crate::toml_file::{self, nearest};
 
+/// What the schema calls the type of a list.
+const LIST: &str = "array";
+/// A list of whole numbers.
+const INTEGERS: &str = "array of integers";
 const VALUES_MISSING: &str = "give a setting and its values, like tau=0.2,0.4";
 
 /// The longest name of a transfer's folder, in bytes; most file systems take 255.
@@ -127,7 +131,10 @@ impl Swept {
             .flatten();
         let values = match list {
             // An empty list is a value, too: for the guidance layers it means all.
-            Some(list) if kind == "array" && (list.is_empty() || !list.iter().all(Value::is_array)) => {
+            Some(list)
+                if [LIST, INTEGERS].contains(&kind)
+                    && (list.is_empty() || !list.iter().all(Value::is_array)) =>
+            {
                 vec![Value::Array(list)]
             }
             Some(list) if list.is_empty() => return Err(misuse(set, "the list has no value")),
@@ -157,7 +164,8 @@ fn value(text: &str, kind: &str) -> Value {
     let plain = || Value::String(text.to_owned());
     match kind {
         "string" => plain(),
-        "array" => Value::Array(vec![plain()]),
+        LIST => Value::Array(vec![plain()]),
+        INTEGERS => Value::Array(vec![value(text, "integer")]),
         _ => format!("value = {text}")
             .parse::<toml::Table>()
             .ok()
@@ -180,7 +188,10 @@ fn keys() -> BTreeMap<String, String> {
                 _ => false,
             };
             if !is_recorded && !is_for_all {
-                keys.insert(format!("{table}.{key}"), schema["type"].as_str().unwrap_or_default().to_owned());
+                let kind = schema["type"].as_str().unwrap_or_default();
+                let holds_integers = kind == LIST && schema["items"]["type"] == "integer";
+                let kind = if holds_integers { INTEGERS } else { kind };
+                keys.insert(format!("{table}.{key}"), kind.to_owned());
             }
         }
     }
@@ -256,6 +267,8 @@ mod tests {
         assert_eq!(blocks("guidance_layers=[\"mid_block\", \"up_blocks.1\"]").len(), 1);
         assert_eq!(blocks("guidance_layers=[[\"mid_block\"], [\"up_blocks.1\"]]").len(), 2);
         assert_eq!(swept("guidance_layers=[]").values, [Value::Array(vec![])]);
+        assert_eq!(blocks("noised_timesteps=101,201"), ["noised_timesteps [101]", "noised_timesteps [201]"]);
+        assert_eq!(blocks("noised_timesteps=[[101, 201], [301]]")[0], "noised_timesteps [101, 201]");
     }
 
     #[test]
@@ -265,6 +278,8 @@ mod tests {
         }
         assert!(wrong("taw=1").contains("did you mean \"tau\"?"), "{}", wrong("taw=1"));
         assert!(wrong("video.frame=1").contains("did you mean \"video.frames\"?"));
+        let steps = wrong("noised_timesteps=few");
+        assert!(steps.contains("integer"), "{steps}");
         assert!(wrong("frames=many").contains("must be of the type integer"), "{}", wrong("frames=many"));
         assert!(wrong("init=nois").contains("must be one of inverted, noise"), "{}", wrong("init=nois"));
         assert!(wrong("tau=0.2,0.20,0.2").contains("twice"));

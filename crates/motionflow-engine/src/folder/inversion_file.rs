@@ -12,7 +12,7 @@ use motionflow::error::Error;
 use motionflow::inversion::Inversion;
 use motionflow::latents::Latents;
 use motionflow::model::VideoModel;
-use motionflow::settings::{Preset, Settings, SubjectMap};
+use motionflow::settings::{MaskSource, Preset, Settings, SubjectMap};
 use motionflow::small_file;
 use motionflow_media::image::RgbImage;
 use serde::{Deserialize, Serialize};
@@ -132,8 +132,12 @@ impl SavedInversion {
         Ok(Self { folder: folder.to_owned(), record })
     }
 
-    /// Takes over from which token the maps were made, unless a transfer is asked for (`said`) that wants the other.
+    /// Takes over from which token the maps were made, unless a transfer is asked for (`said`) that wants the other. Maps
+    /// that do not come from the inversion are free.
     pub(crate) fn fix_subject_map(&self, settings: &mut Settings, said: Option<SubjectMap>) -> Result<()> {
+        if settings.mask_source == MaskSource::Noised {
+            return Ok(());
+        }
         let made = self.record.subject_map;
         let is_free = said.is_none() && settings.preset == Preset::Default;
         if !is_free && settings.subject_map != made {

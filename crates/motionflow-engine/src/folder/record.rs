@@ -265,6 +265,20 @@ pub enum StepRecord {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         encoded_in: Option<String>,
     },
+    /// A forward pass on the noised source.
+    Noised {
+        /// From 1 on.
+        step: usize,
+        /// Whose noise was added.
+        timestep: i64,
+        /// Mean share of the frame that each subject's masks cover, if they are made of this pass alone, 0..1.
+        mask_coverage: Vec<f64>,
+        /// How long it took.
+        seconds: f64,
+        /// As of an inversion's step.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        encoded_in: Option<String>,
+    },
     /// A guided update: the losses before it.
     Update {
         /// The sampling step that it precedes, from 1 on.
@@ -291,6 +305,16 @@ pub enum StepRecord {
         /// How long it took.
         seconds: f64,
     },
+}
+
+impl StepRecord {
+    /// The precision in which the source was encoded before this step, where it was not the run's own.
+    pub(crate) fn encoded_in(&self) -> Option<&str> {
+        match self {
+            Self::Inversion { encoded_in, .. } | Self::Noised { encoded_in, .. } => encoded_in.as_deref(),
+            Self::Update { .. } | Self::Sampling { .. } => None,
+        }
+    }
 }
 
 /// The weighted sum and its parts before weighting; null is a part without a map. The last two are absent where they are

@@ -1,10 +1,11 @@
 //! A run that is not finished: the hidden folder `.unfinished` in its run folder keeps what was asked and what each
 //! finished step left, so that the run can go on after whatever ended it.
 //!
-//! `run.toml` is the record of the run, with the memory in which it goes on. `inversion-N.safetensors` has the latents
-//! after step N of the inversion and the attention maps of that step, `sampling-N.safetensors` the latents after step N
-//! of the sampling. Both hold the step's own record, and in which memory it was made, as bytes of JSON. A step is written
-//! while the next one runs. `files/` is where the results are written before they are moved into the run folder.
+//! `run.toml` is the record of the run, with the memory in which it goes on. `noised-N.safetensors` has the source's
+//! clean latents and the attention maps of pass N on the noised source, `inversion-N.safetensors` the latents after step N
+//! of the inversion and the attention maps of that step, `sampling-N.safetensors` the latents after step N of the
+//! sampling. Each holds the step's own record, and in which memory it was made, as bytes of JSON. A step is written while
+//! the next one runs. `files/` is where the results are written before they are moved into the run folder.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -18,6 +19,7 @@ use motionflow::generation::{Generating, GuidedUpdate};
 use motionflow::inversion::{InversionStep, Inverting};
 use motionflow::latents::Latents;
 use motionflow::masks::SubjectMaps;
+use motionflow::noised::{NoisedSource, Pass, PassReport};
 use motionflow_media::atomic;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -39,8 +41,11 @@ const LOCK: &str = "lock";
 const RECOMMENDED: &str = "recommended.toml";
 /// Where the results are written before they are moved.
 pub(crate) const FILES: &str = "files";
+const NOISED: &str = "noised";
 const INVERSION: &str = "inversion";
 const SAMPLING: &str = "sampling";
+/// What has steps, in the order of a run.
+const PARTS: [&str; 3] = [NOISED, INVERSION, SAMPLING];
 
 /// A run that is not finished, and that no other process works on.
 #[derive(Debug)]
@@ -82,8 +87,7 @@ impl Unfinished {
     /// Whether a run folder holds an unfinished run with at least one finished step.
     pub fn is_in(run_folder: &Path) -> bool {
         let folder = run_folder.join(FOLDER);
-        folder.join(RECORD).is_file()
-            && [INVERSION, SAMPLING].iter().any(|of| step_file(&folder, of, 1).is_file())
+        folder.join(RECORD).is_file() && PARTS.iter().any(|of| step_file(&folder, of, 1).is_file())
     }
 
     /// Whether a run folder holds the record of an unfinished run, however far that is.
@@ -180,7 +184,7 @@ impl Unfinished {
 
     /// In which memory the first step was made, where not all steps are made in one.
     pub(crate) fn began_in(&self) -> Option<String> {
-        let made = [INVERSION, SAMPLING].into_iter().flat_map(|of| self.steps::<Made>(of));
+        let made = PARTS.into_iter().flat_map(|of| self.steps::<Made>(of));
         let memories: Vec<String> = made.filter_map(|(_, made)| made.memory).collect();
         let is_mixed = memories.iter().any(|memory| Some(memory) != self.memory.as_ref());
         memories.into_iter().next().filter(|_| is_mixed)
@@ -204,6 +208,13 @@ impl Unfinished {
             fs::copy(&asked, files.join(ASKED)).with_context(cannot)?;
         }
         Ok(files)
+    }
+
+    /// Keeps a pass on the noised source.
+    pub(crate) fn save_noised(&mut self, report: &PassReport, record: &StepRecord) -> Result<()> {
+        let mut tensors = vec![("latents".to_owned(), report.latents.tensor().contiguous())];
+        tensors.extend(map_tensors(report.pass.timestep, &report.pass.maps));
+        self.save(NOISED, report.number, tensors, record)
     }
 
     /// Keeps a step of the inversion.
@@ -252,6 +263,18 @@ impl Unfinished {
             self.kept = true;
         }
         Ok(())
+    }
+
+    /// The passes on the noised source, if they were begun.
+    pub(crate) fn noised(&self) -> Option<(NoisedSource, Vec<StepRecord>)> {
+        let (mut records, mut passes, mut clean) = (Vec::new(), Vec::new(), None);
+        for (weights, record) in self.steps::<StepRecord>(NOISED) {
+            let Some((latents, maps)) = latents(&weights).zip(maps_at(&weights).ok()) else { break };
+            passes.extend(maps.at.into_iter().map(|(timestep, maps)| Pass { timestep, maps }));
+            records.push(record);
+            clean = Some(latents);
+        }
+        Some((NoisedSource { latents: clean?, passes }, records))
     }
 
     /// How far the inversion was, if it was begun.

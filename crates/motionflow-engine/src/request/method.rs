@@ -1,6 +1,6 @@
 //! The method's own settings: steps, sampling, motion masks and guidance.
 
-use motionflow::settings::{self, Init, KeepStatistics, MaskLayers, MaskTime, SubjectMap};
+use motionflow::settings::{self, Init, KeepStatistics, MaskLayers, MaskSource, MaskTime, SubjectMap};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,19 @@ pub struct Masks {
     /// where its words do not
     #[schemars(with = "String", extend("enum" = ["word", "end"], "x-setting" = { "value": "TOKEN" }))]
     pub subject_map: Option<SubjectMap>,
-    /// Timesteps that a mask is made from: its own, or the average over all guided steps
+    /// Where the attention maps for the masks come from: every step of the source's inversion, or forward passes on the
+    /// source with noise added, which give one mask for all guided steps and, with `init` noise, take no inversion at all
+    #[schemars(with = "String", extend("enum" = ["inversion", "noised"], "x-setting" = {
+        "value": "WHAT", "paper": "inversion"
+    }))]
+    pub mask_source: Option<MaskSource>,
+    /// With `mask-source` noised: timesteps whose noise is added to the source, a forward pass for each
+    #[schemars(extend("x-setting" = { "value": "T,...", "range": "0 or more, below the checkpoint's training timesteps" }))]
+    pub noised_timesteps: Option<Vec<i64>>,
+    /// With `mask-source` noised: samples of the noise at each timestep, whose maps are averaged
+    #[schemars(extend("x-setting" = { "value": "N", "range": "1 to 100" }))]
+    pub noised_samples: Option<usize>,
+    /// With `mask-source` inversion: timesteps that a mask is made from: its own, or the average over all guided steps
     #[schemars(with = "String", extend("enum" = ["step", "average"], "x-setting" = { "value": "WHICH" }))]
     pub mask_time: Option<MaskTime>,
     /// Layers that a mask is made from: its own, or those with the most places

@@ -112,6 +112,9 @@ impl SettingOptions {
         set(&mut settings.guided_steps, guidance.guided_steps);
         set(&mut settings.tau, masks.tau);
         set(&mut settings.subject_map, masks.subject_map);
+        set(&mut settings.mask_source, masks.mask_source);
+        set(&mut settings.noised_timesteps, masks.noised_timesteps.clone());
+        set(&mut settings.noised_samples, masks.noised_samples);
         set(&mut settings.mask_time, masks.mask_time);
         set(&mut settings.mask_layers, masks.mask_layers);
         set(&mut settings.mask_apart, masks.mask_apart);
@@ -140,14 +143,22 @@ impl SettingOptions {
 /// # Errors
 /// A [`Misuse`].
 pub fn check(settings: &Settings, schedule: &Schedule) -> Result<()> {
-    in_range(settings, schedule.max_steps())
+    in_range(settings, schedule.max_steps())?;
+    noised_in_range(settings, schedule)
 }
 
 /// As [`check`], of a schedule that has so many steps.
 pub(crate) fn in_range(settings: &Settings, max_steps: usize) -> Result<()> {
-    settings.validate(max_steps).map_err(|SettingsError { name, found, expected }| {
-        Misuse(format!("--{} is {found}, but must be {expected}", name.replace('_', "-"))).into()
-    })
+    settings.validate(max_steps).map_err(|error| out_of_range(&error))
+}
+
+/// Checks that the schedule has the timesteps that noise is added for.
+pub(crate) fn noised_in_range(settings: &Settings, schedule: &Schedule) -> Result<()> {
+    settings.validate_noised(schedule).map_err(|error| out_of_range(&error))
+}
+
+fn out_of_range(SettingsError { name, found, expected }: &SettingsError) -> anyhow::Error {
+    Misuse(format!("--{} is {found}, but must be {expected}", name.replace('_', "-"))).into()
 }
 
 /// As many guided steps of `steps` as are recommended of the recommended steps; at least one where any is.

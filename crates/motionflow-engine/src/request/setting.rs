@@ -40,6 +40,8 @@ pub enum Kind {
     Choice(Vec<String>),
     /// Several texts.
     List,
+    /// Several whole numbers between the two, inclusive.
+    Integers(i64, i64),
 }
 
 /// The members of `x-setting`.
@@ -139,20 +141,31 @@ impl Kind {
         match property["type"].as_str() {
             Some("boolean") => Self::Switch,
             Some("integer") => {
-                let bits_32 = property["format"] == "uint32";
-                let most = if bits_32 { i64::from(u32::MAX) } else { i64::MAX };
-                let bound = |name: &str| property[name].as_i64();
-                Self::Integer(bound("minimum").unwrap_or(0), bound("maximum").unwrap_or(most))
+                let (least, most) = bounds(property);
+                Self::Integer(least, most)
             }
             Some("number") => Self::Number,
+            Some("array") if property["items"]["type"] == "integer" => {
+                let (least, most) = bounds(&property["items"]);
+                Self::Integers(least, most)
+            }
             Some("array") => Self::List,
             _ => Self::Text,
         }
     }
 }
 
+/// The least and the largest value of a whole number.
+fn bounds(property: &Value) -> (i64, i64) {
+    let bits_32 = property["format"] == "uint32";
+    let most = if bits_32 { i64::from(u32::MAX) } else { i64::MAX };
+    let bound = |name: &str| property[name].as_i64();
+    (bound("minimum").unwrap_or(0), bound("maximum").unwrap_or(most))
+}
+
 fn in_words(value: Value) -> String {
     match value {
+        Value::Array(values) => values.into_iter().map(in_words).collect::<Vec<_>>().join(","),
         Value::String(text) => text,
         Value::Bool(false) => "off".to_owned(),
         Value::Bool(true) => "on".to_owned(),

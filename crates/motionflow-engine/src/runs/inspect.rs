@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::Result;
 use motionflow::diagnostics::mask_figures;
-use motionflow::inversion::Inversion;
-use motionflow::masks::{LayerMaps, MotionMasks};
+use motionflow::latents::Latents;
+use motionflow::masks::{LayerMaps, MotionMasks, SubjectMaps};
 use motionflow::model::VideoModel;
+use motionflow::settings::MaskSource;
 use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet, sampled};
 use motionflow_media::image::RgbImage;
 use motionflow_media::overlay::heat;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use tch::{Kind, Tensor};
 
 use crate::engine::Engine;
+use crate::estimate::Way;
 use crate::folder::checksums::{FileRecord, files_in};
 use crate::folder::leave::LeftOut;
 use crate::folder::map_tensors::{self, map_tensors};
@@ -23,12 +25,12 @@ use crate::folder::report;
 use crate::folder::run_folder::RunFolder;
 use crate::progress::Progress;
 use crate::request::prompts;
-use crate::runs::inspection::{self, Inspected, Look};
-use crate::runs::inverting::shown_masks;
+use crate::runs::inspection::{self, Command, Inspected};
 use crate::runs::open::OpenRun;
 use crate::runs::pictures::{heat_of, legend, masked, masks_of};
+use crate::runs::seeing::Seen;
 
-const COMMAND: &str = "inspect";
+const COMMAND: Command = Command { name: "inspect", way: Way::Inspect };
 
 /// How many timesteps a layer's pictures show.
 const ROWS: usize = 6;
@@ -63,8 +65,8 @@ impl Engine {
     /// # Errors
     /// Of whatever kind; [`ErrorKind::of`](crate::error::ErrorKind::of) tells which.
     pub fn inspect(&self, run: OpenRun, progress: &mut Progress) -> Result<()> {
-        inspection::look(COMMAND, self, run, progress, |folder, inspected, look, model, progress| {
-            write(folder, inspected, &look, model.nets(), progress)
+        inspection::look(COMMAND, self, run, progress, |folder, inspected, seen, model, progress| {
+            write(folder, inspected, &seen, model.nets(), progress)
         })
     }
 }
@@ -72,16 +74,16 @@ impl Engine {
 fn write(
     folder: RunFolder,
     job: &Inspected,
-    look: &Look,
+    seen: &Seen,
     nets: &dyn VideoModel,
     progress: &mut Progress,
 ) -> Result<()> {
     let layers = layers(nets);
+    let drawing = Drawing { job, seen, maps: seen.maps()?, latents: seen.latents()? };
     let path = folder.path().to_owned();
     let mut left_out = LeftOut::default();
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
-        let drawing = Drawing { job, look };
         left_out.attempt(folder, "overview.png", |path| drawing.overview(path));
         for (layer, name) in &layers {
             left_out.attempt(folder, &format!("attention-{name}.png"), |path| {
@@ -91,16 +93,16 @@ fn write(
                 write_sheet(path, &drawing.masks(layer, name)?)
             });
         }
-        write_maps(&folder.join("maps.safetensors"), &look.inversion)?;
+        write_maps(&folder.join("maps.safetensors"), &drawing.maps, drawing.latents)?;
         stage.finish();
         left_out.tell(progress);
         job.record.write(folder)?;
-        let steps = step_figures(&look.masks, &prompts::subjects(&job.prompt));
+        let steps = step_figures(&seen.masks, &prompts::subjects(&job.prompt));
         let (totals, files) = (Totals::of(progress), files_in(folder, None)?);
-        let report = Report { masks: look.figures.clone(), steps, totals, files };
+        let report = Report { masks: seen.figures.clone(), steps, totals, files };
         write_json(&folder.join("inspect.json"), &report)
     })?;
-    tell(&path, &look.figures, &layers, &left_out, progress);
+    tell(&path, &seen.figures, &layers, &left_out, progress);
     Ok(())
 }
 
@@ -113,29 +115,36 @@ fn layers(nets: &dyn VideoModel) -> Vec<(String, String)> {
 /// What the pictures are drawn of.
 struct Drawing<'a> {
     job: &'a Inspected,
-    look: &'a Look,
+    seen: &'a Seen,
+    maps: SubjectMaps,
+    latents: &'a Latents,
 }
 
 impl Drawing<'_> {
-    fn maps(&self) -> impl DoubleEndedIterator<Item = (&i64, &Vec<LayerMaps>)> {
-        self.look.inversion.maps.at.iter()
+    /// Whether what is drawn was seen in the noised source.
+    fn is_noised(&self) -> bool {
+        self.job.settings.mask_source == MaskSource::Noised
     }
 
-    /// The source, and what all guided timesteps say together.
+    /// Whether the masks that guide are made of the maps of this timestep.
+    fn guides(&self, timestep: i64) -> bool {
+        self.is_noised() || self.seen.timesteps.contains(&timestep)
+    }
+
+    /// The source, and what all maps that guide say together.
     fn overview(&self, path: &Path) -> Result<()> {
         let frames = &self.job.source.frames;
         let mut rows = vec![(format!("source: {}", self.job.prompt.text), frames.clone())];
         for (subject, name) in prompts::subjects(&self.job.prompt).into_iter().enumerate() {
-            let guided = self.maps().filter(|(timestep, _)| self.look.timesteps.contains(timestep));
+            let guided = self.maps.at.iter().filter(|(timestep, _)| self.guides(**timestep));
             let maps: Vec<&Tensor> = guided.flat_map(|(_, subjects)| subjects[subject].values()).collect();
             if let Some(mean) = mean_of_finest(&maps) {
-                let label =
-                    format!("attention to \"{name}\", mean of the guided steps and of the finest layers");
-                rows.push((label, heated(frames, &heat_of(&mean, &self.look.inversion.latents)?)));
+                let of = if self.is_noised() { "passes on the noised source" } else { "guided steps" };
+                let label = format!("attention to \"{name}\", mean of the {of} and of the finest layers");
+                rows.push((label, heated(frames, &heat_of(&mean, self.latents)?)));
             }
         }
-        let Look { inversion, masks, timesteps, .. } = self.look;
-        let mask_row = with_masks(frames, &shown_masks(masks, &inversion.latents, timesteps)?);
+        let mask_row = with_masks(frames, &self.seen.shown_masks()?);
         let subjects = legend(&prompts::subjects(&self.job.prompt));
         rows.push((
             format!("motion mask at tau {}, mean of the same: {subjects}", self.job.settings.tau),
@@ -151,7 +160,7 @@ impl Drawing<'_> {
             for (subject, words) in prompts::subjects(&self.job.prompt).iter().enumerate() {
                 if let Some(map) = subject_maps[subject].get(layer) {
                     let label = format!("{}: attention to \"{words}\"", self.place(name, *timestep));
-                    let heat = heat_of(map, &self.look.inversion.latents)?;
+                    let heat = heat_of(map, self.latents)?;
                     rows.push((label, heated(&self.job.source.frames, &heat)));
                 }
             }
@@ -159,28 +168,36 @@ impl Drawing<'_> {
         Ok(rows)
     }
 
-    /// Masks of one layer, a row a timestep.
+    /// Masks of one layer, a row a timestep; one row where they are the same at each.
     fn masks(&self, layer: &str, name: &str) -> Result<Vec<(String, Vec<RgbImage>)>> {
-        let row = |(timestep, _): (&i64, &Vec<_>)| {
-            let masks = self.look.masks.at[timestep].iter().filter_map(|layers| layers.get(layer));
-            let masks: Result<Vec<Vec<Mask>>> =
-                masks.map(|mask| masks_of(mask, &self.look.inversion.latents)).collect();
-            let subjects = legend(&prompts::subjects(&self.job.prompt));
-            let label = format!("{}: mask of {subjects}", self.place(name, *timestep));
+        let subjects = legend(&prompts::subjects(&self.job.prompt));
+        let row = |place: String, timestep: i64| {
+            let masks = self.seen.masks.at.get(&timestep).into_iter().flatten();
+            let masks = masks.filter_map(|layers| layers.get(layer));
+            let masks: Result<Vec<Vec<Mask>>> = masks.map(|mask| masks_of(mask, self.latents)).collect();
+            let label = format!("{place}: mask of {subjects}");
             Ok((label, with_masks(&self.job.source.frames, &masks?)))
         };
-        self.shown().into_iter().map(row).collect()
+        if self.is_noised() {
+            let place = format!("{name}, every guided timestep");
+            return self.seen.timesteps.first().map(|timestep| row(place, *timestep)).into_iter().collect();
+        }
+        let shown = self.shown().into_iter();
+        shown.map(|(timestep, _)| row(self.place(name, *timestep), *timestep)).collect()
     }
 
     /// The timesteps that are shown, the first of the sampling first.
     fn shown(&self) -> Vec<(&i64, &Vec<LayerMaps>)> {
-        let at: Vec<_> = self.maps().rev().collect();
+        let at: Vec<_> = self.maps.at.iter().rev().collect();
         sampled(at.len(), ROWS).into_iter().map(|index| at[index]).collect()
     }
 
     fn place(&self, name: &str, timestep: i64) -> String {
-        let guided = if self.look.timesteps.contains(&timestep) { ", guided" } else { "" };
-        format!("{name}, timestep {timestep}{guided}")
+        match (self.is_noised(), self.guides(timestep)) {
+            (true, _) => format!("{name}, noise of timestep {timestep}"),
+            (false, true) => format!("{name}, timestep {timestep}, guided"),
+            (false, false) => format!("{name}, timestep {timestep}"),
+        }
     }
 }
 
@@ -215,11 +232,11 @@ fn write_sheet(path: &Path, rows: &[(String, Vec<RgbImage>)]) -> Result<()> {
 }
 
 /// Every map as `map/TIMESTEP/SUBJECT/LAYER`, [frames, height, width] float32.
-fn write_maps(path: &Path, inversion: &Inversion) -> Result<()> {
-    let maps = inversion.maps.at.iter().flat_map(|(timestep, subjects)| map_tensors(*timestep, subjects));
+fn write_maps(path: &Path, maps: &SubjectMaps, latents: &Latents) -> Result<()> {
+    let maps = maps.at.iter().flat_map(|(timestep, subjects)| map_tensors(*timestep, subjects));
     let pictures = maps.map(|(name, map)| {
         let (frames, places) = (map.size()[0], map.size()[1]);
-        let (height, width) = inversion.latents.map_size(places).unwrap_or((1, places));
+        let (height, width) = latents.map_size(places).unwrap_or((1, places));
         (name, map.view([frames, height, width]))
     });
     map_tensors::write(path, &pictures.collect::<Vec<_>>())

@@ -4,18 +4,14 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use motionflow::compute::Compute;
-use motionflow::inversion::Inversion;
-use motionflow::masks::MotionMasks;
 use motionflow::prompt::Prompt;
-use motionflow::settings::Settings;
+use motionflow::settings::{MaskSource, Settings};
 use motionflow_media::Ffmpeg;
 
 use crate::cache::inversions::{self as inversion_cache, InversionCache};
 use crate::engine::{Engine, Stores};
 use crate::estimate::{Task, Way};
-use crate::folder::record::{
-    MaskRecord, Origin, OutputRecord, ProgramRecord, PromptRecord, RunRecord, StepRecord, VideoRecord,
-};
+use crate::folder::record::{OutputRecord, ProgramRecord, PromptRecord, RunRecord, VideoRecord};
 use crate::folder::run_folder::RunFolder;
 use crate::models::store::LoadedModel;
 use crate::models::suitability::warn_of_source;
@@ -24,8 +20,9 @@ use crate::request::recommended::Video;
 use crate::request::tables::required;
 use crate::request::{prompts, resolve};
 use crate::runs::compare::compare;
-use crate::runs::inverting::{Inverted, invert_source, judge_masks};
+use crate::runs::encoding::Source;
 use crate::runs::open::{self, OpenRun};
+use crate::runs::seeing::{Inverts, Seen, see_source};
 use crate::source::{SourceClip, source_path};
 
 /// A source with all that is known of it before it is looked at.
@@ -39,30 +36,26 @@ pub(crate) struct Inspected {
     pub(crate) record: RunRecord,
 }
 
-/// What was seen.
-#[derive(Debug)]
-pub(crate) struct Look {
-    pub(crate) inversion: Inversion,
-    pub(crate) origin: Origin,
-    pub(crate) masks: MotionMasks,
-    /// Timesteps that a transfer would be guided at.
-    pub(crate) timesteps: Vec<i64>,
-    pub(crate) figures: Vec<MaskRecord>,
-    pub(crate) steps: Vec<StepRecord>,
+/// What looks at a source.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Command {
+    pub(crate) name: &'static str,
+    pub(crate) way: Way,
 }
 
-/// Inverts the source of a run, and lets `write` make the run's files of it.
+/// Looks at the source of a run, and lets `write` make the run's files of it. `invert` inverts it in any case, `inspect`
+/// where the masks are the inversion's.
 pub(crate) fn look(
-    command: &str,
+    command: Command,
     engine: &Engine,
     run: OpenRun,
     progress: &mut Progress,
-    write: impl FnOnce(RunFolder, &Inspected, Look, &LoadedModel, &mut Progress) -> Result<()>,
+    write: impl FnOnce(RunFolder, &Inspected, Seen, &LoadedModel, &mut Progress) -> Result<()>,
 ) -> Result<()> {
     let resources = run.request.program.resources.clone();
     engine.on_device(&resources, progress, |compute, stores, progress| {
         let output = run.output().to_owned();
-        open::attempt(command, &output, compute, progress, |progress| {
+        open::attempt(command.name, &output, compute, progress, |progress| {
             look_on(command, engine, run, compute, stores, progress, write)
         })
     })
@@ -70,13 +63,13 @@ pub(crate) fn look(
 
 /// Checks what is cheap first, then loads and looks.
 fn look_on(
-    command: &str,
+    command: Command,
     engine: &Engine,
     run: OpenRun,
     compute: Compute,
     stores: &mut Stores,
     progress: &mut Progress,
-    write: impl FnOnce(RunFolder, &Inspected, Look, &LoadedModel, &mut Progress) -> Result<()>,
+    write: impl FnOnce(RunFolder, &Inspected, Seen, &LoadedModel, &mut Progress) -> Result<()>,
 ) -> Result<()> {
     let OpenRun { request, mut folder } = run;
     let source_prompt = required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?;
@@ -93,7 +86,7 @@ fn look_on(
     settings.subject_map.check(prompt.subjects.len())?;
     let mut video = request.video.resolve(&found.recommended.video)?;
     found.check_size(&video)?;
-    let task = Task::new(&found, &settings, Way::Invert, compute)?;
+    let task = Task::new(&found, &settings, command.way, compute)?;
     engine.check_memory(&task, &video, &found, &mut stores.models)?;
     let cut = request.source.cut.resolve()?;
     let source = stores.sources.read(&path, cut, &video, progress)?;
@@ -102,13 +95,14 @@ fn look_on(
     resolve::check_rate(video.fps)?;
     compare(&request, Some(&source.record), &found, folder.is_resumed(), progress)?;
     let began_in = folder.take_up(compute.memory, &found.recommended, progress)?;
-    let may_keep = request.program.cache.unwrap_or(true);
+    let inverts = command.way == Way::Invert || settings.mask_source == MaskSource::Inversion;
+    let may_keep = inverts && request.program.cache.unwrap_or(true);
     let cache = if may_keep { inversion_cache::of_user(progress)? } else { None };
     let model = stores.models.load(&found, compute, progress)?;
     let text = model.encode(&prompt)?;
     text.warnings.iter().for_each(|warning| progress.warn(warning));
     let record = RunRecord {
-        program: ProgramRecord::new(command, &ffmpeg, compute),
+        program: ProgramRecord::new(command.name, &ffmpeg, compute),
         prompts: PromptRecord { source_prompt: Some(source_prompt), ..PromptRecord::default() },
         source: Some(source.record.clone()),
         video: VideoRecord::of(&video),
@@ -121,11 +115,9 @@ fn look_on(
 
     let Inspected { settings, source, prompt, record, .. } = &inspected;
     let unfinished = folder.begin(record)?;
-    let Inverted { inversion, origin, steps } =
-        invert_source(model.nets(), source, &text, settings, &cache, unfinished, progress)?;
-    let timesteps = settings.guided_timesteps(model.nets().schedule());
-    let masks = inversion.masks(&timesteps, settings)?;
-    let figures = judge_masks(&masks, &timesteps, &prompts::subjects(prompt), progress);
-    let look = Look { inversion, origin, masks, timesteps, figures, steps };
-    write(folder, &inspected, look, model, progress)
+    let inverts = if inverts { Inverts::Source(cache) } else { Inverts::No };
+    let source = Source { clip: source, text: &text };
+    let subjects = prompts::subjects(prompt);
+    let seen = see_source(model.nets(), source, &subjects, settings, inverts, unfinished, progress)?;
+    write(folder, &inspected, seen, model, progress)
 }

@@ -7,6 +7,7 @@ use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
 use motionflow_media::{picture, video};
 
 use crate::engine::Engine;
+use crate::estimate::Way;
 use crate::folder::checksums::files_in;
 use crate::folder::inversion_file::{self, InversionRecord};
 use crate::folder::leave;
@@ -15,12 +16,12 @@ use crate::folder::report;
 use crate::folder::run_folder::RunFolder;
 use crate::progress::Progress;
 use crate::request::prompts;
-use crate::runs::inspection::{self, Inspected, Look};
-use crate::runs::inverting::shown_masks;
+use crate::runs::inspection::{self, Command, Inspected};
 use crate::runs::open::OpenRun;
 use crate::runs::pictures::{legend, with_masks};
+use crate::runs::seeing::Seen;
 
-const COMMAND: &str = "invert";
+const COMMAND: Command = Command { name: "invert", way: Way::Invert };
 
 const FILES: [(&str, &str); 6] = [
     ("contact-sheet.png", "source and motion mask, frame by frame"),
@@ -37,15 +38,15 @@ impl Engine {
     /// # Errors
     /// Of whatever kind; [`ErrorKind::of`](crate::error::ErrorKind::of) tells which.
     pub fn invert(&self, run: OpenRun, progress: &mut Progress) -> Result<()> {
-        inspection::look(COMMAND, self, run, progress, |folder, inspected, look, _, progress| {
-            write(folder, inspected, look, progress)
+        inspection::look(COMMAND, self, run, progress, |folder, inspected, seen, _, progress| {
+            write(folder, inspected, seen, progress)
         })
     }
 }
 
-fn write(folder: RunFolder, job: &Inspected, look: Look, progress: &mut Progress) -> Result<()> {
+fn write(folder: RunFolder, job: &Inspected, seen: Seen, progress: &mut Progress) -> Result<()> {
     let subjects = prompts::subjects(&job.prompt);
-    let shown = shown_masks(&look.masks, &look.inversion.latents, &look.timesteps).unwrap_or_else(|error| {
+    let shown = seen.shown_masks().unwrap_or_else(|error| {
         progress.warn(leave::left_out("masks.mp4", &error));
         Vec::new()
     });
@@ -54,7 +55,7 @@ fn write(folder: RunFolder, job: &Inspected, look: Look, progress: &mut Progress
     let path = folder.path().to_owned();
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
-        inversion_file::write(folder, &look.inversion, &job.source.frames, job.inversion_record())?;
+        inversion_file::write(folder, &seen.inversion()?.0, &job.source.frames, job.inversion_record())?;
         let source_label = format!("source: {}", job.prompt.text);
         let mask_label = format!("motion mask: {}", legend(&subjects));
         let rows = [
@@ -72,9 +73,9 @@ fn write(folder: RunFolder, job: &Inspected, look: Look, progress: &mut Progress
         files.retain(|(name, _)| !left_out.has(name));
         job.record.write(folder)?;
         let history = RunHistory {
-            inversion: Some(look.origin),
-            steps: look.steps,
-            masks: look.figures,
+            inversion: seen.origin(),
+            steps: seen.steps,
+            masks: seen.figures,
             totals: Totals::of(progress),
             files: files_in(folder, None)?,
         };

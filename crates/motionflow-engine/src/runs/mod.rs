@@ -1,12 +1,15 @@
 //! The runs: from an opened request to a run folder.
 
 pub(crate) mod compare;
+pub(crate) mod encoding;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod inspection;
 pub(crate) mod invert;
 pub mod inverting;
+pub(crate) mod observing;
 pub mod open;
 pub(crate) mod pictures;
 pub(crate) mod sampling;
+pub(crate) mod seeing;
 pub mod transfer;

@@ -26,8 +26,8 @@ use crate::folder::inversion_file::{SavedInversion, check_fit};
 use crate::folder::leave::{self, LeftOut};
 use crate::folder::metadata::Notes;
 use crate::folder::record::{
-    ModelRecord, Origin, OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, SourceRecord,
-    Totals, VideoRecord, write_json,
+    ModelRecord, OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, SourceRecord, Totals,
+    VideoRecord, write_json,
 };
 use crate::folder::report;
 use crate::models::found::FoundModel;
@@ -40,10 +40,11 @@ use crate::request::resolve::{self, Cut};
 use crate::request::tables::required;
 use crate::request::{Request, prompts};
 use crate::runs::compare::compare;
-use crate::runs::inverting::{Inverted, invert_source, judge_masks, shown_masks};
+use crate::runs::encoding::Source;
 use crate::runs::open::{self, OpenRun};
 use crate::runs::pictures::{legend, with_masks};
 use crate::runs::sampling::{Start, make_video};
+use crate::runs::seeing::{Inverts, Seen, see_source};
 use crate::source::{SourceClip, SourceStore, source_path};
 
 const COMMAND: &str = "transfer";
@@ -121,7 +122,8 @@ impl Engine {
         self.check_memory(&job.task()?, &job.video, &job.found, &mut stores.models)?;
         compare(&request, Some(&job.source.record), &job.found, folder.is_resumed(), progress)?;
         let began_in = folder.take_up(compute.memory, &job.found.recommended, progress)?;
-        let may_keep = options.inversions.is_none() && request.program.cache.unwrap_or(true);
+        let inverts = job.inversion.is_none() && job.settings.takes_inversion();
+        let may_keep = inverts && options.inversions.is_none() && request.program.cache.unwrap_or(true);
         let cache = if may_keep { inversion_cache::of_user(progress)? } else { None };
         let model = stores.models.load(&job.found, compute, progress)?;
         let texts = job.encode(model)?;
@@ -137,29 +139,31 @@ impl Engine {
         };
         let unfinished = folder.begin(&record)?;
         unfinished.keep_quickly(options.quick);
-        let Inverted { inversion, origin, mut steps } = if let Some(inversion) = job.inversion.take() {
-            check_fit(&inversion, nets, &job.video)?;
-            Inverted { inversion, origin: Origin::Given, steps: Vec::new() }
-        } else {
-            invert_source(nets, &job.source, &texts.source, &job.settings, &cache, unfinished, progress)?
+        let inverts = match job.inversion.take() {
+            Some(inversion) => {
+                check_fit(&inversion, nets, &job.video)?;
+                Inverts::Given(inversion)
+            }
+            None if inverts => Inverts::Source(cache),
+            None => Inverts::No,
         };
-        let timesteps = job.settings.guided_timesteps(nets.schedule());
-        let masks = inversion.masks(&timesteps, &job.settings)?;
-        let figures = judge_masks(&masks, &timesteps, &prompts::subjects(&job.source_prompt), progress);
+        let source = Source { clip: &job.source, text: &texts.source };
+        let subjects = prompts::subjects(&job.source_prompt);
+        let mut seen = see_source(nets, source, &subjects, &job.settings, inverts, unfinished, progress)?;
 
         let start = Start {
-            latents: job.start_latents(&inversion, nets)?,
-            masks: job.settings.is_guided().then_some(&masks),
+            latents: job.start_latents(&seen, nets)?,
+            masks: job.settings.is_guided().then_some(&seen.masks),
             prompt: &texts.target,
             negative: &texts.negative,
         };
         let (generation, result, sampled) = make_video(nets, start, &job.settings, unfinished, progress)?;
-        steps.extend(sampled);
+        seen.steps.extend(sampled);
         if let Some(warning) = loss_warning(&generation.updates) {
             progress.warn(warning);
         }
 
-        let shown = shown_masks(&masks, &inversion.latents, &timesteps).unwrap_or_else(|error| {
+        let shown = seen.shown_masks().unwrap_or_else(|error| {
             progress.warn(leave::left_out(MASKS_FILE.0, &error));
             Vec::new()
         });
@@ -178,9 +182,9 @@ impl Engine {
             files.retain(|(name, _)| !left_out.has(name));
             record.write(folder)?;
             let history = RunHistory {
-                inversion: Some(origin),
-                steps,
-                masks: figures,
+                inversion: seen.origin(),
+                steps: seen.steps,
+                masks: seen.figures,
                 totals: Totals::of(progress),
                 files: files_in(folder, None)?,
             };
@@ -397,10 +401,10 @@ impl Job {
     }
 
     /// What the sampling starts from.
-    fn start_latents(&self, inversion: &Inversion, nets: &dyn VideoModel) -> Result<Latents> {
+    fn start_latents(&self, seen: &Seen, nets: &dyn VideoModel) -> Result<Latents> {
         let [frames, height, width] = [self.video.frames, self.video.height, self.video.width].map(i64::from);
         Ok(match self.settings.init {
-            Init::Inverted => inversion.latents.share(),
+            Init::Inverted => seen.inversion()?.0.latents.share(),
             Init::Noise => nets.noise(frames, height, width, self.settings.seed)?,
         })
     }

@@ -50,6 +50,9 @@ pub trait Costs: Debug + Send + Sync {
     /// One prediction under both prompts of classifier-free guidance.
     fn predict_guided(&self, size: VideoSize, plan: MemoryPlan) -> Runs;
 
+    /// One forward for the cross-attention maps of the guidance layers, which ends with the last of them.
+    fn maps(&self, size: VideoSize, plan: MemoryPlan) -> Runs;
+
     /// The forward of one guided update, with what its backward computes again.
     fn update(&self, size: VideoSize, plan: MemoryPlan) -> Runs;
 }

@@ -99,6 +99,10 @@ impl Costs for UNet3DCosts {
         Runs { times: (2 / plan.halves_at_once) as f64, cost }
     }
 
+    fn maps(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
+        Runs { times: 1.0, cost: self.unet(size, plan, 1, UNetPart::CrossMaps) }
+    }
+
     fn update(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
         let part = UNetPart::Guidance(self.blocks, plan.recompute);
         Runs { times: 1.0, cost: self.unet(size, plan, 1, part) }
