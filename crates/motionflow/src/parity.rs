@@ -108,7 +108,7 @@ fn recompute(
     let plain_attention = PlainAttention::new(model);
     let clean = Inverting::new(Latents::new(inputs.input("z0", &[1, channels, ANY, ANY, ANY])?));
     let inversion = invert(&plain_attention, clean, &source, &settings, &mut |_| ControlFlow::Continue(()))?;
-    let masks = inversion.masks(&settings.guided_timesteps(model.schedule()), &settings)?;
+    let masks = inversion.masks(&settings.guided_timesteps(model.schedule())?, &settings)?;
     first_update(&plain_attention, &inversion.latents, &masks, &target, &settings, &mut ours);
     for (timestep, subjects) in &masks.at {
         for (layer, mask) in subjects.iter().flatten() {

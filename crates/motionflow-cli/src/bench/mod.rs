@@ -83,7 +83,9 @@ impl<'a> Job<'a> {
         let guidance = Guidance { guided_steps: args.guided_steps, ..Guidance::default() };
         let asked = SettingOptions { steps: args.steps.0.clone(), guidance, ..SettingOptions::default() };
         let settings = asked.resolve(&found.recommended.settings);
-        resolve::check(&settings, &found.schedule()?)?;
+        let schedule = found.schedule()?;
+        resolve::check(&settings, &schedule)?;
+        resolve::check_inversion(&settings, &schedule)?;
         let asked = VideoOptions { size: args.size.0.clone(), ..VideoOptions::default() };
         let video = asked.resolve(&found.recommended.video)?;
         found.check_size(&video)?;

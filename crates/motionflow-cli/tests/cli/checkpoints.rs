@@ -291,10 +291,9 @@ fn a_scheduler_that_is_no_ddims_is_refused_by_name() {
     fs::write(&path, "{}").unwrap();
     dry_run(&model).fails(1, &["_class_name", "not there"]);
     for (key, value) in [
-        ("prediction_type", json!("sample")),
+        ("prediction_type", json!("flow_prediction")),
         ("beta_schedule", json!("exp")),
-        ("timestep_spacing", json!("trailing")),
-        ("rescale_betas_zero_snr", json!(true)),
+        ("timestep_spacing", json!("geometric")),
         ("thresholding", json!(true)),
         ("use_karras_sigmas", json!(true)),
         ("trained_betas", json!([0.1])),

@@ -14,7 +14,8 @@ use motionflow::error::Error;
 use motionflow::model::VideoModel;
 use motionflow::prompt::{Prompt, subject_positions};
 use motionflow::registry;
-use motionflow::schedule::Schedule;
+use motionflow::schedule::{Schedule, ScheduleConfig};
+use motionflow::settings::Settings;
 use motionflow::tokenizer::Tokenizer;
 
 use crate::error::{Missing, Misuse};
@@ -76,8 +77,18 @@ impl FoundModel {
             (None, recorded) => (folder_of(name, CHECKPOINT).or_else(|error| recorded.ok_or(error))?, None),
         };
         let known = Known::find(name).filter(|_| is_on_hub).map(Known::recommended);
-        let recommended = Recommended::of(&folder)?.or(known).unwrap_or_default();
-        let checkpoint = registry::open(&folder).map_err(Error::from)?;
+        let checkpoint = registry::open(&folder);
+        // A scheduler that cannot be read is told with the schedule.
+        let scheduler =
+            checkpoint.as_ref().ok().and_then(|found| found.config::<ScheduleConfig>("scheduler").ok());
+        let sampler = scheduler.map(|config| config.sampler()).unwrap_or_default();
+        let by_scheduler = |recommended: Recommended| Recommended {
+            settings: Settings { sampler, ..recommended.settings },
+            ..recommended
+        };
+        let recommended = Recommended::of(&folder, sampler)?;
+        let recommended = recommended.unwrap_or_else(|| by_scheduler(known.unwrap_or_default()));
+        let checkpoint = checkpoint.map_err(Error::from)?;
         let (name, record, identity) = (name.to_owned(), OnceLock::new(), Mutex::default());
         Ok(Self { name, revision, checkpoint, record, identity, recommended })
     }

@@ -1,6 +1,8 @@
 //! The method's own settings: steps, sampling, motion masks and guidance.
 
-use motionflow::settings::{self, Init, KeepStatistics, MaskLayers, MaskTime, SubjectMap};
+use motionflow::settings::{
+    self, Init, KeepStatistics, MaskLayers, MaskTime, SamplerName, SubjectMap, TimestepSpacing,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,24 @@ pub struct Steps {
 #[serde(default)]
 #[schemars(extend("x-heading" = "Sampling"))]
 pub struct Sampling {
+    /// Sampler that removes the noise: DDIM, DPM-Solver++ 2M or UniPC; the inversion is DDIM in any case
+    #[schemars(with = "String", extend("enum" = ["ddim", "dpmpp-2m", "unipc"], "x-setting" = {
+        "value": "NAME", "paper": "ddim",
+        "default": "the checkpoint's recommendation, else the one in its scheduler_config.json, else ddim"
+    }))]
+    pub sampler: Option<SamplerName>,
+    /// Spacing of the sampling timesteps; the inversion keeps that of the checkpoint's `scheduler_config.json`
+    #[schemars(with = "String", extend("enum" = ["leading", "linspace", "trailing"], "x-setting" = {
+        "value": "HOW",
+        "default": "the checkpoint's recommendation, else that of its scheduler_config.json, else leading with ddim and \
+                    linspace with the others"
+    }))]
+    pub timestep_spacing: Option<TimestepSpacing>,
+    /// Noise levels of Karras et al. instead of spaced timesteps, with dpmpp-2m and unipc
+    #[schemars(extend("x-setting" = {
+        "default": "the checkpoint's recommendation, else as in its scheduler_config.json, else off"
+    }))]
+    pub karras_sigmas: Option<bool>,
     /// Scale of the classifier-free guidance; 1 is off
     #[schemars(extend("x-setting" = { "value": "SCALE", "range": "0 or more", "alias": "cfg-scale" }))]
     pub guidance_scale: Option<f64>,

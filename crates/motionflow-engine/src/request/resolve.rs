@@ -4,6 +4,8 @@
 use std::ops::RangeInclusive;
 
 use anyhow::Result;
+use motionflow::error::Error;
+use motionflow::sampler::Sampler;
 use motionflow::schedule::Schedule;
 use motionflow::settings::{Preset, Settings, SettingsError};
 use motionflow_media::Fit;
@@ -115,6 +117,9 @@ impl SettingOptions {
         set(&mut settings.mask_time, masks.mask_time);
         set(&mut settings.mask_layers, masks.mask_layers);
         set(&mut settings.mask_apart, masks.mask_apart);
+        set(&mut settings.sampler, sampling.sampler);
+        settings.timestep_spacing = sampling.timestep_spacing.or(settings.timestep_spacing);
+        settings.karras_sigmas = sampling.karras_sigmas.or(settings.karras_sigmas);
         set(&mut settings.guidance_scale, sampling.guidance_scale);
         set(&mut settings.seed, sampling.seed);
         set(&mut settings.step_size, guidance.step_size);
@@ -135,19 +140,38 @@ impl SettingOptions {
     }
 }
 
-/// Checks the ranges; the message names the flag.
+/// Checks the ranges, and that the sampler can run on the schedule; the message names the flag.
 ///
 /// # Errors
-/// A [`Misuse`].
+/// A [`Misuse`], or of a key in the checkpoint's `scheduler_config.json`.
 pub fn check(settings: &Settings, schedule: &Schedule) -> Result<()> {
-    in_range(settings, schedule.max_steps())
+    in_range(settings, schedule.max_steps())?;
+    Sampler::new(schedule, settings).map(drop).map_err(by_flag)
+}
+
+/// Checks that an inversion of so many steps can be made on the schedule.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_inversion(settings: &Settings, schedule: &Schedule) -> Result<()> {
+    schedule.check_inversion(settings.steps).map_err(by_flag)
+}
+
+/// Names the flag of a setting.
+fn by_flag(error: Error) -> anyhow::Error {
+    match error {
+        Error::Settings(error) => misuse(error),
+        error => error.into(),
+    }
 }
 
 /// As [`check`], of a schedule that has so many steps.
 pub(crate) fn in_range(settings: &Settings, max_steps: usize) -> Result<()> {
-    settings.validate(max_steps).map_err(|SettingsError { name, found, expected }| {
-        Misuse(format!("--{} is {found}, but must be {expected}", name.replace('_', "-"))).into()
-    })
+    settings.validate(max_steps).map_err(misuse)
+}
+
+fn misuse(SettingsError { name, found, expected }: SettingsError) -> anyhow::Error {
+    Misuse(format!("--{} is {found}, but must be {expected}", name.replace('_', "-"))).into()
 }
 
 /// As many guided steps of `steps` as are recommended of the recommended steps; at least one where any is.
@@ -183,7 +207,7 @@ mod tests {
     fn flags_go_before_recommendations_and_those_before_defaults() {
         let recommended = Settings { guidance_scale: 6.0, lambda_self: 0.5, ..Settings::default() };
         let asked = SettingOptions {
-            sampling: Sampling { guidance_scale: Some(3.0), seed: Some(7) },
+            sampling: Sampling { guidance_scale: Some(3.0), seed: Some(7), ..Sampling::default() },
             ..guided(Guidance { updates: Some(false), ..Guidance::default() })
         };
         let settings = asked.resolve(&recommended);

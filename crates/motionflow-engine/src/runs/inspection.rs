@@ -87,7 +87,9 @@ fn look_on(
     let found = engine.find(&request.model, progress)?;
     found.prepare_record();
     let settings = request.settings.resolve(&found.recommended.settings);
-    resolve::check(&settings, &found.schedule()?)?;
+    let schedule = found.schedule()?;
+    resolve::check(&settings, &schedule)?;
+    resolve::check_inversion(&settings, &schedule)?;
     found.check_subjects(&[&prompt])?;
     found.check_domain(&[("the source prompt", &prompt)], progress);
     settings.subject_map.check(prompt.subjects.len())?;
@@ -123,7 +125,7 @@ fn look_on(
     let unfinished = folder.begin(record)?;
     let Inverted { inversion, origin, steps } =
         invert_source(model.nets(), source, &text, settings, &cache, unfinished, progress)?;
-    let timesteps = settings.guided_timesteps(model.nets().schedule());
+    let timesteps = settings.guided_timesteps(model.nets().schedule())?;
     let masks = inversion.masks(&timesteps, settings)?;
     let figures = judge_masks(&masks, &timesteps, &prompts::subjects(prompt), progress);
     let look = Look { inversion, origin, masks, timesteps, figures, steps };

@@ -62,7 +62,7 @@ pub(crate) fn make_video(
                 step_records.push(record);
                 updates.push(*update);
             }
-            GenerationEvent::Denoised { step, timestep, latents, .. } => {
+            GenerationEvent::Denoised { step, timestep, latents, history, .. } => {
                 let record = StepRecord::Sampling { step, timestep, seconds };
                 stage.step(step, &loss);
                 stage.event(&Event::Step { step: &record });
@@ -70,7 +70,7 @@ pub(crate) fn make_video(
                 records.extend(step_records.iter().cloned());
                 saved = unfinished.save_sampling(
                     step,
-                    latents,
+                    (latents, history),
                     std::mem::take(&mut step_records),
                     std::mem::take(&mut updates),
                 );

@@ -143,7 +143,7 @@ impl Engine {
         } else {
             invert_source(nets, &job.source, &texts.source, &job.settings, &cache, unfinished, progress)?
         };
-        let timesteps = job.settings.guided_timesteps(nets.schedule());
+        let timesteps = job.settings.guided_timesteps(nets.schedule())?;
         let masks = inversion.masks(&timesteps, &job.settings)?;
         let figures = judge_masks(&masks, &timesteps, &prompts::subjects(&job.source_prompt), progress);
 
@@ -340,7 +340,11 @@ impl Job {
         }
         let Resolved { settings, mut video, negative_prompt, metadata } =
             Resolved::of(request, saved.as_ref(), &found.recommended)?;
-        resolve::check(&settings, &found.schedule()?)?;
+        let schedule = found.schedule()?;
+        resolve::check(&settings, &schedule)?;
+        if saved.is_none() {
+            resolve::check_inversion(&settings, &schedule)?;
+        }
         found.check_subjects(&[&source_prompt, &prompt])?;
         found.check_domain(&[("the source prompt", &source_prompt), ("the prompt", &prompt)], progress);
         found.check_blocks(&settings.guidance_layers)?;
