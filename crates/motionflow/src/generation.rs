@@ -11,10 +11,10 @@ use crate::loss_scale;
 use crate::losses::LossParts;
 use crate::masks::{LayerMasks, MotionMasks};
 use crate::model::{EncodedPrompt, VideoModel};
-use crate::nets::attention::NoObserver;
+use crate::predictor::Predictor;
 use crate::sampler::{History, Sampler};
 use crate::settings::Settings;
-use crate::token_weight::{Weighing, token_weights};
+use crate::step_plan::{Features, step_plans};
 use crate::update::{Guide, Position};
 
 /// One guided update: the loss before it, and how steep it was.
@@ -75,6 +75,8 @@ pub struct Generating {
     pub latents: Latents,
     /// What the sampler remembers of those.
     pub history: History,
+    /// The latents before each of those, the first one's first. Only where deep features are reused; else it may be empty.
+    pub trail: Vec<Latents>,
     /// The guided updates of those.
     pub updates: Vec<GuidedUpdate>,
 }
@@ -82,7 +84,7 @@ pub struct Generating {
 impl Generating {
     /// Before the first step, from noise latents.
     pub fn new(start: Latents) -> Self {
-        Self { done: 0, latents: start, history: History::default(), updates: Vec::new() }
+        Self { done: 0, latents: start, history: History::default(), trail: Vec::new(), updates: Vec::new() }
     }
 }
 
@@ -100,7 +102,7 @@ pub struct Generation {
 /// DDIM is the same one.
 ///
 /// # Errors
-/// As [`Sampler::new`];
+/// As [`Sampler::new`]; [`Error::NoDeepFeatures`] where the model has none to reuse;
 /// [`Error::Inversion`] when the masks are of other timesteps, subjects or frames; [`Error::NotFinite`] names the step
 /// at which the latents stopped being numbers; [`Error::Settings`] a setting that is out of range,
 /// [`Error::UnknownBlock`] and [`Error::EndOfSeveral`] one that does not suit the model or the prompt;
@@ -121,17 +123,26 @@ pub fn generate(
         None => None,
     };
     let sampler = Sampler::new(schedule, settings)?;
-    let Generating { done, mut latents, history, mut updates } = from;
+    let Generating { done, mut latents, history, trail, mut updates } = from;
     latents = latents.on(model.device());
     let mut history = history.on(model.device());
     let mut report = |event: &GenerationEvent| match progress(event) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Error::Stopped),
     };
-    let predictor = Predictor::new(model, target, negative, settings);
+    let plans = step_plans(&sampler, settings);
+    let mut predictor = Predictor::new(model, target, negative, settings)?;
+    // Features that the next step reuses are made again.
+    let is_reused = plans.get(done).is_some_and(|plan| plan.features == Features::Reused);
+    let kept = plans[..done.min(plans.len())].iter().rposition(|plan| plan.features == Features::Kept);
+    if let Some((kept, latents)) = kept.filter(|_| is_reused).and_then(|kept| Some((kept, trail.get(kept)?)))
+    {
+        let latents = latents.on(model.device());
+        predictor.predict(latents.tensor(), sampler.timesteps()[kept], plans[kept]);
+    }
     let steps = settings.steps;
-    let timesteps = sampler.timesteps().iter().copied().zip(sampler.mask_timesteps());
-    for (index, (timestep, mask_timestep)) in timesteps.enumerate().skip(done) {
+    let timesteps = sampler.timesteps().iter().copied().zip(sampler.mask_timesteps()).zip(plans);
+    for (index, ((timestep, mask_timestep), plan)) in timesteps.enumerate().skip(done) {
         let mut moved = false;
         if let Some((guide, masks)) = guide.as_ref().filter(|_| index < settings.guided_steps) {
             let masks = masks_at(masks, *mask_timestep, target, latents.frames())?;
@@ -148,7 +159,7 @@ pub fn generate(
         }
         let denoised = {
             let _no_gradients = tch::no_grad_guard();
-            match predictor.predict(latents.tensor(), timestep) {
+            match predictor.predict(latents.tensor(), timestep, plan) {
                 Some(prediction) => sampler.step(index, latents.tensor(), &prediction, moved, &mut history),
                 None => latents.tensor().shallow_clone(),
             }
@@ -184,45 +195,6 @@ fn masks_at<'a>(
             mask.size()[0]
         ))),
         None => Ok(masks),
-    }
-}
-
-/// Classifier-free guidance: `ε = ε_negative + s·(ε_prompt − ε_negative)`, both in one batch where that fits.
-struct Predictor<'a> {
-    model: &'a dyn VideoModel,
-    /// The texts of both halves, together or each, and the weights of their tokens.
-    texts: Vec<(Tensor, Option<Tensor>)>,
-    guidance_scale: f64,
-}
-
-impl<'a> Predictor<'a> {
-    fn new(
-        model: &'a dyn VideoModel,
-        target: &EncodedPrompt,
-        negative: &EncodedPrompt,
-        settings: &Settings,
-    ) -> Self {
-        let (target_features, negative_features) = (&target.features, &negative.features);
-        let weights = token_weights(target, settings.token_weight);
-        let texts = if model.takes_two_videos() {
-            let weights = weights.map(|weights| Tensor::cat(&[&weights.ones_like(), &weights], 0));
-            vec![(Tensor::cat(&[negative_features, target_features], 0), weights)]
-        } else {
-            vec![(negative_features.shallow_clone(), None), (target_features.shallow_clone(), weights)]
-        };
-        Self { model, texts, guidance_scale: settings.guidance_scale }
-    }
-
-    /// What the net predicts for latents [1, channels, frames, height, width]: the same shape, float32.
-    fn predict(&self, latents: &Tensor, timestep: i64) -> Option<Tensor> {
-        let predict = |(features, weights): &(Tensor, Option<Tensor>)| {
-            let weights = weights.as_ref().map(Tensor::shallow_clone);
-            let mut observer = Weighing { observer: &mut NoObserver, weights };
-            self.model.predict_noise(latents, timestep, features, &mut observer).continue_value()
-        };
-        let parts = self.texts.iter().map(predict).collect::<Option<Vec<Tensor>>>()?;
-        let halves = Tensor::cat(&parts, 0).to_kind(Kind::Float).chunk(2, 0);
-        Some(&halves[0] + (&halves[1] - &halves[0]) * self.guidance_scale)
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::error::Error;
+use crate::guidance_interval::GuidanceInterval;
 use crate::losses::LossWeights;
 use crate::sampler::Sampler;
 use crate::schedule::Schedule;
@@ -162,6 +163,12 @@ pub struct Settings {
     pub guided_steps: usize,
     /// Classifier-free guidance: 0 (the negative prompt alone), 1 (off), or more (<https://arxiv.org/abs/2207.12598>).
     pub guidance_scale: f64,
+    /// Between which noise levels there is classifier-free guidance; at all, if nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guidance_interval: Option<GuidanceInterval>,
+    /// N: of N steps without guided updates one runs the whole net, and the others reuse its deep features
+    /// (<https://arxiv.org/abs/2312.00858>). 1 to 1000, 1 for off.
+    pub deepcache_interval: usize,
     /// τ: a place belongs to the subject where its attention exceeds τ times the frame's maximum. 0 to 1, not
     /// including 1 (paper: 0.4).
     pub tau: f64,
@@ -219,6 +226,8 @@ impl Default for Settings {
             karras_sigmas: None,
             guided_steps: 20,
             guidance_scale: 9.0,
+            guidance_interval: None,
+            deepcache_interval: 1,
             tau: 0.4,
             step_size: 5.0,
             step_norm: None,
@@ -270,6 +279,9 @@ impl Settings {
         }
         if !(1..=1000).contains(&self.updates_per_step) {
             return fail("updates_per_step", self.updates_per_step.to_string(), "1 to 1000");
+        }
+        if !(1..=1000).contains(&self.deepcache_interval) {
+            return fail("deepcache_interval", self.deepcache_interval.to_string(), "1 to 1000");
         }
         if !(0.0..1.0).contains(&self.tau) {
             return fail("tau", self.tau.to_string(), "0 or more and less than 1");
@@ -348,6 +360,7 @@ mod tests {
             Settings { guidance_scale: f64::NAN, ..Settings::default() },
             Settings { step_norm: Some(-0.1), ..Settings::default() },
             Settings { updates_per_step: 0, ..Settings::default() },
+            Settings { deepcache_interval: 0, ..Settings::default() },
             Settings { lambda_outside: -1.0, ..Settings::default() },
             Settings { loss_threshold: f64::INFINITY, ..Settings::default() },
             Settings { token_weight: -0.5, ..Settings::default() },
@@ -362,6 +375,7 @@ mod tests {
                 "guidance_scale",
                 "step_norm",
                 "updates_per_step",
+                "deepcache_interval",
                 "lambda_outside",
                 "loss_threshold",
                 "token_weight"

@@ -301,6 +301,23 @@ fn a_scheduler_that_is_no_ddims_is_refused_by_name() {
     ] {
         with(key, Some(value)).fails(1, &[&format!("{key} is")]);
     }
+    // What only a sampler reads, it refuses.
+    for (key, value) in [
+        ("solver_order", json!(3)),
+        ("algorithm_type", json!("sde-dpmsolver++")),
+        ("final_sigmas_type", json!("one")),
+    ] {
+        let with_sampler = |class: &str| {
+            let mut config = original.clone();
+            config["_class_name"] = class.into();
+            config[key] = value.clone();
+            fs::write(&path, config.to_string()).unwrap();
+            dry_run(&model)
+        };
+        let parts = ["cannot load the checkpoint", &format!("{key} is"), "--sampler ddim does not read it"];
+        with_sampler("DPMSolverMultistepScheduler").fails(1, &parts);
+        with_sampler("DDIMScheduler").ok();
+    }
     fs::write(&path, original.to_string()).unwrap();
     let index = fs::read_to_string(model.join("model_index.json")).unwrap();
     let other = index.replace("DDIMScheduler", "FlowMatchEulerDiscreteScheduler");

@@ -285,7 +285,13 @@ impl Unfinished {
             (done, last) = (done + 1, Some(latents));
         }
         let (latents, history) = last?;
-        Some((Generating { done, latents, history, updates: all.updates }, all.records))
+        let trail = Vec::new();
+        Some((Generating { done, latents, history, trail, updates: all.updates }, all.records))
+    }
+
+    /// The latents after each sampling step that is done.
+    pub(crate) fn sampled(&self) -> Vec<Latents> {
+        self.steps::<Sampled>(SAMPLING).map_while(|(weights, _)| latents(&weights)).collect()
     }
 
     /// The steps from the first on, as far as their files are whole.

@@ -14,7 +14,8 @@ use motionflow::error::Error;
 use motionflow::model::VideoModel;
 use motionflow::prompt::{Prompt, subject_positions};
 use motionflow::registry;
-use motionflow::schedule::{Schedule, ScheduleConfig};
+use motionflow::sampler::Sampler;
+use motionflow::schedule::Schedule;
 use motionflow::settings::Settings;
 use motionflow::tokenizer::Tokenizer;
 
@@ -25,6 +26,7 @@ use crate::models::identity::identity_of;
 use crate::models::known::Known;
 use crate::progress::Progress;
 use crate::request::recommended::{Recommended, Video};
+use crate::request::resolve;
 use crate::request::tables as request;
 use crate::threads;
 
@@ -79,9 +81,8 @@ impl FoundModel {
         let known = Known::find(name).filter(|_| is_on_hub).map(Known::recommended);
         let checkpoint = registry::open(&folder);
         // A scheduler that cannot be read is told with the schedule.
-        let scheduler =
-            checkpoint.as_ref().ok().and_then(|found| found.config::<ScheduleConfig>("scheduler").ok());
-        let sampler = scheduler.map(|config| config.sampler()).unwrap_or_default();
+        let schedule = checkpoint.as_ref().ok().map(|found| registry::architecture_of(found).schedule(found));
+        let sampler = schedule.and_then(Result::ok).map(|schedule| schedule.sampler()).unwrap_or_default();
         let by_scheduler = |recommended: Recommended| Recommended {
             settings: Settings { sampler, ..recommended.settings },
             ..recommended
@@ -99,6 +100,32 @@ impl FoundModel {
     /// When its config is damaged, or is of a schedule that cannot be run.
     pub fn schedule(&self) -> Result<Schedule> {
         self.explained(self.architecture().schedule(&self.checkpoint))
+    }
+
+    /// Checks the ranges of settings, and that their sampler can run on the noise schedule.
+    ///
+    /// # Errors
+    /// A [`Misuse`] that names the flag, or an error of a key in the scheduler's config.
+    pub fn check_settings(&self, settings: &Settings) -> Result<()> {
+        let schedule = self.schedule()?;
+        resolve::check(settings, &schedule)?;
+        self.told(Sampler::new(&schedule, settings).map(drop))
+    }
+
+    /// Checks that an inversion with these settings can be made on the noise schedule.
+    ///
+    /// # Errors
+    /// As [`FoundModel::check_settings`].
+    pub fn check_inversion(&self, settings: &Settings) -> Result<()> {
+        self.told(self.schedule()?.check_inversion(settings.steps))
+    }
+
+    /// Names the flag of a setting, and the checkpoint of a config.
+    fn told(&self, checked: Result<(), Error>) -> Result<()> {
+        match checked {
+            Err(Error::Settings(error)) => Err(resolve::misuse(error)),
+            checked => self.explained(checked),
+        }
     }
 
     /// Checks, without the weights, that the nets can take a video of this size.

@@ -1,5 +1,6 @@
 //! The method's own settings: steps, sampling, motion masks and guidance.
 
+use motionflow::guidance_interval::GuidanceInterval;
 use motionflow::settings::{
     self, Init, KeepStatistics, MaskLayers, MaskTime, SamplerName, SubjectMap, TimestepSpacing,
 };
@@ -54,6 +55,16 @@ pub struct Sampling {
     /// Scale of the classifier-free guidance; 1 is off
     #[schemars(extend("x-setting" = { "value": "SCALE", "range": "0 or more", "alias": "cfg-scale" }))]
     pub guidance_scale: Option<f64>,
+    /// Noise levels σ between which there is classifier-free guidance; elsewhere a step takes half the time
+    #[serde(with = "super::named", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("x-setting" = {
+        "value": "LOW:HIGH", "range": "two numbers, 0 or more, the lower first",
+        "default": "the checkpoint's recommendation, else at all"
+    }))]
+    pub guidance_interval: Option<GuidanceInterval>,
+    /// Of N steps without guided updates, run the whole net in one and reuse its deep features in the others
+    #[schemars(extend("x-setting" = { "value": "N", "range": "1 to 1000; 1 is off" }))]
+    pub deepcache_interval: Option<usize>,
     /// Seed of the noise
     #[schemars(range(max = 9_223_372_036_854_775_807_u64), extend("x-setting" = {
         "value": "N", "range": "0 to 2^63 - 1", "short": "s", "fixed": true, "common": true

@@ -4,8 +4,6 @@
 use std::ops::RangeInclusive;
 
 use anyhow::Result;
-use motionflow::error::Error;
-use motionflow::sampler::Sampler;
 use motionflow::schedule::Schedule;
 use motionflow::settings::{Preset, Settings, SettingsError};
 use motionflow_media::Fit;
@@ -121,6 +119,8 @@ impl SettingOptions {
         settings.timestep_spacing = sampling.timestep_spacing.or(settings.timestep_spacing);
         settings.karras_sigmas = sampling.karras_sigmas.or(settings.karras_sigmas);
         set(&mut settings.guidance_scale, sampling.guidance_scale);
+        settings.guidance_interval = sampling.guidance_interval.or(settings.guidance_interval);
+        set(&mut settings.deepcache_interval, sampling.deepcache_interval);
         set(&mut settings.seed, sampling.seed);
         set(&mut settings.step_size, guidance.step_size);
         set(&mut settings.step_decay, guidance.step_decay);
@@ -140,29 +140,12 @@ impl SettingOptions {
     }
 }
 
-/// Checks the ranges, and that the sampler can run on the schedule; the message names the flag.
+/// Checks the ranges; the message names the flag.
 ///
 /// # Errors
-/// A [`Misuse`], or of a key in the checkpoint's `scheduler_config.json`.
+/// A [`Misuse`].
 pub fn check(settings: &Settings, schedule: &Schedule) -> Result<()> {
-    in_range(settings, schedule.max_steps())?;
-    Sampler::new(schedule, settings).map(drop).map_err(by_flag)
-}
-
-/// Checks that an inversion of so many steps can be made on the schedule.
-///
-/// # Errors
-/// As [`check`].
-pub fn check_inversion(settings: &Settings, schedule: &Schedule) -> Result<()> {
-    schedule.check_inversion(settings.steps).map_err(by_flag)
-}
-
-/// Names the flag of a setting.
-fn by_flag(error: Error) -> anyhow::Error {
-    match error {
-        Error::Settings(error) => misuse(error),
-        error => error.into(),
-    }
+    in_range(settings, schedule.max_steps())
 }
 
 /// As [`check`], of a schedule that has so many steps.
@@ -170,7 +153,8 @@ pub(crate) fn in_range(settings: &Settings, max_steps: usize) -> Result<()> {
     settings.validate(max_steps).map_err(misuse)
 }
 
-fn misuse(SettingsError { name, found, expected }: SettingsError) -> anyhow::Error {
+/// A setting out of its range, by its flag.
+pub(crate) fn misuse(SettingsError { name, found, expected }: SettingsError) -> anyhow::Error {
     Misuse(format!("--{} is {found}, but must be {expected}", name.replace('_', "-"))).into()
 }
 

@@ -87,9 +87,8 @@ fn look_on(
     let found = engine.find(&request.model, progress)?;
     found.prepare_record();
     let settings = request.settings.resolve(&found.recommended.settings);
-    let schedule = found.schedule()?;
-    resolve::check(&settings, &schedule)?;
-    resolve::check_inversion(&settings, &schedule)?;
+    found.check_settings(&settings)?;
+    found.check_inversion(&settings)?;
     found.check_subjects(&[&prompt])?;
     found.check_domain(&[("the source prompt", &prompt)], progress);
     settings.subject_map.check(prompt.subjects.len())?;

@@ -340,10 +340,9 @@ impl Job {
         }
         let Resolved { settings, mut video, negative_prompt, metadata } =
             Resolved::of(request, saved.as_ref(), &found.recommended)?;
-        let schedule = found.schedule()?;
-        resolve::check(&settings, &schedule)?;
+        found.check_settings(&settings)?;
         if saved.is_none() {
-            resolve::check_inversion(&settings, &schedule)?;
+            found.check_inversion(&settings)?;
         }
         found.check_subjects(&[&source_prompt, &prompt])?;
         found.check_domain(&[("the source prompt", &source_prompt), ("the prompt", &prompt)], progress);

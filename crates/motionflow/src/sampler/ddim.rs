@@ -36,6 +36,11 @@ impl Ddim {
         self.steps.iter().map(|step| step.timestep).collect()
     }
 
+    pub(super) fn noise_level(&self, index: usize) -> f64 {
+        let alpha = self.steps[index].upper;
+        ((1.0 - alpha) / alpha).sqrt()
+    }
+
     /// The latents after the step, of the same shape, float32.
     pub(super) fn step(
         &self,

@@ -66,6 +66,10 @@ impl Levels {
         Level { signal, noise: sigma * signal, lambda: -sigma.ln() }
     }
 
+    pub(super) fn sigma(&self, index: usize) -> f64 {
+        self.sigmas[index]
+    }
+
     pub(super) fn steps(&self) -> usize {
         self.timesteps.len()
     }

@@ -95,6 +95,15 @@ impl<'a> Sampler<'a> {
         &self.timesteps
     }
 
+    /// σ = √((1−ᾱ)/ᾱ) at the beginning of a step.
+    pub fn noise_level(&self, index: usize) -> f64 {
+        match &self.solver {
+            Solver::Ddim(ddim) => ddim.noise_level(index),
+            Solver::Dpmpp(dpmpp) => dpmpp.levels.sigma(index),
+            Solver::UniPc(unipc) => unipc.levels.sigma(index),
+        }
+    }
+
     /// For each step the nearest timestep of an inversion of as many steps, whose masks guide it. With DDIM, spaced as the
     /// inversion is, its own.
     pub fn mask_timesteps(&self) -> &[i64] {
