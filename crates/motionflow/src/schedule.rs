@@ -106,7 +106,7 @@ impl Schedule {
     }
 
     /// DDIM's timesteps, ascending.
-    fn timesteps(&self, steps: usize, spacing: TimestepSpacing) -> Vec<i64> {
+    pub(crate) fn timesteps(&self, steps: usize, spacing: TimestepSpacing) -> Vec<i64> {
         let count = self.alphas_cumprod.len();
         match spacing {
             TimestepSpacing::Leading => spacing::leading(self.stride(steps), steps, self.steps_offset),

@@ -82,8 +82,7 @@ impl<'a> Sampler<'a> {
             Solver::Dpmpp(dpmpp) => dpmpp.levels.timesteps.clone(),
             Solver::UniPc(unipc) => unipc.levels.timesteps.clone(),
         };
-        let inverted: Vec<i64> =
-            schedule.ascending(settings.steps).iter().map(|step| step.timestep).collect();
+        let inverted = schedule.timesteps(settings.steps, schedule.ddim_spacing());
         let nearest =
             |timestep: &i64| inverted.iter().copied().min_by_key(|inverted| (inverted - timestep).abs());
         let mask_timesteps = timesteps.iter().filter_map(nearest).collect();
