@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use motionflow::registry;
+use motionflow::settings::SamplerName;
 use serde_json::json;
 
 use crate::app::App;
@@ -108,7 +109,10 @@ fn not_here(known: &Known) -> Row {
 
 fn row(name: &str, size: String, folder: &Path) -> Row {
     let known = Known::find(name);
-    let recommended = Recommended::of(folder).ok().flatten().or_else(|| known.map(Known::recommended));
+    let recommended = Recommended::of(folder, SamplerName::default())
+        .ok()
+        .flatten()
+        .or_else(|| known.map(Known::recommended));
     let licence = known.map_or("see its card", |known| known.licence).to_owned();
     let makes = recommended.as_ref().map_or_else(|| "not said".into(), makes);
     let knows = recommended.as_ref().map_or_else(|| "not said".into(), knows);

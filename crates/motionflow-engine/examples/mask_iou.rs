@@ -19,7 +19,7 @@ use motionflow::masks::MotionMasks;
 use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::noised::{NoisedSource, observe};
 use motionflow::registry;
-use motionflow::settings::{MaskSource, Settings};
+use motionflow::settings::{MaskSource, SamplerName, Settings};
 use motionflow::text_to_video::TextToVideo;
 use motionflow_engine::request::recommended::Recommended;
 use motionflow_engine::source::find_ffmpeg;
@@ -61,7 +61,8 @@ struct ListedClip {
 fn main() -> Result<()> {
     let checkpoint = Path::new(CHECKPOINT);
     let model = TextToVideo::load(&registry::open(checkpoint)?, Compute::exact(Device::Cpu))?;
-    let recommended = Recommended::of(checkpoint)?.context("the checkpoint recommends nothing")?;
+    let recommended =
+        Recommended::of(checkpoint, SamplerName::Ddim)?.context("the checkpoint recommends nothing")?;
     for list in std::env::args().skip(1) {
         let clips: ClipList = toml::from_str(&std::fs::read_to_string(&list)?)?;
         let mut found: Vec<(String, Vec<f64>)> = Vec::new();
@@ -101,7 +102,7 @@ fn of_clip(
     let latents = model.encode_clip(&pixels)?.value;
     let prompt = model.encode_prompt(&clip.source_prompt.parse()?)?;
     let settings = Settings { mask_source: MaskSource::Inversion, ..recommended.settings.clone() };
-    let guided = settings.guided_timesteps(model.schedule());
+    let guided = settings.guided_timesteps(model.schedule())?;
 
     let inversion = invert(model, Inverting::new(latents.share()), &prompt, &settings, &mut |_| {
         ControlFlow::Continue(())
@@ -128,7 +129,7 @@ fn of_passes(
     truth: &Truth,
     settings: &Settings,
 ) -> Result<Vec<(String, f64)>> {
-    let guided = settings.guided_timesteps(model.schedule());
+    let guided = settings.guided_timesteps(model.schedule())?;
     let timesteps = settings.noised_timesteps.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
     let mut seen = observe(model, NoisedSource::new(latents.share()), prompt, settings, &mut |_| {
         ControlFlow::Continue(())

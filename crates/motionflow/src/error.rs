@@ -82,6 +82,9 @@ pub enum Error {
         /// Those that there are.
         known: String,
     },
+    /// Deep features are to be reused, and the model has none.
+    #[error("--deepcache-interval: this kind of model has no deep features to reuse; leave it out")]
+    NoDeepFeatures,
     /// The latents are no longer numbers.
     #[error("{stage} step {step} of {steps} (timestep {timestep}) gave values that are not finite: {hint}")]
     NotFinite {

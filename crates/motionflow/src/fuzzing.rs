@@ -17,7 +17,9 @@ use crate::nets::vae::VaeConfig;
 use crate::parity::parse_case;
 use crate::prompt::{Prompt, subject_positions};
 use crate::registry;
+use crate::sampler::Sampler;
 use crate::schedule::{Schedule, ScheduleConfig};
+use crate::settings::{SamplerName, Settings};
 use crate::text_to_video::check_size;
 use crate::tokenizer::{Files, Tokenizer, Tokens, Words};
 
@@ -92,6 +94,16 @@ fn check_schedule(text: &[u8]) {
     let Some(computed) = or_told(Schedule::new(&schedule)) else { return };
     for step in computed.ascending(computed.max_steps()) {
         assert!((0..schedule.num_train_timesteps).contains(&step.timestep), "{step:?}");
+    }
+    for sampler in [SamplerName::Ddim, SamplerName::Dpmpp2m, SamplerName::UniPc] {
+        for (steps, karras_sigmas) in [(1, None), (7, None), (7, Some(true))] {
+            let settings = Settings { steps, sampler, karras_sigmas, ..Settings::default() };
+            let Some(sampler) = or_told(Sampler::new(&computed, &settings)) else { continue };
+            let timesteps = sampler.timesteps();
+            let are_trained_on =
+                timesteps.iter().all(|timestep| (0..schedule.num_train_timesteps).contains(timestep));
+            assert!(timesteps.len() == steps && are_trained_on, "{timesteps:?}");
+        }
     }
 }
 

@@ -11,10 +11,10 @@ use crate::loss_scale;
 use crate::losses::LossParts;
 use crate::masks::{LayerMasks, MotionMasks};
 use crate::model::{EncodedPrompt, VideoModel};
-use crate::nets::attention::NoObserver;
-use crate::schedule::Step;
+use crate::predictor::Predictor;
+use crate::sampler::{History, Sampler};
 use crate::settings::Settings;
-use crate::token_weight::{Weighing, token_weights};
+use crate::step_plan::{Features, step_plans};
 use crate::update::{Guide, Position};
 
 /// One guided update: the loss before it, and how steep it was.
@@ -61,6 +61,8 @@ pub enum GenerationEvent<'a> {
         timestep: i64,
         /// Latents after the step.
         latents: &'a Latents,
+        /// What the sampler remembers after the step.
+        history: &'a History,
     },
 }
 
@@ -71,6 +73,10 @@ pub struct Generating {
     pub done: usize,
     /// Latents after those.
     pub latents: Latents,
+    /// What the sampler remembers of those.
+    pub history: History,
+    /// The latents before each of those, the first one's first. Only where deep features are reused; else it may be empty.
+    pub trail: Vec<Latents>,
     /// The guided updates of those.
     pub updates: Vec<GuidedUpdate>,
 }
@@ -78,7 +84,7 @@ pub struct Generating {
 impl Generating {
     /// Before the first step, from noise latents.
     pub fn new(start: Latents) -> Self {
-        Self { done: 0, latents: start, updates: Vec::new() }
+        Self { done: 0, latents: start, history: History::default(), trail: Vec::new(), updates: Vec::new() }
     }
 }
 
@@ -91,10 +97,12 @@ pub struct Generation {
     pub updates: Vec<GuidedUpdate>,
 }
 
-/// DDIM sampling with classifier-free guidance. While `settings` ask for it and there are `masks`, each of the first
-/// steps is preceded by updates that pull the subjects' attention into the masks of the same timestep.
+/// Sampling with classifier-free guidance. While `settings` ask for it and there are `masks`, each of the first steps is
+/// preceded by updates that pull the subjects' attention into the masks of the nearest timestep of the inversion, which with
+/// DDIM is the same one.
 ///
 /// # Errors
+/// As [`Sampler::new`]; [`Error::NoDeepFeatures`] where the model has none to reuse;
 /// [`Error::Inversion`] when the masks are of other timesteps, subjects or frames; [`Error::NotFinite`] names the step
 /// at which the latents stopped being numbers; [`Error::Settings`] a setting that is out of range,
 /// [`Error::UnknownBlock`] and [`Error::EndOfSeveral`] one that does not suit the model or the prompt;
@@ -114,31 +122,52 @@ pub fn generate(
         Some(masks) => Some((Guide::new(model, target, settings)?, masks.on(model.device()))),
         None => None,
     };
-    let Generating { done, mut latents, mut updates } = from;
+    let sampler = Sampler::new(schedule, settings)?;
+    let Generating { done, mut latents, history, trail, mut updates } = from;
     latents = latents.on(model.device());
+    let mut history = history.on(model.device());
     let mut report = |event: &GenerationEvent| match progress(event) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Error::Stopped),
     };
-    let sampler = Sampler::new(model, target, negative, settings);
-    for (index, step) in schedule.descending(settings.steps).into_iter().enumerate().skip(done) {
+    let plans = step_plans(&sampler, settings);
+    let mut predictor = Predictor::new(model, target, negative, settings)?;
+    // Features that the next step reuses are made again.
+    let is_reused = plans.get(done).is_some_and(|plan| plan.features == Features::Reused);
+    let kept = plans[..done.min(plans.len())].iter().rposition(|plan| plan.features == Features::Kept);
+    if let Some((kept, latents)) = kept.filter(|_| is_reused).and_then(|kept| Some((kept, trail.get(kept)?)))
+    {
+        let latents = latents.on(model.device());
+        predictor.predict(latents.tensor(), sampler.timesteps()[kept], plans[kept]);
+    }
+    let steps = settings.steps;
+    let timesteps = sampler.timesteps().iter().copied().zip(sampler.mask_timesteps()).zip(plans);
+    for (index, ((timestep, mask_timestep), plan)) in timesteps.enumerate().skip(done) {
+        let mut moved = false;
         if let Some((guide, masks)) = guide.as_ref().filter(|_| index < settings.guided_steps) {
-            let masks = masks_at(masks, step.timestep, target, latents.frames())?;
+            let masks = masks_at(masks, *mask_timestep, target, latents.frames())?;
             for update in 1..=settings.updates_per_step {
                 let first_scale = || loss_scale::first(target.features.kind());
                 let loss_scale = updates.last().map_or_else(first_scale, |last| last.loss_scale);
-                let position = Position { step, index, update, loss_scale };
-                let Some((moved, record)) = guide.update(latents.tensor(), masks, position)? else { break };
-                latents = Latents::new(moved);
+                let position = Position { timestep, index, update, loss_scale };
+                let Some((after, record)) = guide.update(latents.tensor(), masks, position)? else { break };
+                latents = Latents::new(after);
+                moved = true;
                 report(&GenerationEvent::Updated(&record))?;
                 updates.push(record);
             }
         }
-        let denoised = sampler.step(latents.tensor(), step);
-        finite(&denoised, "sampling", index, settings, step, target.features.kind())?;
+        let denoised = {
+            let _no_gradients = tch::no_grad_guard();
+            match predictor.predict(latents.tensor(), timestep, plan) {
+                Some(prediction) => sampler.step(index, latents.tensor(), &prediction, moved, &mut history),
+                None => latents.tensor().shallow_clone(),
+            }
+        };
+        finite(&denoised, "sampling", index, settings, timestep, target.features.kind())?;
         latents = Latents::new(denoised);
-        let (steps, timestep) = (settings.steps, step.timestep);
-        report(&GenerationEvent::Denoised { step: index + 1, steps, timestep, latents: &latents })?;
+        let (step, latents, history) = (index + 1, &latents, &history);
+        report(&GenerationEvent::Denoised { step, steps, timestep, latents, history })?;
     }
     Ok(Generation { latents, updates })
 }
@@ -169,55 +198,13 @@ fn masks_at<'a>(
     }
 }
 
-/// DDIM with classifier-free guidance: `ε = ε_negative + s·(ε_prompt − ε_negative)`, both in one batch where that fits.
-struct Sampler<'a> {
-    model: &'a dyn VideoModel,
-    /// The texts of both halves, together or each, and the weights of their tokens.
-    texts: Vec<(Tensor, Option<Tensor>)>,
-    guidance_scale: f64,
-}
-
-impl<'a> Sampler<'a> {
-    fn new(
-        model: &'a dyn VideoModel,
-        target: &EncodedPrompt,
-        negative: &EncodedPrompt,
-        settings: &Settings,
-    ) -> Self {
-        let (target_features, negative_features) = (&target.features, &negative.features);
-        let weights = token_weights(target, settings.token_weight);
-        let texts = if model.takes_two_videos() {
-            let weights = weights.map(|weights| Tensor::cat(&[&weights.ones_like(), &weights], 0));
-            vec![(Tensor::cat(&[negative_features, target_features], 0), weights)]
-        } else {
-            vec![(negative_features.shallow_clone(), None), (target_features.shallow_clone(), weights)]
-        };
-        Self { model, texts, guidance_scale: settings.guidance_scale }
-    }
-
-    fn step(&self, latents: &Tensor, step: Step) -> Tensor {
-        let _no_gradients = tch::no_grad_guard();
-        let predict = |(features, weights): &(Tensor, Option<Tensor>)| {
-            let weights = weights.as_ref().map(Tensor::shallow_clone);
-            let mut observer = Weighing { observer: &mut NoObserver, weights };
-            self.model.predict_noise(latents, step.timestep, features, &mut observer).continue_value()
-        };
-        let Some(parts) = self.texts.iter().map(predict).collect::<Option<Vec<Tensor>>>() else {
-            return latents.shallow_clone();
-        };
-        let halves = Tensor::cat(&parts, 0).to_kind(Kind::Float).chunk(2, 0);
-        let guided = &halves[0] + (&halves[1] - &halves[0]) * self.guidance_scale;
-        self.model.schedule().remove_noise_step(latents, &guided, step)
-    }
-}
-
 /// Checks that latents are numbers still; the nets compute in `kind`.
 pub(crate) fn finite(
     latents: &Tensor,
     stage: &'static str,
     index: usize,
     settings: &Settings,
-    step: Step,
+    timestep: i64,
     kind: Kind,
 ) -> Result<(), Error> {
     if is_finite(latents) {
@@ -229,5 +216,5 @@ pub(crate) fn finite(
         "lower --guidance-scale; if that does not help, the checkpoint is broken: get it anew"
     };
     let hint = not_finite_hint(kind, hint);
-    Err(Error::NotFinite { stage, step: index + 1, steps: settings.steps, timestep: step.timestep, hint })
+    Err(Error::NotFinite { stage, step: index + 1, steps: settings.steps, timestep, hint })
 }

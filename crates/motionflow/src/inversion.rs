@@ -73,7 +73,7 @@ pub struct InversionStep<'a> {
 /// cross-attention in the guidance layers is kept.
 ///
 /// # Errors
-/// [`Error::NotFinite`] names the step at which the latents stopped being numbers; [`Error::Settings`] a setting that
+/// As [`Schedule::check_inversion`](crate::schedule::Schedule::check_inversion); [`Error::NotFinite`] names the step at which the latents stopped being numbers; [`Error::Settings`] a setting that
 /// is out of range; [`Error::EndOfSeveral`] when the end-of-text token cannot show the subjects; [`Error::Stopped`] when
 /// `progress` breaks off after a step.
 pub fn invert(
@@ -85,6 +85,7 @@ pub fn invert(
 ) -> Result<Inversion, Error> {
     let schedule = model.schedule();
     settings.validate(schedule.max_steps())?;
+    schedule.check_inversion(settings.steps)?;
     let shown_by = source.shown_by(settings.subject_map)?;
     let _no_gradients = tch::no_grad_guard();
     let Inverting { done, mut latents, mut maps } = from;

@@ -132,6 +132,25 @@ pub trait VideoModel {
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor>;
 
+    /// Whether [`VideoModel::predict_noise_with_features`] knows deep features.
+    fn has_deep_features(&self) -> bool {
+        false
+    }
+
+    /// As [`VideoModel::predict_noise`]: with `features` the net's deep part is left out and they take its place, and without
+    /// them they are given back, for a step soon after this one (<https://arxiv.org/abs/2312.00858>).
+    fn predict_noise_with_features(
+        &self,
+        latents: &Tensor,
+        timestep: i64,
+        text: &Tensor,
+        features: Option<&Tensor>,
+        observer: &mut dyn AttentionObserver,
+    ) -> ControlFlow<(), (Tensor, Option<Tensor>)> {
+        let _ = features;
+        ControlFlow::Continue((self.predict_noise(latents, timestep, text, observer)?, None))
+    }
+
     /// Runs the net on latents [1, channels, frames, height, width] as far as the observer wants, so that the gradient of a
     /// loss on what it saw can be taken with respect to them.
     fn trace<'a>(

@@ -253,7 +253,7 @@ mod tests {
         // Two samples are averaged after each is brought to a maximum of 1.
         let highest = |map: &Tensor| map.max().double_value(&[]);
         assert!(all_maps(&maps).iter().all(|map| highest(map) <= 1.0 && highest(map) > 0.5));
-        let guided = settings.guided_timesteps(model.schedule());
+        let guided = settings.guided_timesteps(model.schedule()).unwrap();
         let masks = source.masks(&guided, &settings).unwrap();
         assert_eq!(masks.at.keys().copied().collect::<Vec<_>>(), {
             let mut ascending = guided.clone();

@@ -111,7 +111,7 @@ fn recompute(
     noised_maps(&plain_attention, inputs, &clean, &source, &mut ours)?;
     let clean = Inverting::new(Latents::new(clean));
     let inversion = invert(&plain_attention, clean, &source, &settings, &mut |_| ControlFlow::Continue(()))?;
-    let masks = inversion.masks(&settings.guided_timesteps(model.schedule()), &settings)?;
+    let masks = inversion.masks(&settings.guided_timesteps(model.schedule())?, &settings)?;
     first_update(&plain_attention, &inversion.latents, &masks, &target, &settings, &mut ours);
     for (timestep, subjects) in &masks.at {
         for (layer, mask) in subjects.iter().flatten() {

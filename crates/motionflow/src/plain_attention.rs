@@ -76,6 +76,22 @@ impl<M: VideoModel + ?Sized> VideoModel for PlainAttention<'_, M> {
         self.model.predict_noise(latents, timestep, features, &mut plain)
     }
 
+    fn has_deep_features(&self) -> bool {
+        self.model.has_deep_features()
+    }
+
+    fn predict_noise_with_features(
+        &self,
+        latents: &Tensor,
+        timestep: i64,
+        text: &Tensor,
+        features: Option<&Tensor>,
+        observer: &mut dyn AttentionObserver,
+    ) -> ControlFlow<(), (Tensor, Option<Tensor>)> {
+        let mut plain = Plain { layers: &self.layers, observer };
+        self.model.predict_noise_with_features(latents, timestep, text, features, &mut plain)
+    }
+
     fn trace<'b>(
         &'b self,
         latents: &Tensor,

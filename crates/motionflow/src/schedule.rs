@@ -5,19 +5,32 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::error::Error;
 use crate::nets::config::ConfigError;
+use crate::sampler::MultistepConfig;
 use crate::schedule_config::Resolved;
 pub use crate::schedule_config::{BetaSchedule, PredictionType, ScheduleConfig, Switches};
+use crate::settings::{SamplerName, SettingsError, TimestepSpacing};
+use crate::spacing;
 
 /// ᾱ of every timestep, and the moves between them.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     alphas_cumprod: Vec<f64>,
     final_alpha_cumprod: f64,
-    steps_offset: i64,
-    prediction_type: PredictionType,
-    /// x₀ is clipped to ± this in every step, as diffusers does where `clip_sample` says so.
+    pub(crate) steps_offset: i64,
+    pub(crate) prediction_type: PredictionType,
+    /// Whether β is a squared cosine's.
+    pub(crate) is_cosine: bool,
+    /// Whether ᾱ of the last timestep is 0.
+    pub(crate) zero_snr: bool,
+    /// x₀ is clipped to ± this in every step of DDIM, as diffusers does where `clip_sample` says so.
     clip: Option<f64>,
+    /// Where the timesteps lie, where the config says so.
+    pub(crate) spacing: Option<TimestepSpacing>,
+    /// The sampler that the config names.
+    pub(crate) sampler: SamplerName,
+    pub(crate) multistep: MultistepConfig,
 }
 
 impl Schedule {
@@ -27,9 +40,16 @@ impl Schedule {
     /// [`ConfigError`] names the first key whose value this program cannot run.
     pub fn new(config: &ScheduleConfig) -> Result<Self, ConfigError> {
         let resolved = config.resolve()?;
-        let alphas_cumprod = (-betas(config, &resolved) + 1.0).cumprod(0, Kind::Float);
+        let betas = betas(config, &resolved);
+        let betas = if resolved.zero_snr { rescaled_to_zero_snr(&betas) } else { betas };
+        let alphas_cumprod = (-betas + 1.0).cumprod(0, Kind::Float);
         let alphas_cumprod = Vec::<f32>::try_from(&alphas_cumprod).unwrap_or_default();
-        if alphas_cumprod.is_empty() || !alphas_cumprod.iter().all(|alpha| *alpha > 0.0 && *alpha <= 1.0) {
+        let last = alphas_cumprod.len().saturating_sub(1);
+        let is_level = |(index, alpha): (usize, &f32)| {
+            *alpha <= 1.0
+                && (*alpha > 0.0 || (*alpha == 0.0 && resolved.zero_snr && index == last && last > 0))
+        };
+        if alphas_cumprod.is_empty() || !alphas_cumprod.iter().enumerate().all(is_level) {
             if config.trained_betas.is_some() {
                 let (found, expected) =
                     ("such that nothing of the signal is left", "0 < beta < 1, and small enough");
@@ -45,8 +65,28 @@ impl Schedule {
             final_alpha_cumprod,
             steps_offset: config.steps_offset,
             prediction_type: resolved.prediction_type,
+            is_cosine: resolved.beta_schedule == BetaSchedule::SquaredcosCapV2,
+            zero_snr: resolved.zero_snr,
             clip: resolved.clip,
+            spacing: resolved.timestep_spacing,
+            sampler: config.sampler(),
+            multistep: config.multistep.clone(),
         })
+    }
+
+    /// The sampler that the config names: DDIM where it names none of those that there are.
+    pub fn sampler(&self) -> SamplerName {
+        self.sampler
+    }
+
+    /// ᾱ of every timestep.
+    pub(crate) fn alphas_cumprod(&self) -> &[f64] {
+        &self.alphas_cumprod
+    }
+
+    /// Where the inversion's timesteps lie, and DDIM's where nothing else is said.
+    pub(crate) fn ddim_spacing(&self) -> TimestepSpacing {
+        self.spacing.unwrap_or(TimestepSpacing::Leading)
     }
 
     /// Timesteps between two neighbours when `steps` of them are taken.
@@ -62,32 +102,54 @@ impl Schedule {
     /// The most steps that fit between the first and the last timestep.
     pub fn max_steps(&self) -> usize {
         let count = self.alphas_cumprod.len();
-        (1..=count).rev().find(|steps| self.fits(*steps)).unwrap_or(1)
+        (1..=count).rev().find(|steps| self.check_fit(*steps, self.ddim_spacing()).is_ok()).unwrap_or(1)
     }
 
-    fn fits(&self, steps: usize) -> bool {
-        let last = (steps as i64 - 1) * self.stride(steps) + self.steps_offset;
-        last < self.alphas_cumprod.len() as i64
+    /// Checks that so many steps of DDIM fit between the first and the last timestep.
+    pub(crate) fn check_fit(&self, steps: usize, spacing: TimestepSpacing) -> Result<(), SettingsError> {
+        spacing::check(&self.timesteps(steps, spacing), steps, self.alphas_cumprod.len(), spacing)
     }
 
-    /// The steps in the order of inversion, noise ascending: tᵢ = i·(train div steps) + offset ('leading' spacing).
-    /// Each has the lower level that lies before it. `steps` is 1 to [`max_steps`](Self::max_steps).
+    /// DDIM's timesteps, ascending.
+    pub(crate) fn timesteps(&self, steps: usize, spacing: TimestepSpacing) -> Vec<i64> {
+        let count = self.alphas_cumprod.len();
+        match spacing {
+            TimestepSpacing::Leading => spacing::leading(self.stride(steps), steps, self.steps_offset),
+            TimestepSpacing::Linspace => spacing::linspace(count, steps),
+            TimestepSpacing::Trailing => spacing::trailing(count, count, steps),
+        }
+    }
+
+    /// The steps in the order of inversion, noise ascending, as `DDIMInverseScheduler` spaces them: tᵢ = i·(train div steps) +
+    /// offset where the config does not say otherwise. Each has the lower level that lies before it. `steps` is 1 to
+    /// [`max_steps`](Self::max_steps).
     pub fn ascending(&self, steps: usize) -> Vec<Step> {
-        let stride = self.stride(steps);
-        let at = |index: usize| {
-            let timestep = index as i64 * stride + self.steps_offset;
-            Step {
-                timestep,
-                lower: self.alpha_cumprod(timestep - stride),
-                upper: self.alpha_cumprod(timestep),
-            }
-        };
-        (0..steps).map(at).collect()
+        self.ascending_in(steps, self.ddim_spacing())
     }
 
-    /// The steps in the order of sampling, noise descending.
-    pub fn descending(&self, steps: usize) -> Vec<Step> {
-        self.ascending(steps).into_iter().rev().collect()
+    pub(crate) fn ascending_in(&self, steps: usize, spacing: TimestepSpacing) -> Vec<Step> {
+        let stride = self.stride(steps);
+        let step = |timestep: i64| Step {
+            timestep,
+            lower: self.alpha_cumprod(timestep - stride),
+            upper: self.alpha_cumprod(timestep),
+        };
+        self.timesteps(steps, spacing).into_iter().map(step).collect()
+    }
+
+    /// Checks that so many steps of an inversion can be made.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] for a number of steps that does not fit, [`Error::Config`] for a scheduler's config whose
+    /// inversion is not defined.
+    pub fn check_inversion(&self, steps: usize) -> Result<(), Error> {
+        self.check_fit(steps, self.ddim_spacing())?;
+        let is_clean = |step: &Step| step.lower >= 1.0;
+        if self.prediction_type == PredictionType::Sample && self.ascending(steps).iter().any(is_clean) {
+            let expected = "false for an inversion where prediction_type is sample: a clean sample does not tell the noise";
+            return Err(ConfigError::new("scheduler", "set_alpha_to_one", true, expected).into());
+        }
+        Ok(())
     }
 
     fn alpha_cumprod(&self, timestep: i64) -> f64 {
@@ -119,11 +181,11 @@ impl Schedule {
     fn ddim_move(&self, latents: &Tensor, prediction: &Tensor, from: f64, to: f64) -> Tensor {
         let (z, prediction) = (latents.to_kind(Kind::Float), prediction.to_kind(Kind::Float));
         let (signal, noise) = (from.sqrt(), (1.0 - from).sqrt());
-        let (clean, epsilon) = match self.prediction_type {
-            PredictionType::Epsilon => ((&z - &prediction * noise) / signal, prediction),
-            PredictionType::VPrediction => {
-                (&z * signal - &prediction * noise, &prediction * signal + &z * noise)
-            }
+        let clean = self.prediction_type.clean(&z, &prediction, signal, noise);
+        let epsilon = match self.prediction_type {
+            PredictionType::Epsilon => prediction,
+            PredictionType::VPrediction => &prediction * signal + &z * noise,
+            PredictionType::Sample => (&z - &clean * signal) / noise,
         };
         let clean = self.clip.map_or_else(|| clean.shallow_clone(), |range| clean.clamp(-range, range));
         clean * to.sqrt() + epsilon * (1.0 - to).sqrt()
@@ -138,7 +200,29 @@ pub struct Step {
     /// ᾱ of the less noisy side.
     lower: f64,
     /// ᾱ at the timestep.
-    upper: f64,
+    pub(crate) upper: f64,
+}
+
+impl PredictionType {
+    /// x₀ of latents z = `signal`·x₀ + `noise`·ε and the net's prediction, all of one shape, float32.
+    pub(crate) fn clean(self, z: &Tensor, prediction: &Tensor, signal: f64, noise: f64) -> Tensor {
+        match self {
+            Self::Epsilon => (z - prediction * noise) / signal,
+            Self::VPrediction => z * signal - prediction * noise,
+            Self::Sample => prediction.shallow_clone(),
+        }
+    }
+}
+
+/// β such that ᾱ of the last timestep is 0, and of the first as it was: algorithm 1 of <https://arxiv.org/abs/2305.08891>.
+fn rescaled_to_zero_snr(betas: &Tensor) -> Tensor {
+    let signal = (-betas + 1.0).cumprod(0, Kind::Float).sqrt();
+    let count = signal.size()[0];
+    let (first, last) = (signal.get(0), signal.get(count - 1));
+    let signal = (&signal - &last) * (&first / (&first - &last));
+    let alphas_cumprod = signal.square();
+    let alphas = alphas_cumprod.narrow(0, 1, count - 1) / alphas_cumprod.narrow(0, 0, count - 1);
+    -Tensor::cat(&[&alphas_cumprod.narrow(0, 0, 1), &alphas], 0) + 1.0
 }
 
 /// β of every timestep, float32.
@@ -216,7 +300,8 @@ mod tests {
         let schedule = zeroscope();
         let last = schedule.ascending(schedule.max_steps()).pop().unwrap();
         assert!(last.timestep < 1000);
-        assert!(!schedule.fits(1000), "offset 1 pushes the 1000th step out of range");
+        let message = schedule.check_inversion(1000).unwrap_err().to_string();
+        assert!(message.contains("steps is 1000"), "offset 1 pushes the 1000th step out of range: {message}");
     }
 
     #[test]
@@ -224,7 +309,7 @@ mod tests {
         // DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1,
         // set_alpha_to_one=False): at 10 steps, t = 901, x₀ = (z - √(1-ᾱ)·ε)/√ᾱ is clipped to ±1, ε is not.
         let schedule = Schedule::new(&ScheduleConfig { clip_sample: None, ..zeroscopes_config() }).unwrap();
-        let step = schedule.descending(10)[0];
+        let step = schedule.ascending(10)[9];
         let (z, noise) = (Tensor::from_slice(&[2f32, -2.0, 0.01]), Tensor::from_slice(&[0.5f32, 0.25, 0.01]));
         let next = Vec::<f32>::try_from(&schedule.remove_noise_step(&z, &noise, step)).unwrap();
         let (signal, blur) = (step.lower.sqrt(), (1.0 - step.lower).sqrt());

@@ -5,6 +5,8 @@ use std::fmt::Debug;
 use serde::{Deserialize, Deserializer};
 
 use crate::nets::config::{ConfigError, count};
+use crate::sampler::MultistepConfig;
+use crate::settings::{SamplerName, TimestepSpacing};
 
 /// How β goes from its first to its last value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum PredictionType {
     Epsilon,
     /// v = √ᾱ·ε − √(1−ᾱ)·x₀ ("Progressive Distillation", <https://arxiv.org/abs/2202.00512>).
     VPrediction,
+    /// The clean sample x₀.
+    Sample,
 }
 
 /// What a scheduler class of diffusers takes for keys that its file leaves out.
@@ -76,8 +80,9 @@ pub(crate) fn class_names() -> Vec<&'static str> {
 }
 
 /// The settings of `scheduler/scheduler_config.json` that change the arithmetic. The file may have been written for
-/// another scheduler of the same family: the schedule of noise is what counts, the sampling here is always DDIM. What
-/// it leaves out is what the class that it names takes by default.
+/// another scheduler of the same family than the one that is used, as with diffusers' `from_config`. What it leaves out of
+/// the schedule of noise is what the class that it names takes by default, and what it leaves out of a sampler's own keys is
+/// that sampler's default.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub struct ScheduleConfig {
@@ -104,10 +109,12 @@ pub struct ScheduleConfig {
     pub clip_sample: Option<bool>,
     /// To ± this.
     pub clip_sample_range: f64,
-    /// What the net predicts: `epsilon` or `v_prediction`.
+    /// What the net predicts: `epsilon`, `v_prediction` or `sample`.
     pub prediction_type: String,
-    /// Must be `leading`.
-    pub timestep_spacing: String,
+    /// Where the timesteps lie: `leading`, `linspace` or `trailing`.
+    pub timestep_spacing: Option<String>,
+    /// Whether ᾱ of the last timestep is 0 (<https://arxiv.org/abs/2305.08891>).
+    pub rescale_betas_zero_snr: Option<bool>,
     /// Of DDPM; must not be `learned` or `learned_range`, for which the net has outputs of its own.
     pub variance_type: Option<String>,
     /// Of Euler's; must be `discrete`.
@@ -115,6 +122,9 @@ pub struct ScheduleConfig {
     /// Keys that must be false.
     #[serde(flatten)]
     pub switches: Switches,
+    /// Keys of the multistep samplers.
+    #[serde(flatten)]
+    pub multistep: MultistepConfig,
 }
 
 /// A `null` is Python's `None`, which is as false; only an absent key is the class's default.
@@ -128,10 +138,6 @@ fn null_is_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bo
 pub struct Switches {
     /// Dynamic thresholding of x₀.
     pub thresholding: Option<bool>,
-    /// ᾱ of the last timestep is 0.
-    pub rescale_betas_zero_snr: Option<bool>,
-    /// Other noise levels.
-    pub use_karras_sigmas: Option<bool>,
     /// Other noise levels.
     pub use_exponential_sigmas: Option<bool>,
     /// Other noise levels.
@@ -148,8 +154,6 @@ impl Switches {
     fn on(&self) -> Option<&'static str> {
         let switches = [
             ("thresholding", self.thresholding),
-            ("rescale_betas_zero_snr", self.rescale_betas_zero_snr),
-            ("use_karras_sigmas", self.use_karras_sigmas),
             ("use_exponential_sigmas", self.use_exponential_sigmas),
             ("use_beta_sigmas", self.use_beta_sigmas),
             ("use_lu_lambdas", self.use_lu_lambdas),
@@ -175,10 +179,12 @@ impl Default for ScheduleConfig {
             clip_sample: None,
             clip_sample_range: 1.0,
             prediction_type: "epsilon".into(),
-            timestep_spacing: "leading".into(),
+            timestep_spacing: None,
+            rescale_betas_zero_snr: None,
             variance_type: None,
             timestep_type: None,
             switches: Switches::default(),
+            multistep: MultistepConfig::default(),
         }
     }
 }
@@ -192,9 +198,21 @@ pub(crate) struct Resolved {
     /// x₀ is clipped to ± this.
     pub(crate) clip: Option<f64>,
     pub(crate) prediction_type: PredictionType,
+    /// Where the file says so.
+    pub(crate) timestep_spacing: Option<TimestepSpacing>,
+    pub(crate) zero_snr: bool,
 }
 
 impl ScheduleConfig {
+    /// The sampler that the file names. DDIM where it names none of those that there are.
+    pub fn sampler(&self) -> SamplerName {
+        match self.class_name.as_deref() {
+            Some("DPMSolverMultistepScheduler") => SamplerName::Dpmpp2m,
+            Some("UniPCMultistepScheduler") => SamplerName::UniPc,
+            _ => SamplerName::Ddim,
+        }
+    }
+
     /// Checks that the schedule can be computed.
     ///
     /// # Errors
@@ -220,9 +238,18 @@ impl ScheduleConfig {
         if let Some(key) = self.switches.on() {
             return wrong(key, &true, "false");
         }
-        if self.timestep_spacing != "leading" {
-            return wrong("timestep_spacing", &self.timestep_spacing, "leading");
+        if self.multistep.use_karras_sigmas == Some(true) && self.sampler() == SamplerName::Ddim {
+            let expected =
+                "false, or true in a file of DPMSolverMultistepScheduler or UniPCMultistepScheduler";
+            return wrong("use_karras_sigmas", &true, expected);
         }
+        let timestep_spacing = match self.timestep_spacing.as_deref() {
+            None => None,
+            Some("leading") => Some(TimestepSpacing::Leading),
+            Some("linspace") => Some(TimestepSpacing::Linspace),
+            Some("trailing") => Some(TimestepSpacing::Trailing),
+            Some(other) => return wrong("timestep_spacing", &other, "leading, linspace or trailing"),
+        };
         if !(0..self.num_train_timesteps).contains(&self.steps_offset) {
             return wrong("steps_offset", &self.steps_offset, "0 or more, below num_train_timesteps");
         }
@@ -248,7 +275,8 @@ impl ScheduleConfig {
         let prediction_type = match self.prediction_type.as_str() {
             "epsilon" => PredictionType::Epsilon,
             "v_prediction" => PredictionType::VPrediction,
-            other => return wrong("prediction_type", &other, "epsilon or v_prediction"),
+            "sample" => PredictionType::Sample,
+            other => return wrong("prediction_type", &other, "epsilon, v_prediction or sample"),
         };
         let Some(class) = class else {
             return Err(ConfigError::new("scheduler", "_class_name", "not there", one_of()));
@@ -260,6 +288,8 @@ impl ScheduleConfig {
             set_alpha_to_one: self.set_alpha_to_one.unwrap_or(class.set_alpha_to_one),
             clip: clips.then_some(self.clip_sample_range),
             prediction_type,
+            timestep_spacing,
+            zero_snr: self.rescale_betas_zero_snr.unwrap_or(false),
         })
     }
 }
@@ -319,12 +349,9 @@ mod tests {
     #[test]
     fn keys_that_change_the_numbers_are_refused_by_name() {
         for (key, value) in [
-            ("prediction_type", "\"sample\""),
             ("prediction_type", "\"flow_prediction\""),
             ("beta_schedule", "\"sigmoid\""),
-            ("timestep_spacing", "\"linspace\""),
-            ("timestep_spacing", "\"trailing\""),
-            ("rescale_betas_zero_snr", "true"),
+            ("timestep_spacing", "\"geometric\""),
             ("thresholding", "true"),
             ("use_karras_sigmas", "true"),
             ("use_beta_sigmas", "true"),

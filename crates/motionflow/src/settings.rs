@@ -1,10 +1,14 @@
 //! Every number that a run depends on, in one place.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::error::Error;
+use crate::guidance_interval::GuidanceInterval;
 use crate::losses::LossWeights;
+use crate::sampler::Sampler;
 use crate::schedule::Schedule;
 
 /// A setting out of its range.
@@ -98,6 +102,44 @@ pub enum MaskLayers {
     Finest,
 }
 
+/// How the latents go from one noise level to the next while sampling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SamplerName {
+    /// DDIM (<https://arxiv.org/abs/2010.02502>), which the paper uses.
+    #[default]
+    #[serde(rename = "ddim")]
+    Ddim,
+    /// DPM-Solver++ 2M (<https://arxiv.org/abs/2211.01095>).
+    #[serde(rename = "dpmpp-2m")]
+    Dpmpp2m,
+    /// UniPC (<https://arxiv.org/abs/2302.04867>).
+    #[serde(rename = "unipc")]
+    UniPc,
+}
+
+impl fmt::Display for SamplerName {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ddim => "ddim",
+            Self::Dpmpp2m => "dpmpp-2m",
+            Self::UniPc => "unipc",
+        })
+    }
+}
+
+/// How the timesteps lie between the first and the last one trained on: table 2 of
+/// <https://arxiv.org/abs/2305.08891>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimestepSpacing {
+    /// From the first one on, in equal whole steps.
+    Leading,
+    /// From the first to the last one.
+    Linspace,
+    /// From the last one on.
+    Trailing,
+}
+
 /// What a guided update leaves the latents of how they were before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -122,10 +164,25 @@ const MOST_SAMPLES: usize = 100;
 pub struct Settings {
     /// Steps of the inversion and of the sampling, 1 or more (paper: 50).
     pub steps: usize,
+    /// How the noise is removed (paper: DDIM). The inversion is DDIM's always.
+    pub sampler: SamplerName,
+    /// Where the sampling's timesteps lie; where the checkpoint's scheduler has them, if nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestep_spacing: Option<TimestepSpacing>,
+    /// Whether the sampling's noise levels are those of <https://arxiv.org/abs/2206.00364>; as the checkpoint's scheduler
+    /// has it, if nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub karras_sigmas: Option<bool>,
     /// Sampling steps, from the noisiest on, that are guided: 0 to `steps` (paper: 20).
     pub guided_steps: usize,
     /// Classifier-free guidance: 0 (the negative prompt alone), 1 (off), or more (<https://arxiv.org/abs/2207.12598>).
     pub guidance_scale: f64,
+    /// Between which noise levels there is classifier-free guidance; at all, if nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guidance_interval: Option<GuidanceInterval>,
+    /// N: of N steps without guided updates one runs the whole net, and the others reuse its deep features
+    /// (<https://arxiv.org/abs/2312.00858>). 1 to 1000, 1 for off.
+    pub deepcache_interval: usize,
     /// τ: a place belongs to the subject where its attention exceeds τ times the frame's maximum. 0 to 1, not
     /// including 1 (paper: 0.4).
     pub tau: f64,
@@ -184,8 +241,13 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             steps: 50,
+            sampler: SamplerName::Ddim,
+            timestep_spacing: None,
+            karras_sigmas: None,
             guided_steps: 20,
             guidance_scale: 9.0,
+            guidance_interval: None,
+            deepcache_interval: 1,
             tau: 0.4,
             step_size: 5.0,
             step_norm: None,
@@ -240,6 +302,9 @@ impl Settings {
         }
         if !(1..=1000).contains(&self.updates_per_step) {
             return fail("updates_per_step", self.updates_per_step.to_string(), "1 to 1000");
+        }
+        if !(1..=1000).contains(&self.deepcache_interval) {
+            return fail("deepcache_interval", self.deepcache_interval.to_string(), "1 to 1000");
         }
         if !(1..=MOST_SAMPLES).contains(&self.noised_samples) {
             return fail("noised_samples", self.noised_samples.to_string(), &format!("1 to {MOST_SAMPLES}"));
@@ -317,10 +382,17 @@ impl Settings {
         }
     }
 
-    /// The timesteps whose masks guide: those of the first sampling steps. All where no step is guided.
-    pub fn guided_timesteps(&self, schedule: &Schedule) -> Vec<i64> {
+    /// The timesteps of the inversion whose masks guide: for each of the first sampling steps the nearest one. All where no
+    /// step is guided.
+    ///
+    /// # Errors
+    /// As [`Sampler::new`].
+    pub fn guided_timesteps(&self, schedule: &Schedule) -> Result<Vec<i64>, Error> {
         let count = if self.guided_steps == 0 { self.steps } else { self.guided_steps };
-        schedule.descending(self.steps).into_iter().take(count).map(|step| step.timestep).collect()
+        let sampler = Sampler::new(schedule, self)?;
+        let mut timesteps: Vec<i64> = sampler.mask_timesteps().iter().copied().take(count).collect();
+        timesteps.dedup();
+        Ok(timesteps)
     }
 }
 
@@ -354,6 +426,7 @@ mod tests {
             Settings { guidance_scale: f64::NAN, ..Settings::default() },
             Settings { step_norm: Some(-0.1), ..Settings::default() },
             Settings { updates_per_step: 0, ..Settings::default() },
+            Settings { deepcache_interval: 0, ..Settings::default() },
             Settings { lambda_outside: -1.0, ..Settings::default() },
             Settings { loss_threshold: f64::INFINITY, ..Settings::default() },
             Settings { token_weight: -0.5, ..Settings::default() },
@@ -372,6 +445,7 @@ mod tests {
                 "guidance_scale",
                 "step_norm",
                 "updates_per_step",
+                "deepcache_interval",
                 "lambda_outside",
                 "loss_threshold",
                 "token_weight",

@@ -10,7 +10,6 @@ use crate::losses::{LossParts, guidance_loss};
 use crate::masks::LayerMasks;
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, VideoModel};
 use crate::observer::MapKeeper;
-use crate::schedule::Step;
 use crate::settings::Settings;
 use crate::statistics::brought_back;
 use crate::token_weight::{Weighing, token_weights};
@@ -48,7 +47,8 @@ pub(crate) struct Guide<'a> {
 /// Which update it is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Position {
-    pub(crate) step: Step,
+    /// The net's.
+    pub(crate) timestep: i64,
     /// Of the step, counted from 0.
     pub(crate) index: usize,
     /// Within the step, counted from 1.
@@ -76,8 +76,7 @@ impl<'a> Guide<'a> {
         masks: &[LayerMasks],
         at: Position,
     ) -> Result<Option<(Tensor, GuidedUpdate)>, Error> {
-        let gradient =
-            unscaled(at.loss_scale, |scale| self.gradient(latents, masks, at.step.timestep, scale));
+        let gradient = unscaled(at.loss_scale, |scale| self.gradient(latents, masks, at.timestep, scale));
         let Some(Unscaled { gradient, along: (value, parts), scale }) = gradient else { return Ok(None) };
         let _no_gradients = tch::no_grad_guard();
         let (latent_norm, gradient_norm) = (norm(latents), norm(&gradient));
@@ -88,7 +87,7 @@ impl<'a> Guide<'a> {
             step: at.index + 1,
             steps: self.settings.steps,
             update: at.update,
-            timestep: at.step.timestep,
+            timestep: at.timestep,
             loss: value,
             parts,
             gradient_norm,
@@ -99,7 +98,7 @@ impl<'a> Guide<'a> {
         // A norm can leave the range of float32 where no value does; nothing would move then.
         let figures = Tensor::from_slice(&[value, gradient_norm, latent_norm]);
         for tensor in [&moved, &figures] {
-            finite(tensor, "guided update", at.index, self.settings, at.step, kind)?;
+            finite(tensor, "guided update", at.index, self.settings, at.timestep, kind)?;
         }
         Ok(Some((moved, record)))
     }

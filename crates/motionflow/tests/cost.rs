@@ -159,3 +159,11 @@ fn the_configs_guidance_blocks_are_those_of_the_net() {
         assert_eq!(blocks, config.guidance_blocks(), "{}", folder.display());
     }
 }
+
+#[test]
+fn what_deep_features_leave_is_a_small_part_of_zeroscopes_net() {
+    let input = UNetInput { videos: 2, frames: 24, height: 40, width: 72, tokens: 77, in_parts: false };
+    let flops = |part| unet(&UNetConfig::default(), input, part, Layers::Plain).flops();
+    let share = flops(UNetPart::Shallow) / flops(UNetPart::Whole);
+    assert!(0.05 < share && share < 0.25, "{share}");
+}

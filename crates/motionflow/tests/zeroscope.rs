@@ -69,5 +69,5 @@ fn the_configs_are_zeroscopes() {
     let input = UNetInput { videos: 1, frames: 1, height: 8, width: 8, tokens: 77, in_parts: false };
     assert_eq!(unet(&config, input, UNetPart::Whole, Layers::Plain).parameters, 1_411_233_860);
     let schedule: ScheduleConfig = self::config("scheduler/scheduler_config.json");
-    assert_eq!(Schedule::new(&schedule).unwrap().descending(50)[0].timestep, 981);
+    assert_eq!(Schedule::new(&schedule).unwrap().ascending(50)[49].timestep, 981);
 }

@@ -27,7 +27,7 @@ use motionflow_engine::progress::Progress;
 use motionflow_engine::request::prompts;
 use motionflow_engine::request::recommended::Video;
 use motionflow_engine::request::tables::Model;
-use motionflow_engine::request::{Guidance, SettingOptions, VideoOptions, resolve};
+use motionflow_engine::request::{Guidance, SettingOptions, VideoOptions};
 
 /// Runs the command.
 pub(crate) fn run(args: &args::Bench, app: &mut App) -> Result<()> {
@@ -83,7 +83,10 @@ impl<'a> Job<'a> {
         let guidance = Guidance { guided_steps: args.guided_steps, ..Guidance::default() };
         let asked = SettingOptions { steps: args.steps.0.clone(), guidance, ..SettingOptions::default() };
         let settings = asked.resolve(&found.recommended.settings);
-        resolve::check(&settings, &found.schedule()?)?;
+        // Every step is timed as one of full cost.
+        let settings = Settings { guidance_interval: None, deepcache_interval: 1, ..settings };
+        found.check_settings(&settings)?;
+        found.check_inversion(&settings)?;
         let asked = VideoOptions { size: args.size.0.clone(), ..VideoOptions::default() };
         let video = asked.resolve(&found.recommended.video)?;
         found.check_size(&video)?;

@@ -140,7 +140,7 @@ impl Work<'_> {
             loss_threshold: 0.0,
             ..self.at_least_the_laps()
         };
-        let masks = inversion.masks(&settings.guided_timesteps(self.model.schedule()), &settings)?;
+        let masks = inversion.masks(&settings.guided_timesteps(self.model.schedule())?, &settings)?;
         let start = Generating::new(inversion.latents.share());
         let mut laps = Stopwatch::begin(self.device());
         let stopped =
@@ -157,7 +157,7 @@ impl Work<'_> {
     /// The last steps of a sampling.
     fn sampling(&self, noise: Latents) -> Result<(Stopwatch, Latents)> {
         let settings = Settings { updates: false, ..self.at_least_the_laps() };
-        let start = Generating { done: settings.steps - self.laps(), latents: noise, updates: Vec::new() };
+        let start = Generating { done: settings.steps - self.laps(), ..Generating::new(noise) };
         let mut laps = Stopwatch::begin(self.device());
         let generation =
             generate(self.model, start, None, self.target, self.negative, &settings, &mut |event| {

@@ -291,10 +291,9 @@ fn a_scheduler_that_is_no_ddims_is_refused_by_name() {
     fs::write(&path, "{}").unwrap();
     dry_run(&model).fails(1, &["_class_name", "not there"]);
     for (key, value) in [
-        ("prediction_type", json!("sample")),
+        ("prediction_type", json!("flow_prediction")),
         ("beta_schedule", json!("exp")),
-        ("timestep_spacing", json!("trailing")),
-        ("rescale_betas_zero_snr", json!(true)),
+        ("timestep_spacing", json!("geometric")),
         ("thresholding", json!(true)),
         ("use_karras_sigmas", json!(true)),
         ("trained_betas", json!([0.1])),
@@ -302,12 +301,85 @@ fn a_scheduler_that_is_no_ddims_is_refused_by_name() {
     ] {
         with(key, Some(value)).fails(1, &[&format!("{key} is")]);
     }
+    // What only a sampler reads, it refuses.
+    for (key, value) in [
+        ("solver_order", json!(3)),
+        ("algorithm_type", json!("sde-dpmsolver++")),
+        ("final_sigmas_type", json!("one")),
+    ] {
+        let with_sampler = |class: &str| {
+            let mut config = original.clone();
+            config["_class_name"] = class.into();
+            config[key] = value.clone();
+            fs::write(&path, config.to_string()).unwrap();
+            dry_run(&model)
+        };
+        let parts = ["cannot load the checkpoint", &format!("{key} is"), "--sampler ddim does not read it"];
+        with_sampler("DPMSolverMultistepScheduler").fails(1, &parts);
+        with_sampler("DDIMScheduler").ok();
+    }
     fs::write(&path, original.to_string()).unwrap();
     let index = fs::read_to_string(model.join("model_index.json")).unwrap();
     let other = index.replace("DDIMScheduler", "FlowMatchEulerDiscreteScheduler");
     assert_ne!(index, other);
     fs::write(model.join("model_index.json"), other).unwrap();
     dry_run(&model).fails(1, &["model_index.json: scheduler is FlowMatchEulerDiscreteScheduler"]);
+}
+
+#[test]
+fn the_sampler_is_the_one_that_the_scheduler_names_where_nothing_else_is_said() {
+    let place = Place::new();
+    let model = case("tiny", &place);
+    let path = model.join("scheduler/scheduler_config.json");
+    let mut config: Value = read_json(&path);
+    let mut sampler = |class: &str, flags: &[&str]| {
+        config["_class_name"] = class.into();
+        // As Python writes it.
+        let text = config.to_string().replacen('{', "{\"lambda_min_clipped\": -Infinity, ", 1);
+        fs::write(&path, text).unwrap();
+        let mut command = program();
+        command.args(["transfer", "--source", &car(), "--source-prompt", "a [car]", "-p", "a [panda]"]);
+        let outcome = run(command.args(SMALL).arg("--dry-run").arg("--model").arg(&model).args(flags)).ok();
+        let line = outcome.stdout.lines().find(|line| line.starts_with("sampler = ")).unwrap().to_owned();
+        line.trim_start_matches("sampler = ").trim_matches('"').to_owned()
+    };
+    assert_eq!(sampler("DDIMScheduler", &[]), "ddim");
+    assert_eq!(sampler("EulerDiscreteScheduler", &[]), "ddim");
+    assert_eq!(sampler("DPMSolverMultistepScheduler", &[]), "dpmpp-2m");
+    assert_eq!(sampler("UniPCMultistepScheduler", &[]), "unipc");
+    assert_eq!(sampler("UniPCMultistepScheduler", &["--preset", "paper"]), "ddim");
+    assert_eq!(sampler("DDIMScheduler", &["--sampler", "unipc"]), "unipc");
+    fs::write(model.join("motionflow.toml"), "[settings]\nsampler = \"dpmpp-2m\"").unwrap();
+    assert_eq!(sampler("UniPCMultistepScheduler", &[]), "dpmpp-2m");
+}
+
+/// Random weights predict noise, whatever they are said to predict; what counts is that every part of a run takes it.
+#[test]
+fn a_schedule_that_ends_in_pure_noise_is_inverted_and_sampled() {
+    let place = Place::new();
+    let model = case("tiny", &place);
+    let path = model.join("scheduler/scheduler_config.json");
+    let mut config: Value = read_json(&path);
+    config["rescale_betas_zero_snr"] = true.into();
+    config["timestep_spacing"] = "trailing".into();
+    let mut transfer = |prediction_type: &str, sampler: &str| {
+        config["prediction_type"] = prediction_type.into();
+        fs::write(&path, config.to_string()).unwrap();
+        let mut command = program();
+        command.args(["transfer", "--source", &car(), "--source-prompt", "a [car]", "-p", "a [panda]"]);
+        command.args(["--force", "--no-cache", "-o", &place.text("out"), "--sampler", sampler]);
+        run(command.args(SMALL).arg("--model").arg(&model))
+    };
+    for sampler in ["ddim", "dpmpp-2m", "unipc"] {
+        for prediction_type in ["v_prediction", "sample"] {
+            transfer(prediction_type, sampler).ok();
+            let history = read_json(&place.path("out/run.json"));
+            let steps = history["steps"].as_array().unwrap();
+            let last = steps.iter().rfind(|step| step["stage"] == "inversion").unwrap();
+            assert_eq!(last["timestep"], 999);
+        }
+    }
+    transfer("epsilon", "ddim").fails(1, &["rescale_betas_zero_snr is true", "--timestep-spacing leading"]);
 }
 
 #[test]

@@ -105,6 +105,29 @@ fn a_run_in_half_precision_goes_on_to_the_same_bytes() {
     }
 }
 
+/// What a multistep sampler remembers is kept with the latents.
+#[test]
+fn a_run_of_every_sampler_goes_on_to_the_same_bytes() {
+    for (sampler, interval) in [("ddim", "4"), ("dpmpp-2m", "1"), ("unipc", "1"), ("unipc", "2")] {
+        let place = Place::new();
+        let flags = ["--sampler", sampler, "--deepcache-interval", interval, "--guidance-interval", "0.3:9"];
+        run(transfer(&place, "unbroken", "8").args(flags)).ok();
+        let folder = place.path("killed");
+        let mut command = transfer(&place, "killed", "8");
+        command.args(flags);
+        // The first three steps are guided.
+        for kept in ["sampling-0002.safetensors", "sampling-0005.safetensors"] {
+            kill_at(&mut command, &folder, kept);
+            command = resume(&folder);
+        }
+        let outcome = run(&mut command).ok();
+        assert!(outcome.stderr.contains("generate: goes on after step"), "{}", outcome.stderr);
+        same_results(&place.path("unbroken"), &folder);
+        let record = read_toml(&folder.join("run.toml"));
+        assert_eq!(record["settings"]["sampler"].as_str(), Some(sampler));
+    }
+}
+
 const MIXED: &str = "made in another --memory";
 
 /// Kills a run once a file of its folder `.unfinished` is there.

@@ -36,9 +36,10 @@ fn a_run_leaves_a_whole_folder() {
 
     let record = read_toml(&place.path("out/run.toml"));
     let settings = record["settings"].as_table().unwrap();
-    let names = "guidance_layers guidance_scale guided_steps init keep_statistics lambda_cross lambda_other \
+    let names = "deepcache_interval guidance_layers guidance_scale guided_steps init keep_statistics lambda_cross lambda_other \
                  lambda_outside lambda_self lambda_temporal loss_threshold mask_apart mask_layers mask_source mask_time \
-                 noised_samples noised_timesteps preset seed step_decay step_size steps subject_map tau token_weight updates updates_per_step";
+                 noised_samples noised_timesteps preset sampler seed step_decay step_size steps subject_map tau token_weight \
+                 updates updates_per_step";
     assert_eq!(settings.keys().cloned().collect::<Vec<_>>().join(" "), names);
     assert_eq!(settings["seed"].as_integer(), Some(7));
     assert_eq!(record["prompts"]["source_prompt"].as_str(), Some("a [car] on a road"));

@@ -78,8 +78,11 @@ fn in_range(request: &Request, engine: &Engine, progress: &mut Progress) -> Resu
     let settings = asked.resolve(&found.recommended.settings);
     let video = request.video.resolve(&found.recommended.video)?;
     let schedule = found.schedule()?;
-    let most = if inverted.is_some() { MANY_STEPS } else { schedule.max_steps() };
-    resolve::in_range(&settings, most)?;
+    if inverted.is_some() {
+        resolve::in_range(&settings, MANY_STEPS)?;
+    } else {
+        found.check_settings(&settings)?;
+    }
     resolve::noised_in_range(&settings, &schedule)?;
     found.check_blocks(&settings.guidance_layers)?;
     if inverted.is_none() {

@@ -111,6 +111,7 @@ fn scaled(number: f64) -> String {
 mod tests {
     use motionflow::compute::MemoryUse;
     use motionflow::nets::unet::GuidanceBlocks;
+    use motionflow::schedule::{Schedule, ScheduleConfig};
     use motionflow::settings::{Init, MaskSource, Settings};
     use motionflow::text_to_video::UNet3DCosts;
     use tch::{Device, Kind};
@@ -156,6 +157,14 @@ mod tests {
         let from_noise = estimate(&Settings { init: Init::Noise, ..noised }, Way::Transfer);
         assert_eq!(names(&from_noise), ["encode", "masks", "generate", "decode"]);
         assert!((from_noise.flops / (reused.flops + inspected.flops) - 1.0).abs() < 1e-9);
+        let flops = |settings: &Settings| estimate(settings, Way::Generate).flops;
+        let step = (flops(&plain) - flops(&Settings { steps: 1, ..plain.clone() })) / 3.0;
+        let of_steps = |settings: &Settings| flops(settings) - (flops(&plain) - 4.0 * step);
+        let unguided = Settings { guidance_interval: Some("1000:2000".parse().unwrap()), ..plain.clone() };
+        assert!((of_steps(&unguided) / step - 2.0).abs() < 0.01, "half of each step");
+        let cached = Settings { deepcache_interval: 4, ..plain.clone() };
+        let cost = of_steps(&cached) / step;
+        assert!(1.0 < cost && cost < 3.0, "a part of three steps of four: {cost}");
     }
 
     #[test]
@@ -171,6 +180,9 @@ mod tests {
                 let path = format!("../../xtask/zeroscope/{component}/config.json");
                 std::fs::read_to_string(path).unwrap()
             };
+            let scheduler =
+                ScheduleConfig { class_name: Some("DDIMScheduler".into()), ..ScheduleConfig::default() };
+            let sampled = Settings::default().step_plans(&Schedule::new(&scheduler).unwrap()).unwrap();
             let costs = Box::new(UNet3DCosts {
                 unet: serde_json::from_str(&read("unet")).unwrap(),
                 vae: serde_json::from_str(&read("vae")).unwrap(),
@@ -179,7 +191,7 @@ mod tests {
                 blocks: GuidanceBlocks::ALL,
             });
             let compute = Compute { device: Device::Cuda(0), kind: Kind::Half, memory };
-            let task = Task::of(costs, 3_700_000_000, &Settings::default(), Way::Transfer, compute);
+            let task = Task::of(costs, 3_700_000_000, sampled, &Settings::default(), Way::Transfer, compute);
             let video = Video { width: 576, height: 320, frames: 24, fps: 8.0 };
             task.memory(&video, memory).total() as f64 / f64::from(1 << 30)
         };

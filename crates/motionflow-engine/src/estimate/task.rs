@@ -4,6 +4,7 @@ use anyhow::Result;
 use motionflow::compute::{Compute, MemoryUse};
 use motionflow::cost::{Costs, MemoryPlan, NetCost, Operation, Runs, VideoSize};
 use motionflow::settings::{MaskSource, Settings};
+use motionflow::step_plan::{Features, StepPlan};
 
 use super::memory::{Elements, Memory, Room};
 use crate::models::found::FoundModel;
@@ -35,6 +36,8 @@ pub(crate) struct Task {
     inverts: bool,
     /// Forward passes on the noised source.
     passes: f64,
+    /// Sampling steps.
+    sampled: Vec<StepPlan>,
     updates: f64,
     /// Whether updates may end before that, at a loss that nobody knows before.
     pub(super) at_most: bool,
@@ -62,13 +65,15 @@ impl Task {
     /// The run of a checkpoint that these settings ask for.
     pub(crate) fn new(found: &FoundModel, settings: &Settings, way: Way, compute: Compute) -> Result<Self> {
         let costs = found.costs(&settings.guidance_layers)?;
-        Ok(Self::of(costs, found.file_bytes(), settings, way, compute))
+        let sampled = settings.step_plans(&found.schedule()?)?;
+        Ok(Self::of(costs, found.file_bytes(), sampled, settings, way, compute))
     }
 
     /// The run of nets of these costs.
     pub(super) fn of(
         costs: Box<dyn Costs>,
         file_bytes: u64,
+        sampled: Vec<StepPlan>,
         settings: &Settings,
         way: Way,
         compute: Compute,
@@ -86,6 +91,7 @@ impl Task {
         Self {
             costs,
             file_bytes,
+            sampled,
             steps: settings.steps as f64,
             inverts,
             passes: passes as f64,
@@ -131,7 +137,22 @@ impl Task {
                 .push(Stage { name: "invert", runs: vec![run(self.steps, self.costs.predict(size, plan))] });
         }
         if !matches!(self.way, Way::Invert | Way::Inspect) {
-            let mut runs = vec![run(self.steps, self.costs.predict_guided(size, plan))];
+            let mut runs = Vec::new();
+            for (has_guidance, is_reused) in [(true, false), (true, true), (false, false), (false, true)] {
+                let is_such = |step: &&StepPlan| {
+                    step.has_guidance == has_guidance && (step.features == Features::Reused) == is_reused
+                };
+                let steps = self.sampled.iter().filter(is_such).count();
+                if steps > 0 {
+                    let cost = match (has_guidance, is_reused) {
+                        (true, false) => self.costs.predict_guided(size, plan),
+                        (true, true) => self.costs.predict_guided_from_features(size, plan),
+                        (false, false) => self.costs.predict(size, plan),
+                        (false, true) => self.costs.predict_from_features(size, plan),
+                    };
+                    runs.push(run(steps as f64, cost));
+                }
+            }
             if self.updates > 0.0 {
                 let update = run(self.updates, self.costs.update(size, plan));
                 runs.push(NetRun { backward: true, ..update });
@@ -147,6 +168,7 @@ impl Task {
         let plan = self.plan(memory);
         let stages = self.stages_in(video, plan);
         let activations = stages.iter().map(Stage::activations).max().unwrap_or_default();
+        let activations = activations + self.kept_features(video);
         let text_encoder = self.costs.text_encoder_parameters();
         let released = if plan.keeps_text_encoder { 0 } else { text_encoder };
         let weights = self.parameters() - released;
@@ -160,6 +182,14 @@ impl Task {
         // What this process holds of a CUDA device counts as free, and of the machine's memory it does not.
         let taken = if self.compute.device.is_cuda() { others } else { 0 };
         self.memory(video, self.compute.memory).total() + taken <= room.free
+    }
+
+    /// Deep features that wait for the next step, in elements.
+    fn kept_features(&self, video: &Video) -> u64 {
+        let is_kept = |step: &&StepPlan| self.way != Way::Invert && step.features == Features::Kept;
+        let halves =
+            self.sampled.iter().filter(is_kept).map(|step| if step.has_guidance { 2 } else { 1 }).max();
+        halves.map_or(0, |halves| halves * self.costs.deep_features(size_of(video)))
     }
 
     /// Whether the nets can take a video of this size.

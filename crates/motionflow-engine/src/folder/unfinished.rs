@@ -4,8 +4,9 @@
 //! `run.toml` is the record of the run, with the memory in which it goes on. `noised-N.safetensors` has the source's
 //! clean latents and the attention maps of pass N on the noised source, `inversion-N.safetensors` the latents after step N
 //! of the inversion and the attention maps of that step, `sampling-N.safetensors` the latents after step N of the
-//! sampling. Each holds the step's own record, and in which memory it was made, as bytes of JSON. A step is written while
-//! the next one runs. `files/` is where the results are written before they are moved into the run folder.
+//! sampling and what the sampler remembers then. Each holds the step's own record, and in which memory it was made, as
+//! bytes of JSON. A step is written while the next one runs. `files/` is where the results are written before they are
+//! moved into the run folder.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -20,6 +21,7 @@ use motionflow::inversion::{InversionStep, Inverting};
 use motionflow::latents::Latents;
 use motionflow::masks::SubjectMaps;
 use motionflow::noised::{NoisedSource, Pass, PassReport};
+use motionflow::sampler::History;
 use motionflow_media::atomic;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -46,6 +48,9 @@ const INVERSION: &str = "inversion";
 const SAMPLING: &str = "sampling";
 /// What has steps, in the order of a run.
 const PARTS: [&str; 3] = [NOISED, INVERSION, SAMPLING];
+const LATENTS: &str = "latents";
+/// The latents that the last step began with.
+const BEGAN: &str = "history.began";
 
 /// A run that is not finished, and that no other process works on.
 #[derive(Debug)]
@@ -219,7 +224,7 @@ impl Unfinished {
 
     /// Keeps a step of the inversion.
     pub(crate) fn save_inversion(&mut self, step: &InversionStep, record: &StepRecord) -> Result<()> {
-        let mut tensors = vec![("latents".to_owned(), step.latents.tensor().contiguous())];
+        let mut tensors = vec![(LATENTS.to_owned(), step.latents.tensor().contiguous())];
         tensors.extend(map_tensors(step.timestep, step.maps));
         self.save(INVERSION, step.step, tensors, record)
     }
@@ -228,11 +233,14 @@ impl Unfinished {
     pub(crate) fn save_sampling(
         &mut self,
         step: usize,
-        latents: &Latents,
+        (latents, history): (&Latents, &History),
         records: Vec<StepRecord>,
         updates: Vec<GuidedUpdate>,
     ) -> Result<()> {
-        let tensors = vec![("latents".to_owned(), latents.tensor().contiguous())];
+        let mut tensors = vec![(LATENTS.to_owned(), latents.tensor().contiguous())];
+        let clean = history.clean.iter().enumerate();
+        tensors.extend(clean.map(|(index, clean)| (clean_name(index), clean.contiguous())));
+        tensors.extend(history.began.iter().map(|began| (BEGAN.to_owned(), began.contiguous())));
         self.save(SAMPLING, step, tensors, &Sampled { records, updates })
     }
 
@@ -295,12 +303,19 @@ impl Unfinished {
     pub(crate) fn sampling(&self) -> Option<(Generating, Vec<StepRecord>)> {
         let (mut done, mut last, mut all) = (0, None, Sampled::default());
         for (weights, sampled) in self.steps::<Sampled>(SAMPLING) {
-            let Some(latents) = latents(&weights) else { break };
+            let Some(latents) = latents(&weights).map(|latents| (latents, history(&weights))) else { break };
             all.records.extend(sampled.records);
             all.updates.extend(sampled.updates);
             (done, last) = (done + 1, Some(latents));
         }
-        Some((Generating { done, latents: last?, updates: all.updates }, all.records))
+        let (latents, history) = last?;
+        let trail = Vec::new();
+        Some((Generating { done, latents, history, trail, updates: all.updates }, all.records))
+    }
+
+    /// The latents after each sampling step that is done.
+    pub(crate) fn sampled(&self) -> Vec<Latents> {
+        self.steps::<Sampled>(SAMPLING).map_while(|(weights, _)| latents(&weights)).collect()
     }
 
     /// The steps from the first on, as far as their files are whole.
@@ -364,8 +379,18 @@ fn step_file(folder: &Path, of: &str, step: usize) -> PathBuf {
 }
 
 fn latents(weights: &Weights) -> Option<Latents> {
-    let latents = weights.get("latents")?.to_tensor().ok()?;
+    let latents = weights.get(LATENTS)?.to_tensor().ok()?;
     (latents.dim() == 5).then(|| Latents::new(latents))
+}
+
+/// x₀ of an earlier step, the earliest first.
+fn clean_name(index: usize) -> String {
+    format!("history.clean.{index}")
+}
+
+fn history(weights: &Weights) -> History {
+    let tensor = |name: &str| weights.get(name)?.to_tensor().ok();
+    History { clean: (0..).map_while(|index| tensor(&clean_name(index))).collect(), began: tensor(BEGAN) }
 }
 
 fn remove(path: &Path) -> std::io::Result<()> {
@@ -380,7 +405,7 @@ mod tests {
 
     fn save(unfinished: &mut Unfinished, step: usize) -> Result<()> {
         let latents = Latents::new(Tensor::full([1, 1, 1, 1, 2], step as f64, (Kind::Float, Device::Cpu)));
-        unfinished.save_sampling(step, &latents, Vec::new(), Vec::new())
+        unfinished.save_sampling(step, (&latents, &History::default()), Vec::new(), Vec::new())
     }
 
     #[test]

@@ -14,7 +14,9 @@ use motionflow::error::Error;
 use motionflow::model::VideoModel;
 use motionflow::prompt::{Prompt, subject_positions};
 use motionflow::registry;
+use motionflow::sampler::Sampler;
 use motionflow::schedule::Schedule;
+use motionflow::settings::Settings;
 use motionflow::tokenizer::Tokenizer;
 
 use crate::error::{Missing, Misuse};
@@ -24,6 +26,7 @@ use crate::models::identity::identity_of;
 use crate::models::known::Known;
 use crate::progress::Progress;
 use crate::request::recommended::{Recommended, Video};
+use crate::request::resolve;
 use crate::request::tables as request;
 use crate::threads;
 
@@ -76,8 +79,17 @@ impl FoundModel {
             (None, recorded) => (folder_of(name, CHECKPOINT).or_else(|error| recorded.ok_or(error))?, None),
         };
         let known = Known::find(name).filter(|_| is_on_hub).map(Known::recommended);
-        let recommended = Recommended::of(&folder)?.or(known).unwrap_or_default();
-        let checkpoint = registry::open(&folder).map_err(Error::from)?;
+        let checkpoint = registry::open(&folder);
+        // A scheduler that cannot be read is told with the schedule.
+        let schedule = checkpoint.as_ref().ok().map(|found| registry::architecture_of(found).schedule(found));
+        let sampler = schedule.and_then(Result::ok).map(|schedule| schedule.sampler()).unwrap_or_default();
+        let by_scheduler = |recommended: Recommended| Recommended {
+            settings: Settings { sampler, ..recommended.settings },
+            ..recommended
+        };
+        let recommended = Recommended::of(&folder, sampler)?;
+        let recommended = recommended.unwrap_or_else(|| by_scheduler(known.unwrap_or_default()));
+        let checkpoint = checkpoint.map_err(Error::from)?;
         let (name, record, identity) = (name.to_owned(), OnceLock::new(), Mutex::default());
         Ok(Self { name, revision, checkpoint, record, identity, recommended })
     }
@@ -88,6 +100,32 @@ impl FoundModel {
     /// When its config is damaged, or is of a schedule that cannot be run.
     pub fn schedule(&self) -> Result<Schedule> {
         self.explained(self.architecture().schedule(&self.checkpoint))
+    }
+
+    /// Checks the ranges of settings, and that their sampler can run on the noise schedule.
+    ///
+    /// # Errors
+    /// A [`Misuse`] that names the flag, or an error of a key in the scheduler's config.
+    pub fn check_settings(&self, settings: &Settings) -> Result<()> {
+        let schedule = self.schedule()?;
+        resolve::check(settings, &schedule)?;
+        self.told(Sampler::new(&schedule, settings).map(drop))
+    }
+
+    /// Checks that an inversion with these settings can be made on the noise schedule.
+    ///
+    /// # Errors
+    /// As [`FoundModel::check_settings`].
+    pub fn check_inversion(&self, settings: &Settings) -> Result<()> {
+        self.told(self.schedule()?.check_inversion(settings.steps))
+    }
+
+    /// Names the flag of a setting, and the checkpoint of a config.
+    fn told(&self, checked: Result<(), Error>) -> Result<()> {
+        match checked {
+            Err(Error::Settings(error)) => Err(resolve::misuse(error)),
+            checked => self.explained(checked),
+        }
     }
 
     /// Checks, without the weights, that the nets can take a video of this size.

@@ -95,12 +95,14 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
+    use motionflow::settings::SamplerName;
+
     use super::*;
 
     #[test]
     fn the_shipped_one_is_as_its_own_file_says() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo");
-        let shipped = Recommended::of(&folder).unwrap().unwrap();
+        let shipped = Recommended::of(&folder, SamplerName::Ddim).unwrap().unwrap();
         assert_eq!(KNOWN[0].recommended().video, shipped.video);
     }
 

@@ -1,6 +1,9 @@
 //! The method's own settings: steps, sampling, motion masks and guidance.
 
-use motionflow::settings::{self, Init, KeepStatistics, MaskLayers, MaskSource, MaskTime, SubjectMap};
+use motionflow::guidance_interval::GuidanceInterval;
+use motionflow::settings::{
+    self, Init, KeepStatistics, MaskLayers, MaskSource, MaskTime, SamplerName, SubjectMap, TimestepSpacing,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,9 +34,37 @@ pub struct Steps {
 #[serde(default)]
 #[schemars(extend("x-heading" = "Sampling"))]
 pub struct Sampling {
+    /// Sampler that removes the noise: DDIM, DPM-Solver++ 2M or UniPC; the inversion is DDIM in any case
+    #[schemars(with = "String", extend("enum" = ["ddim", "dpmpp-2m", "unipc"], "x-setting" = {
+        "value": "NAME", "paper": "ddim",
+        "default": "the checkpoint's recommendation, else the one in its scheduler_config.json, else ddim"
+    }))]
+    pub sampler: Option<SamplerName>,
+    /// Spacing of the sampling timesteps; the inversion keeps that of the checkpoint's `scheduler_config.json`
+    #[schemars(with = "String", extend("enum" = ["leading", "linspace", "trailing"], "x-setting" = {
+        "value": "HOW",
+        "default": "the checkpoint's recommendation, else that of its scheduler_config.json, else leading with ddim and \
+                    linspace with the others"
+    }))]
+    pub timestep_spacing: Option<TimestepSpacing>,
+    /// Noise levels of Karras et al. instead of spaced timesteps, with dpmpp-2m and unipc
+    #[schemars(extend("x-setting" = {
+        "default": "the checkpoint's recommendation, else as in its scheduler_config.json, else off"
+    }))]
+    pub karras_sigmas: Option<bool>,
     /// Scale of the classifier-free guidance; 1 is off
     #[schemars(extend("x-setting" = { "value": "SCALE", "range": "0 or more", "alias": "cfg-scale" }))]
     pub guidance_scale: Option<f64>,
+    /// Noise levels σ between which there is classifier-free guidance; elsewhere a step takes half the time
+    #[serde(with = "super::named", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("x-setting" = {
+        "value": "LOW:HIGH", "range": "two numbers, 0 or more, the lower first",
+        "default": "the checkpoint's recommendation, else at all"
+    }))]
+    pub guidance_interval: Option<GuidanceInterval>,
+    /// Of N steps without guided updates, run the whole net in one and reuse its deep features in the others
+    #[schemars(extend("x-setting" = { "value": "N", "range": "1 to 1000; 1 is off" }))]
+    pub deepcache_interval: Option<usize>,
     /// Seed of the noise
     #[schemars(range(max = 9_223_372_036_854_775_807_u64), extend("x-setting" = {
         "value": "N", "range": "0 to 2^63 - 1", "short": "s", "fixed": true, "common": true

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use motionflow::settings::Settings;
+use motionflow::settings::{SamplerName, Settings};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -74,11 +74,12 @@ impl Recommended {
         Ok(table)
     }
 
-    /// Reads the file of a checkpoint's folder, where there is one.
+    /// Reads the file of a checkpoint's folder, where there is one. What it does not say of the sampler is as `sampler`, the
+    /// one that the checkpoint's scheduler names.
     ///
     /// # Errors
     /// When the file is damaged, or has a key that is not known.
-    pub fn of(folder: &Path) -> Result<Option<Self>> {
+    pub fn of(folder: &Path, sampler: SamplerName) -> Result<Option<Self>> {
         let path = folder.join(FILE);
         if !path.exists() {
             return Ok(None);
@@ -86,7 +87,7 @@ impl Recommended {
         let File { negative_prompt, domain, settings, video } = toml_file::read(&path)?;
         let made_for_frames = video.size.frames;
         let video = video.resolve(&Video::default())?;
-        let settings = settings.resolve(&Settings::default());
+        let settings = settings.resolve(&Settings { sampler, ..Settings::default() });
         Ok(Some(Self { settings, video, made_for_frames, negative_prompt, domain }))
     }
 }
@@ -98,18 +99,23 @@ mod tests {
     #[test]
     fn what_is_left_out_is_the_general_default() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Recommended::of(folder.path()).unwrap(), None);
+        assert_eq!(Recommended::of(folder.path(), SamplerName::Ddim).unwrap(), None);
         std::fs::write(folder.path().join(FILE), "[video]\nwidth = 128\n[settings]\nsteps = 20").unwrap();
-        let recommended = Recommended::of(folder.path()).unwrap().unwrap();
+        let recommended = Recommended::of(folder.path(), SamplerName::Ddim).unwrap().unwrap();
         assert_eq!((recommended.video.width, recommended.video.height), (128, 320));
         assert_eq!((recommended.settings.steps, recommended.settings.tau), (20, 0.4));
+        let sampler =
+            || Recommended::of(folder.path(), SamplerName::UniPc).unwrap().unwrap().settings.sampler;
+        assert_eq!(sampler(), SamplerName::UniPc, "as the checkpoint's scheduler names it");
+        std::fs::write(folder.path().join(FILE), "[settings]\nsampler = \"dpmpp-2m\"").unwrap();
+        assert_eq!(sampler(), SamplerName::Dpmpp2m);
     }
 
     #[test]
     fn a_misspelt_key_is_told_with_its_place() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(FILE), "[video]\nwith = 128").unwrap();
-        let message = format!("{:#}", Recommended::of(folder.path()).unwrap_err());
+        let message = format!("{:#}", Recommended::of(folder.path(), SamplerName::Ddim).unwrap_err());
         assert!(message.contains(FILE) && message.contains("with") && message.contains("width"), "{message}");
     }
 }

@@ -118,7 +118,12 @@ impl SettingOptions {
         set(&mut settings.mask_time, masks.mask_time);
         set(&mut settings.mask_layers, masks.mask_layers);
         set(&mut settings.mask_apart, masks.mask_apart);
+        set(&mut settings.sampler, sampling.sampler);
+        settings.timestep_spacing = sampling.timestep_spacing.or(settings.timestep_spacing);
+        settings.karras_sigmas = sampling.karras_sigmas.or(settings.karras_sigmas);
         set(&mut settings.guidance_scale, sampling.guidance_scale);
+        settings.guidance_interval = sampling.guidance_interval.or(settings.guidance_interval);
+        set(&mut settings.deepcache_interval, sampling.deepcache_interval);
         set(&mut settings.seed, sampling.seed);
         set(&mut settings.step_size, guidance.step_size);
         set(&mut settings.step_decay, guidance.step_decay);
@@ -149,15 +154,16 @@ pub fn check(settings: &Settings, schedule: &Schedule) -> Result<()> {
 
 /// As [`check`], of a schedule that has so many steps.
 pub(crate) fn in_range(settings: &Settings, max_steps: usize) -> Result<()> {
-    settings.validate(max_steps).map_err(|error| out_of_range(&error))
+    settings.validate(max_steps).map_err(misuse)
 }
 
 /// Checks that the schedule has the timesteps that noise is added for.
 pub(crate) fn noised_in_range(settings: &Settings, schedule: &Schedule) -> Result<()> {
-    settings.validate_noised(schedule).map_err(|error| out_of_range(&error))
+    settings.validate_noised(schedule).map_err(misuse)
 }
 
-fn out_of_range(SettingsError { name, found, expected }: &SettingsError) -> anyhow::Error {
+/// A setting out of its range, by its flag.
+pub(crate) fn misuse(SettingsError { name, found, expected }: SettingsError) -> anyhow::Error {
     Misuse(format!("--{} is {found}, but must be {expected}", name.replace('_', "-"))).into()
 }
 
@@ -194,7 +200,7 @@ mod tests {
     fn flags_go_before_recommendations_and_those_before_defaults() {
         let recommended = Settings { guidance_scale: 6.0, lambda_self: 0.5, ..Settings::default() };
         let asked = SettingOptions {
-            sampling: Sampling { guidance_scale: Some(3.0), seed: Some(7) },
+            sampling: Sampling { guidance_scale: Some(3.0), seed: Some(7), ..Sampling::default() },
             ..guided(Guidance { updates: Some(false), ..Guidance::default() })
         };
         let settings = asked.resolve(&recommended);

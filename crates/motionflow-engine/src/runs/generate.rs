@@ -20,8 +20,8 @@ use crate::folder::record::{
 use crate::folder::report;
 use crate::models::suitability::warn_of_frames;
 use crate::progress::Progress;
+use crate::request::prompts;
 use crate::request::tables::required;
-use crate::request::{prompts, resolve};
 use crate::runs::compare::compare;
 use crate::runs::open::{self, OpenRun};
 use crate::runs::sampling::{Start, make_video};
@@ -72,7 +72,7 @@ fn make(
         guided_steps: 0,
         ..request.settings.resolve(&found.recommended.settings)
     };
-    resolve::check(&settings, &found.schedule()?)?;
+    found.check_settings(&settings)?;
     let size = request.video.resolve(&found.recommended.video)?;
     found.check_size(&size)?;
     warn_of_frames(&size, &found.recommended, progress);

@@ -80,7 +80,8 @@ fn look_on(
     let found = engine.find(&request.model, progress)?;
     found.prepare_record();
     let settings = request.settings.resolve(&found.recommended.settings);
-    resolve::check(&settings, &found.schedule()?)?;
+    found.check_settings(&settings)?;
+    found.check_inversion(&settings)?;
     found.check_subjects(&[&prompt])?;
     found.check_domain(&[("the source prompt", &prompt)], progress);
     settings.subject_map.check(prompt.subjects.len())?;

@@ -1,5 +1,6 @@
 //! The second half: noise latents and a prompt -> the new video, with progress and measures.
 
+use std::iter;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -37,7 +38,10 @@ pub(crate) fn make_video(
 ) -> Result<(Generation, Vec<RgbImage>, Vec<StepRecord>)> {
     let Start { latents, masks, prompt, negative } = start;
     let (from, mut records) = match unfinished.sampling() {
-        Some((from, records)) => {
+        Some((mut from, records)) => {
+            if settings.deepcache_interval > 1 {
+                from.trail = iter::once(latents).chain(unfinished.sampled()).collect();
+            }
             progress.note(&format!("generate: goes on after step {} of {}", from.done, settings.steps));
             (from, records)
         }
@@ -62,7 +66,7 @@ pub(crate) fn make_video(
                 step_records.push(record);
                 updates.push(*update);
             }
-            GenerationEvent::Denoised { step, timestep, latents, .. } => {
+            GenerationEvent::Denoised { step, timestep, latents, history, .. } => {
                 let record = StepRecord::Sampling { step, timestep, seconds };
                 stage.step(step, &loss);
                 stage.event(&Event::Step { step: &record });
@@ -70,7 +74,7 @@ pub(crate) fn make_video(
                 records.extend(step_records.iter().cloned());
                 saved = unfinished.save_sampling(
                     step,
-                    latents,
+                    (latents, history),
                     std::mem::take(&mut step_records),
                     std::mem::take(&mut updates),
                 );

@@ -76,7 +76,7 @@ pub(crate) fn see_source(
             Some((inversion, origin))
         }
     };
-    let timesteps = settings.guided_timesteps(model.schedule());
+    let timesteps = settings.guided_timesteps(model.schedule())?;
     let masks = match (&noised, &inversion) {
         (Some(noised), _) => noised.masks(&timesteps, settings)?,
         (None, inversion) => needed(inversion.as_ref())?.0.masks(&timesteps, settings)?,

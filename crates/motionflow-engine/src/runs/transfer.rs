@@ -344,7 +344,10 @@ impl Job {
         }
         let Resolved { settings, mut video, negative_prompt, metadata } =
             Resolved::of(request, saved.as_ref(), &found.recommended)?;
-        resolve::check(&settings, &found.schedule()?)?;
+        found.check_settings(&settings)?;
+        if saved.is_none() {
+            found.check_inversion(&settings)?;
+        }
         found.check_subjects(&[&source_prompt, &prompt])?;
         found.check_domain(&[("the source prompt", &source_prompt), ("the prompt", &prompt)], progress);
         found.check_blocks(&settings.guidance_layers)?;

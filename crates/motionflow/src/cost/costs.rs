@@ -53,6 +53,22 @@ pub trait Costs: Debug + Send + Sync {
     /// One forward for the cross-attention maps of the guidance layers, which ends with the last of them.
     fn maps(&self, size: VideoSize, plan: MemoryPlan) -> Runs;
 
+    /// As [`Costs::predict`], from deep features of an earlier step.
+    fn predict_from_features(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
+        self.predict(size, plan)
+    }
+
+    /// As [`Costs::predict_guided`], from deep features of an earlier step.
+    fn predict_guided_from_features(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
+        self.predict_guided(size, plan)
+    }
+
+    /// Elements of the deep features of one prompt; 0 where the model has none.
+    fn deep_features(&self, size: VideoSize) -> u64 {
+        let _ = size;
+        0
+    }
+
     /// The forward of one guided update, with what its backward computes again.
     fn update(&self, size: VideoSize, plan: MemoryPlan) -> Runs;
 }

@@ -27,6 +27,8 @@ pub struct UNetInput {
 pub enum UNetPart {
     /// All of it.
     Whole,
+    /// What is left of it where deep features of an earlier run take the place of the rest.
+    Shallow,
     /// What a guided update needs: up to the last attention of these blocks, whose probabilities are shown.
     Guidance(GuidanceBlocks, Recompute),
     /// What a forward pass on the noised source needs: up to the last cross-attention of the guidance blocks, which show
@@ -49,7 +51,7 @@ pub enum Recompute {
 /// What a run of the UNet costs. The config must be valid.
 pub fn unet(config: &UNetConfig, input: UNetInput, part: UNetPart, layers: Layers) -> NetCost {
     let recompute = match part {
-        UNetPart::Whole | UNetPart::CrossMaps => Recompute::Nothing,
+        UNetPart::Whole | UNetPart::Shallow | UNetPart::CrossMaps => Recompute::Nothing,
         UNetPart::Guidance(_, recompute) => recompute,
     };
     let mut tape = Tape::new(layers);
@@ -94,6 +96,11 @@ impl Walk<'_> {
         self.tape.transformer(x, options);
         self.end_part(mark, x);
         self.skip(x);
+        if self.part == UNetPart::Shallow {
+            x = self.up_layer(x, levels - 1, Guided { shown: false, is_last: false });
+            self.tape.norm_and_convolution(x, config.out_channels);
+            return self.tape.cost;
+        }
 
         let is_guided = |level| config.down_block_types[level] == DownBlockType::CrossAttnDownBlock3D;
         let guided_level = (0..levels).rev().find(|&level| is_guided(level));
@@ -130,7 +137,7 @@ impl Walk<'_> {
     /// The blocks whose attentions are looked at; a whole run goes on to the end without looking.
     fn blocks(&self) -> GuidanceBlocks {
         match self.part {
-            UNetPart::Whole => GuidanceBlocks { down: false, middle: false, up: true },
+            UNetPart::Whole | UNetPart::Shallow => GuidanceBlocks { down: false, middle: false, up: true },
             UNetPart::Guidance(blocks, _) => blocks,
             UNetPart::CrossMaps => GuidanceBlocks::ALL,
         }
@@ -223,24 +230,31 @@ impl Walk<'_> {
         x
     }
 
+    /// A layer of the up block `index`, which the last skip is joined to.
+    fn up_layer(&mut self, x: Shape, index: usize, guided: Guided) -> Shape {
+        let config = self.config;
+        let output = config.block_out_channels[config.block_out_channels.len() - 1 - index];
+        let skip = self.skips.pop().map_or(0, |skip| skip.channels);
+        let joined = x.with_channels(x.channels + skip);
+        self.tape.release(x.with_channels(skip).elements());
+        self.tape.pass(joined.elements(), 1);
+        let kept = x.elements() + joined.elements();
+        self.tape.hold(kept);
+        let out = self.convolutions(x, joined, output, false);
+        if config.up_block_types[index] == UpBlockType::CrossAttnUpBlock3D {
+            self.attentions(out, guided);
+        }
+        self.tape.release(kept);
+        out
+    }
+
     /// `index` counts from the coarsest level upwards.
     fn up_block(&mut self, x: Shape, index: usize, guided: Guided) -> Shape {
         let config = self.config;
-        let output = config.block_out_channels[config.block_out_channels.len() - 1 - index];
         let mut x = x;
         for layer in 0..=config.layers_per_block {
-            let skip = self.skips.pop().map_or(0, |skip| skip.channels);
-            let joined = x.with_channels(x.channels + skip);
-            self.tape.release(x.with_channels(skip).elements());
-            self.tape.pass(joined.elements(), 1);
-            let kept = x.elements() + joined.elements();
-            self.tape.hold(kept);
-            x = self.convolutions(x, joined, output, false);
-            if config.up_block_types[index] == UpBlockType::CrossAttnUpBlock3D {
-                let is_last = guided.is_last && layer == config.layers_per_block;
-                self.attentions(x, Guided { is_last, ..guided });
-            }
-            self.tape.release(kept);
+            let is_last = guided.is_last && layer == config.layers_per_block;
+            x = self.up_layer(x, index, Guided { is_last, ..guided });
         }
         if index + 1 < config.block_out_channels.len() && !guided.is_last {
             let size = self.skips.last().map_or(x.size, |skip| skip.size);

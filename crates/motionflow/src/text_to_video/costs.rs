@@ -54,6 +54,11 @@ impl UNet3DCosts {
         };
         unet(&self.unet, input, part, plan.layers)
     }
+
+    fn both_halves(&self, size: VideoSize, plan: MemoryPlan, part: UNetPart) -> Runs {
+        let cost = self.unet(size, plan, plan.halves_at_once, part);
+        Runs { times: (2 / plan.halves_at_once) as f64, cost }
+    }
 }
 
 impl Costs for UNet3DCosts {
@@ -95,8 +100,21 @@ impl Costs for UNet3DCosts {
     }
 
     fn predict_guided(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
-        let cost = self.unet(size, plan, plan.halves_at_once, UNetPart::Whole);
-        Runs { times: (2 / plan.halves_at_once) as f64, cost }
+        self.both_halves(size, plan, UNetPart::Whole)
+    }
+
+    fn predict_from_features(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
+        Runs { times: 1.0, cost: self.unet(size, plan, 1, UNetPart::Shallow) }
+    }
+
+    fn predict_guided_from_features(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
+        self.both_halves(size, plan, UNetPart::Shallow)
+    }
+
+    fn deep_features(&self, size: VideoSize) -> u64 {
+        let downscale = self.vae.downscale();
+        let places = size.frames * (size.height / downscale) * (size.width / downscale);
+        (places * self.unet.block_out_channels[0]).unsigned_abs()
     }
 
     fn maps(&self, size: VideoSize, plan: MemoryPlan) -> Runs {

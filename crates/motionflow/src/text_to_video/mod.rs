@@ -262,6 +262,24 @@ impl VideoModel for TextToVideo {
         self.unet.forward(latents, timestep, features, observer)
     }
 
+    fn has_deep_features(&self) -> bool {
+        true
+    }
+
+    fn predict_noise_with_features(
+        &self,
+        latents: &Tensor,
+        timestep: i64,
+        text: &Tensor,
+        features: Option<&Tensor>,
+        observer: &mut dyn AttentionObserver,
+    ) -> ControlFlow<(), (Tensor, Option<Tensor>)> {
+        self.text_encoder.release();
+        let (noise, features) =
+            self.unet.forward_with_features(latents, timestep, text, features, observer)?;
+        ControlFlow::Continue((noise, Some(features)))
+    }
+
     fn trace<'a>(
         &'a self,
         latents: &Tensor,

@@ -19,7 +19,7 @@ pub use trace::{Recomputed, Trace};
 
 use self::blocks::{Conditions, DownBlock, MidBlock, UpBlock};
 use self::embedding::TimestepEmbedding;
-use self::stages::{Stage, State, Work};
+use self::stages::{Skip, Stage, State, Work};
 use super::attention::AttentionObserver;
 use super::config::ConfigError;
 use super::layers::{Conv2d, GroupNorm};
@@ -44,6 +44,13 @@ pub struct UNet3D {
     up_blocks: Vec<UpBlock>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
+}
+
+/// The deep features of a run.
+enum Deep<'a> {
+    /// They are computed, and left here.
+    Computed(&'a mut Option<Tensor>),
+    Given(&'a Tensor),
 }
 
 impl UNet3D {
@@ -130,6 +137,34 @@ impl UNet3D {
         text: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
+        self.run(latents, timestep, text, Deep::Computed(&mut None), observer)
+    }
+
+    /// As [`UNet3D::forward`]. The deep features are what goes into the last layer that takes a skip, [videos·frames,
+    /// channels, height, width]. Where they are given, what comes between it and the stage that made its skip is left out.
+    pub fn forward_with_features(
+        &self,
+        latents: &Tensor,
+        timestep: i64,
+        text: &Tensor,
+        features: Option<&Tensor>,
+        observer: &mut dyn AttentionObserver,
+    ) -> ControlFlow<(), (Tensor, Tensor)> {
+        let mut made = None;
+        let deep = features.map_or(Deep::Computed(&mut made), Deep::Given);
+        let noise = self.run(latents, timestep, text, deep, observer)?;
+        let features = features.map(Tensor::shallow_clone).or(made);
+        ControlFlow::Continue((noise, features.unwrap_or_default()))
+    }
+
+    fn run(
+        &self,
+        latents: &Tensor,
+        timestep: i64,
+        text: &Tensor,
+        deep: Deep,
+        observer: &mut dyn AttentionObserver,
+    ) -> ControlFlow<(), Tensor> {
         let videos = text.size()[0];
         // The same latents under several texts are the same as far as the first attention to them. On the CPU they go
         // through the net as in diffusers, to the last bit.
@@ -139,7 +174,25 @@ impl UNet3D {
         let (time, frames) = (self.time(timestep, &latents), latents.size()[2]);
         let conditions = Conditions { time: &time, text, frames };
         let mut state = State::new(self.images(&latents));
-        for stage in self.stages() {
+        let stages = self.stages();
+        let last_joined = stages.iter().rposition(|stage| stage.skip == Skip::Joined).unwrap_or(0);
+        let (features, mut made) = match deep {
+            Deep::Given(features) => (Some(features), None),
+            Deep::Computed(made) => (None, Some(made)),
+        };
+        // The skip that is used last is the one that is made first.
+        let first_kept = stages.iter().position(|stage| stage.is_kept).unwrap_or(0);
+        for (index, stage) in stages.into_iter().enumerate() {
+            if features.is_some() && index > first_kept && index < last_joined {
+                continue;
+            }
+            if index == last_joined {
+                if let Some(features) = features {
+                    state.x = (None, features.shallow_clone());
+                } else if let Some(made) = made.take() {
+                    *made = Some(state.x.1.shallow_clone());
+                }
+            }
             let skip = state.skip_of(stage);
             let skip = skip.as_ref().map(|(_, skip)| skip);
             let x = stage.run(&state.x.1, skip, &conditions, observer)?;

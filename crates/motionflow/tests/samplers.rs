@@ -1,0 +1,90 @@
+//! The samplers against diffusers' schedulers, on the cases of `tools/reference/make_sampler_case.py`.
+
+use std::fs;
+use std::path::Path;
+
+use motionflow::error::Error;
+use motionflow::sampler::{History, Sampler};
+use motionflow::schedule::{Schedule, ScheduleConfig};
+use motionflow::settings::{SamplerName, Settings};
+use serde::Deserialize;
+use tch::{Kind, Tensor};
+
+const TOLERANCE: f64 = 1e-5;
+
+#[derive(Deserialize)]
+struct Case {
+    config: ScheduleConfig,
+    sampler: String,
+    steps: usize,
+    timesteps: Vec<i64>,
+    refused: Option<String>,
+}
+
+/// What stands for a net.
+fn net(z: &Tensor, timestep: i64) -> Tensor {
+    (z + timestep as f64 / 250.0).sin() * 0.8 + z * 0.1
+}
+
+/// Timesteps, and the latents after each step: [steps, 8]
+fn run(case: &Case, start: &Tensor) -> Result<(Vec<i64>, Tensor), Error> {
+    let schedule = Schedule::new(&case.config)?;
+    let mut z = start.shallow_clone();
+    let mut latents = Vec::new();
+    if case.sampler == "ddim-inverse" {
+        schedule.check_inversion(case.steps)?;
+        let steps = schedule.ascending(case.steps);
+        for step in &steps {
+            z = schedule.add_noise_step(&z, &net(&z, step.timestep), *step);
+            latents.push(z.shallow_clone());
+        }
+        return Ok((steps.iter().map(|step| step.timestep).collect(), Tensor::stack(&latents, 0)));
+    }
+    let sampler = match case.sampler.as_str() {
+        "ddim" => SamplerName::Ddim,
+        "dpmpp-2m" => SamplerName::Dpmpp2m,
+        _ => SamplerName::UniPc,
+    };
+    let settings = Settings { sampler, steps: case.steps, ..Settings::default() };
+    let (sampler, mut history) = (Sampler::new(&schedule, &settings)?, History::default());
+    for (index, timestep) in sampler.timesteps().iter().enumerate() {
+        z = sampler.step(index, &z, &net(&z, *timestep), false, &mut history);
+        latents.push(z.shallow_clone());
+    }
+    Ok((sampler.timesteps().to_vec(), Tensor::stack(&latents, 0)))
+}
+
+#[test]
+fn every_step_is_diffusers() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samplers");
+    let cases: Vec<Case> = serde_json::from_slice(&fs::read(folder.join("cases.json")).unwrap()).unwrap();
+    let tensors = Tensor::read_safetensors(folder.join("latents.safetensors")).unwrap();
+    let tensor = |wanted: &str| &tensors.iter().find(|(name, _)| name == wanted).unwrap().1;
+    let mut wrong = Vec::new();
+    let (mut worst, mut refused) = (0.0_f64, 0);
+    for (index, case) in cases.iter().enumerate() {
+        let name = format!("case {index}: {} in {} steps, {:?}", case.sampler, case.steps, case.config);
+        match (run(case, tensor("start")), &case.refused) {
+            (Ok((timesteps, latents)), None) => {
+                let expected = tensor(&index.to_string()).to_kind(Kind::Double);
+                let of_step =
+                    |tensor: &Tensor| tensor.square().sum_dim_intlist(1, false, Kind::Double).sqrt();
+                let error = of_step(&(latents.to_kind(Kind::Double) - &expected)) / of_step(&expected);
+                let error = error.max().double_value(&[]);
+                worst = worst.max(error);
+                if timesteps != case.timesteps || error.is_nan() || error > TOLERANCE {
+                    wrong.push(format!("{name}: {error:.1e} {timesteps:?}, expected {:?}", case.timesteps));
+                }
+            }
+            (Err(error), Some(key)) if error.to_string().contains(&format!(": {key} is")) => refused += 1,
+            (made, _) => wrong
+                .push(format!("{name}: {}", made.map_or_else(|error| error.to_string(), |_| "made".into()))),
+        }
+    }
+    println!(
+        "{} cases, {refused} of them refused; the largest relative error of a step is {worst:.1e}",
+        cases.len()
+    );
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert!(refused > 0 && cases.len() > 200);
+}
