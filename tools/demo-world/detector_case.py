@@ -1,4 +1,4 @@
-"""Writes what the referee sees in three frames, for the Rust side to be held against.
+"""Writes what the referee sees in three frames, for the Rust side to be compared with.
 
     python detector_case.py --atlas atlas.npz --detector ../../models/demo-detector \\
         --out ../../crates/motionflow-eval/tests/cases/detector.npz

@@ -9,7 +9,7 @@ use crate::terminal;
 
 /// How often the bar is redrawn while a step runs.
 const TICK: Duration = Duration::from_millis(200);
-/// In how many lines a stage is told where there is no bar.
+/// In how many lines a stage is reported where there is no bar.
 const LINES: usize = 10;
 
 /// A stage that is shown. Dropping it clears the bar.
@@ -20,8 +20,8 @@ pub(crate) struct Bar {
     /// None where the terminal cannot redraw a line.
     drawn: Option<ProgressBar>,
     started: Instant,
-    /// The last tenth that was told.
-    told: usize,
+    /// The last tenth that was reported.
+    reported: usize,
 }
 
 impl Bar {
@@ -31,7 +31,7 @@ impl Bar {
         if bar.is_none() && steps > 1 {
             terminal::note(&format!("{name}: {steps} {unit}"));
         }
-        Self { name: name.to_owned(), steps, drawn: bar, started: Instant::now(), told: 0 }
+        Self { name: name.to_owned(), steps, drawn: bar, started: Instant::now(), reported: 0 }
     }
 
     /// So many steps are done; `detail` says how it goes, and may be empty.
@@ -45,8 +45,8 @@ impl Bar {
             return;
         }
         let part = done * LINES / self.steps.max(1);
-        if part > self.told && done < self.steps {
-            self.told = part;
+        if part > self.reported && done < self.steps {
+            self.reported = part;
             let left = self.started.elapsed().as_secs_f64() * (self.steps - done) as f64 / done as f64;
             let detail = if detail.is_empty() { String::new() } else { format!(", {detail}") };
             terminal::note(&format!("{}: {done}/{}{detail}, {} left", self.name, self.steps, brief(left)));

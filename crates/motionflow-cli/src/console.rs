@@ -61,7 +61,7 @@ impl Console {
         console
     }
 
-    /// Talks in this way from now on. A program that listens is told first of all what it listens to.
+    /// Talks in this way from now on. The first line of JSON says what it is.
     pub(crate) fn set_mode(&self, mode: OutputMode) {
         let mut state = self.state();
         let was_told = state.mode == OutputMode::Json;

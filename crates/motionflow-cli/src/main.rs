@@ -29,7 +29,7 @@ use clap::Parser;
 use motionflow::device::DeviceChoice;
 use motionflow_engine::error::{self, ErrorKind};
 use motionflow_engine::event::Event;
-use motionflow_media::system::told;
+use motionflow_media::system::with_hint;
 
 use crate::app::App;
 use crate::args::{Cli, Command};
@@ -63,12 +63,12 @@ fn program() -> u8 {
     #[cfg(unix)]
     signals::hold();
     omp::wait_asleep(cli.common.resources.0.device != Some(DeviceChoice::Cpu));
-    // A panic is told as an error, once.
+    // A panic is reported as an error, once.
     panic::set_hook(Box::new(|_| ()));
     let mut app = App::new(cli.command.name(), &cli.common);
     let outcome = error::catch(|| {
         stop::listen(&app.cancel, &app.console)
-            .map_err(|error| anyhow!("{CANNOT_LISTEN}: {}", told(&error, "run it elsewhere")))?;
+            .map_err(|error| anyhow!("{CANNOT_LISTEN}: {}", with_hint(&error, "run it elsewhere")))?;
         run(&cli.command, &mut app)
     });
     stop::let_it_end();

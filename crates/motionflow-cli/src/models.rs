@@ -13,7 +13,7 @@ use crate::args;
 use motionflow_engine::columns::columns;
 use motionflow_engine::error::{Misuse, message};
 use motionflow_engine::hub::{self, Hub};
-use motionflow_engine::models::found::{named, shelves};
+use motionflow_engine::models::found::{model_folders, named};
 use motionflow_engine::models::known::{KNOWN, Known};
 use motionflow_engine::request::recommended::Recommended;
 use motionflow_engine::units::readable;
@@ -79,7 +79,7 @@ fn list(app: &App) {
 fn on_shelves() -> Vec<Row> {
     let mut seen = BTreeSet::new();
     let mut rows = Vec::new();
-    for shelf in shelves() {
+    for shelf in model_folders() {
         for (folder, name) in hub::entries(&shelf) {
             let Ok(checkpoint) = registry::open(&folder) else { continue };
             if seen.insert(folder.canonicalize().unwrap_or_else(|_| folder.clone())) {

@@ -50,7 +50,7 @@ pub(crate) fn inspect(args: &args::Inspect, app: &mut App) -> Result<()> {
     }
 }
 
-/// Opens a run, and talks as it is asked to.
+/// Opens a run, and reports progress as the request says.
 fn open(command: &str, request: Request, recall: &args::Recall, app: &mut App) -> Result<Option<OpenRun>> {
     let program = Program { cache: request.program.cache, ..app.flags.clone() };
     let recall = Recall { config: recall.config.clone(), resume: recall.resume.clone() };

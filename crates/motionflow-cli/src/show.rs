@@ -118,7 +118,7 @@ fn maker(record: &Table) -> Option<String> {
     Some(format!("`motionflow {}`, version {}", program("command")?, program("version")?))
 }
 
-/// What was asked, as names and values. What a record does not have is left out.
+/// The request, as names and values. What a record does not have is left out.
 fn summary(record: &Table) -> Vec<(&'static str, String)> {
     let get = |path: &[&str]| text(record, path);
     let mut lines = Vec::new();

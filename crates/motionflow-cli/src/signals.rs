@@ -53,15 +53,15 @@ fn change(how: i32) {
     }
 }
 
-/// Calls `told` with each request, in a thread of its own.
+/// Calls `report` with each request, in a thread of its own.
 ///
 /// # Errors
 /// Where the system refuses a handler or the thread.
-pub(crate) fn listen(told: impl Fn(i32) + Send + 'static) -> io::Result<()> {
+pub(crate) fn listen(report: impl Fn(i32) + Send + 'static) -> io::Result<()> {
     write_errors_instead_of_death();
     let mut signals = Signals::new(REQUESTS.into_iter().filter(|signal| !is_ignored(*signal)))?;
     let_through();
-    thread::Builder::new().name("signals".to_owned()).spawn(move || signals.forever().for_each(told))?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || signals.forever().for_each(report))?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use motionflow_media::system::told;
+use motionflow_media::system::with_hint;
 
 use motionflow_engine::error::ErrorKind;
 use motionflow_engine::shell::is_harmful;
@@ -120,7 +120,7 @@ fn arguments_of_lines() -> &'static [String] {
 }
 
 fn lost_output(error: &io::Error) -> String {
-    format!("{OUTPUT}: {}", told(error, ELSEWHERE))
+    format!("{OUTPUT}: {}", with_hint(error, ELSEWHERE))
 }
 
 /// Prints a line, unless an earlier one could not be printed.

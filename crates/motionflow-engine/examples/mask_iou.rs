@@ -86,7 +86,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The masks of a clip in every way, held against its truth.
+/// The masks of a clip in every way, compared with its truth.
 fn of_clip(
     model: &TextToVideo,
     recommended: &Recommended,

@@ -1,4 +1,4 @@
-//! How a run is asked to stop, and what is told when it does.
+//! How a run is asked to stop, and the message when it does.
 //!
 //! Where a run keeps its steps, it looks at the token after each, and stops with what is done kept. Elsewhere there is
 //! nothing to wait for, and a program may end at once. In both cases the last words are how to resume the run.
@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 use motionflow::error::Error;
 
-/// What is told where nothing was kept.
+/// The message where nothing was kept.
 pub(crate) const NOTHING_KEPT: &str = "stopped; nothing was kept, so the same command begins anew";
-/// What is told of a batch, a suite or a sweep.
-pub(crate) const GOES_ON: &str = "stopped; the same command goes on where this one ended";
+/// The message about a batch, a suite or a sweep.
+pub(crate) const RESUMABLE: &str = "stopped; the same command goes on where this one ended";
 
 /// The last words of a run that goes on with this command.
 pub(crate) fn goes_on_with(command: &str) -> String {
@@ -100,7 +100,7 @@ impl CancelToken {
         self.enter(true, words)
     }
 
-    /// What is told when the program is ended within the next part. The words of the outermost part that has some are
+    /// The message when the program is ended within the next part. The words of the outermost part that has some are
     /// taken.
     pub(crate) fn tells(&self, words: impl Fn() -> Option<String> + Send + 'static) -> InPart {
         self.enter(false, words)

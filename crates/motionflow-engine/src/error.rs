@@ -106,10 +106,10 @@ fn refused(error: &anyhow::Error, Refusal { reason, hint }: Refusal) -> String {
     format!("{message}{reason}; {hint}")
 }
 
-/// What is told of a path that no settings file or record could have.
+/// The message about a path that no settings file or record could have.
 pub(crate) const NOT_UTF8: &str = "a path that is not UTF-8 cannot be taken here; give another";
 
-macro_rules! told {
+macro_rules! message_errors {
     ($($(#[$about:meta])* $name:ident),*) => {$(
         $(#[$about])*
         #[derive(Debug)]
@@ -125,7 +125,7 @@ macro_rules! told {
     )*};
 }
 
-told!(
+message_errors!(
     /// The user asked for something that cannot be.
     Misuse,
     /// The user named something that is not there.

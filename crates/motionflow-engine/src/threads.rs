@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::{io, panic};
 
 use anyhow::{Result, bail};
-use motionflow_media::system::told;
+use motionflow_media::system::with_hint;
 
 /// More are never taken.
 pub(crate) const MOST: i32 = 1024;
@@ -47,7 +47,9 @@ pub(crate) fn check(threads: i32) -> Result<()> {
     let joined = spawned.into_iter().map(|thread| thread.map(join)).collect::<io::Result<Vec<()>>>();
     match joined {
         Ok(_) => Ok(()),
-        Err(error) => bail!("cannot start threads (--threads {threads}): {}", told(&error, "give fewer")),
+        Err(error) => {
+            bail!("cannot start threads (--threads {threads}): {}", with_hint(&error, "give fewer"))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Files that people write: every key is held against the schema of what is read, before anything is taken from it.
+//! Files that people write: every key is compared with the schema of what is read, before anything is taken from it.
 
 use std::path::Path;
 

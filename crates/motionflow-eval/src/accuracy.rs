@@ -71,7 +71,7 @@ pub struct Accuracy {
 }
 
 impl<'a> Exact<'a> {
-    /// Computes all that others are held against. `model` should compute in float32.
+    /// Computes all that others are compared with. `model` should compute in float32.
     ///
     /// # Errors
     /// As [`VideoModel::encode_prompt`] and [`invert`]; [`Error::UnknownBlock`] for settings that do not suit the model.

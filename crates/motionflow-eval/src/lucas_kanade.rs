@@ -24,7 +24,7 @@ const LEVELS: usize = 4;
 /// The most iterations on a level.
 const ITERATIONS: usize = 30;
 
-/// Smallest eigenvalue of a window's gradient matrix, in (grey levels / pixel)², below which its motion cannot be told
+/// Smallest eigenvalue of a window's gradient matrix, in (grey levels / pixel)², below which its motion cannot be measured
 /// from the noise of a compressed video.
 const TEXTURE: f32 = 1.0;
 

@@ -7,7 +7,7 @@ use crate::detector::{Detector, DetectorError};
 use crate::figure::Figure;
 use crate::truth::{Shown, Truth};
 
-/// Why a result cannot be held against a source's truth.
+/// Why a result cannot be compared with a source's truth.
 #[derive(Debug, thiserror::Error)]
 pub enum TrajectoryError {
     /// The detector cannot say.
@@ -59,7 +59,7 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (count > 0.0).then(|| sum / count)
 }
 
-/// `trajectory_error`, `mask_iou` and `subject_right` (1 or 0) of each of the prompt's subjects, the k-th held against
+/// `trajectory_error`, `mask_iou` and `subject_right` (1 or 0) of each of the prompt's subjects, the k-th compared with
 /// the source's k-th. Of the longer one of truth and result, the frames that they have in common count. Subjects are told
 /// apart by what they look like: subjects that have changed places are both far off.
 ///

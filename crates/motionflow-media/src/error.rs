@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::source::{IMAGE_ENDINGS as ENDINGS, Shortage};
-use crate::system::{Refusal, refusal_in, told};
+use crate::system::{Refusal, refusal_in, with_hint};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -25,7 +25,7 @@ pub enum Error {
     /// An ffmpeg was found but could not be started.
     #[error(
         "cannot run ffmpeg at {program}: {}",
-        told(.source, "set MOTIONFLOW_FFMPEG to a working one"),
+        with_hint(.source, "set MOTIONFLOW_FFMPEG to a working one"),
         program = .program.display()
     )]
     FfmpegNotRunnable {
@@ -133,11 +133,11 @@ pub enum Error {
         height: u32,
     },
 
-    /// The source is shorter than what was asked of it.
+    /// The source is shorter than requested.
     #[error("{0}")]
     TooFewFrames(Box<Shortage>),
 
-    /// The source is one image where more frames were asked for.
+    /// The source is one image where more frames were requested.
     #[error("{0}, or give the folder of the images instead of one of them")]
     OneImage(Box<Shortage>),
 
@@ -199,7 +199,7 @@ pub enum Error {
     /// A file cannot be written.
     #[error(
         "{path}: cannot be written: {}",
-        told(.source, "choose a folder that you may write to"),
+        with_hint(.source, "choose a folder that you may write to"),
         path = .path.display()
     )]
     Unwritable {

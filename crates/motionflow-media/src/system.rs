@@ -60,7 +60,7 @@ pub fn refusal_in(text: &str) -> Option<Refusal> {
 }
 
 /// An error in words, with what to do: `otherwise` where the system lacks nothing.
-pub fn told(error: &io::Error, otherwise: &str) -> String {
+pub fn with_hint(error: &io::Error, otherwise: &str) -> String {
     match refusal(error).or_else(|| refusal_in(&error.to_string())) {
         Some(Refusal { reason, hint }) => format!("{reason}; {hint}"),
         None => format!("{error}; {otherwise}"),
@@ -102,10 +102,10 @@ mod tests {
             let error = io::Error::from_raw_os_error(number);
             assert_eq!(super::refusal(&error), Some(refusal), "{error}");
             assert_eq!(refusal_in(&format!("IoError({error:?})")), Some(refusal), "{error}");
-            assert_eq!(told(&error, "no"), format!("{}; {}", refusal.reason, refusal.hint));
+            assert_eq!(with_hint(&error, "no"), format!("{}; {}", refusal.reason, refusal.hint));
         }
         let missing = io::Error::from_raw_os_error(2);
         assert_eq!((refusal(&missing), refusal_in(&missing.to_string())), (None, None));
-        assert!(told(&missing, "look again").ends_with("; look again"));
+        assert!(with_hint(&missing, "look again").ends_with("; look again"));
     }
 }

@@ -35,7 +35,7 @@ pub enum DeviceChoice {
     Cuda(usize),
 }
 
-/// A device that was asked for and is not there.
+/// A device that was requested and is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// CUDA cannot be used at all.
@@ -44,7 +44,7 @@ pub enum DeviceError {
     /// There are fewer devices.
     #[error("there is no CUDA device {index}; the machine has {count}, counted from 0")]
     NoSuchDevice {
-        /// What was asked for.
+        /// What was requested.
         index: usize,
         /// How many there are.
         count: usize,
@@ -55,7 +55,7 @@ impl DeviceChoice {
     /// Finds the device. The first call that asks for CUDA opens its library.
     ///
     /// # Errors
-    /// [`DeviceError`] when a CUDA device was asked for by name and is not there.
+    /// [`DeviceError`] when a CUDA device was requested by name and is not there.
     pub fn open(self) -> Result<Device, DeviceError> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
@@ -96,7 +96,7 @@ impl FromStr for DeviceChoice {
     }
 }
 
-/// The name by which this device is asked for again.
+/// The name by which this device is requested again.
 pub fn name_of(device: Device) -> String {
     match device {
         Device::Cuda(index) => DeviceChoice::Cuda(index).to_string(),

@@ -13,7 +13,7 @@ const LARGEST_COVERAGE: f64 = 0.6;
 const LEAST_OVERLAP: f64 = 0.15;
 /// A loss that keeps more than this share of its first value "does not fall".
 const LEAST_FALL: f64 = 0.98;
-/// Updates from which a trend can be told.
+/// Updates from which a trend can be seen.
 const FEWEST_UPDATES: usize = 4;
 
 /// What one subject's masks look like over all guided timesteps.

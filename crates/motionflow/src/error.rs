@@ -65,7 +65,7 @@ pub enum Error {
         /// Which prompt.
         which: &'static str,
     },
-    /// The end-of-text token is asked for where there are several subjects.
+    /// The end-of-text token is requested where there are several subjects.
     #[error(
         "--subject-map end finds one subject, but the prompt marks {subjects}: mark one alone, or take --subject-map \
          word"

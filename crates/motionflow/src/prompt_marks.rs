@@ -1,5 +1,5 @@
 //! Weights, alternatives and tags as other programs write them into prompts. Here they are plain text, and a bracket marks
-//! a subject, which a user of those programs should be told.
+//! a subject, which a user of those programs should know.
 
 use std::sync::OnceLock;
 

@@ -195,7 +195,7 @@ impl Schedule {
 /// One step along the schedule.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// The timestep that the net is told.
+    /// The timestep that the net gets.
     pub timestep: i64,
     /// ᾱ of the less noisy side.
     lower: f64,

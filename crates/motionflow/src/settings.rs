@@ -337,7 +337,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Checks that the schedule has the timesteps of the forward passes, where such passes are asked for.
+    /// Checks that the schedule has the timesteps of the forward passes, where such passes are requested.
     ///
     /// # Errors
     /// [`SettingsError`] names them.

@@ -124,7 +124,7 @@ impl<'a> Guide<'a> {
             return None;
         }
         drop(keeper);
-        // Read after all is asked for: a read waits for the device, which would wait for us then.
+        // Read after all is requested: a read waits for the device, which would wait for us then.
         let gradient = traced.gradient(&(&loss * scale));
         Some((gradient, (value(), parts.read())))
     }

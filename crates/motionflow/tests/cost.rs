@@ -1,4 +1,4 @@
-//! Costs that are counted from configs, held against checkpoints and against ZeroScope's known figures.
+//! Costs that are counted from configs, compared with checkpoints and against ZeroScope's known figures.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 

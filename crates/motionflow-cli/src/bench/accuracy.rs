@@ -1,4 +1,4 @@
-//! How far the asked precision is from float32, with the same inputs and weights.
+//! How far the requested precision is from float32, with the same inputs and weights.
 
 use anyhow::Result;
 use motionflow::compute::{Compute, Precision};

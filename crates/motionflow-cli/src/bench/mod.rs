@@ -81,14 +81,14 @@ impl<'a> Job<'a> {
         let model = Model { chosen: args.model.0.clone(), ..Model::default() };
         let found = engine.find(&model, progress)?;
         let guidance = Guidance { guided_steps: args.guided_steps, ..Guidance::default() };
-        let asked = SettingOptions { steps: args.steps.0.clone(), guidance, ..SettingOptions::default() };
-        let settings = asked.resolve(&found.recommended.settings);
+        let requested = SettingOptions { steps: args.steps.0.clone(), guidance, ..SettingOptions::default() };
+        let settings = requested.resolve(&found.recommended.settings);
         // Every step is timed as one of full cost.
         let settings = Settings { guidance_interval: None, deepcache_interval: 1, ..settings };
         found.check_settings(&settings)?;
         found.check_inversion(&settings)?;
-        let asked = VideoOptions { size: args.size.0.clone(), ..VideoOptions::default() };
-        let video = asked.resolve(&found.recommended.video)?;
+        let requested = VideoOptions { size: args.size.0.clone(), ..VideoOptions::default() };
+        let video = requested.resolve(&found.recommended.video)?;
         found.check_size(&video)?;
         let source = prompts::parse("--source-prompt", "a [car] on a road")?;
         let target = prompts::parse("--prompt", "a [panda] in the snow")?;

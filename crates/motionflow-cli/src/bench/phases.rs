@@ -60,7 +60,7 @@ impl Work<'_> {
             phases.push(Phase { name, ms: laps.times(), peak: Peak::of(self.device()), times, share: 0.0 });
             stage.step(phases.len(), name);
         };
-        let (laps, clean) = self.laps_of(|| self.model.encode_clip(self.clip));
+        let (laps, clean) = self.timed(|| self.model.encode_clip(self.clip));
         let clean = clean?.value;
         done("encode", &laps, 1);
         let passes = settings.pass_timesteps().len();
@@ -72,7 +72,7 @@ impl Work<'_> {
         done("update", &self.updates(&inversion)?, updates);
         let (laps, latents) = self.sampling(inversion.latents)?;
         done("sample", &laps, settings.steps);
-        let (laps, decoded) = self.laps_of(|| self.model.decode_latents(&latents));
+        let (laps, decoded) = self.timed(|| self.model.decode_latents(&latents));
         decoded?;
         done("decode", &laps, 1);
         let total: f64 = phases.iter().map(Phase::total).sum();
@@ -91,11 +91,11 @@ impl Work<'_> {
     }
 
     /// Steps that are timed are the last ones of a run of at least so many.
-    fn at_least_the_laps(&self) -> Settings {
+    fn with_enough_steps(&self) -> Settings {
         Settings { steps: self.settings.steps.max(self.laps()), ..self.settings.clone() }
     }
 
-    fn laps_of<T>(&self, mut work: impl FnMut() -> T) -> (Stopwatch, T) {
+    fn timed<T>(&self, mut work: impl FnMut() -> T) -> (Stopwatch, T) {
         let mut laps = Stopwatch::begin(self.device());
         loop {
             let made = work();
@@ -110,7 +110,7 @@ impl Work<'_> {
     fn pass(&self, clean: &Latents) -> Result<Stopwatch> {
         let first = self.settings.noised_timesteps.iter().take(1).copied().collect();
         let settings = Settings { noised_timesteps: first, noised_samples: 1, ..self.settings.clone() };
-        let (laps, seen) = self.laps_of(|| {
+        let (laps, seen) = self.timed(|| {
             let from = NoisedSource::new(clean.share());
             observe(self.model, from, self.source, &settings, &mut |_| ControlFlow::Continue(()))
         });
@@ -120,7 +120,7 @@ impl Work<'_> {
 
     /// The last steps of an inversion.
     fn inversion(&self, clean: Latents) -> Result<(Stopwatch, Inversion)> {
-        let settings = self.at_least_the_laps();
+        let settings = self.with_enough_steps();
         let from =
             Inverting { done: settings.steps - self.laps(), latents: clean, maps: SubjectMaps::default() };
         let mut laps = Stopwatch::begin(self.device());
@@ -138,7 +138,7 @@ impl Work<'_> {
             updates_per_step: self.laps(),
             updates: true,
             loss_threshold: 0.0,
-            ..self.at_least_the_laps()
+            ..self.with_enough_steps()
         };
         let masks = inversion.masks(&settings.guided_timesteps(self.model.schedule())?, &settings)?;
         let start = Generating::new(inversion.latents.share());
@@ -156,7 +156,7 @@ impl Work<'_> {
 
     /// The last steps of a sampling.
     fn sampling(&self, noise: Latents) -> Result<(Stopwatch, Latents)> {
-        let settings = Settings { updates: false, ..self.at_least_the_laps() };
+        let settings = Settings { updates: false, ..self.with_enough_steps() };
         let start = Generating { done: settings.steps - self.laps(), ..Generating::new(noise) };
         let mut laps = Stopwatch::begin(self.device());
         let generation =

@@ -11,7 +11,7 @@ use motionflow_engine::cache::{Cache, FOLDER_VARIABLE, LIMIT_VARIABLE};
 use motionflow_engine::error::without_name;
 use motionflow_engine::units::{free_space, readable};
 
-/// Less free space than this is told.
+/// Less free space than this is reported.
 const LITTLE: u64 = 1 << 30;
 
 pub(super) fn look() -> Vec<Finding> {

@@ -103,7 +103,7 @@ fn a_tokenizer_in_one_file_gives_the_same_tokens() {
     save_anew(&model.join("tokenizer"), true);
     assert!(generate("after") == before, "the same bytes");
 
-    // What is no tokenizer of CLIP's, or none at all, is told with both ways.
+    // What is no tokenizer of CLIP's, or none at all, is reported with both ways.
     let whole = model.join("tokenizer/tokenizer.json");
     let saved = fs::read_to_string(&whole).unwrap();
     for (from, to, part) in [
@@ -162,13 +162,13 @@ fn the_hub_gives_the_tokenizer_in_one_file_where_there_is_no_other() {
         }
     });
     run(&mut hub.program(&place, &["models", "fetch", ID])).ok();
-    let asked: Vec<String> = hub.requests().into_iter().map(|request| request.path).collect();
+    let requested: Vec<String> = hub.requests().into_iter().map(|request| request.path).collect();
     for (name, is_asked) in [("tokenizer.json", true), ("tokenizer_config.json", true), ("vocab.json", false)]
     {
         assert_eq!(
-            asked.iter().any(|path| path.ends_with(&format!("tokenizer/{name}"))),
+            requested.iter().any(|path| path.ends_with(&format!("tokenizer/{name}"))),
             is_asked,
-            "{asked:?}"
+            "{requested:?}"
         );
     }
 }
@@ -244,7 +244,7 @@ fn an_index_is_found_under_each_name_that_it_has_had() {
         run(command.arg("--model").arg(&model)).ok();
         fs::remove_file(unet.join(name)).unwrap();
     }
-    // Another name is told, and so is a shard that is not there.
+    // Another name is reported, and so is a shard that is not there.
     fs::write(unet.join("diffusion_pytorch_model.non_ema.index.json"), &index).unwrap();
     dry_run(&model).fails(
         1,

@@ -342,7 +342,7 @@ fn a_job_that_was_begun_goes_on_only_where_nothing_has_changed() {
     flip(&weights(&place.path("model")));
     assert!(place.path("out/a/.unfinished").is_dir());
 
-    // Of other settings by now: it is begun anew, which is told.
+    // Of other settings by now: it is begun anew, which is reported.
     fs::write(place.path("model/motionflow.toml"), "[settings]\ntau = 0.2\n").unwrap();
     let outcome = batch.run(&["--threads", "1"]).ok();
     let words = "out/a: the unfinished run was of other settings (settings.tau was 0.4, is 0.2; what the";

@@ -91,9 +91,9 @@ fn every_run_is_looked_at_before_its_weights() {
     for (command, flags) in
         [("generate", &["--prompt", "a panda"][..]), ("invert", &from_source), ("inspect", &from_source)]
     {
-        let mut asked = program();
-        asked.arg(command).args(flags).args(["--model", model, "-o", &place.text("out")]);
-        let huge = run(asked.args(["-W", "8192", "-H", "8192", "--frames", "10000"]));
+        let mut requested = program();
+        requested.arg(command).args(flags).args(["--model", model, "-o", &place.text("out")]);
+        let huge = run(requested.args(["-W", "8192", "-H", "8192", "--frames", "10000"]));
         huge.fails(2, &["this run would take about "]);
     }
 }

@@ -1,4 +1,4 @@
-//! Films of every kind as sources: the same frames from all containers, and what was done to them is told once.
+//! Films of every kind as sources: the same frames from all containers, and what was done to them is reported once.
 
 use std::fs;
 use std::process::Command;

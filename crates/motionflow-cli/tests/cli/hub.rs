@@ -34,14 +34,14 @@ fn pointer(place: &Place, name: &str) -> std::path::PathBuf {
     place.path(&format!("{}/snapshots/{MAIN}/{name}", repository()))
 }
 
-/// The names of the files whose bytes were asked for.
+/// The names of the files whose bytes were requested.
 fn fetched(requests: &[Request]) -> Vec<String> {
     let of_hub = requests.iter().filter(|request| !request.at_store && request.method == "GET");
     let prefix = format!("/{ID}/resolve/{MAIN}/");
     of_hub.filter_map(|request| Some(request.path.strip_prefix(&prefix)?.to_owned())).collect()
 }
 
-/// Which part of the UNet's weights was asked for, each time.
+/// Which part of the UNet's weights was requested, each time.
 fn ranges(requests: &[Request]) -> Vec<Option<String>> {
     let of_unet = requests.iter().filter(|request| request.at_store && request.path.ends_with(UNET));
     of_unet.map(|request| request.range.clone()).collect()
@@ -57,9 +57,9 @@ fn a_run_fetches_what_it_needs_and_only_once() {
     assert_eq!(record["model"]["name"].as_str(), Some(ID));
     assert_eq!(record["model"]["revision"].as_str(), Some(MAIN));
 
-    // What was asked for is what a checkpoint consists of.
-    let mut asked = fetched(&hub.requests());
-    asked.sort();
+    // What was requested is what a checkpoint consists of.
+    let mut requested = fetched(&hub.requests());
+    requested.sort();
     let mut needed = vec![
         "model_index.json",
         "scheduler/scheduler_config.json",
@@ -75,7 +75,7 @@ fn a_run_fetches_what_it_needs_and_only_once() {
         "vae/diffusion_pytorch_model.safetensors",
     ];
     needed.sort_unstable();
-    assert_eq!(asked, needed);
+    assert_eq!(requested, needed);
 
     // The cache is as huggingface_hub lays it out.
     assert_eq!(fs::read_to_string(place.path(&format!("{}/refs/main", repository()))).unwrap(), MAIN);

@@ -47,7 +47,7 @@ pub(crate) struct Behaviour {
     /// The authorization without which nothing is given out.
     pub(crate) token: Option<String>,
     pub(crate) cut: Cut,
-    /// Send whole files, whatever range is asked for.
+    /// Send whole files, whatever range is requested.
     pub(crate) ignores_ranges: bool,
     /// Send the UNet's weights with a wrong byte.
     pub(crate) corrupt: bool,

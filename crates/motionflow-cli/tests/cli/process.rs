@@ -70,7 +70,7 @@ fn ended(mut running: Child) -> Outcome {
 fn signals_that_were_ignored_stay_ignored() {
     let place = Place::new();
     let ignored = place.path("ignored");
-    // What children ignore is told by the last one.
+    // What children ignore is reported by the last one.
     let script = format!("grep SigIgn /proc/self/status > {}; exec $real \"$@\"", ignored.display());
     let mut command = place.transfer_command();
     command.args(["--no-cache"]).env_remove("OMP_WAIT_POLICY");

@@ -11,7 +11,7 @@ use anyhow::{Result, anyhow};
 use motionflow_media::Ffmpeg;
 use serde::Serialize;
 
-use crate::batch::standing::Standing;
+use crate::batch::status::JobStatus;
 use crate::cancel;
 use crate::engine::Engine;
 use crate::error::{self, Busy, ErrorKind, Stopped};
@@ -40,7 +40,7 @@ pub struct Job {
     /// What it asks for.
     pub request: Request,
     /// The same as text: it stays with the results, so that a changed job is not taken for done.
-    pub asked: String,
+    pub requested: String,
 }
 
 /// How a job ended.
@@ -171,21 +171,21 @@ impl Jobs {
         let folder = &job.folder;
         let mut request = job.with_flags(&self.program)?;
         if !self.force {
-            match job.standing(&request, engine, progress)? {
-                Standing::Done(last_bits) => {
-                    if let Some(told) = last_bits {
-                        progress.warn(told);
+            match job.status(&request, engine, progress)? {
+                JobStatus::Done(last_bits) => {
+                    if let Some(text) = last_bits {
+                        progress.warn(text);
                     }
                     return Ok(false);
                 }
-                Standing::Begun => {
+                JobStatus::Begun => {
                     let run = OpenRun::resumed("transfer", folder, &self.program, engine, progress)?;
                     let Some(run) = run else { return Ok(false) };
                     return engine.transfer(run, &self.options, progress).map(|()| true);
                 }
-                Standing::ToDo(given_up) => {
-                    if let Some(told) = given_up {
-                        progress.note(&told);
+                JobStatus::ToDo(given_up) => {
+                    if let Some(text) = given_up {
+                        progress.note(&text);
                     }
                 }
             }
@@ -195,7 +195,7 @@ impl Jobs {
         Inputs::of(&request).spared_by_run_in(folder)?;
         request.output.force = Some(self.force || Unfinished::is_in(folder));
         let mut run = OpenRun::claim(request, progress)?;
-        run.folder.keep_asked(job.asked.clone());
+        run.folder.keep_asked(job.requested.clone());
         engine.transfer(run, &self.options, progress).map(|()| true)
     }
 }
@@ -281,7 +281,7 @@ fn ending(outcome: Result<bool>, name: &str, progress: &Progress) -> (Ending, Op
 pub fn verdict(outcomes: &[Outcome], of: usize, file: &Path) -> Result<()> {
     let count = |ending| outcomes.iter().filter(|outcome| outcome.ending == ending).count();
     if count(Ending::NotDone) > 0 {
-        return Err(Stopped(cancel::GOES_ON.to_owned()).into());
+        return Err(Stopped(cancel::RESUMABLE.to_owned()).into());
     }
     match count(Ending::Failed) {
         0 => Ok(()),

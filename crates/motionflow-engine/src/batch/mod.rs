@@ -2,7 +2,7 @@
 
 pub mod jobs;
 pub mod shard;
-pub(crate) mod standing;
+pub(crate) mod status;
 pub(crate) mod values;
 
 use std::collections::BTreeSet;
@@ -108,7 +108,7 @@ impl Engine {
             format!("{}: cannot be made; give another folder (--output)", output.display())
         })?;
         let cancel = progress.cancel_token();
-        let _part = cancel.tells(|| Some(cancel::GOES_ON.to_owned()));
+        let _part = cancel.tells(|| Some(cancel::RESUMABLE.to_owned()));
         let mine: Vec<&Job> =
             jobs.iter().enumerate().filter(|(index, _)| shard.has(*index)).map(|(_, job)| job).collect();
         let outcomes = how.run(&mine, self, progress, |_, _| Ok(()));
@@ -156,7 +156,7 @@ fn jobs(path: &Path, output: &Path, engine: &Engine, progress: &mut Progress) ->
         if let Some(what) = contradiction.or(values::check(&request, engine, progress).err()) {
             return misuse(format!("job \"{name}\": {what}"));
         }
-        all.push(Job { folder: output.join(&name), name, asked: request.to_text()?, request });
+        all.push(Job { folder: output.join(&name), name, requested: request.to_text()?, request });
     }
     Ok(all)
 }

@@ -1,4 +1,4 @@
-//! Values of many transfers, held against their ranges before the first of them runs.
+//! Values of many transfers, compared with their ranges before the first of them runs.
 
 use anyhow::Result;
 use motionflow::settings::Settings;
@@ -53,7 +53,7 @@ pub(crate) fn check(request: &Request, engine: &Engine, progress: &mut Progress)
         Err(error) if ErrorKind::of(&error).exit_code() == ErrorKind::Misuse.exit_code() => {
             Err(error::message(&error))
         }
-        // What else is wrong, as with a broken checkpoint, is told at the transfer's turn.
+        // What else is wrong, as with a broken checkpoint, is reported at the transfer's turn.
         Ok(()) | Err(_) => Ok(()),
     }
 }
@@ -62,20 +62,20 @@ fn in_range(request: &Request, engine: &Engine, progress: &mut Progress) -> Resu
     resolve::threads(request.program.resources.threads)?;
     request.source.cut.resolve()?;
     let inverted = request.source.inversion.as_ref();
-    let mut asked = request.settings.clone();
+    let mut requested = request.settings.clone();
     if let Some(inversion) = inverted {
         let steps = SavedInversion::open(inversion).map_or(MANY_STEPS, |saved| saved.record.steps);
-        asked.steps = Steps { steps: Some(steps) };
+        requested.steps = Steps { steps: Some(steps) };
     }
     let name = request.model.chosen.name.as_deref().unwrap_or(SHIPPED);
-    let found = if model::lies_here(name) { engine.find(&request.model, progress).ok() } else { None };
+    let found = if model::is_local(name) { engine.find(&request.model, progress).ok() } else { None };
     let Some(found) = found else {
         let recommended = Settings { steps: MANY_STEPS, ..Settings::default() };
-        let settings = asked.resolve(&recommended);
+        let settings = requested.resolve(&recommended);
         request.video.resolve(&Video::default())?;
         return resolve::in_range(&settings, MANY_STEPS);
     };
-    let settings = asked.resolve(&found.recommended.settings);
+    let settings = requested.resolve(&found.recommended.settings);
     let video = request.video.resolve(&found.recommended.video)?;
     let schedule = found.schedule()?;
     if inverted.is_some() {

@@ -20,7 +20,7 @@ use crate::progress::Progress;
 /// How often it is looked whether another process has made the inversion.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What is told where there is no cache, or none that can be written to.
+/// The message where there is no cache, or none that can be written to.
 const NOT_KEPT: &str = "the inversion is not kept for later runs";
 
 /// The place of one run's inversion in the cache, if the run may use it.
@@ -34,7 +34,7 @@ pub(crate) struct InversionCache {
     keeps: bool,
 }
 
-/// The user's cache. That there is no place for it is told, and no reason to fail.
+/// The user's cache. That there is no place for it is reported, and no reason to fail.
 pub(crate) fn of_user(progress: &mut Progress) -> Result<Option<Cache>> {
     match Cache::open() {
         Err(error) if error.is::<NoHome>() => {
@@ -103,7 +103,7 @@ impl InversionCache {
         })
     }
 
-    /// The inversion, if it was made before. A damaged one is told and removed.
+    /// The inversion, if it was made before. A damaged one is reported and removed.
     pub(crate) fn get(&self, progress: &mut Progress) -> Option<Inversion> {
         let (cache, key) = self.place.as_ref()?;
         let damaged = |why: &str| format!("the cached inversion was damaged ({why}) and is made again");
@@ -131,7 +131,7 @@ impl InversionCache {
         }
     }
 
-    /// Keeps an inversion. A cache that cannot be written to is told, and no reason to fail.
+    /// Keeps an inversion. A cache that cannot be written to is reported, and no reason to fail.
     pub(crate) fn put(&self, inversion: &Inversion, progress: &mut Progress) {
         let Some((cache, key)) = self.place.as_ref().filter(|_| self.keeps) else { return };
         let kept =

@@ -76,7 +76,7 @@ impl Entry {
     }
 }
 
-/// What can be told of an entry without reading its files.
+/// What is known about an entry without reading its files.
 #[derive(Debug, Clone)]
 pub struct Listed {
     /// SHA-256 over the parts.

@@ -28,12 +28,12 @@ fn refusal(task: &Task, video: &Video, room: Room) -> Option<String> {
     let fits = |video: &Video, memory: MemoryUse| need(video, memory) <= room.free;
     let with =
         |flags: String, video: &Video, memory| format!("{flags} (about {})", bytes(need(video, memory)));
-    let thriftier: &[MemoryUse] = match memory {
+    let smaller_uses: &[MemoryUse] = match memory {
         MemoryUse::Fast => &[MemoryUse::Balanced, MemoryUse::Low],
         MemoryUse::Balanced => &[MemoryUse::Low],
         MemoryUse::Low => &[],
     };
-    let instead = if let Some(memory) = thriftier.iter().find(|memory| fits(video, **memory)) {
+    let instead = if let Some(memory) = smaller_uses.iter().find(|memory| fits(video, **memory)) {
         with(format!("give --memory {memory}"), video, *memory)
     } else {
         let saves = need(video, MemoryUse::Low) < need(video, memory);
@@ -107,7 +107,7 @@ mod tests {
         Task::new(&demo(), &Settings::default(), way, compute).unwrap()
     }
 
-    fn told(task: &Task, video: &Video, limit: u64) -> Option<String> {
+    fn refused(task: &Task, video: &Video, limit: u64) -> Option<String> {
         refusal(task, video, Room { free: limit, limit, is_of_group: false })
     }
 
@@ -124,11 +124,11 @@ mod tests {
             .map(|memory| task(Way::Transfer, Device::Cuda(0), memory).memory(&video, memory).total());
         assert!(fast > balanced && balanced >= low, "{fast} {balanced} {low}");
         let task = task(Way::Transfer, Device::Cuda(0), MemoryUse::Fast);
-        assert_eq!(told(&task, &video, fast), None);
-        let message = told(&task, &video, fast - 1).unwrap();
+        assert_eq!(refused(&task, &video, fast), None);
+        let message = refused(&task, &video, fast - 1).unwrap();
         assert!(message.contains("give --memory balanced (about "), "{message}");
         assert!(message.contains("cuda has"), "{message}");
-        assert!(told(&task, &video, low).unwrap().contains("give --memory low (about "));
+        assert!(refused(&task, &video, low).unwrap().contains("give --memory low (about "));
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
             let task = task(Way::Transfer, device, MemoryUse::Balanced);
             let low = |video: &Video| task.memory(video, MemoryUse::Low).total();
             let limit = low(&video) / 2;
-            let message = told(&task, &video, limit).unwrap();
+            let message = refused(&task, &video, limit).unwrap();
             assert!(message.contains("give --memory low --frames "), "{message}");
             let frames = number(&message, "--frames");
             assert!(low(&Video { frames, ..video.clone() }) <= limit, "{message}");
@@ -157,7 +157,7 @@ mod tests {
         let video = Video { width: 512, height: 512, frames: 24, fps: 8.0 };
         let task = task(Way::FromInversion, Device::Cpu, MemoryUse::Low);
         let half = task.memory(&video, MemoryUse::Low).total() / 2;
-        let message = told(&task, &video, half).unwrap();
+        let message = refused(&task, &video, half).unwrap();
         assert!(
             message.contains("this machine has ") && message.contains(": invert again with --frames"),
             "{message}"
@@ -167,7 +167,8 @@ mod tests {
     #[test]
     fn where_nothing_fits_no_size_is_named() {
         let video = Video { width: 64, height: 64, frames: 2, fps: 8.0 };
-        let message = told(&task(Way::Generate, Device::Cuda(1), MemoryUse::Low), &video, 1 << 20).unwrap();
+        let message =
+            refused(&task(Way::Generate, Device::Cuda(1), MemoryUse::Low), &video, 1 << 20).unwrap();
         assert!(message.contains("cuda:1 has 1 MiB free: neither one frame"), "{message}");
     }
 }

@@ -45,7 +45,7 @@ pub(crate) struct Task {
     pub(crate) compute: Compute,
 }
 
-/// A part of a run that is told by its name.
+/// A part of a run that is reported by its name.
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) name: &'static str,

@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::message;
 use crate::hub::{self, Hub, Layout};
-use crate::models::found::{Sought, folder_of, is_on_hub, named};
+use crate::models::found::{Lookup, folder_of, is_on_hub, named};
 use crate::progress::Progress;
 
 /// What is taken when nothing is said.
@@ -22,7 +22,7 @@ const NONE: &str = "none";
 /// Which figures there are not without it.
 const LEFT_OUT: &str = "text similarity and temporal consistency are left out";
 
-const CLIP: Sought = Sought {
+const CLIP: Lookup = Lookup {
     flag: "--clip",
     noun: "CLIP model",
     instead: "one in the Hugging Face layout of CLIP, a name, or OWNER/NAME on the Hugging Face hub",
@@ -42,9 +42,9 @@ pub(super) enum Here {
     Commit(String),
 }
 
-/// The model that was asked for, if there is one and it is here.
-pub(super) fn here(asked: Option<&str>) -> Option<Here> {
-    let name = asked.unwrap_or(DEFAULT);
+/// The model that was requested, if there is one and it is here.
+pub(super) fn here(requested: Option<&str>) -> Option<Here> {
+    let name = requested.unwrap_or(DEFAULT);
     if name == NONE {
         return None;
     }
@@ -56,9 +56,13 @@ pub(super) fn here(asked: Option<&str>) -> Option<Here> {
 }
 
 impl Clip {
-    /// The model that was asked for; none where it was asked to do without, or where the default cannot be had.
-    pub(super) fn load(asked: Option<&str>, device: Device, progress: &mut Progress) -> Result<Option<Self>> {
-        let name = asked.unwrap_or(DEFAULT);
+    /// The model that was requested; none where it was asked to do without, or where the default cannot be had.
+    pub(super) fn load(
+        requested: Option<&str>,
+        device: Device,
+        progress: &mut Progress,
+    ) -> Result<Option<Self>> {
+        let name = requested.unwrap_or(DEFAULT);
         if name == NONE {
             progress.note(&format!("{LEFT_OUT}: --clip none"));
             return Ok(None);
@@ -68,7 +72,7 @@ impl Clip {
         let folder = if is_on_hub(name) {
             match Hub::of(Layout::Clip).and_then(|hub| hub.get(name, revision, progress)) {
                 Ok(snapshot) => snapshot.folder,
-                Err(error) if asked.is_none() => {
+                Err(error) if requested.is_none() => {
                     progress.warn(format!(
                         "{LEFT_OUT}: the default of --clip cannot be had: {}",
                         message(&error)

@@ -17,7 +17,7 @@ use tch::Device;
 use super::clip::Clip;
 use super::judges::Judges;
 use crate::error::Misuse;
-use crate::models::found::{Sought, folder_of};
+use crate::models::found::{Lookup, folder_of};
 use crate::progress::Progress;
 
 /// A result and what it was made of. Of a longer one of the two videos, the frames that they have in common count.
@@ -38,8 +38,8 @@ pub(crate) struct Judging {
     detector: Option<Detector>,
 }
 
-pub(super) const DETECTOR: Sought =
-    Sought { flag: "--detector", noun: "detector", instead: "one like models/demo-detector, or its name" };
+pub(super) const DETECTOR: Lookup =
+    Lookup { flag: "--detector", noun: "detector", instead: "one like models/demo-detector, or its name" };
 
 impl Judging {
     /// Finds and loads what measures.

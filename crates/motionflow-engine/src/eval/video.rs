@@ -67,7 +67,7 @@ impl Video {
     }
 }
 
-/// A rate as it is told.
+/// A rate as it is reported.
 pub(super) fn rounded(fps: f64) -> f64 {
     (fps * 100.0).round() / 100.0
 }

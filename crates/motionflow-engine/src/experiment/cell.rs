@@ -10,7 +10,7 @@ use motionflow_media::{ReadOptions, source};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::jobs::Job;
-use crate::batch::standing::Standing;
+use crate::batch::status::JobStatus;
 use crate::engine::Engine;
 use crate::eval::identity::JudgesIdentity;
 use crate::eval::judges::Judges;
@@ -64,7 +64,7 @@ pub(crate) struct KnownFigure {
     pub(crate) made_with: String,
 }
 
-/// What of `run.json` is told on.
+/// What is copied from `run.json`.
 #[derive(Debug, Deserialize)]
 struct History {
     steps: Vec<Step>,
@@ -137,8 +137,8 @@ impl Judged {
 }
 
 impl Cell {
-    /// What is known of it, if it is done, and measured as it shall be; and what is told of its last bits. What is wrong
-    /// with its folder is told when it is its turn to be made.
+    /// What is known of it, if it is done, and measured as it shall be; and the message about its last bits. What is wrong
+    /// with its folder is reported when it is its turn to be made.
     pub(crate) fn finished(
         &self,
         judged: Option<&Judged>,
@@ -147,7 +147,7 @@ impl Cell {
         progress: &mut Progress,
     ) -> Result<Option<(Known, Option<String>)>> {
         let request = self.job.with_flags(program)?;
-        let Ok(Standing::Done(last_bits)) = self.job.standing(&request, engine, progress) else {
+        let Ok(JobStatus::Done(last_bits)) = self.job.status(&request, engine, progress) else {
             return Ok(None);
         };
         let known = std::fs::read(self.job.folder.join(FILE)).ok();

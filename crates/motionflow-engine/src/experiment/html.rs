@@ -7,7 +7,7 @@ use motionflow_media::chart::escape;
 
 use super::plots::{self, Axis, plot};
 use super::results::{CellResult, Results, State, mean_of_variant};
-use super::table::{about, counted, heading, told};
+use super::table::{about, counted, heading, mean_text};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#d4d4d8;--faint:#71717a;--best:#dcfce7}
@@ -62,7 +62,7 @@ fn means(page: &mut String, results: &Results) {
         let settings: Vec<String> = variant
             .settings
             .iter()
-            .map(|(key, value)| format!("{} {}", plots::short(key), plots::told(value)))
+            .map(|(key, value)| format!("{} {}", plots::short(key), plots::value_text(value)))
             .collect();
         let _ = write!(
             page,
@@ -126,7 +126,11 @@ fn groups(page: &mut String, results: &Results) {
             let _ = write!(page, "<tr><td>{}</td>", escape(name));
             for variant in 0..results.variants.len() {
                 let mean = mean_of_variant(figure, variant, cells);
-                let _ = write!(page, "<td>{}</td>", mean.map_or_else(String::new, |mean| told(figure, mean)));
+                let _ = write!(
+                    page,
+                    "<td>{}</td>",
+                    mean.map_or_else(String::new, |mean| mean_text(figure, mean))
+                );
             }
             page.push_str("</tr>\n");
         }

@@ -32,7 +32,7 @@ use crate::engine::Engine;
 use crate::eval::judges::Judges;
 use crate::eval::judging::Judging;
 use crate::folder::inputs::Inputs;
-use crate::folder::leave::LeftOut;
+use crate::folder::outputs::LeftOut;
 use crate::folder::run_folder;
 use crate::progress::Progress;
 use crate::request::tables::Program;
@@ -41,7 +41,7 @@ use crate::source::hex;
 
 pub(crate) use cell::Cell;
 use cell::Judged;
-pub(crate) use plots::told;
+pub(crate) use plots::value_text;
 pub use results::Results;
 
 const OVERVIEW: &str = "overview.jpg";
@@ -123,7 +123,7 @@ impl Engine {
             write_atomically(&ignored, b"/cells/\n/inversions/\n")?;
         }
         let cancel = progress.cancel_token();
-        let _part = cancel.tells(|| Some(cancel::GOES_ON.to_owned()));
+        let _part = cancel.tells(|| Some(cancel::RESUMABLE.to_owned()));
         let mut judged = judged(experiment, self)?;
         let mine = &cells[shard.map_or(0..cells.len(), |shard| shard.range(cells.len()))];
         let mut left = not_done(mine, judged.as_ref(), program, self, progress)?;
@@ -207,7 +207,7 @@ fn not_done<'a>(
     let mut left = Vec::new();
     for cell in cells {
         match cell.finished(judged, program, engine, progress)? {
-            Some((_, last_bits)) => last_bits.into_iter().for_each(|told| progress.warn(told)),
+            Some((_, last_bits)) => last_bits.into_iter().for_each(|value_text| progress.warn(value_text)),
             None => left.push(cell),
         }
     }
@@ -238,7 +238,7 @@ pub(crate) fn cells_folder(output: &Path) -> PathBuf {
 }
 
 /// A text as a part of a file's name: lower-case letters, digits and dots, other signs as one dash. Long ones are cut,
-/// and told apart by a hash.
+/// and distinguished by a hash.
 pub(crate) fn slug(text: &str) -> String {
     const LONGEST: usize = 56;
     let mut slug = String::new();
@@ -293,7 +293,7 @@ mod tests {
         let said = |text: &str| -> BTreeMap<String, Value> {
             text.parse::<toml::Table>().unwrap().into_iter().collect()
         };
-        let told = differences(vec![said("tau = 0.2\ninit = \"noise\""), said("init = \"noise\"")]);
-        assert_eq!(told, [said("tau = 0.2"), BTreeMap::new()]);
+        let value_text = differences(vec![said("tau = 0.2\ninit = \"noise\""), said("init = \"noise\"")]);
+        assert_eq!(value_text, [said("tau = 0.2"), BTreeMap::new()]);
     }
 }

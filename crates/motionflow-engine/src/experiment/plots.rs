@@ -61,7 +61,7 @@ impl Axis {
         for (index, (variant, &value)) in variants.iter().zip(&values).enumerate() {
             let others = variant.settings.iter().filter(|(other, _)| *other != key);
             let name: Vec<String> =
-                others.map(|(key, value)| format!("{} {}", short(key), told(value))).collect();
+                others.map(|(key, value)| format!("{} {}", short(key), value_text(value))).collect();
             lines.entry(name.join(", ")).or_default().push((value, index));
         }
         for line in lines.values_mut() {
@@ -98,7 +98,7 @@ fn number(value: &Value) -> Option<f64> {
 }
 
 /// A value as it is read, a text without its quotes.
-pub(crate) fn told(value: &Value) -> String {
+pub(crate) fn value_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 

@@ -181,11 +181,11 @@ fn cell(
     request.prompts.new.prompt = Some(prompt.to_owned());
     request.settings.sampling.seed = seed.or(request.settings.sampling.seed);
     // Without the folder's own place, so that a report may be moved together with what it was made of.
-    let asked = request.to_text_as_said()?;
+    let requested = request.to_text_as_said()?;
     request.paths_from(folder);
     request.source.path = Some(clip.source.clone());
     Ok(Cell {
-        job: Job { folder: cells_folder(output).join(&name), name, request, asked },
+        job: Job { folder: cells_folder(output).join(&name), name, request, requested },
         clip: clip.name.clone(),
         motion: clip.motion.clone(),
         prompt: prompt.to_owned(),

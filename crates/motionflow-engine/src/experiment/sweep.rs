@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use toml::Value;
 
-use super::{Cell, Experiment, Report, Variant, cells_folder, slug, told};
+use super::{Cell, Experiment, Report, Variant, cells_folder, slug, value_text};
 use crate::batch::jobs::Job;
 use crate::batch::values;
 use crate::engine::Engine;
@@ -75,10 +75,10 @@ pub fn read(
             combination.iter().map(|(of, value)| format!("{} = {value}", of.key)).collect();
         let request = toml_file::parse::<Request>(&said.join("\n"), "--set")?.over(base.clone())?;
         values::check(&request, engine, progress).map_err(|what| {
-            let set = combination.iter().map(|(of, value)| format!("{}={}", of.name, told(value)));
+            let set = combination.iter().map(|(of, value)| format!("{}={}", of.name, value_text(value)));
             misuse(&set.collect::<Vec<_>>().join(" --set "), &what)
         })?;
-        let parts = combination.iter().map(|(of, value)| format!("{} {}", of.name, told(value)));
+        let parts = combination.iter().map(|(of, value)| format!("{} {}", of.name, value_text(value)));
         let mut name = parts.clone().map(|part| slug(&part)).collect::<Vec<_>>().join("--");
         if name.len() > LONGEST_NAME {
             name = slug(&name);
@@ -97,7 +97,12 @@ pub fn read(
             variant: variants.len(),
             seed: request.settings.sampling.seed,
             truth: None,
-            job: Job { folder: cells_folder(output).join(&name), name, asked: request.to_text()?, request },
+            job: Job {
+                folder: cells_folder(output).join(&name),
+                name,
+                requested: request.to_text()?,
+                request,
+            },
         });
         variants.push(variant);
     }
@@ -114,7 +119,7 @@ pub fn read(
 }
 
 impl Swept {
-    /// `tau=0.2,0.4`, held against the schema of settings files.
+    /// `tau=0.2,0.4`, compared with the schema of settings files.
     fn read(set: &str, keys: &BTreeMap<String, String>) -> Result<Self> {
         let Some((name, texts)) = set.split_once('=') else {
             return Err(misuse(set, VALUES_MISSING));
@@ -147,7 +152,7 @@ impl Swept {
         let mut slugs = BTreeSet::new();
         for value in &values {
             toml_file::parse::<Request>(&format!("{key} = {value}"), &format!("--set {name}"))?;
-            if !slugs.insert(slug(&told(value))) {
+            if !slugs.insert(slug(&value_text(value))) {
                 return Err(misuse(set, &format!("the value {value} is there twice, or nearly so")));
             }
         }
@@ -235,9 +240,10 @@ fn combinations(swept: &[Swept]) -> Vec<Vec<(&Swept, &Value)>> {
 
 /// What the rows or columns are called.
 fn labels(swept: &[Swept]) -> Vec<String> {
-    let told = |(of, value): &(&Swept, &Value)| format!("{} {}", of.name, told(value));
-    let label =
-        |combination: Vec<(&Swept, &Value)>| combination.iter().map(told).collect::<Vec<_>>().join(", ");
+    let value_text = |(of, value): &(&Swept, &Value)| format!("{} {}", of.name, value_text(value));
+    let label = |combination: Vec<(&Swept, &Value)>| {
+        combination.iter().map(value_text).collect::<Vec<_>>().join(", ")
+    };
     combinations(swept).into_iter().map(label).collect()
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn markdown(results: &Results) -> String {
                 let mut row = vec![(*name).to_owned()];
                 row.extend((0..results.variants.len()).map(|variant| {
                     mean_of_variant(figure, variant, cells)
-                        .map_or_else(String::new, |mean| told(figure, mean))
+                        .map_or_else(String::new, |mean| mean_text(figure, mean))
                 }));
                 rows.push(row);
             }
@@ -96,12 +96,12 @@ fn row(results: &Results, variant: &VariantResult, mark: &str) -> Vec<String> {
 
 /// A mean, with how many transfers it is of where that is not all.
 pub(crate) fn counted(figure: &str, mean: Mean, variant: &VariantResult) -> String {
-    let text = told(figure, mean);
+    let text = mean_text(figure, mean);
     if mean.count == variant.done { text } else { format!("{text} ({})", mean.count) }
 }
 
 /// A mean with its interval.
-pub(crate) fn told(figure: &str, mean: Mean) -> String {
+pub(crate) fn mean_text(figure: &str, mean: Mean) -> String {
     let decimals = match figure {
         "peak_memory_mib" => 0,
         "warnings" => 1,

@@ -26,7 +26,7 @@ const PLACES: [&str; 10] = [
 /// By key the values then and now.
 type Differences = BTreeMap<String, [Option<Value>; 2]>;
 
-/// What is told of a source, an inversion, a checkpoint or its recommendation that was changed.
+/// The message about a source, an inversion, a checkpoint or its recommendation that was changed.
 pub(crate) fn is_other(what: &str) -> String {
     format!("the {what} is not the same as when the run was recorded")
 }
@@ -65,7 +65,7 @@ impl Changes {
         let Resources { threads, device, memory, .. } = &program.resources;
         let kind = |device: &str| device.split(':').next().unwrap_or_default().to_owned();
         let recorded = &then.program;
-        let asked = [
+        let requested = [
             ("threads", Some(recorded.threads.to_string()), threads.map(|threads| threads.to_string())),
             (
                 "device",
@@ -74,7 +74,7 @@ impl Changes {
             ),
             ("memory", recorded.memory.clone(), memory.map(|memory| memory.to_string())),
         ];
-        for (flag, then, now) in asked {
+        for (flag, then, now) in requested {
             if let (Some(then), Some(now)) = (then, now)
                 && then != now
             {

@@ -132,7 +132,7 @@ impl SavedInversion {
         Ok(Self { folder: folder.to_owned(), record })
     }
 
-    /// Takes over from which token the maps were made, unless a transfer is asked for (`said`) that wants the other. Maps
+    /// Takes over from which token the maps were made, unless a transfer is requested (`said`) that wants the other. Maps
     /// that do not come from the inversion are free.
     pub(crate) fn fix_subject_map(&self, settings: &mut Settings, said: Option<SubjectMap>) -> Result<()> {
         if settings.mask_source == MaskSource::Noised {

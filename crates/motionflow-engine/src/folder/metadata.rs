@@ -26,7 +26,7 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    /// The prompt and the record. Nothing where that is not wanted, or, which is told, the record is too long to be kept.
+    /// The prompt and the record. Nothing where that is not wanted, or, which is reported, the record is too long to be kept.
     pub(crate) fn of(record: &RunRecord, progress: &mut Progress) -> Result<Self> {
         if !record.output.metadata {
             return Ok(Self::default());

@@ -1,4 +1,4 @@
-//! What a run leaves about itself: `run.toml` says what was asked, `run.json` what happened.
+//! What a run leaves about itself: `run.toml` has the request, `run.json` what happened.
 
 use std::path::Path;
 
@@ -182,7 +182,7 @@ impl VideoRecord {
 /// The checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelRecord {
-    /// As it was asked for.
+    /// As it was requested.
     pub name: String,
     /// Its folder, absolute.
     pub path: String,
@@ -424,8 +424,8 @@ pub(crate) mod tests {
     #[test]
     fn a_record_is_a_settings_file_that_asks_for_the_same() {
         let request: Request = toml_file::parse(&record().to_toml().unwrap(), "run.toml").unwrap();
-        let asked = toml::Table::try_from(&request).unwrap();
+        let requested = toml::Table::try_from(&request).unwrap();
         let recorded = toml::Table::try_from(record()).unwrap();
-        assert_eq!(asked, recorded);
+        assert_eq!(requested, recorded);
     }
 }

@@ -30,7 +30,7 @@ const FILES: [&str; 10] = [
     "overview.png",
     "maps.safetensors",
     "inversion.safetensors",
-    unfinished::ASKED,
+    unfinished::REQUEST,
 ];
 
 /// A folder that may be written to and holds no run that must be kept.
@@ -40,7 +40,7 @@ pub(crate) struct RunFolder {
     /// The run that is at work in it. Dropped before `made`, so that the folders are empty by then if nothing is kept.
     unfinished: Option<Unfinished>,
     made: MadeFolders,
-    asked: Option<String>,
+    requested: Option<String>,
     /// The part of the work that keeps its steps.
     part: Option<InPart>,
     cancel: CancelToken,
@@ -50,7 +50,7 @@ pub(crate) struct RunFolder {
     force: bool,
 }
 
-/// What is told when the program is ended while it works on the run in a folder.
+/// The message when the program is ended while it works on the run in a folder.
 fn last_words(command: &str, path: &Path) -> impl Fn() -> Option<String> + Send + 'static {
     let (folder, resume) = (path.to_owned(), shell::resume(command, path));
     move || Unfinished::is_recorded_in(&folder).then(|| cancel::goes_on_with(&resume))
@@ -135,12 +135,12 @@ impl RunFolder {
     }
 
     fn new(path: &Path, unfinished: Option<Unfinished>, force: bool, cancel: &CancelToken) -> Self {
-        let (made, asked, part, recommended) = (MadeFolders::default(), None, None, None);
+        let (made, requested, part, recommended) = (MadeFolders::default(), None, None, None);
         Self {
             path: path.to_owned(),
             unfinished,
             made,
-            asked,
+            requested,
             part,
             cancel: cancel.clone(),
             recommended,
@@ -158,9 +158,9 @@ impl RunFolder {
         self.path.join(unfinished::FOLDER).join("run.toml")
     }
 
-    /// Keeps what was asked for, as text, beside what the run leaves.
+    /// Keeps what was requested, as text, beside what the run leaves.
     pub(crate) fn keep_asked(&mut self, text: String) {
-        self.asked = Some(text);
+        self.requested = Some(text);
     }
 
     /// Whether this is a run that was begun earlier.
@@ -187,7 +187,7 @@ impl RunFolder {
             let what = changes::is_other("recommendation of the checkpoint");
             progress.warn(format!("{what} ({changed}): the run goes on as it began"));
         }
-        unfinished.go_on_in(memory)?;
+        unfinished.continue_in(memory)?;
         let began_in = unfinished.began_in();
         if began_in.is_some() {
             progress.warn(
@@ -206,7 +206,7 @@ impl RunFolder {
         } else {
             self.made = self.make().with_context(|| self.cannot())?;
             let memory = record.program.memory.as_deref();
-            let begun = Unfinished::begin(&self.path, &record.to_toml()?, memory, self.asked.as_deref());
+            let begun = Unfinished::begin(&self.path, &record.to_toml()?, memory, self.requested.as_deref());
             if !self.force && holds_a_run(&self.path) {
                 // Another process was faster since the folder was claimed.
                 return Err(unfinished::busy(&self.path));

@@ -1,4 +1,4 @@
-//! A run that is not finished: the hidden folder `.unfinished` in its run folder keeps what was asked and what each
+//! A run that is not finished: the hidden folder `.unfinished` in its run folder keeps the request and what each
 //! finished step left, so that the run can go on after whatever ended it.
 //!
 //! `run.toml` is the record of the run, with the memory in which it goes on. `noised-N.safetensors` has the source's
@@ -36,8 +36,8 @@ use crate::threads;
 /// The folder's name.
 pub(crate) const FOLDER: &str = ".unfinished";
 const RECORD: &str = "run.toml";
-/// What a batch asked for, word for word; it stays with the results, so that a changed job is not taken for done.
-pub(crate) const ASKED: &str = "asked.toml";
+/// The request of a batch, word for word; it stays with the results, so that a changed job is not taken for done.
+pub(crate) const REQUEST: &str = "asked.toml";
 const LOCK: &str = "lock";
 /// What the checkpoint recommended, filled in.
 const RECOMMENDED: &str = "recommended.toml";
@@ -120,7 +120,7 @@ impl Unfinished {
         run_folder: &Path,
         record: &str,
         memory: Option<&str>,
-        asked: Option<&str>,
+        requested: Option<&str>,
     ) -> Result<Self> {
         let folder = run_folder.join(FOLDER);
         let cannot = || cannot_be_written(run_folder);
@@ -133,8 +133,8 @@ impl Unfinished {
                 remove(&entry.path()).with_context(cannot)?;
             }
         }
-        if let Some(asked) = asked {
-            atomic::write_atomically(&folder.join(ASKED), asked.as_bytes()).with_context(cannot)?;
+        if let Some(requested) = requested {
+            atomic::write_atomically(&folder.join(REQUEST), requested.as_bytes()).with_context(cannot)?;
         }
         atomic::write_atomically(&folder.join(RECORD), record.as_bytes()).with_context(cannot)?;
         let memory = memory.map(str::to_owned);
@@ -159,7 +159,7 @@ impl Unfinished {
     }
 
     /// Makes the next steps in this memory, whoever goes on with them.
-    pub(crate) fn go_on_in(&mut self, memory: MemoryUse) -> Result<()> {
+    pub(crate) fn continue_in(&mut self, memory: MemoryUse) -> Result<()> {
         let path = self.folder.join(RECORD);
         let cannot = || format!("{}: cannot be read", path.display());
         let text = fs::read_to_string(&path).with_context(cannot)?;
@@ -208,9 +208,9 @@ impl Unfinished {
             fs::remove_dir_all(&files).with_context(cannot)?;
         }
         fs::create_dir(&files).with_context(cannot)?;
-        let asked = self.folder.join(ASKED);
-        if asked.exists() {
-            fs::copy(&asked, files.join(ASKED)).with_context(cannot)?;
+        let requested = self.folder.join(REQUEST);
+        if requested.exists() {
+            fs::copy(&requested, files.join(REQUEST)).with_context(cannot)?;
         }
         Ok(files)
     }
@@ -346,7 +346,7 @@ impl Drop for Unfinished {
     }
 }
 
-/// What is told of a folder of a run that cannot be written to.
+/// The message about a folder of a run that cannot be written to.
 pub(crate) fn cannot_be_written(folder: &Path) -> String {
     format!("{}: cannot be written to; choose a folder that you may write to (--output)", folder.display())
 }
@@ -365,7 +365,7 @@ fn lock(folder: &Path, run_folder: &Path) -> Result<File> {
     }
 }
 
-/// What is told where another process works in a run folder.
+/// The message where another process works in a run folder.
 pub(crate) fn busy(run_folder: &Path) -> anyhow::Error {
     let folder = run_folder.display();
     Busy(format!(

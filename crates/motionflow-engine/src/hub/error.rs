@@ -1,4 +1,4 @@
-//! What can go wrong with the hub, and how it is told.
+//! What can go wrong with the hub, and how it is reported.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use crate::error::Misuse;
 /// A request that failed.
 #[derive(Debug)]
 pub(super) enum HubError {
-    /// The server answered, but not with what was asked for.
+    /// The server answered, but not with what was requested.
     Status {
         url: String,
         status: u16,
@@ -51,7 +51,7 @@ impl HubError {
     }
 
     /// The message to the user, who asked for this revision of this repository.
-    pub(super) fn told(self, id: &str, revision: &str, environment: &Environment) -> anyhow::Error {
+    pub(super) fn into_error(self, id: &str, revision: &str, environment: &Environment) -> anyhow::Error {
         let endpoint = &environment.endpoint;
         match self {
             Self::Status { status: status @ (401 | 403), .. } => {

@@ -33,7 +33,7 @@ use crate::units::{free_space, readable};
 /// The revision that is taken when none is said.
 pub const REVISION: &str = "main";
 
-/// What is told of a download that is ended.
+/// The message about a download that is ended.
 const STOPPED: &str = "stopped; the same command goes on with what is already fetched";
 
 /// The hub, and what is here of it.
@@ -117,7 +117,7 @@ impl Hub {
             return self.offline(id, revision, here);
         }
         let client = Client::new(&self.environment);
-        let explain = |error: HubError| error.told(id, revision, &self.environment);
+        let explain = |error: HubError| error.into_error(id, revision, &self.environment);
         let listing = match (client.list(id, revision), here) {
             (Ok(listing), _) => listing,
             (Err(HubError::Network(_)), Some(here)) if here.missing().is_empty() => {

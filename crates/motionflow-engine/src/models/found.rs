@@ -58,13 +58,13 @@ impl FoundModel {
     ///
     /// # Errors
     /// When there is no such checkpoint, it is not whole, or it cannot be fetched.
-    pub fn find(asked: &request::Model, progress: &mut Progress) -> Result<Self> {
-        let said = asked.chosen.name.as_deref().unwrap_or(SHIPPED);
-        let (name, revision) = named(CHECKPOINT.flag, said, asked.chosen.revision.as_deref())?;
+    pub fn find(requested: &request::Model, progress: &mut Progress) -> Result<Self> {
+        let said = requested.chosen.name.as_deref().unwrap_or(SHIPPED);
+        let (name, revision) = named(CHECKPOINT.flag, said, requested.chosen.revision.as_deref())?;
         let (name, revision) = (name.as_str(), revision);
         let is_on_hub = self::is_on_hub(name);
         // A run is done again with the checkpoint of its record, wherever it is done.
-        let recorded = asked.path.clone().filter(|path| path.is_dir());
+        let recorded = requested.path.clone().filter(|path| path.is_dir());
         let (folder, revision) = match (&revision, recorded) {
             (revision, Some(recorded)) if is_on_hub => (recorded, revision.clone()),
             (revision, None) if is_on_hub => {
@@ -80,7 +80,7 @@ impl FoundModel {
         };
         let known = Known::find(name).filter(|_| is_on_hub).map(Known::recommended);
         let checkpoint = registry::open(&folder);
-        // A scheduler that cannot be read is told with the schedule.
+        // A scheduler that cannot be read is reported with the schedule.
         let schedule = checkpoint.as_ref().ok().map(|found| registry::architecture_of(found).schedule(found));
         let sampler = schedule.and_then(Result::ok).map(|schedule| schedule.sampler()).unwrap_or_default();
         let by_scheduler = |recommended: Recommended| Recommended {
@@ -252,7 +252,7 @@ impl FoundModel {
 
 /// What a name may stand for, in messages.
 #[derive(Debug, Clone, Copy)]
-pub struct Sought {
+pub struct Lookup {
     /// The flag that the name came from.
     pub flag: &'static str,
     /// What it is called.
@@ -261,7 +261,7 @@ pub struct Sought {
     pub instead: &'static str,
 }
 
-const CHECKPOINT: Sought = Sought {
+const CHECKPOINT: Lookup = Lookup {
     flag: "--model",
     noun: "checkpoint",
     instead: "one in the diffusers text-to-video layout, a name, or OWNER/NAME on the Hugging Face hub",
@@ -280,11 +280,11 @@ pub fn named(flag: &str, said: &str, revision: Option<&str>) -> Result<(String, 
         return own();
     };
     match (revision, address.revision) {
-        (Some(asked), Some(said_too)) if asked != said_too => Err(Misuse(format!(
-            "{flag} {said}: names the revision {said_too}, and --revision {asked}; give one of them"
+        (Some(requested), Some(said_too)) if requested != said_too => Err(Misuse(format!(
+            "{flag} {said}: names the revision {said_too}, and --revision {requested}; give one of them"
         ))
         .into()),
-        (asked, said_too) => Ok((address.id, asked.map(str::to_owned).or(said_too))),
+        (requested, said_too) => Ok((address.id, requested.map(str::to_owned).or(said_too))),
     }
 }
 
@@ -292,12 +292,12 @@ pub fn named(flag: &str, said: &str, revision: Option<&str>) -> Result<(String, 
 ///
 /// # Errors
 /// [`Missing`], with where it was looked for.
-pub fn folder_of(name: &str, sought: Sought) -> Result<PathBuf> {
-    let Sought { flag, noun, instead } = sought;
+pub fn folder_of(name: &str, sought: Lookup) -> Result<PathBuf> {
+    let Lookup { flag, noun, instead } = sought;
     let is_name = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
     let path = PathBuf::from(name);
     let mut places =
-        if is_name { shelves().into_iter().map(|shelf| shelf.join(name)).collect() } else { vec![] };
+        if is_name { model_folders().into_iter().map(|shelf| shelf.join(name)).collect() } else { vec![] };
     places.push(path);
     if let Some(folder) = places.iter().find(|place| place.is_dir()) {
         return Ok(folder.clone());
@@ -329,7 +329,7 @@ pub(crate) fn is_on_hub(name: &str) -> bool {
 }
 
 /// Whether a name stands for a folder here, so that nothing needs to be fetched.
-pub(crate) fn lies_here(name: &str) -> bool {
+pub(crate) fn is_local(name: &str) -> bool {
     !is_on_hub(name) && folder_of(name, CHECKPOINT).is_ok()
 }
 
@@ -342,12 +342,12 @@ fn is_one_file(path: &Path) -> bool {
 }
 
 /// The folders that hold checkpoints by name, the first to be looked into first.
-pub fn shelves() -> Vec<PathBuf> {
+pub fn model_folders() -> Vec<PathBuf> {
     let named = std::env::var_os(FOLDER_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let mut shelves: Vec<PathBuf> = named.into_iter().collect();
-    shelves.extend(beside_program(FOLDER));
-    shelves.push(PathBuf::from(FOLDER));
-    shelves
+    let mut model_folders: Vec<PathBuf> = named.into_iter().collect();
+    model_folders.extend(beside_program(FOLDER));
+    model_folders.push(PathBuf::from(FOLDER));
+    model_folders
 }
 
 /// A file or folder of this name beside the program or in a folder above it: so a build inside the source tree finds

@@ -1,4 +1,4 @@
-//! What a run is asked for: settings by group, whole requests, what a checkpoint recommends, and how they are resolved.
+//! The request of a run: settings by group, whole requests, what a checkpoint recommends, and how they are resolved.
 
 mod defaults;
 pub mod domain;

@@ -4,13 +4,13 @@ use anyhow::{Context, Result};
 use motionflow::error::Error;
 use motionflow::prompt::Prompt;
 
-/// What is told where there is no prompt.
+/// The message where there is no prompt.
 pub const PROMPT_MISSING: &str =
     "there is no prompt; say what the new video shows: --prompt \"a panda in the snow\"";
-/// What is told where there is no source.
+/// The message where there is no source.
 pub const SOURCE_MISSING: &str =
     "there is no source; give the video whose motion is taken: --source clip.mp4";
-/// What is told where there is no source prompt.
+/// The message where there is no source prompt.
 pub const SOURCE_PROMPT_MISSING: &str = "there is no source prompt; say what the source shows, its subject in brackets: --source-prompt \"a [car] on a road\"";
 
 /// Reads a prompt with its brackets; `flag` is the one that it came from.

@@ -75,9 +75,9 @@ impl CutOptions {
     }
 }
 
-/// Checks how many threads are asked for.
-pub(crate) fn threads(asked: Option<u16>) -> Result<()> {
-    match asked {
+/// Checks how many threads are requested.
+pub(crate) fn threads(requested: Option<u16>) -> Result<()> {
+    match requested {
         Some(threads) if !(1..=MOST).contains(&i32::from(threads)) => {
             Err(Misuse(format!("--threads is {threads}, but must be 1 to {MOST}")).into())
         }
@@ -199,11 +199,11 @@ mod tests {
     #[test]
     fn flags_go_before_recommendations_and_those_before_defaults() {
         let recommended = Settings { guidance_scale: 6.0, lambda_self: 0.5, ..Settings::default() };
-        let asked = SettingOptions {
+        let requested = SettingOptions {
             sampling: Sampling { guidance_scale: Some(3.0), seed: Some(7), ..Sampling::default() },
             ..guided(Guidance { updates: Some(false), ..Guidance::default() })
         };
-        let settings = asked.resolve(&recommended);
+        let settings = requested.resolve(&recommended);
         assert_eq!((settings.guidance_scale, settings.lambda_self, settings.tau), (3.0, 0.5, 0.4));
         assert_eq!((settings.seed, settings.updates), (7, false));
     }
@@ -236,12 +236,12 @@ mod tests {
             ..Settings::default()
         };
         assert_eq!(preset(Preset::Paper).resolve(&recommended), Settings::paper(6.0));
-        let asked = SettingOptions {
+        let requested = SettingOptions {
             masks: Masks { tau: Some(0.3), ..Masks::default() },
             guidance: Guidance { step_norm: Some(0.1), ..Guidance::default() },
             ..preset(Preset::Paper)
         };
-        let settings = asked.resolve(&recommended);
+        let settings = requested.resolve(&recommended);
         assert_eq!((settings.step_norm, settings.tau, settings.steps), (Some(0.1), 0.3, 50));
         let fewer = SettingOptions { preset: PresetOption { preset: Some(Preset::Paper) }, ..steps(25) };
         assert_eq!(fewer.resolve(&recommended).guided_steps, 10);

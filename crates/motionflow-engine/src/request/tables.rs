@@ -351,7 +351,7 @@ fn merge(below: &mut Table, above: Table) {
     }
 }
 
-/// What is told of something that neither flags nor file say.
+/// The message about something that neither flags nor file say.
 ///
 /// # Errors
 /// A [`Misuse`] with `missing` where nothing is said.

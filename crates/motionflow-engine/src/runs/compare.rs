@@ -11,21 +11,21 @@ use crate::request::Request;
 
 /// Holds the source and the checkpoint of a run against those that its request was recorded with, if it was.
 pub(crate) fn compare(
-    asked: &Request,
+    requested: &Request,
     source: Option<&SourceRecord>,
     model: &FoundModel,
     resumed: bool,
     progress: &mut Progress,
 ) -> Result<()> {
-    let recorded = &asked.source;
+    let recorded = &requested.source;
     let frames = source.map(|source| &source.frames_sha256);
     let inversion = source.and_then(|source| source.inversion_sha256.as_ref());
     // Where nothing was recorded, its files need not be read yet.
-    let checkpoint = asked.model.sha256.as_ref().map(|_| model.record()).transpose()?;
+    let checkpoint = requested.model.sha256.as_ref().map(|_| model.record()).transpose()?;
     let checks = [
         ("source", recorded.frames_sha256.as_ref().zip(frames)),
         ("inversion", recorded.inversion_sha256.as_ref().zip(inversion)),
-        ("checkpoint", asked.model.sha256.as_ref().zip(checkpoint.as_ref().map(|now| &now.sha256))),
+        ("checkpoint", requested.model.sha256.as_ref().zip(checkpoint.as_ref().map(|now| &now.sha256))),
     ];
     for (what, _) in checks.iter().filter(|(_, pair)| pair.is_some_and(|(then, now)| then != now)) {
         let changed = is_other(what);

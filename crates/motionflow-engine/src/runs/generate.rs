@@ -12,8 +12,8 @@ use motionflow_media::{gif, picture, video};
 use crate::engine::{Engine, Stores};
 use crate::estimate::{Task, Way};
 use crate::folder::checksums::files_in;
-use crate::folder::leave;
 use crate::folder::metadata::Notes;
+use crate::folder::outputs;
 use crate::folder::record::{
     OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, write_json,
 };
@@ -118,12 +118,12 @@ fn make(
             |path: &Path| Ok(video::write_mp4(&ffmpeg, path, &result, size.fps, &notes.pairs())?);
         let write_gif = |path: &Path| Ok(gif::write_gif(&ffmpeg, path, &result, size.fps, notes.comment())?);
         let write_sheet = |path: &Path| Ok(picture::write_png(path, &contact_sheet(&rows, COLUMNS)?)?);
-        let leaves = [
-            leave::essential("result.mp4", &write_result),
-            leave::picture("result.gif", &write_gif),
-            leave::picture("contact-sheet.png", &write_sheet),
+        let files_to_write = [
+            outputs::essential("result.mp4", &write_result),
+            outputs::picture("result.gif", &write_gif),
+            outputs::picture("contact-sheet.png", &write_sheet),
         ];
-        let left_out = leave::write(folder, &leaves)?;
+        let left_out = outputs::write(folder, &files_to_write)?;
         stage.finish();
         left_out.tell(progress);
         files.retain(|(name, _)| !left_out.has(name));

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::estimate::Way;
 use crate::folder::checksums::files_in;
 use crate::folder::inversion_file::{self, InversionRecord};
-use crate::folder::leave;
+use crate::folder::outputs;
 use crate::folder::record::{RunHistory, Totals, write_json};
 use crate::folder::report;
 use crate::folder::run_folder::RunFolder;
@@ -47,7 +47,7 @@ impl Engine {
 fn write(folder: RunFolder, job: &Inspected, seen: Seen, progress: &mut Progress) -> Result<()> {
     let subjects = prompts::subjects(&job.prompt);
     let shown = seen.shown_masks().unwrap_or_else(|error| {
-        progress.warn(leave::left_out("masks.mp4", &error));
+        progress.warn(outputs::left_out("masks.mp4", &error));
         Vec::new()
     });
     let masked = with_masks(&job.source.frames, &shown);
@@ -65,9 +65,11 @@ fn write(folder: RunFolder, job: &Inspected, seen: Seen, progress: &mut Progress
         let (ffmpeg, fps) = (&job.ffmpeg, job.video.fps);
         let write_masks = |path: &Path| Ok(video::write_mp4(ffmpeg, path, &masked, fps, &[])?);
         let write_sheet = |path: &Path| Ok(picture::write_png(path, &contact_sheet(&rows, COLUMNS)?)?);
-        let leaves =
-            [leave::picture("masks.mp4", &write_masks), leave::picture("contact-sheet.png", &write_sheet)];
-        let left_out = leave::write(folder, &leaves)?;
+        let files_to_write = [
+            outputs::picture("masks.mp4", &write_masks),
+            outputs::picture("contact-sheet.png", &write_sheet),
+        ];
+        let left_out = outputs::write(folder, &files_to_write)?;
         stage.finish();
         left_out.tell(progress);
         files.retain(|(name, _)| !left_out.has(name));

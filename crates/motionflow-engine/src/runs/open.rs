@@ -34,7 +34,7 @@ pub struct Recall {
 /// A run to be made or resumed, and the folder that it may use.
 #[derive(Debug)]
 pub struct OpenRun {
-    /// What it is asked for.
+    /// The request.
     pub request: Request,
     pub(crate) folder: RunFolder,
 }
@@ -147,7 +147,7 @@ pub(crate) fn attempt<T>(
     error::catch(|| work(progress)).map_err(|error| ended(command, folder, error, compute, progress))
 }
 
-/// What becomes of an error in a run: its state is kept if that can help, and the user is told how to go on.
+/// What becomes of an error in a run: its state is kept if that can help, and the user learns how to resume.
 fn ended(command: &str, path: &Path, error: Error, compute: Compute, progress: &Progress) -> Error {
     let resume = shell::resume(command, path);
     let can_resume = Unfinished::is_in(path);

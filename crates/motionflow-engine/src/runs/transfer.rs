@@ -23,8 +23,8 @@ use crate::engine::{Engine, Stores};
 use crate::estimate::{Estimate, Task, Way};
 use crate::folder::checksums::files_in;
 use crate::folder::inversion_file::{SavedInversion, check_fit};
-use crate::folder::leave::{self, LeftOut};
 use crate::folder::metadata::Notes;
+use crate::folder::outputs::{self, LeftOut};
 use crate::folder::record::{
     ModelRecord, OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, SourceRecord, Totals,
     VideoRecord, write_json,
@@ -164,7 +164,7 @@ impl Engine {
         }
 
         let shown = seen.shown_masks().unwrap_or_else(|error| {
-            progress.warn(leave::left_out(MASKS_FILE.0, &error));
+            progress.warn(outputs::left_out(MASKS_FILE.0, &error));
             Vec::new()
         });
         let masked = (!shown.is_empty()).then(|| with_masks(&job.source.frames, &shown));
@@ -213,14 +213,14 @@ struct Resolved {
 
 impl Resolved {
     fn of(request: &Request, saved: Option<&SavedInversion>, recommended: &Recommended) -> Result<Self> {
-        let mut asked = request.settings.clone();
+        let mut requested = request.settings.clone();
         if let Some(saved) = saved {
-            asked.steps.steps = Some(saved.record.steps);
+            requested.steps.steps = Some(saved.record.steps);
         }
-        let mut settings = asked.resolve(&recommended.settings);
+        let mut settings = requested.resolve(&recommended.settings);
         let mut video = request.video.resolve(&recommended.video)?;
         if let Some(saved) = saved {
-            saved.fix_subject_map(&mut settings, asked.masks.subject_map)?;
+            saved.fix_subject_map(&mut settings, requested.masks.subject_map)?;
             let VideoRecord { width, height, frames, .. } = saved.record.video;
             video = Video { width, height, frames, ..video };
         }
@@ -314,7 +314,7 @@ struct Job {
 }
 
 impl Job {
-    /// Checks what is cheap first, so that a mistake is told at once. Where it `will_run`, its record is prepared.
+    /// Checks what is cheap first, so that a mistake is reported at once. Where it `will_run`, its record is prepared.
     fn check(
         request: &Request,
         will_run: bool,
@@ -475,12 +475,12 @@ impl Job {
         let write_sheet = |path: &Path| Ok(picture::write_png(path, &contact_sheet(&rows, COLUMNS)?)?);
         let pairs = notes.pairs();
         let write_result = |path: &Path| mp4(path, result, &pairs);
-        let mut leaves = vec![
-            leave::essential("result.mp4", &write_result),
-            leave::picture("contact-sheet.png", &write_sheet),
+        let mut files_to_write = vec![
+            outputs::essential("result.mp4", &write_result),
+            outputs::picture("contact-sheet.png", &write_sheet),
         ];
         if quick {
-            return leave::write(folder, &leaves);
+            return outputs::write(folder, &files_to_write);
         }
         let write_gif = |path: &Path| Ok(gif::write_gif(ffmpeg, path, result, fps, notes.comment())?);
         let panes = [Pane { label: "source", frames: source }, Pane { label: "result", frames: result }];
@@ -488,13 +488,13 @@ impl Job {
         let write_masks = |path: &Path| masked.map_or(Ok(()), |masked| mp4(path, masked, &[]));
         let updates: Vec<plot::Update> = updates.iter().map(plotted).collect();
         let write_loss = |path: &Path| Ok(plot::write_loss_svg(path, &updates)?);
-        leaves.extend([
-            leave::picture("result.gif", &write_gif),
-            leave::picture("compare.mp4", &write_comparison),
-            leave::picture(MASKS_FILE.0, &write_masks),
-            leave::picture("loss.svg", &write_loss),
+        files_to_write.extend([
+            outputs::picture("result.gif", &write_gif),
+            outputs::picture("compare.mp4", &write_comparison),
+            outputs::picture(MASKS_FILE.0, &write_masks),
+            outputs::picture("loss.svg", &write_loss),
         ]);
-        leave::write(folder, &leaves)
+        outputs::write(folder, &files_to_write)
     }
 }
 

@@ -14,7 +14,7 @@ pub struct Shortage {
     pub after_start: usize,
     /// The source's frames per second.
     pub fps: f64,
-    /// How many frames were asked for.
+    /// How many frames were requested.
     pub frames: usize,
     /// One of how many was to be kept.
     pub every: usize,

@@ -1,4 +1,4 @@
-//! Which frames films give, and what is told of them: every container, codec and change gives the frames of its times.
+//! Which frames films give, and what is reported about them: every container, codec and change gives the frames of its times.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 #[path = "../common/mod.rs"]
@@ -36,7 +36,7 @@ fn read(path: &Path, start: f64, frames: usize, every: usize) -> Result<Clip, Er
     source::read(ffmpeg(), path, &ReadOptions { start, every, ..ReadOptions::new(frames, 64, 64) })
 }
 
-/// Reads, and asserts which numbers come; gives what is told.
+/// Reads, and asserts which numbers come; gives what is reported.
 #[track_caller]
 fn gives(path: &Path, start: f64, every: usize, numbers: &[usize]) -> Vec<Notice> {
     let clip = read(path, start, numbers.len(), every).unwrap_or_else(|error| panic!("{error}"));

@@ -1,4 +1,4 @@
-//! Films read with an ffmpeg that crashes, lacks something, or says what it is asked for.
+//! Films read with an ffmpeg that crashes, lacks something, or says what a test wants.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,4 +1,4 @@
-//! Handing tensors to the nets by name, and keeping account of what was asked for.
+//! Handing tensors to the nets by name, and keeping account of what was requested.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use crate::out_of_memory;
 use crate::printable::printable;
 
 /// A place in the tree of a component's tensor names, as `down_blocks.0.resnets`. Clones and [`Loader::sub`]s share
-/// one account of the names that were asked for and of everything that was wrong with them, so that a net is built
+/// one account of the names that were requested and of everything that was wrong with them, so that a net is built
 /// in one pass and [`Loader::finish`] then says all of it at once.
 #[derive(Clone)]
 pub struct Loader<'a> {
@@ -89,7 +89,7 @@ impl<'a> Loader<'a> {
         self.weights.get(&self.full_name(name)).is_some()
     }
 
-    /// Whether all that was asked for is there. Else the net is built on, and never run, to learn what else is wrong:
+    /// Whether all that was requested is there. Else the net is built on, and never run, to learn what else is wrong:
     /// nothing may be computed of its tensors, since that could take memory.
     pub fn is_whole(&self) -> bool {
         let account = self.account.borrow();

@@ -58,7 +58,7 @@ const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 /// Files of the tokenizer beside its words; they may be missing.
 const TOKENIZER_OPTIONAL: [&str; 2] = ["special_tokens_map.json", TOKENIZER_CONFIG];
 
-/// A checkpoint folder that was found whole. Its files are read when they are asked for.
+/// A checkpoint folder that was found whole. Its files are read when they are requested.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     layout: &'static Layout,

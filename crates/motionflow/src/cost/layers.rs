@@ -1,13 +1,13 @@
 //! The layers that the nets are made of, as [`crate::nets`] has them: what each computes, what it has in memory while it
 //! does, and what autograd keeps of it when only the input wants a gradient. libtorch's own layers keep the inputs of
 //! norms, activations and convolutions and the factors of products, but not the inputs of linear layers; what the fused
-//! ones keep is told at [`Layers::Fused`].
+//! ones keep is described at [`Layers::Fused`].
 
 use super::tape::{Shape, Tape};
 use super::{Layers, Operation};
 use crate::nets::feed_forward;
 
-/// What a spatial or temporal transformer is told besides its input.
+/// What a spatial or temporal transformer gets besides its input.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TransformerOptions {
     pub(super) heads: i64,

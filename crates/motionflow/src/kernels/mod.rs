@@ -288,7 +288,7 @@ fn alike(x: &Tensor, other: &Tensor) -> bool {
     (x.kind(), x.device()) == (other.kind(), other.device()) && x.size() == other.size()
 }
 
-/// The outputs as they are, or with a gradient where one is asked for.
+/// The outputs as they are, or with a gradient where one is requested.
 fn recorded(
     x: &Tensor,
     residual: Option<&Tensor>,

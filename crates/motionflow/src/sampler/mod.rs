@@ -1,6 +1,6 @@
 //! From noise to a video: how the latents go from one noise level to the next.
 //!
-//! Each sampler is one of diffusers' schedulers, and a test holds it against that one, step by step. A multistep sampler
+//! Each sampler is one of diffusers' schedulers, and a test compares it with that one, step by step. A multistep sampler
 //! remembers what the net saw in earlier steps; guided updates move the latents between steps, and what was seen stays as
 //! it was seen.
 

@@ -28,7 +28,7 @@ pub(super) struct Stream {
     pub(super) index: usize,
     /// The name of its codec.
     pub(super) codec: String,
-    /// Whether it is to be taken unless another one is asked for.
+    /// Whether it is to be taken unless another one is requested.
     is_default: bool,
     /// Whether there is a second picture in it, with the opacity.
     pub(super) has_opacity: bool,

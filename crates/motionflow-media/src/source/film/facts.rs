@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use super::dump::Dump;
 use super::input::Input;
 use super::listing::Listing;
-use super::told::{self, Colours, Place, Tick, Told};
+use super::showinfo::{self, Colours, Place, Showinfo, Tick};
 use super::{Notice, filters};
 use crate::error::{Error, Result};
 use crate::ffmpeg::{Ffmpeg, Outcome};
@@ -173,7 +173,7 @@ impl Look {
         let mut command = ffmpeg.telling_command();
         command.args(input.arguments(0)).args(["-map", stream, "-frames:v", &frames.to_string()]);
         let filters =
-            if frames == 1 { filters::for_size(first_field) } else { told::filter(Place::In).into() };
+            if frames == 1 { filters::for_size(first_field) } else { showinfo::filter(Place::In).into() };
         command.args(ffmpeg.every_frame()).args(["-vf", &filters, "-f", "null", "-"]);
         let (sender, lines) = mpsc::channel();
         let running = ffmpeg.start_heard(&mut command, move |line| {
@@ -198,22 +198,22 @@ impl Look {
     }
 
     fn hear(&mut self, line: &str) {
-        match told::parse(line) {
+        match showinfo::parse(line) {
             None => self.dump.hear(line),
-            Some(Told::Ticks(Place::In, tick, rate)) if self.frames.is_empty() => {
+            Some(Showinfo::Ticks(Place::In, tick, rate)) if self.frames.is_empty() => {
                 (self.tick, self.rate) = (tick, rate);
             }
-            Some(Told::Frame(Place::In, frame)) => {
+            Some(Showinfo::Frame(Place::In, frame)) => {
                 if self.frames.is_empty() {
                     self.is_interlaced = frame.is_interlaced;
                 }
                 self.frames.push(frame.time.unwrap_or_default());
             }
-            Some(Told::Frame(Place::Out, frame)) if self.size.is_none() => {
+            Some(Showinfo::Frame(Place::Out, frame)) if self.size.is_none() => {
                 self.size =
                     Some((frame.width, frame.height)).filter(|(width, height)| *width > 0 && *height > 0);
             }
-            Some(Told::Colours(colours)) if self.frames.len() == 1 => self.colours = colours,
+            Some(Showinfo::Colours(colours)) if self.frames.len() == 1 => self.colours = colours,
             Some(_) => {}
         }
     }

@@ -1,6 +1,6 @@
 //! The filters that frames of a film go through.
 
-use super::told::{Colours, Place, filter};
+use super::showinfo::{Colours, Place, filter};
 use crate::error::Result;
 use crate::ffmpeg::Ffmpeg;
 

@@ -1,7 +1,7 @@
 //! Clips from video files, through ffmpeg.
 //!
 //! ffprobe may be missing, so all facts come from what ffmpeg itself tells: of the file ([`dump`]), of its packets
-//! ([`listing`]) and of each frame ([`told`]).
+//! ([`listing`]) and of each frame ([`showinfo`]).
 
 mod dump;
 mod facts;
@@ -9,8 +9,8 @@ mod filters;
 mod input;
 mod listing;
 mod reading;
+mod showinfo;
 mod timeline;
-mod told;
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ pub(super) fn probe(ffmpeg: &Ffmpeg, path: &Path, format: Option<&'static str>) 
     Ok(SourceInfo { width: facts.width, height: facts.height, fps: facts.fps })
 }
 
-/// Decodes only what is asked for, one frame at a time.
+/// Decodes only what is requested, one frame at a time.
 pub(super) fn read(
     ffmpeg: &Ffmpeg,
     path: &Path,

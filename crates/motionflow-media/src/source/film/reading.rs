@@ -1,4 +1,4 @@
-//! Reading the frames of a film that are asked for.
+//! Reading the frames of a film that are requested.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufReader, Read};
@@ -10,8 +10,8 @@ use image::{RgbImage, RgbaImage};
 
 use super::facts::Facts;
 use super::filters::{self, Filters};
+use super::showinfo::{self, Frame, Place, Showinfo, Tick};
 use super::timeline::Timeline;
-use super::told::{self, Frame, Place, Tick, Told};
 use crate::error::{Error, Result};
 use crate::ffmpeg::{Ffmpeg, complaint_in, level, telling_line};
 use crate::source::{Notice, ReadOptions, alpha};
@@ -34,7 +34,7 @@ pub(super) struct Plan {
 /// How reading ended.
 #[derive(Debug)]
 pub(super) enum Ending {
-    /// With all frames, and what is to be told of them.
+    /// With all frames, and what is to be reported about them.
     Done(Vec<RgbImage>, Vec<Notice>),
     /// At the end of the film.
     TooFew { total: usize, after_start: usize, complaint: Option<String> },
@@ -129,7 +129,7 @@ fn condition(facts: &Facts, options: &ReadOptions, seek: u64) -> Option<String> 
 
 /// Something that ffmpeg says while it works.
 enum Heard {
-    Told(Told),
+    Showinfo(Showinfo),
     Complaint(String),
 }
 
@@ -162,7 +162,7 @@ pub(super) fn read(
     for heard in heard {
         match heard {
             Heard::Complaint(complaint) => reel.complain(complaint),
-            Heard::Told(Told::Frame(Place::Out, frame)) => {
+            Heard::Showinfo(Showinfo::Frame(Place::Out, frame)) => {
                 let Some(stream) = stream.as_mut() else { break };
                 let mut bytes = vec![0; frame.width as usize * frame.height as usize * 4];
                 if stream.read_exact(&mut bytes).is_err() {
@@ -172,7 +172,7 @@ pub(super) fn read(
                 let picture = RgbaImage::from_raw(frame.width, frame.height, bytes);
                 reel.take(&frame, picture).map_err(unreadable)?;
             }
-            Heard::Told(told) => reel.hear(told),
+            Heard::Showinfo(info) => reel.hear(info),
         }
         if let Some(reason) = reel.go_on() {
             return Ok(Ending::Again(reason));
@@ -196,8 +196,8 @@ pub(super) fn read(
 }
 
 fn hear(line: &str) -> Option<Heard> {
-    if let Some(told) = told::parse(line) {
-        return Some(Heard::Told(told));
+    if let Some(info) = showinfo::parse(line) {
+        return Some(Heard::Showinfo(info));
     }
     // What is said of the stream of pictures is not about the film: its times may stand still.
     let is_of_output = ["[rawvideo @ ", "[out#", "[vost#"].iter().any(|place| line.starts_with(place));
@@ -308,21 +308,21 @@ impl<'a> Reel<'a> {
         }
     }
 
-    fn hear(&mut self, told: Told) {
-        match told {
-            Told::Ticks(Place::In, tick, _) => self.in_tick = tick,
-            Told::Ticks(Place::Out, tick, _) => {
+    fn hear(&mut self, info: Showinfo) {
+        match info {
+            Showinfo::Ticks(Place::In, tick, _) => self.in_tick = tick,
+            Showinfo::Ticks(Place::Out, tick, _) => {
                 self.out_tick = tick;
                 // Filters that are set up anew count from 0.
                 self.last = self.last.map(|(frame, _)| (frame, u64::MAX));
             }
-            Told::Frame(Place::In, frame) => self.decoded(&frame),
-            Told::Colours(colours) => {
+            Showinfo::Frame(Place::In, frame) => self.decoded(&frame),
+            Showinfo::Colours(colours) => {
                 if let Some(last) = self.decoded.last_mut() {
                     last.hdr = colours.hdr();
                 }
             }
-            Told::Frame(Place::Out, _) => {}
+            Showinfo::Frame(Place::Out, _) => {}
         }
     }
 

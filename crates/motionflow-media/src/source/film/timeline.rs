@@ -1,6 +1,6 @@
 //! Which frame of a film stands at each step of an even rate.
 
-use super::told::{Tick, rounded};
+use super::showinfo::{Tick, rounded};
 
 /// How much before a frame's time `--start` may lie beyond it, in seconds: some containers keep whole milliseconds.
 const SLACK: f64 = 0.0005;

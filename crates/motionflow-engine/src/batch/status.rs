@@ -1,4 +1,4 @@
-//! How far a job is: still to do, begun, or done as it is asked for now.
+//! How far a job is: still to do, begun, or done as it is requested now.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::folder::changes::{Changes, is_other};
 use crate::folder::damage;
 use crate::folder::record::RunRecord;
 use crate::folder::run_folder;
-use crate::folder::unfinished::{self, ASKED, Unfinished};
+use crate::folder::unfinished::{self, REQUEST, Unfinished};
 use crate::progress::Progress;
 use crate::request::tables::Request;
 
@@ -21,35 +21,35 @@ const HINT: &str = "remove that folder, or give another name or folder";
 
 /// How far a job is.
 #[derive(Debug)]
-pub(crate) enum Standing {
-    /// Still to do; what is told of an unfinished run that is given up for it.
+pub(crate) enum JobStatus {
+    /// Still to do; the message about an unfinished run that is given up for it.
     ToDo(Option<String>),
     /// It can be resumed.
     Begun,
-    /// It is done; what is told of its last bits.
+    /// It is done; the message about its last bits.
     Done(Option<String>),
 }
 
 impl Job {
     /// How far it is, `request` being what it asks for together with the flags. A folder that holds something else, or
     /// not all of it any more, is an error.
-    pub(crate) fn standing(
+    pub(crate) fn status(
         &self,
         request: &Request,
         engine: &Engine,
         progress: &mut Progress,
-    ) -> Result<Standing> {
+    ) -> Result<JobStatus> {
         let folder = &self.folder;
         Unfinished::check_free(folder)?;
         let mut given_up = None;
         if Unfinished::is_recorded_in(folder) {
             let place = folder.join(unfinished::FOLDER);
             let mut settings = String::new();
-            if let (Some(asked), Ok(record)) = (asked_in(&place), RunRecord::read(&place)) {
-                let changes = self.changes(&record, &asked, request, engine, progress)?;
+            if let (Some(requested), Ok(record)) = (asked_in(&place), RunRecord::read(&place)) {
+                let changes = self.changes(&record, &requested, request, engine, progress)?;
                 if changes.settings.is_empty() {
                     return if changes.inputs.is_empty() {
-                        Ok(Standing::Begun)
+                        Ok(JobStatus::Begun)
                     } else {
                         Err(other_inputs_begun(folder, &changes))
                     };
@@ -62,21 +62,21 @@ impl Job {
             ));
         }
         let asked_for = asked_in(folder);
-        if !run_folder::holds_a_run(folder) && !folder.join(ASKED).exists() {
-            return Ok(Standing::ToDo(given_up.filter(|_| Unfinished::is_in(folder))));
+        if !run_folder::holds_a_run(folder) && !folder.join(REQUEST).exists() {
+            return Ok(JobStatus::ToDo(given_up.filter(|_| Unfinished::is_in(folder))));
         }
         let whole = damage::check(folder, &mut |path| engine.sha256_of(path));
         if asked_for.is_some() || damage::has_history(folder) {
             whole?;
         }
-        let Some(asked) = asked_for else {
+        let Some(requested) = asked_for else {
             let message = format!("{}: holds a run of other settings; {HINT}", folder.display());
             return Err(Misuse(message).into());
         };
-        let changes = self.changes(&RunRecord::read(folder)?, &asked, request, engine, progress)?;
+        let changes = self.changes(&RunRecord::read(folder)?, &requested, request, engine, progress)?;
         if changes.settings.is_empty() && changes.inputs.is_empty() {
             let last_bits = changes.last_bits.join(", ");
-            return Ok(Standing::Done((!last_bits.is_empty()).then(|| {
+            return Ok(JobStatus::Done((!last_bits.is_empty()).then(|| {
                 format!(
                     "what is done was computed with {last_bits}: the last bits of a new run may be others"
                 )
@@ -85,40 +85,40 @@ impl Job {
         Err(other_run(folder, &changes))
     }
 
-    /// What is other now than when the run of a record was asked for.
+    /// What is other now than when the run of a record was requested.
     fn changes(
         &self,
         record: &RunRecord,
-        asked: &Table,
+        requested: &Table,
         request: &Request,
         engine: &Engine,
         progress: &mut Progress,
     ) -> Result<Changes> {
         let now = engine.record_now(record, request, progress)?;
         let mut changes = Changes::between(record, &now, &request.program)?;
-        changes.add_asked(asked, &self.asked.parse()?);
+        changes.add_asked(requested, &self.requested.parse()?);
         Ok(changes)
     }
 }
 
-/// What was asked for, as its text in a folder says.
+/// What was requested, as its text in a folder says.
 fn asked_in(folder: &Path) -> Option<Table> {
-    fs::read_to_string(folder.join(ASKED)).ok()?.parse().ok()
+    fs::read_to_string(folder.join(REQUEST)).ok()?.parse().ok()
 }
 
 fn other_run(folder: &Path, changes: &Changes) -> anyhow::Error {
-    let mut told: Vec<String> = Vec::new();
+    let mut text: Vec<String> = Vec::new();
     if !changes.settings.is_empty() {
-        told.push(format!("holds a run of other settings ({})", changes.settings_in_words()));
+        text.push(format!("holds a run of other settings ({})", changes.settings_in_words()));
     }
-    told.extend(changes.inputs.iter().map(|what| is_other(what)));
-    Misuse(format!("{}: {}; {HINT}", folder.display(), told.join(", and "))).into()
+    text.extend(changes.inputs.iter().map(|what| is_other(what)));
+    Misuse(format!("{}: {}; {HINT}", folder.display(), text.join(", and "))).into()
 }
 
 fn other_inputs_begun(folder: &Path, changes: &Changes) -> anyhow::Error {
-    let told: Vec<String> = changes.inputs.iter().map(|what| is_other(what)).collect();
-    let told = told.join(", and ");
+    let text: Vec<String> = changes.inputs.iter().map(|what| is_other(what)).collect();
+    let text = text.join(", and ");
     let folder = folder.display();
-    Misuse(format!("{folder}: {told}, so it cannot go on; bring the old one back, or remove that folder"))
+    Misuse(format!("{folder}: {text}, so it cannot go on; bring the old one back, or remove that folder"))
         .into()
 }

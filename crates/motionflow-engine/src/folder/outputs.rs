@@ -1,4 +1,4 @@
-//! Writing the files of a finished run: a picture of it that cannot be made is told and left out, so that no run is lost
+//! Writing the files of a finished run: a picture of it that cannot be made is reported and left out, so that no run is lost
 //! at its last stage.
 
 use std::panic::{self, AssertUnwindSafe};
@@ -13,23 +13,23 @@ use crate::progress::Progress;
 type Work<'a> = &'a (dyn Fn(&Path) -> Result<()> + Sync);
 
 /// One file of a run, and how it is written to its place.
-pub(crate) struct Leaf<'a> {
+pub(crate) struct Output<'a> {
     name: &'a str,
     is_essential: bool,
     write: Work<'a>,
 }
 
 /// A file that a run is made for: without it, the run has failed.
-pub(crate) fn essential<'a>(name: &'a str, write: Work<'a>) -> Leaf<'a> {
-    Leaf { name, is_essential: true, write }
+pub(crate) fn essential<'a>(name: &'a str, write: Work<'a>) -> Output<'a> {
+    Output { name, is_essential: true, write }
 }
 
 /// A file that shows what a run did.
-pub(crate) fn picture<'a>(name: &'a str, write: Work<'a>) -> Leaf<'a> {
-    Leaf { name, is_essential: false, write }
+pub(crate) fn picture<'a>(name: &'a str, write: Work<'a>) -> Output<'a> {
+    Output { name, is_essential: false, write }
 }
 
-/// What could not be written: names of files, and what is told of each.
+/// What could not be written: names of files, and the message about each.
 #[must_use]
 #[derive(Debug, Default)]
 pub(crate) struct LeftOut(Vec<(String, String)>);
@@ -59,28 +59,28 @@ impl LeftOut {
     }
 }
 
-/// What is told of a file that is left out.
+/// The message about a file that is left out.
 pub(crate) fn left_out(name: &str, error: &Error) -> String {
     format!("{name} is left out: {}", error::message(error))
 }
 
 /// Writes all of them into `folder` side by side. Fails where one that is essential does.
-pub(crate) fn write(folder: &Path, leaves: &[Leaf]) -> Result<LeftOut> {
-    let one = |leaf: &Leaf| guarded(|| (leaf.write)(&folder.join(leaf.name)));
+pub(crate) fn write(folder: &Path, files_to_write: &[Output]) -> Result<LeftOut> {
+    let one = |output: &Output| guarded(|| (output.write)(&folder.join(output.name)));
     let outcomes: Vec<Result<()>> = thread::scope(|scope| {
         let one = &one;
-        let running: Vec<_> = leaves.iter().map(|leaf| scope.spawn(move || one(leaf))).collect();
+        let running: Vec<_> = files_to_write.iter().map(|output| scope.spawn(move || one(output))).collect();
         let given = |thread: thread::ScopedJoinHandle<Result<()>>| {
             thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
         };
         running.into_iter().map(given).collect()
     });
     let mut missing = LeftOut::default();
-    for (leaf, outcome) in leaves.iter().zip(outcomes) {
+    for (output, outcome) in files_to_write.iter().zip(outcomes) {
         match outcome {
             Ok(()) => {}
-            Err(error) if leaf.is_essential => return Err(error),
-            Err(error) => missing.add(folder, leaf.name, &error),
+            Err(error) if output.is_essential => return Err(error),
+            Err(error) => missing.add(folder, output.name, &error),
         }
     }
     Ok(missing)
@@ -104,9 +104,9 @@ mod tests {
         let good = |path: &Path| Ok(std::fs::write(path, "good")?);
         let fails = |path: &Path| Err(anyhow!("{}: cannot be encoded: no", path.display()));
         let panics = |_: &Path| panic!("a fault");
-        let leaves =
+        let files_to_write =
             [essential("a", &good), picture("b", &fails), picture("c", &panics), picture("d", &good)];
-        let left_out = error::catch(|| write(folder.path(), &leaves)).unwrap();
+        let left_out = error::catch(|| write(folder.path(), &files_to_write)).unwrap();
         left_out.tell(&mut progress);
         assert_eq!(["a", "b", "c", "d"].map(|name| left_out.has(name)), [false, true, true, false]);
         assert_eq!(progress.warnings[0], "b is left out: cannot be encoded: no");

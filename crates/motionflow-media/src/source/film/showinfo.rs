@@ -33,7 +33,7 @@ pub(super) fn rounded(numerator: i128, denominator: i128) -> i128 {
     if numerator < 0 { -half } else { half }
 }
 
-/// Where the frame is that is told of.
+/// Where the frame is that is described.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// Before all filters, as it was decoded.
@@ -59,12 +59,12 @@ pub(super) struct Frame {
 
 /// One line.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Told {
+pub(super) enum Showinfo {
     /// The ticks that times are counted in, and the frame rate, if one is known.
     Ticks(Place, Tick, Option<f64>),
     /// A frame.
     Frame(Place, Frame),
-    /// The colours of the decoded frame that was told of last.
+    /// The colours of the decoded frame that was described last.
     Colours(Colours),
 }
 
@@ -96,7 +96,7 @@ pub(super) fn filter(place: Place) -> &'static str {
 }
 
 /// What a line of a telling command says, if it is one of this filter.
-pub(super) fn parse(line: &str) -> Option<Told> {
+pub(super) fn parse(line: &str) -> Option<Showinfo> {
     // The filter's name may stand behind that of its graph.
     let (graph, filter) = line.split_once("[showinfo@")?;
     let place = match filter {
@@ -113,12 +113,12 @@ pub(super) fn parse(line: &str) -> Option<Told> {
         let (numerator, denominator) = fraction(base)?;
         let rate =
             fraction(rate).map(|(numerator, denominator)| f64::from(numerator) / f64::from(denominator));
-        return Some(Told::Ticks(place, Tick { numerator, denominator }, rate));
+        return Some(Showinfo::Ticks(place, Tick { numerator, denominator }, rate));
     }
     if text.starts_with("n:") {
         let (width, height) = super::listing::pair(value(text, " s:")?, 'x')?;
         let number = |key| value(text, key).and_then(|value| value.parse::<i64>().ok());
-        return Some(Told::Frame(
+        return Some(Showinfo::Frame(
             place,
             Frame {
                 number: value(text, "n:")?.parse().ok()?,
@@ -133,7 +133,7 @@ pub(super) fn parse(line: &str) -> Option<Told> {
     }
     if place == Place::In && text.contains("color_trc:") {
         let word = |key| value(text, key).unwrap_or_default().to_owned();
-        return Some(Told::Colours(Colours {
+        return Some(Showinfo::Colours(Colours {
             matrix: word("color_space:"),
             primaries: word("color_primaries:"),
             transfer: word("color_trc:"),
@@ -161,20 +161,20 @@ mod tests {
     fn lines_are_understood() {
         let config = "[showinfo@in @ 0x7f49] [info] config in time_base: 1/1200000, frame_rate: 25/1";
         let tick = Tick { numerator: 1, denominator: 1_200_000 };
-        assert_eq!(parse(config), Some(Told::Ticks(Place::In, tick, Some(25.0))));
+        assert_eq!(parse(config), Some(Showinfo::Ticks(Place::In, tick, Some(25.0))));
         let frame = "[showinfo@out @ 0x7f49] [info] n:   7 pts: 336000 pts_time:0.28    duration:  48000 \
                      duration_time:0.04    fmt:yuv420p cl:left sar:1/1 s:64x48 i:T iskey:0 type:P";
-        let Some(Told::Frame(Place::Out, frame)) = parse(frame) else { panic!("no frame") };
+        let Some(Showinfo::Frame(Place::Out, frame)) = parse(frame) else { panic!("no frame") };
         assert_eq!((frame.number, frame.time, frame.duration), (7, Some(336_000), Some(48_000)));
         assert_eq!((frame.width, frame.height), (64, 48));
         assert!(frame.is_interlaced && !frame.is_key);
         let old = "[showinfo@in @ 0x7f49] [info] n:   0 pts:  NOPTS pts_time:NOPTS   pos:    48 fmt:yuv420p sar:1/1 \
                    s:64x64 i:P iskey:1 type:I";
-        let Some(Told::Frame(Place::In, frame)) = parse(old) else { panic!("no frame") };
+        let Some(Showinfo::Frame(Place::In, frame)) = parse(old) else { panic!("no frame") };
         assert_eq!((frame.time, frame.duration, frame.is_key), (None, None, true));
         let colours = "[showinfo@in @ 0x7f49] [info] color_range:tv color_space:bt2020nc color_primaries:bt2020 \
                        color_trc:smpte2084";
-        let Some(Told::Colours(colours)) = parse(colours) else { panic!("no colours") };
+        let Some(Showinfo::Colours(colours)) = parse(colours) else { panic!("no colours") };
         assert_eq!((colours.hdr(), colours.matrix.as_str()), (Some("PQ"), "bt2020nc"));
         assert_eq!(parse("[h264 @ 0x1] [error] n:0 s:1x1"), None);
         assert_eq!(parse(&format!("[fc#0 @ 0x1] {config}")), parse(config));
