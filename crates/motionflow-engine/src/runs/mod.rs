@@ -7,6 +7,7 @@ pub(crate) mod inspect;
 pub(crate) mod inspection;
 pub(crate) mod invert;
 pub mod inverting;
+pub(crate) mod job;
 pub(crate) mod observing;
 pub mod open;
 pub(crate) mod pictures;
