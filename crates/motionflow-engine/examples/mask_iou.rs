@@ -101,7 +101,14 @@ fn of_clip(
     let pixels = Clip::from_rgb(&bytes, i64::from(video.height), i64::from(video.width));
     let latents = model.encode_clip(&pixels)?.value;
     let prompt = model.encode_prompt(&clip.source_prompt.parse()?)?;
-    let settings = Settings { mask_source: MaskSource::Inversion, ..recommended.settings.clone() };
+    let settings = Settings {
+        mask_source: MaskSource::Inversion,
+        sampler: SamplerName::Ddim,
+        karras_sigmas: None,
+        steps: 25,
+        guided_steps: 8,
+        ..recommended.settings.clone()
+    };
     let guided = settings.guided_timesteps(model.schedule())?;
 
     let inversion = invert(model, Inverting::new(latents.share()), &prompt, &settings, &mut |_| {
