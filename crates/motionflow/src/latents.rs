@@ -1,5 +1,7 @@
 //! A video as the denoising net sees it.
 
+use std::sync::{Mutex, PoisonError};
+
 use tch::{Device, Kind, Tensor};
 
 /// Latents [1, channels, frames, height, width], float32, in the scale that the net was trained with.
@@ -58,6 +60,9 @@ impl Latents {
 
 /// Noise of the standard normal distribution, float32: the same for the same seed, whatever the device.
 pub(crate) fn seeded_noise(shape: &[i64], seed: u64, device: Device) -> Tensor {
+    // All threads share one generator.
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     tch::manual_seed(seed as i64);
     Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_device(device)
 }

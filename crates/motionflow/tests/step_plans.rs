@@ -4,6 +4,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Mutex;
 
 use motionflow::compute::{Compute, MemoryUse};
 use motionflow::generation::{Generating, GenerationEvent, generate};
@@ -37,6 +38,9 @@ fn model(memory: MemoryUse) -> TextToVideo {
 }
 
 fn random(seed: i64) -> Tensor {
+    // All threads share one generator.
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    let _alone = GENERATOR.lock().unwrap();
     tch::manual_seed(seed);
     Tensor::randn([1, 4, 3, 6, 5], (Kind::Float, Device::Cpu))
 }

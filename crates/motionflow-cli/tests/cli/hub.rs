@@ -318,6 +318,8 @@ fn a_known_checkpoint_brings_what_suits_it() {
     let record = read_toml(&place.path("out/run.toml"));
     assert!(record["prompts"]["negative_prompt"].as_str().unwrap().contains("washed out"), "{record}");
     assert_eq!(record["video"]["fps"].as_float(), Some(8.0));
+    assert_eq!(record["settings"]["sampler"].as_str(), Some("dpmpp-2m"));
+    assert_eq!(record["settings"]["karras_sigmas"].as_bool(), Some(true));
 }
 
 #[test]

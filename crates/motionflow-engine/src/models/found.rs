@@ -83,12 +83,11 @@ impl FoundModel {
         // A scheduler that cannot be read is reported with the schedule.
         let schedule = checkpoint.as_ref().ok().map(|found| registry::architecture_of(found).schedule(found));
         let sampler = schedule.and_then(Result::ok).map(|schedule| schedule.sampler()).unwrap_or_default();
-        let by_scheduler = |recommended: Recommended| Recommended {
-            settings: Settings { sampler, ..recommended.settings },
-            ..recommended
+        let general = || Recommended {
+            settings: Settings { sampler, ..Settings::default() },
+            ..Recommended::default()
         };
-        let recommended = Recommended::of(&folder, sampler)?;
-        let recommended = recommended.unwrap_or_else(|| by_scheduler(known.unwrap_or_default()));
+        let recommended = Recommended::of(&folder, sampler)?.or(known).unwrap_or_else(general);
         let checkpoint = checkpoint.map_err(Error::from)?;
         let (name, record, identity) = (name.to_owned(), OnceLock::new(), Mutex::default());
         Ok(Self { name, revision, checkpoint, record, identity, recommended })

@@ -118,6 +118,10 @@ impl SettingOptions {
         set(&mut settings.mask_time, masks.mask_time);
         set(&mut settings.mask_layers, masks.mask_layers);
         set(&mut settings.mask_apart, masks.mask_apart);
+        if sampling.sampler.is_some_and(|sampler| sampler != settings.sampler) {
+            // What is recommended of the noise levels is for the recommended sampler.
+            (settings.karras_sigmas, settings.timestep_spacing) = (None, None);
+        }
         set(&mut settings.sampler, sampling.sampler);
         settings.timestep_spacing = sampling.timestep_spacing.or(settings.timestep_spacing);
         settings.karras_sigmas = sampling.karras_sigmas.or(settings.karras_sigmas);
@@ -182,6 +186,8 @@ fn set<T>(setting: &mut T, said: Option<T>) {
 #[cfg(test)]
 mod tests {
     use super::super::{Guidance, Masks, Preset as PresetOption, Sampling, Steps};
+    use motionflow::settings::SamplerName;
+
     use super::*;
 
     fn steps(count: usize) -> SettingOptions {
@@ -206,6 +212,20 @@ mod tests {
         let settings = requested.resolve(&recommended);
         assert_eq!((settings.guidance_scale, settings.lambda_self, settings.tau), (3.0, 0.5, 0.4));
         assert_eq!((settings.seed, settings.updates), (7, false));
+    }
+
+    #[test]
+    fn noise_levels_that_are_recommended_go_with_their_sampler() {
+        let recommended =
+            Settings { sampler: SamplerName::Dpmpp2m, karras_sigmas: Some(true), ..Settings::default() };
+        let karras = |sampler, karras_sigmas| {
+            let sampling = Sampling { sampler, karras_sigmas, ..Sampling::default() };
+            SettingOptions { sampling, ..SettingOptions::default() }.resolve(&recommended).karras_sigmas
+        };
+        assert_eq!(karras(None, None), Some(true));
+        assert_eq!(karras(Some(SamplerName::Dpmpp2m), None), Some(true));
+        assert_eq!(karras(Some(SamplerName::Ddim), None), None);
+        assert_eq!(karras(Some(SamplerName::UniPc), Some(true)), Some(true));
     }
 
     #[test]
