@@ -25,10 +25,10 @@ use crate::folder::report;
 use crate::folder::run_folder::RunFolder;
 use crate::progress::Progress;
 use crate::request::prompts;
+use crate::runs::analysis::SourceAnalysis;
 use crate::runs::inspection::{self, Command, Inspected};
 use crate::runs::open::OpenRun;
 use crate::runs::pictures::{heat_of, legend, masked, masks_of};
-use crate::runs::seeing::Seen;
 
 const COMMAND: Command = Command { name: "inspect", way: Way::Inspect };
 
@@ -65,21 +65,27 @@ impl Engine {
     /// # Errors
     /// Of whatever kind; [`ErrorKind::of`](crate::error::ErrorKind::of) tells which.
     pub fn inspect(&self, run: OpenRun, progress: &mut Progress) -> Result<()> {
-        inspection::look(COMMAND, self, run, progress, |folder, inspected, seen, model, progress| {
-            write(folder, inspected, &seen, model.nets(), progress)
-        })
+        inspection::inspect_source(
+            COMMAND,
+            self,
+            run,
+            progress,
+            |folder, inspected, analysis, model, progress| {
+                write(folder, inspected, &analysis, model.nets(), progress)
+            },
+        )
     }
 }
 
 fn write(
     folder: RunFolder,
     job: &Inspected,
-    seen: &Seen,
+    analysis: &SourceAnalysis,
     nets: &dyn VideoModel,
     progress: &mut Progress,
 ) -> Result<()> {
     let layers = layers(nets);
-    let drawing = Drawing { job, seen, maps: seen.maps()?, latents: seen.latents()? };
+    let drawing = Drawing { job, analysis, maps: analysis.maps()?, latents: analysis.latents()? };
     let path = folder.path().to_owned();
     let mut left_out = LeftOut::default();
     folder.publish(|folder| {
@@ -97,12 +103,12 @@ fn write(
         stage.finish();
         left_out.tell(progress);
         job.record.write(folder)?;
-        let steps = step_figures(&seen.masks, &prompts::subjects(&job.prompt));
+        let steps = step_figures(&analysis.masks, &prompts::subjects(&job.prompt));
         let (totals, files) = (Totals::of(progress), files_in(folder, None)?);
-        let report = Report { masks: seen.figures.clone(), steps, totals, files };
+        let report = Report { masks: analysis.figures.clone(), steps, totals, files };
         write_json(&folder.join("inspect.json"), &report)
     })?;
-    tell(&path, &seen.figures, &layers, &left_out, progress);
+    tell(&path, &analysis.figures, &layers, &left_out, progress);
     Ok(())
 }
 
@@ -115,7 +121,7 @@ fn layers(nets: &dyn VideoModel) -> Vec<(String, String)> {
 /// What the pictures are drawn of.
 struct Drawing<'a> {
     job: &'a Inspected,
-    seen: &'a Seen,
+    analysis: &'a SourceAnalysis,
     maps: SubjectMaps,
     latents: &'a Latents,
 }
@@ -128,7 +134,7 @@ impl Drawing<'_> {
 
     /// Whether the masks that guide are made of the maps of this timestep.
     fn guides(&self, timestep: i64) -> bool {
-        self.is_noised() || self.seen.timesteps.contains(&timestep)
+        self.is_noised() || self.analysis.timesteps.contains(&timestep)
     }
 
     /// The source, and what all maps that guide say together.
@@ -144,7 +150,7 @@ impl Drawing<'_> {
                 rows.push((label, heated(frames, &heat_of(&mean, self.latents)?)));
             }
         }
-        let mask_row = with_masks(frames, &self.seen.shown_masks()?);
+        let mask_row = with_masks(frames, &self.analysis.shown_masks()?);
         let subjects = legend(&prompts::subjects(&self.job.prompt));
         rows.push((
             format!("motion mask at tau {}, mean of the same: {subjects}", self.job.settings.tau),
@@ -172,7 +178,7 @@ impl Drawing<'_> {
     fn masks(&self, layer: &str, name: &str) -> Result<Vec<(String, Vec<RgbImage>)>> {
         let subjects = legend(&prompts::subjects(&self.job.prompt));
         let row = |place: String, timestep: i64| {
-            let masks = self.seen.masks.at.get(&timestep).into_iter().flatten();
+            let masks = self.analysis.masks.at.get(&timestep).into_iter().flatten();
             let masks = masks.filter_map(|layers| layers.get(layer));
             let masks: Result<Vec<Vec<Mask>>> = masks.map(|mask| masks_of(mask, self.latents)).collect();
             let label = format!("{place}: mask of {subjects}");
@@ -180,7 +186,13 @@ impl Drawing<'_> {
         };
         if self.is_noised() {
             let place = format!("{name}, every guided timestep");
-            return self.seen.timesteps.first().map(|timestep| row(place, *timestep)).into_iter().collect();
+            return self
+                .analysis
+                .timesteps
+                .first()
+                .map(|timestep| row(place, *timestep))
+                .into_iter()
+                .collect();
         }
         let shown = self.shown().into_iter();
         shown.map(|(timestep, _)| row(self.place(name, *timestep), *timestep)).collect()

@@ -19,10 +19,10 @@ use crate::progress::Progress;
 use crate::request::recommended::Video;
 use crate::request::tables::required;
 use crate::request::{prompts, resolve};
+use crate::runs::analysis::{InversionFrom, SourceAnalysis, analyze_source};
 use crate::runs::compare::compare;
 use crate::runs::encoding::Source;
 use crate::runs::open::{self, OpenRun};
-use crate::runs::seeing::{Inverts, Seen, see_source};
 use crate::source::{SourceClip, source_path};
 
 /// A source with all that is known of it before it is looked at.
@@ -45,31 +45,31 @@ pub(crate) struct Command {
 
 /// Looks at the source of a run, and lets `write` make the run's files of it. `invert` inverts it in any case, `inspect`
 /// where the masks are the inversion's.
-pub(crate) fn look(
+pub(crate) fn inspect_source(
     command: Command,
     engine: &Engine,
     run: OpenRun,
     progress: &mut Progress,
-    write: impl FnOnce(RunFolder, &Inspected, Seen, &LoadedModel, &mut Progress) -> Result<()>,
+    write: impl FnOnce(RunFolder, &Inspected, SourceAnalysis, &LoadedModel, &mut Progress) -> Result<()>,
 ) -> Result<()> {
     let resources = run.request.program.resources.clone();
     engine.on_device(&resources, progress, |compute, stores, progress| {
         let output = run.output().to_owned();
         open::attempt(command.name, &output, compute, progress, |progress| {
-            look_on(command, engine, run, compute, stores, progress, write)
+            inspect_on(command, engine, run, compute, stores, progress, write)
         })
     })
 }
 
 /// Checks what is cheap first, then loads and looks.
-fn look_on(
+fn inspect_on(
     command: Command,
     engine: &Engine,
     run: OpenRun,
     compute: Compute,
     stores: &mut Stores,
     progress: &mut Progress,
-    write: impl FnOnce(RunFolder, &Inspected, Seen, &LoadedModel, &mut Progress) -> Result<()>,
+    write: impl FnOnce(RunFolder, &Inspected, SourceAnalysis, &LoadedModel, &mut Progress) -> Result<()>,
 ) -> Result<()> {
     let OpenRun { request, mut folder } = run;
     let source_prompt = required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?;
@@ -116,9 +116,9 @@ fn look_on(
 
     let Inspected { settings, source, prompt, record, .. } = &inspected;
     let unfinished = folder.begin(record)?;
-    let inverts = if inverts { Inverts::Source(cache) } else { Inverts::No };
+    let inverts = if inverts { InversionFrom::Source(cache) } else { InversionFrom::No };
     let source = Source { clip: source, text: &text };
     let subjects = prompts::subjects(prompt);
-    let seen = see_source(model.nets(), source, &subjects, settings, inverts, unfinished, progress)?;
-    write(folder, &inspected, seen, model, progress)
+    let analysis = analyze_source(model.nets(), source, &subjects, settings, inverts, unfinished, progress)?;
+    write(folder, &inspected, analysis, model, progress)
 }

@@ -16,10 +16,10 @@ use crate::folder::report;
 use crate::folder::run_folder::RunFolder;
 use crate::progress::Progress;
 use crate::request::prompts;
+use crate::runs::analysis::SourceAnalysis;
 use crate::runs::inspection::{self, Command, Inspected};
 use crate::runs::open::OpenRun;
 use crate::runs::pictures::{legend, with_masks};
-use crate::runs::seeing::Seen;
 
 const COMMAND: Command = Command { name: "invert", way: Way::Invert };
 
@@ -33,20 +33,29 @@ const FILES: [(&str, &str); 6] = [
 ];
 
 impl Engine {
-    /// Inverts a source, to be reused by transfers.
+    /// InversionFrom a source, to be reused by transfers.
     ///
     /// # Errors
     /// Of whatever kind; [`ErrorKind::of`](crate::error::ErrorKind::of) tells which.
     pub fn invert(&self, run: OpenRun, progress: &mut Progress) -> Result<()> {
-        inspection::look(COMMAND, self, run, progress, |folder, inspected, seen, _, progress| {
-            write(folder, inspected, seen, progress)
-        })
+        inspection::inspect_source(
+            COMMAND,
+            self,
+            run,
+            progress,
+            |folder, inspected, analysis, _, progress| write(folder, inspected, analysis, progress),
+        )
     }
 }
 
-fn write(folder: RunFolder, job: &Inspected, seen: Seen, progress: &mut Progress) -> Result<()> {
+fn write(
+    folder: RunFolder,
+    job: &Inspected,
+    analysis: SourceAnalysis,
+    progress: &mut Progress,
+) -> Result<()> {
     let subjects = prompts::subjects(&job.prompt);
-    let shown = seen.shown_masks().unwrap_or_else(|error| {
+    let shown = analysis.shown_masks().unwrap_or_else(|error| {
         progress.warn(outputs::left_out("masks.mp4", &error));
         Vec::new()
     });
@@ -55,7 +64,7 @@ fn write(folder: RunFolder, job: &Inspected, seen: Seen, progress: &mut Progress
     let path = folder.path().to_owned();
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
-        inversion_file::write(folder, &seen.inversion()?.0, &job.source.frames, job.inversion_record())?;
+        inversion_file::write(folder, &analysis.inversion()?.0, &job.source.frames, job.inversion_record())?;
         let source_label = format!("source: {}", job.prompt.text);
         let mask_label = format!("motion mask: {}", legend(&subjects));
         let rows = [
@@ -75,9 +84,9 @@ fn write(folder: RunFolder, job: &Inspected, seen: Seen, progress: &mut Progress
         files.retain(|(name, _)| !left_out.has(name));
         job.record.write(folder)?;
         let history = RunHistory {
-            inversion: seen.origin(),
-            steps: seen.steps,
-            masks: seen.figures,
+            inversion: analysis.origin(),
+            steps: analysis.steps,
+            masks: analysis.figures,
             totals: Totals::of(progress),
             files: files_in(folder, None)?,
         };

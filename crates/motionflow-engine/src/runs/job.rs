@@ -31,8 +31,8 @@ use crate::request::recommended::{Recommended, Video};
 use crate::request::resolve::{self};
 use crate::request::tables::required;
 use crate::request::{Request, prompts};
+use crate::runs::analysis::SourceAnalysis;
 use crate::runs::pictures::legend;
-use crate::runs::seeing::Seen;
 use crate::source::{SourceClip, source_path};
 
 pub(super) const COMMAND: &str = "transfer";
@@ -203,10 +203,10 @@ impl Job {
     }
 
     /// What the sampling starts from.
-    pub(super) fn start_latents(&self, seen: &Seen, nets: &dyn VideoModel) -> Result<Latents> {
+    pub(super) fn start_latents(&self, analysis: &SourceAnalysis, nets: &dyn VideoModel) -> Result<Latents> {
         let [frames, height, width] = [self.video.frames, self.video.height, self.video.width].map(i64::from);
         Ok(match self.settings.init {
-            Init::Inverted => seen.inversion()?.0.latents.share(),
+            Init::Inverted => analysis.inversion()?.0.latents.share(),
             Init::Noise => nets.noise(frames, height, width, self.settings.seed)?,
         })
     }

@@ -1,5 +1,6 @@
 //! The runs: from an opened request to a run folder.
 
+pub(crate) mod analysis;
 pub(crate) mod compare;
 pub(crate) mod encoding;
 pub(crate) mod generate;
@@ -8,9 +9,8 @@ pub(crate) mod inspection;
 pub(crate) mod invert;
 pub mod inverting;
 pub(crate) mod job;
-pub(crate) mod observing;
+pub(crate) mod noised_passes;
 pub mod open;
 pub(crate) mod pictures;
 pub(crate) mod sampling;
-pub(crate) mod seeing;
 pub mod transfer;

@@ -22,12 +22,12 @@ use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::request::resolve::Cut;
 use crate::request::{Request, prompts};
+use crate::runs::analysis::{InversionFrom, analyze_source};
 use crate::runs::compare::compare;
 use crate::runs::encoding::Source;
 use crate::runs::open::{self, OpenRun};
 use crate::runs::pictures::with_masks;
 use crate::runs::sampling::{Start, make_video};
-use crate::runs::seeing::{Inverts, see_source};
 use crate::source::{SourceStore, source_path};
 
 use crate::runs::job::{COMMAND, FEW_FILES, FILES, Job, MASKS_FILE, Resolved};
@@ -110,28 +110,29 @@ impl Engine {
         let inverts = match job.inversion.take() {
             Some(inversion) => {
                 check_fit(&inversion, nets, &job.video)?;
-                Inverts::Given(inversion)
+                InversionFrom::Given(inversion)
             }
-            None if inverts => Inverts::Source(cache),
-            None => Inverts::No,
+            None if inverts => InversionFrom::Source(cache),
+            None => InversionFrom::No,
         };
         let source = Source { clip: &job.source, text: &texts.source };
         let subjects = prompts::subjects(&job.source_prompt);
-        let mut seen = see_source(nets, source, &subjects, &job.settings, inverts, unfinished, progress)?;
+        let mut analysis =
+            analyze_source(nets, source, &subjects, &job.settings, inverts, unfinished, progress)?;
 
         let start = Start {
-            latents: job.start_latents(&seen, nets)?,
-            masks: job.settings.is_guided().then_some(&seen.masks),
+            latents: job.start_latents(&analysis, nets)?,
+            masks: job.settings.is_guided().then_some(&analysis.masks),
             prompt: &texts.target,
             negative: &texts.negative,
         };
         let (generation, result, sampled) = make_video(nets, start, &job.settings, unfinished, progress)?;
-        seen.steps.extend(sampled);
+        analysis.steps.extend(sampled);
         if let Some(warning) = loss_warning(&generation.updates) {
             progress.warn(warning);
         }
 
-        let shown = seen.shown_masks().unwrap_or_else(|error| {
+        let shown = analysis.shown_masks().unwrap_or_else(|error| {
             progress.warn(outputs::left_out(MASKS_FILE.0, &error));
             Vec::new()
         });
@@ -150,9 +151,9 @@ impl Engine {
             files.retain(|(name, _)| !left_out.has(name));
             record.write(folder)?;
             let history = RunHistory {
-                inversion: seen.origin(),
-                steps: seen.steps,
-                masks: seen.figures,
+                inversion: analysis.origin(),
+                steps: analysis.steps,
+                masks: analysis.figures,
                 totals: Totals::of(progress),
                 files: files_in(folder, None)?,
             };

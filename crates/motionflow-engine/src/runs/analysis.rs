@@ -17,12 +17,12 @@ use crate::folder::unfinished::Unfinished;
 use crate::progress::Progress;
 use crate::runs::encoding::Source;
 use crate::runs::inverting::{Inverted, invert_source};
-use crate::runs::observing::observe_source;
+use crate::runs::noised_passes::run_noised_passes;
 use crate::runs::pictures::masks_of;
 
 /// Where a run's inversion comes from.
 #[derive(Debug)]
-pub(crate) enum Inverts {
+pub(crate) enum InversionFrom {
     /// It takes none.
     No,
     /// It was given.
@@ -33,7 +33,7 @@ pub(crate) enum Inverts {
 
 /// What a run has of its source.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct SourceAnalysis {
     /// The inversion, and where it came from, where the run takes one.
     pub(crate) inversion: Option<(Inversion, Origin)>,
     /// What was seen in the noised source, where the masks are made of that.
@@ -47,28 +47,28 @@ pub(crate) struct Seen {
 
 /// Looks at the source: the passes on the noised source first, where there are any, then the inversion. Warns of masks
 /// that look wrong; `subjects` are the source prompt's words.
-pub(crate) fn see_source(
+pub(crate) fn analyze_source(
     model: &dyn VideoModel,
     source: Source,
     subjects: &[&str],
     settings: &Settings,
-    inverts: Inverts,
+    inverts: InversionFrom,
     unfinished: &mut Unfinished,
     progress: &mut Progress,
-) -> Result<Seen> {
+) -> Result<SourceAnalysis> {
     let mut steps = Vec::new();
     let noised = match settings.mask_source {
         MaskSource::Inversion => None,
         MaskSource::Noised => {
-            let (noised, passes) = observe_source(model, source, settings, unfinished, progress)?;
+            let (noised, passes) = run_noised_passes(model, source, settings, unfinished, progress)?;
             steps.extend(passes);
             Some(noised)
         }
     };
     let inversion = match inverts {
-        Inverts::No => None,
-        Inverts::Given(inversion) => Some((inversion, Origin::Given)),
-        Inverts::Source(cache) => {
+        InversionFrom::No => None,
+        InversionFrom::Given(inversion) => Some((inversion, Origin::Given)),
+        InversionFrom::Source(cache) => {
             let clean = noised.as_ref().map(|noised| noised.latents.share());
             let Inverted { inversion, origin, steps: made } =
                 invert_source(model, source, clean, settings, &cache, unfinished, progress)?;
@@ -82,10 +82,10 @@ pub(crate) fn see_source(
         (None, inversion) => needed(inversion.as_ref())?.0.masks(&timesteps, settings)?,
     };
     let figures = judge_masks(&masks, &timesteps, subjects, progress);
-    Ok(Seen { inversion, noised, masks, timesteps, figures, steps })
+    Ok(SourceAnalysis { inversion, noised, masks, timesteps, figures, steps })
 }
 
-impl Seen {
+impl SourceAnalysis {
     /// The inversion of a run that takes one.
     pub(crate) fn inversion(&self) -> Result<&(Inversion, Origin)> {
         needed(self.inversion.as_ref())

@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::runs::encoding::{Source, encode};
 
 /// Encodes the source and runs the passes on it, or goes on where `unfinished` says.
-pub(crate) fn observe_source(
+pub(crate) fn run_noised_passes(
     model: &dyn VideoModel,
     source: Source,
     settings: &Settings,
@@ -39,7 +39,7 @@ pub(crate) fn observe_source(
     stage.resumes_after(from.passes.len());
     let mut since = Instant::now();
     let mut saved = Ok(());
-    let seen = observe(model, from, source.text, settings, &mut |report| {
+    let passes = observe(model, from, source.text, settings, &mut |report| {
         let record = StepRecord::Noised {
             step: report.number,
             timestep: report.pass.timestep,
@@ -59,7 +59,7 @@ pub(crate) fn observe_source(
         }
     });
     saved.and_then(|()| unfinished.settle())?;
-    let seen = seen?;
+    let passes = passes?;
     stage.finish();
-    Ok((seen, records))
+    Ok((passes, records))
 }
