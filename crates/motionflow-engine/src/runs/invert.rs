@@ -33,7 +33,7 @@ const FILES: [(&str, &str); 6] = [
 ];
 
 impl Engine {
-    /// InversionFrom a source, to be reused by transfers.
+    /// Inverts a source, to be reused by transfers.
     ///
     /// # Errors
     /// Of whatever kind; [`ErrorKind::of`](crate::error::ErrorKind::of) tells which.

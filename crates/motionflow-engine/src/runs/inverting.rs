@@ -25,7 +25,7 @@ pub(crate) struct Inverted {
     pub(crate) steps: Vec<StepRecord>,
 }
 
-/// InversionFrom the source from its clean latents, for which it is encoded where there are none yet. Or goes on where
+/// Inverts the source from its clean latents, for which it is encoded where there are none yet. Or goes on where
 /// `unfinished` says, or finds the inversion in the cache.
 pub(crate) fn invert_source(
     model: &dyn VideoModel,
