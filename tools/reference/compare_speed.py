@@ -48,6 +48,7 @@ p.add_argument("--reference", type=Path, default=Path(__file__).with_name("bench
 p.add_argument("--time-limit", type=float, default=180, help="seconds that one bench may take")
 p.add_argument("flags", nargs="*", metavar="-- FLAGS", help="more flags for motionflow")
 a = p.parse_args()
+a.program = a.program.resolve()
 memories = a.memory.split(",")
 
 
