@@ -195,7 +195,7 @@ impl Jobs {
         Inputs::of(&request).spared_by_run_in(folder)?;
         request.output.force = Some(self.force || Unfinished::is_in(folder));
         let mut run = OpenRun::claim(request, progress)?;
-        run.folder.keep_asked(job.requested.clone());
+        run.folder.keep_request(job.requested.clone());
         engine.transfer(run, &self.options, progress).map(|()| true)
     }
 }

@@ -45,7 +45,7 @@ impl Job {
         if Unfinished::is_recorded_in(folder) {
             let place = folder.join(unfinished::FOLDER);
             let mut settings = String::new();
-            if let (Some(requested), Ok(record)) = (asked_in(&place), RunRecord::read(&place)) {
+            if let (Some(requested), Ok(record)) = (requested_in(&place), RunRecord::read(&place)) {
                 let changes = self.changes(&record, &requested, request, engine, progress)?;
                 if changes.settings.is_empty() {
                     return if changes.inputs.is_empty() {
@@ -61,15 +61,15 @@ impl Job {
                 folder.display()
             ));
         }
-        let asked_for = asked_in(folder);
+        let kept = requested_in(folder);
         if !run_folder::holds_a_run(folder) && !folder.join(REQUEST).exists() {
             return Ok(JobStatus::ToDo(given_up.filter(|_| Unfinished::is_in(folder))));
         }
         let whole = damage::check(folder, &mut |path| engine.sha256_of(path));
-        if asked_for.is_some() || damage::has_history(folder) {
+        if kept.is_some() || damage::has_history(folder) {
             whole?;
         }
-        let Some(requested) = asked_for else {
+        let Some(requested) = kept else {
             let message = format!("{}: holds a run of other settings; {HINT}", folder.display());
             return Err(Misuse(message).into());
         };
@@ -96,29 +96,29 @@ impl Job {
     ) -> Result<Changes> {
         let now = engine.record_now(record, request, progress)?;
         let mut changes = Changes::between(record, &now, &request.program)?;
-        changes.add_asked(requested, &self.requested.parse()?);
+        changes.add_requested(requested, &self.requested.parse()?);
         Ok(changes)
     }
 }
 
 /// What was requested, as its text in a folder says.
-fn asked_in(folder: &Path) -> Option<Table> {
+fn requested_in(folder: &Path) -> Option<Table> {
     fs::read_to_string(folder.join(REQUEST)).ok()?.parse().ok()
 }
 
 fn other_run(folder: &Path, changes: &Changes) -> anyhow::Error {
-    let mut text: Vec<String> = Vec::new();
+    let mut reasons: Vec<String> = Vec::new();
     if !changes.settings.is_empty() {
-        text.push(format!("holds a run of other settings ({})", changes.settings_in_words()));
+        reasons.push(format!("holds a run of other settings ({})", changes.settings_in_words()));
     }
-    text.extend(changes.inputs.iter().map(|what| is_other(what)));
-    Misuse(format!("{}: {}; {HINT}", folder.display(), text.join(", and "))).into()
+    reasons.extend(changes.inputs.iter().map(|what| is_other(what)));
+    Misuse(format!("{}: {}; {HINT}", folder.display(), reasons.join(", and "))).into()
 }
 
 fn other_inputs_begun(folder: &Path, changes: &Changes) -> anyhow::Error {
-    let text: Vec<String> = changes.inputs.iter().map(|what| is_other(what)).collect();
-    let text = text.join(", and ");
+    let reasons: Vec<String> = changes.inputs.iter().map(|what| is_other(what)).collect();
+    let reasons = reasons.join(", and ");
     let folder = folder.display();
-    Misuse(format!("{folder}: {text}, so it cannot go on; bring the old one back, or remove that folder"))
+    Misuse(format!("{folder}: {reasons}, so it cannot go on; bring the old one back, or remove that folder"))
         .into()
 }

@@ -77,13 +77,13 @@ fn in_range(request: &Request, engine: &Engine, progress: &mut Progress) -> Resu
     };
     let settings = requested.resolve(&found.recommended.settings);
     let video = request.video.resolve(&found.recommended.video)?;
-    let schedule = found.schedule()?;
     if inverted.is_some() {
+        let schedule = found.schedule()?;
         resolve::in_range(&settings, MANY_STEPS)?;
+        resolve::noised_in_range(&settings, &schedule)?;
     } else {
         found.check_settings(&settings)?;
     }
-    resolve::noised_in_range(&settings, &schedule)?;
     found.check_blocks(&settings.guidance_layers)?;
     if inverted.is_none() {
         found.check_size(&video)?;

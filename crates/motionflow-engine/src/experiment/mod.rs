@@ -207,7 +207,7 @@ fn not_done<'a>(
     let mut left = Vec::new();
     for cell in cells {
         match cell.finished(judged, program, engine, progress)? {
-            Some((_, last_bits)) => last_bits.into_iter().for_each(|value_text| progress.warn(value_text)),
+            Some((_, last_bits)) => last_bits.into_iter().for_each(|warning| progress.warn(warning)),
             None => left.push(cell),
         }
     }
@@ -293,7 +293,7 @@ mod tests {
         let said = |text: &str| -> BTreeMap<String, Value> {
             text.parse::<toml::Table>().unwrap().into_iter().collect()
         };
-        let value_text = differences(vec![said("tau = 0.2\ninit = \"noise\""), said("init = \"noise\"")]);
-        assert_eq!(value_text, [said("tau = 0.2"), BTreeMap::new()]);
+        let found = differences(vec![said("tau = 0.2\ninit = \"noise\""), said("init = \"noise\"")]);
+        assert_eq!(found, [said("tau = 0.2"), BTreeMap::new()]);
     }
 }

@@ -240,10 +240,9 @@ fn combinations(swept: &[Swept]) -> Vec<Vec<(&Swept, &Value)>> {
 
 /// What the rows or columns are called.
 fn labels(swept: &[Swept]) -> Vec<String> {
-    let value_text = |(of, value): &(&Swept, &Value)| format!("{} {}", of.name, value_text(value));
-    let label = |combination: Vec<(&Swept, &Value)>| {
-        combination.iter().map(value_text).collect::<Vec<_>>().join(", ")
-    };
+    let part = |(of, value): &(&Swept, &Value)| format!("{} {}", of.name, value_text(value));
+    let label =
+        |combination: Vec<(&Swept, &Value)>| combination.iter().map(part).collect::<Vec<_>>().join(", ");
     combinations(swept).into_iter().map(label).collect()
 }
 

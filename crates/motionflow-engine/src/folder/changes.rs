@@ -85,7 +85,7 @@ impl Changes {
     }
 
     /// Adds the settings that two requests do not say alike.
-    pub(crate) fn add_asked(&mut self, then: &Table, now: &Table) {
+    pub(crate) fn add_requested(&mut self, then: &Table, now: &Table) {
         let said = [flat(then), flat(now)];
         let is_said = |key: &String| said.iter().any(|said| said.contains_key(key));
         // Another inversion has another prompt and size, which nobody says either.

@@ -159,7 +159,7 @@ impl RunFolder {
     }
 
     /// Keeps what was requested, as text, beside what the run leaves.
-    pub(crate) fn keep_asked(&mut self, text: String) {
+    pub(crate) fn keep_request(&mut self, text: String) {
         self.requested = Some(text);
     }
 

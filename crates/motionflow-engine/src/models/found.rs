@@ -108,7 +108,7 @@ impl FoundModel {
     pub fn check_settings(&self, settings: &Settings) -> Result<()> {
         let schedule = self.schedule()?;
         resolve::check(settings, &schedule)?;
-        self.told(Sampler::new(&schedule, settings).map(drop))
+        self.with_flag(Sampler::new(&schedule, settings).map(drop))
     }
 
     /// Checks that an inversion with these settings can be made on the noise schedule.
@@ -116,11 +116,11 @@ impl FoundModel {
     /// # Errors
     /// As [`FoundModel::check_settings`].
     pub fn check_inversion(&self, settings: &Settings) -> Result<()> {
-        self.told(self.schedule()?.check_inversion(settings.steps))
+        self.with_flag(self.schedule()?.check_inversion(settings.steps))
     }
 
     /// Names the flag of a setting, and the checkpoint of a config.
-    fn told(&self, checked: Result<(), Error>) -> Result<()> {
+    fn with_flag(&self, checked: Result<(), Error>) -> Result<()> {
         match checked {
             Err(Error::Settings(error)) => Err(resolve::misuse(error)),
             checked => self.explained(checked),

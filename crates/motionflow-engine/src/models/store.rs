@@ -44,8 +44,6 @@ pub struct LoadedModel {
     found: Arc<FoundModel>,
     compute: Compute,
     nets: Box<dyn VideoModel + Send>,
-    /// What the weights take.
-    bytes: u64,
     encoded: RefCell<HashMap<Prompt, EncodedPrompt>>,
 }
 
@@ -73,8 +71,7 @@ impl ModelStore {
             progress.cancel_token().check()?;
             let nets = found.load(compute, progress)?;
             progress.cancel_token().check()?;
-            let bytes = found.costs(&[])?.parameters() * compute.kind.elt_size_in_bytes() as u64;
-            LoadedModel { found: Arc::clone(found), compute, nets, bytes, encoded: RefCell::default() }
+            LoadedModel { found: Arc::clone(found), compute, nets, encoded: RefCell::default() }
         };
         self.loaded.push(model);
         self.loaded.last().ok_or_else(|| anyhow::anyhow!("{}: no nets were loaded", crate::error::FAULT))
@@ -90,7 +87,7 @@ impl ModelStore {
         loop {
             let is_other =
                 |loaded: &&LoadedModel| !(Arc::ptr_eq(&loaded.found, found) && loaded.compute == compute);
-            let others: u64 = self.loaded.iter().filter(is_other).map(|loaded| loaded.bytes).sum();
+            let others: u64 = self.loaded.iter().filter(is_other).map(LoadedModel::bytes).sum();
             let Some(oldest) = self.loaded.iter().position(|loaded| is_other(&loaded)) else { return };
             if fits(others) {
                 return;
@@ -104,6 +101,12 @@ impl LoadedModel {
     fn is_of(&self, found: &Arc<FoundModel>, compute: Compute) -> Result<bool> {
         Ok(self.compute == compute
             && (Arc::ptr_eq(&self.found, found) || self.found.record()?.sha256 == found.record()?.sha256))
+    }
+
+    /// What the weights take. Nothing is kept of it: a run with one checkpoint never asks.
+    fn bytes(&self) -> u64 {
+        let parameters = self.found.costs(&[]).map_or(0, |costs| costs.parameters());
+        parameters * self.compute.kind.elt_size_in_bytes() as u64
     }
 
     /// The nets.
@@ -147,7 +150,7 @@ mod tests {
         for found in [&one, &two, &one] {
             store.load(found, compute, &mut Progress::silent()).unwrap();
         }
-        let of_one = store.loaded[1].bytes;
+        let of_one = store.loaded[1].bytes();
         assert!(of_one > 0);
         store.make_room(&three, compute, |others| others <= of_one);
         assert_eq!(store.loaded.len(), 1);

@@ -1,8 +1,5 @@
 //! Source frames -> noise latents and attention maps, with progress and measures.
 
-use std::ops::ControlFlow;
-use std::time::Instant;
-
 use anyhow::Result;
 use motionflow::diagnostics::coverage;
 use motionflow::inversion::{Inversion, Inverting, invert};
@@ -11,11 +8,11 @@ use motionflow::model::VideoModel;
 use motionflow::settings::Settings;
 
 use crate::cache::inversions::InversionCache;
-use crate::event::Event;
 use crate::folder::record::{Origin, StepRecord};
 use crate::folder::unfinished::Unfinished;
 use crate::progress::Progress;
 use crate::runs::encoding::{Source, encode};
+use crate::runs::kept_steps::KeptSteps;
 
 /// An inversion, how it was come by, and the steps that were made for it.
 #[derive(Debug)]
@@ -44,7 +41,7 @@ pub(crate) fn invert_source(
         return Ok(Inverted { inversion, origin: Origin::Cached, steps: Vec::new() });
     }
     let mut encoded_in = None;
-    let (from, mut records) = if let Some((from, records)) = begun {
+    let (from, records) = if let Some((from, records)) = begun {
         progress.note(&format!("invert: goes on after step {} of {}", from.done, settings.steps));
         source.warn_of_recorded(records.first(), progress);
         (from, records)
@@ -58,30 +55,18 @@ pub(crate) fn invert_source(
     let cancel = progress.cancel_token();
     let mut stage = progress.stage("invert", settings.steps);
     stage.resumes_after(from.done);
-    let mut since = Instant::now();
-    let mut saved = Ok(());
+    let mut kept = KeptSteps::new(unfinished, stage, cancel, records);
     let inversion = invert(model, from, source.text, settings, &mut |step| {
         let record = StepRecord::Inversion {
             step: step.step,
             timestep: step.timestep,
             mask_coverage: step.masks.iter().map(coverage).collect(),
-            seconds: since.elapsed().as_secs_f64(),
+            seconds: kept.seconds(),
             encoded_in: encoded_in.take().map(|precision| precision.to_string()),
         };
-        saved = unfinished.save_inversion(step, &record);
-        stage.step(step.step, "");
-        stage.event(&Event::Step { step: &record });
-        records.push(record);
-        since = Instant::now();
-        if saved.is_err() || cancel.is_cancelled() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        kept.keep(step.step, record, |unfinished, record| unfinished.save_inversion(step, record))
     });
-    saved.and_then(|()| unfinished.settle())?;
-    let inversion = inversion?;
-    stage.finish();
+    let (inversion, steps) = kept.finish(inversion)?;
     cache.put(&inversion, progress);
-    Ok(Inverted { inversion, origin: Origin::Made, steps: records })
+    Ok(Inverted { inversion, origin: Origin::Made, steps })
 }

@@ -9,6 +9,7 @@ pub(crate) mod inspection;
 pub(crate) mod invert;
 pub mod inverting;
 pub(crate) mod job;
+pub(crate) mod kept_steps;
 pub(crate) mod noised_passes;
 pub mod open;
 pub(crate) mod pictures;
