@@ -120,7 +120,8 @@ impl RunFolder {
         let folder = Self::new(path, None, force, cancel);
         let unbroken = cancel.unbroken();
         let made = folder.make().with_context(|| folder.cannot())?;
-        let trial = tempfile::tempdir_in(path).map_err(without_name).with_context(|| folder.cannot());
+        // Without a name, so that a program that is killed at this moment leaves nothing.
+        let trial = tempfile::tempfile_in(path).map_err(without_name).with_context(|| folder.cannot());
         drop(trial?);
         drop(made);
         drop(unbroken);
