@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use motionflow::checkpoint::Loader;
 use motionflow::nets::attention::NoObserver;
-use motionflow::nets::unet::UNet3D;
+use motionflow::nets::unet::{UNet, UNet3DConfig};
 use motionflow::registry;
 use tch::{Device, Kind, Tensor};
 
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let checkpoint = registry::open(model.as_ref())?;
     let weights = checkpoint.weights("unet")?;
     let loader = Loader::new(&weights, "unet", Device::Cpu, Kind::Float);
-    let unet = UNet3D::new(&loader, checkpoint.config("unet")?)?;
+    let unet = UNet::new(&loader, checkpoint.config::<UNet3DConfig>("unet")?.shape()?);
     loader.finish()?;
 
     let inputs = Tensor::read_safetensors(inputs)?;

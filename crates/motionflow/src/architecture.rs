@@ -15,7 +15,7 @@ use crate::schedule::Schedule;
 /// What is known of a kind of checkpoint. All but the loading reads its configs alone.
 pub trait Architecture: Debug + Sync {
     /// The layout of its folders.
-    fn layout(&self) -> &'static Layout;
+    fn layout(&self) -> &Layout;
 
     /// The noise schedule.
     ///

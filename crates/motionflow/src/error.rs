@@ -47,6 +47,17 @@ pub enum Error {
         /// A height near by that works.
         try_height: i64,
     },
+    /// A clip of more frames than the net can look at together.
+    #[error(
+        "the model can look at {most} frames together, and the video has {frames}: give --frames {most} or fewer, or a \
+         sliding window (--context-frames {most} or fewer)"
+    )]
+    TooManyFrames {
+        /// Frames asked for.
+        frames: i64,
+        /// Frames that its positional embedding has.
+        most: i64,
+    },
     /// The source prompt and the target prompt mark different numbers of subjects.
     #[error(
         "the source prompt marks {source_count} subject{} and the prompt {target_count}: mark as many in each, the \

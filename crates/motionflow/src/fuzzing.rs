@@ -12,7 +12,7 @@ pub use crate::checkpoint::fuzzing::{config, pickle, safetensors, torch_file};
 use crate::checkpoint::fuzzing::{model_index, shard_index};
 use crate::nets::clip_text::ClipTextConfig;
 use crate::nets::clip_vision::ClipVisionConfig;
-use crate::nets::unet::UNetConfig;
+use crate::nets::unet::{MotionAdapterConfig, UNet2DConfig, UNet3DConfig, UNetMotionConfig, UNetShape};
 use crate::nets::vae::VaeConfig;
 use crate::parity::parse_case;
 use crate::prompt::{Prompt, subject_positions};
@@ -54,20 +54,41 @@ pub fn configs(data: &[u8]) {
     }
 }
 
+/// The configs of every kind of UNet, and of a motion adapter.
 fn check_unet(text: &[u8]) {
-    let Some(unet) = config::<UNetConfig>(text) else { return };
-    if or_told(unet.validate()).is_some() {
-        assert!(unet.block_out_channels.len() <= 16 && unet.layers_per_block <= 64);
-        assert!(unet.attention_head_dim > 0 && unet.norm_num_groups > 0);
-        or_told(check_size(&unet, &VaeConfig::default(), 1, 8, 8));
+    if let Some(unet) = config::<UNet3DConfig>(text) {
+        check_shape(unet.shape());
     }
+    if let Some(unet) = config::<UNetMotionConfig>(text) {
+        check_shape(unet.shape());
+    }
+    if let Some(unet) = config::<UNet2DConfig>(text) {
+        let adapter = MotionAdapterConfig {
+            block_out_channels: unet.spatial.block_out_channels.clone(),
+            motion_layers_per_block: unet.spatial.layers_per_block,
+            ..MotionAdapterConfig::default()
+        };
+        check_shape(unet.shape_with(&adapter));
+    }
+    if let Some(adapter) = config::<MotionAdapterConfig>(text) {
+        check_shape(UNet2DConfig::default().shape_with(&adapter));
+    }
+}
+
+fn check_shape<E: Display>(shape: Result<UNetShape, E>) {
+    let Some(shape) = or_told(shape) else { return };
+    assert!(shape.block_out_channels.len() <= 16 && shape.layers_per_block <= 64);
+    assert!(shape.norm_num_groups > 0 && shape.heads.of(shape.block_out_channels[0]).1 >= 0);
+    or_told(check_size(&shape, &VaeConfig::default(), 1, 8, 8));
 }
 
 fn check_vae(text: &[u8]) {
     let Some(vae) = config::<VaeConfig>(text) else { return };
     if or_told(vae.validate()).is_some() {
         assert!(vae.block_out_channels.len() <= 16 && vae.layers_per_block <= 64 && vae.norm_num_groups > 0);
-        or_told(check_size(&UNetConfig::default(), &vae, 1, 8, 8));
+        if let Some(unet) = or_told(UNet3DConfig::default().shape()) {
+            or_told(check_size(&unet, &vae, 1, 8, 8));
+        }
     }
 }
 

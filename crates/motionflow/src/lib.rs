@@ -5,6 +5,7 @@
 //! cross-attention shows where the subject is in every frame, and while a new video is generated the latents are
 //! corrected by gradient so that the new subject's attention follows those places.
 
+pub mod animatediff;
 pub mod architecture;
 pub mod checkpoint;
 pub mod clip;

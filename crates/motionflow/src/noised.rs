@@ -170,11 +170,11 @@ mod tests {
     use crate::compute::Compute;
     use crate::registry;
     use crate::settings::MaskSource;
-    use crate::text_to_video::TextToVideo;
+    use crate::text_to_video::{TextToVideo, UNET_3D};
 
     fn model() -> TextToVideo {
         let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/tiny/model");
-        TextToVideo::load(&registry::open(&case).unwrap(), Compute::exact(Device::Cpu)).unwrap()
+        UNET_3D.load_nets(&registry::open(&case).unwrap(), Compute::exact(Device::Cpu)).unwrap()
     }
 
     fn clean() -> Latents {

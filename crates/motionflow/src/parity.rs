@@ -1,7 +1,7 @@
 //! Recomputes a parity case: what diffusers and the reference of the method made of a checkpoint, tensor by tensor.
 //!
-//! A case is a folder that `tools/reference/make_case.py` writes: `model/`, `case.json`, `inputs.safetensors` and
-//! `expected.safetensors`.
+//! A case is a folder that a script of `tools/reference` writes, `make_case.py` or one for another architecture: `model/`,
+//! `case.json`, `inputs.safetensors` and `expected.safetensors`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -35,6 +35,11 @@ pub(crate) struct Case {
     negative_prompt: String,
     source_tokens: Vec<i64>,
     target_tokens: Vec<i64>,
+    /// Of every subject; those above are the first one's.
+    source_subjects: Option<Vec<Vec<i64>>>,
+    target_subjects: Option<Vec<Vec<i64>>>,
+    /// Its folder, beside the model's.
+    motion_adapter: Option<String>,
     guidance_layers: CaseLayers,
     settings: CaseSettings,
 }
@@ -75,7 +80,11 @@ pub fn verify(folder: &Path, device: Device, tolerance: f64) -> Result<Vec<Compa
     let text = small_file::read(&path, small_file::CONFIG);
     let case = parse_case(&path, &text.map_err(|error| case_error(&path, &error.to_string()))?)?;
     let expected = CaseTensors::open(folder.join(EXPECTED), Device::Cpu)?;
-    let checkpoint = registry::open(&folder.join("model")).map_err(Error::from)?;
+    let mut checkpoint = registry::open(&folder.join("model")).map_err(Error::from)?;
+    if let Some(adapter) = &case.motion_adapter {
+        let adapter = folder.join(Path::new(adapter).file_name().unwrap_or_default());
+        checkpoint = checkpoint.with_motion_adapter(&adapter).map_err(Error::from)?;
+    }
     let model = registry::architecture_of(&checkpoint).load_for_parity(&checkpoint, device)?;
     let inputs = CaseTensors::open(folder.join(INPUTS), device)?;
     let (ours, mut comparisons) = recompute(&*model, &case, &inputs)?;
@@ -96,8 +105,8 @@ fn recompute(
     let target = encode(model, "target", &prompt(&case.prompt)?, &mut ours)?;
     let negative = encode(model, "negative", &Prompt::literal(&case.negative_prompt), &mut ours)?;
     let mut comparisons = vec![
-        positions("source_tokens", &source, &case.source_tokens),
-        positions("target_tokens", &target, &case.target_tokens),
+        positions("source_tokens", &source, case.source_subjects.as_deref(), &case.source_tokens),
+        positions("target_tokens", &target, case.target_subjects.as_deref(), &case.target_tokens),
     ];
     let layers = model.guidance_layers();
     comparisons.push(names("guidance_layers/cross", &layers.cross, &case.guidance_layers.cross));
@@ -113,11 +122,8 @@ fn recompute(
     let inversion = invert(&plain_attention, clean, &source, &settings, &mut |_| ControlFlow::Continue(()))?;
     let masks = inversion.masks(&settings.guided_timesteps(model.schedule())?, &settings)?;
     first_update(&plain_attention, &inversion.latents, &masks, &target, &settings, &mut ours);
-    for (timestep, subjects) in &masks.at {
-        for (layer, mask) in subjects.iter().flatten() {
-            ours.insert(format!("mask/{timestep}/{layer}"), mask.to_kind(Kind::Uint8));
-        }
-    }
+    keep_of_subjects("mask", &masks.at, |mask| mask.to_kind(Kind::Uint8), &mut ours);
+    keep_of_subjects("map", &inversion.maps.at, Tensor::shallow_clone, &mut ours);
     let sample = |settings: &Settings| {
         let from = Generating::new(inversion.latents.share());
         let go_on = &mut |_: &GenerationEvent| ControlFlow::Continue(());
@@ -132,6 +138,23 @@ fn recompute(
     ours.insert("generated".into(), guided.latents.tensor().shallow_clone());
     ours.insert("generated_without_updates".into(), plain.latents.tensor().shallow_clone());
     Ok((ours, comparisons))
+}
+
+/// `WHAT/TIMESTEP/LAYER`, with `/k` behind it for the subjects after the first.
+fn keep_of_subjects(
+    what: &str,
+    at: &BTreeMap<i64, Vec<BTreeMap<String, Tensor>>>,
+    form: impl Fn(&Tensor) -> Tensor,
+    ours: &mut BTreeMap<String, Tensor>,
+) {
+    for (timestep, subjects) in at {
+        for (subject, layers) in subjects.iter().enumerate() {
+            let behind = if subject == 0 { String::new() } else { format!("/{subject}") };
+            for (layer, tensor) in layers {
+                ours.insert(format!("{what}/{timestep}/{layer}{behind}"), form(tensor));
+            }
+        }
+    }
 }
 
 fn encode(
@@ -187,7 +210,7 @@ fn first_update(
     let parts = parts.read();
     ours.insert("gradient".into(), traced.gradient(&loss));
     let loss = [Some(loss.detach().double_value(&[])), parts.cross, parts.spatial, parts.temporal];
-    ours.insert("loss".into(), Tensor::from_slice(&loss.map(|part| part.unwrap_or(f64::NAN))));
+    ours.insert("loss".into(), Tensor::from_slice(&loss.map(Option::unwrap_or_default)));
 }
 
 fn settings(case: &CaseSettings) -> Settings {
@@ -204,11 +227,22 @@ fn settings(case: &CaseSettings) -> Settings {
     }
 }
 
-fn positions(name: &str, prompt: &EncodedPrompt, expected: &[i64]) -> Comparison {
-    let ours = prompt.subjects.first().map_or(&[][..], Vec::as_slice);
-    let differing = expected.len().max(ours.len())
-        - ours.iter().zip(expected).filter(|(ours, expected)| ours == expected).count();
-    counted(name, differing, expected.len())
+fn positions(
+    name: &str,
+    prompt: &EncodedPrompt,
+    subjects: Option<&[Vec<i64>]>,
+    of_first: &Vec<i64>,
+) -> Comparison {
+    let expected = subjects.unwrap_or(std::slice::from_ref(of_first));
+    let of = |subjects: &[Vec<i64>]| -> BTreeSet<(usize, i64)> {
+        let each = subjects.iter().enumerate();
+        each.flat_map(|(subject, tokens)| tokens.iter().map(move |token| (subject, *token))).collect()
+    };
+    // A case that knows the first subject alone says nothing of the others.
+    let ours = &prompt.subjects[..prompt.subjects.len().min(expected.len())];
+    let ours = if subjects.is_some() { &prompt.subjects[..] } else { ours };
+    let (ours, expected) = (of(ours), of(expected));
+    counted(name, ours.symmetric_difference(&expected).count(), expected.len())
 }
 
 fn names(name: &str, ours: &[GuidanceLayer], expected: &BTreeSet<String>) -> Comparison {

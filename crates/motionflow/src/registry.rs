@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use crate::animatediff::{ANIMATE_DIFF, STABLE_DIFFUSION};
 use crate::architecture::Architecture;
 use crate::checkpoint::{Checkpoint, CheckpointError, Layout};
-use crate::text_to_video::UNet3DArchitecture;
+use crate::text_to_video::UNET_3D;
 
 /// Every architecture. Where a folder does not say which one it is of, messages speak of the first.
-static ARCHITECTURES: [&dyn Architecture; 1] = [&UNet3DArchitecture];
+static ARCHITECTURES: [&dyn Architecture; 3] = [&UNET_3D, &ANIMATE_DIFF, &STABLE_DIFFUSION];
 
 /// The layouts of the checkpoints that can be run.
 pub fn layouts() -> Vec<&'static Layout> {

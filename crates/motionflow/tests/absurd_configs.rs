@@ -1,9 +1,11 @@
 //! Configs of absurd numbers are refused by name, before anything is made of them.
 
+use std::fmt::{Debug, Display};
+
+use motionflow::error::Error;
 use motionflow::nets::clip_text::ClipTextConfig;
 use motionflow::nets::clip_vision::ClipVisionConfig;
-use motionflow::nets::config::ConfigError;
-use motionflow::nets::unet::UNetConfig;
+use motionflow::nets::unet::{MotionAdapterConfig, UNet2DConfig, UNet3DConfig, UNetMotionConfig, UNetShape};
 use motionflow::nets::vae::VaeConfig;
 use motionflow::schedule::ScheduleConfig;
 use serde::de::DeserializeOwned;
@@ -11,8 +13,8 @@ use serde_json::{Value, json};
 
 /// A config of this one key is refused, in a short message that has the key and what could stand there.
 #[track_caller]
-fn refused<T: DeserializeOwned>(
-    validate: impl FnOnce(&T) -> Result<(), ConfigError>,
+fn refused<T: DeserializeOwned, Made: Debug, E: Debug + Display>(
+    validate: impl FnOnce(&T) -> Result<Made, E>,
     key: &str,
     value: &Value,
     expected: &str,
@@ -25,7 +27,7 @@ fn refused<T: DeserializeOwned>(
 
 #[test]
 fn of_the_unet() {
-    let refused = |key, value: &Value, expected| refused(UNetConfig::validate, key, value, expected);
+    let refused = |key, value: &Value, expected| refused(UNet3DConfig::shape, key, value, expected);
     refused("block_out_channels", &json!([1_000_000_000, 8, 8, 8]), "1 to 1048576");
     refused("block_out_channels", &json!([0, 8, 8, 8]), "1 to 1048576");
     refused("block_out_channels", &json!(vec![8; 1_000_000]), "1 to 16 levels");
@@ -45,6 +47,70 @@ fn of_the_unet() {
     refused("norm_eps", &json!(-1), "more than 0");
     refused("mid_block_scale_factor", &json!(0), "a positive number");
     refused("_class_name", &json!("\u{1b}[2J".repeat(100_000)), "UNet3DConditionModel");
+}
+
+/// The shape of a net with an adapter that is as the net's config says.
+fn with_its_adapter(unet: &UNet2DConfig) -> Result<UNetShape, Error> {
+    let adapter = MotionAdapterConfig {
+        block_out_channels: unet.spatial.block_out_channels.clone(),
+        motion_layers_per_block: unet.spatial.layers_per_block,
+        ..MotionAdapterConfig::default()
+    };
+    unet.shape_with(&adapter)
+}
+
+#[test]
+fn of_the_unet_with_motion_modules() {
+    let refused = |key, value: &Value, expected| {
+        self::refused(UNetMotionConfig::shape, key, value, expected);
+        self::refused(with_its_adapter, key, value, expected);
+    };
+    refused("block_out_channels", &json!([1_000_000_000, 8, 8, 8]), "1 to 1048576");
+    refused("block_out_channels", &json!(vec![8; 1_000_000]), "1 to 16 levels");
+    refused("down_block_types", &json!(vec!["DownBlockMotion"; 1_000_000]), "one block a level");
+    refused("up_block_types", &json!(vec!["UpBlock2D"; 4]), "at least one with cross-attention");
+    refused("layers_per_block", &json!([65, 65]), "1 to 64");
+    refused("num_attention_heads", &json!(0), "1 to 1048576");
+    refused("num_attention_heads", &json!(1 << 20), "at most the 320 channels");
+    refused("norm_num_groups", &json!(33), "a divisor of 320 channels");
+    refused("cross_attention_dim", &json!(i64::MAX), "1 to 1048576");
+    refused("downsample_padding", &json!(0), "runs 1");
+    refused("transformer_layers_per_block", &json!([1, 2, 10]), "runs 1");
+    refused("addition_embed_type", &json!("text_time"), "runs null");
+    refused("encoder_hid_dim", &json!(768), "runs null");
+    refused("_class_name", &json!("\u{1b}[2J".repeat(100_000)), "runs UNet");
+    let refused = |key, value: &Value, expected| self::refused(UNetMotionConfig::shape, key, value, expected);
+    refused("motion_max_seq_length", &json!(0), "1 to 1048576");
+    refused("motion_num_attention_heads", &json!(7), "a divisor of 320 channels");
+    refused("mid_block_layers", &json!(2), "runs 1");
+    let refused = |key, value: &Value, expected| self::refused(with_its_adapter, key, value, expected);
+    refused("attention_head_dim", &json!(-8), "1 to 1048576");
+    refused("mid_block_type", &json!(null), "UNetMidBlock2DCrossAttn");
+    refused("only_cross_attention", &json!([true, false]), "runs false");
+    refused("class_embed_type", &json!("timestep"), "runs null");
+}
+
+#[test]
+fn of_a_motion_adapter() {
+    let with = |adapter: &MotionAdapterConfig| UNet2DConfig::default().shape_with(adapter);
+    let refused = |key, value: &Value, expected| self::refused(with, key, value, expected);
+    refused("conv_in_channels", &json!(9), "runs null");
+    refused("motion_attention_bias", &json!(true), "runs false");
+    refused("motion_cross_attention_dim", &json!(768), "runs null");
+    refused("motion_activation_fn", &json!("gelu"), "runs \"geglu\"");
+    refused("motion_max_seq_length", &json!(-1), "1 to 1048576");
+    refused("motion_num_attention_heads", &json!(0), "1 to 1048576");
+    refused("motion_transformer_layers_per_block", &json!([1, 1, 4]), "runs 1");
+    refused("_class_name", &json!("SparseControlNetModel"), "runs MotionAdapter");
+}
+
+#[test]
+fn numbers_that_differ_from_level_to_level_are_refused() {
+    for (key, value) in [("attention_head_dim", json!([5, 10, 20, 20])), ("layers_per_block", json!([1, 2]))]
+    {
+        let message = serde_json::from_value::<UNet2DConfig>(json!({ key: value })).unwrap_err().to_string();
+        assert!(message.contains("the same number for every level"), "{message}");
+    }
 }
 
 #[test]

@@ -293,9 +293,9 @@ fn every_missing_file_is_listed() {
 #[test]
 fn other_pipelines_are_named() {
     let folder = Folder::new();
-    folder.write("model_index.json", r#"{"_class_name": "StableDiffusionPipeline"}"#);
+    folder.write("model_index.json", r#"{"_class_name": "StableDiffusionXLPipeline"}"#);
     let pipeline = message(folder.open());
-    assert!(pipeline.contains("_class_name is StableDiffusionPipeline, but"), "{pipeline}");
+    assert!(pipeline.contains("_class_name is StableDiffusionXLPipeline, but"), "{pipeline}");
     folder.write(
         "model_index.json",
         r#"{"_class_name": "TextToVideoSDPipeline", "unet": ["d", "UNetMotionModel"]}"#,

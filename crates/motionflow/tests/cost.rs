@@ -5,15 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use motionflow::checkpoint::Checkpoint;
-use motionflow::cost::{
-    Layers, NetCost, Operation, Recompute, UNetInput, UNetPart, text_encoder_parameters, unet, vae_decode,
-    vae_encode,
-};
-use motionflow::model::VideoModel;
-use motionflow::nets::clip_text::ClipTextConfig;
-use motionflow::nets::unet::{GuidanceBlocks, UNetConfig};
+use motionflow::compute::Compute;
+use motionflow::cost::{Layers, NetCost, Operation, Recompute, UNetInput, UNetPart, unet};
+use motionflow::nets::unet::{GuidanceBlocks, MotionAdapterConfig, UNet2DConfig, UNet3DConfig, UNetShape};
 use motionflow::registry;
-use motionflow::text_to_video::TextToVideo;
+use tch::Device;
 
 fn elements(checkpoint: &Checkpoint, component: &str) -> u64 {
     let weights = checkpoint.weights(component).unwrap();
@@ -21,35 +17,38 @@ fn elements(checkpoint: &Checkpoint, component: &str) -> u64 {
     weights.names().map(count).sum()
 }
 
-fn checkpoints() -> Vec<PathBuf> {
+/// ZeroScope's, which are the defaults.
+fn zeroscope() -> UNetShape {
+    UNet3DConfig::default().shape().unwrap()
+}
+
+/// Every checkpoint of the repository, one of Stable Diffusion with its motion adapter.
+fn checkpoints() -> Vec<Checkpoint> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cases = std::fs::read_dir(root.join("tests/cases")).unwrap();
     let mut folders: Vec<PathBuf> = cases.map(|case| case.unwrap().path().join("model")).collect();
     folders.push(root.join("../../models/demo"));
-    folders
+    let open = |folder: PathBuf| {
+        let checkpoint = registry::open(&folder).unwrap();
+        let adapter = folder.with_file_name("motion_adapter");
+        if adapter.is_dir() { checkpoint.with_motion_adapter(&adapter).unwrap() } else { checkpoint }
+    };
+    folders.into_iter().map(open).collect()
 }
 
 #[test]
 fn the_parameters_are_those_of_the_weights() {
-    let folders = checkpoints();
-    assert!(folders.len() >= 5, "{folders:?}");
-    for folder in folders {
-        let checkpoint = registry::open(&folder).unwrap();
-        let config: UNetConfig = checkpoint.config("unet").unwrap();
-        let input = UNetInput { videos: 1, frames: 2, height: 8, width: 6, tokens: 7, in_parts: false };
-        let counted = unet(&config, input, UNetPart::Whole, Layers::Plain).parameters;
-        assert_eq!(counted, elements(&checkpoint, "unet"), "{}", folder.display());
-        let config = checkpoint.config("vae").unwrap();
-        let counted = vae_encode(&config, 2, 64, 64, Layers::Plain).parameters
-            + vae_decode(&config, 2, 64, 64, Layers::Plain).parameters;
-        assert_eq!(counted, elements(&checkpoint, "vae"), "{}", folder.display());
-        let config: ClipTextConfig = checkpoint.config("text_encoder").unwrap();
-        assert_eq!(
-            text_encoder_parameters(&config),
-            elements(&checkpoint, "text_encoder"),
-            "{}",
-            folder.display()
-        );
+    let checkpoints = checkpoints();
+    assert!(checkpoints.len() >= 7, "{checkpoints:?}");
+    for checkpoint in checkpoints {
+        let costs = registry::architecture_of(&checkpoint).costs(&checkpoint, &[]).unwrap();
+        let mut stored = elements(&checkpoint, "unet") + elements(&checkpoint, "vae");
+        if checkpoint.motion_adapter().unwrap().is_some() {
+            stored += elements(&checkpoint, "motion_adapter");
+        }
+        let text_encoder = elements(&checkpoint, "text_encoder");
+        assert_eq!(costs.parameters(), stored + text_encoder, "{}", checkpoint.folder().display());
+        assert_eq!(costs.text_encoder_parameters(), text_encoder);
     }
 }
 
@@ -58,13 +57,40 @@ fn is_near(counted: f64, known: f64, share: f64) -> bool {
     (counted / known - 1.0).abs() < share
 }
 
+/// Stable Diffusion 1.5's with an adapter, which are the defaults but for the features of the text.
+fn animate_diff(in_middle: bool) -> UNetShape {
+    let adapter = MotionAdapterConfig { use_motion_mid_block: in_middle, ..MotionAdapterConfig::default() };
+    let mut unet = UNet2DConfig::default();
+    unet.spatial.cross_attention_dim = Some(768);
+    unet.shape_with(&adapter).unwrap()
+}
+
+/// 512×512, 16 frames: counted with PyTorch's own counter on diffusers' nets.
+#[test]
+fn animate_diff_costs_what_was_counted_elsewhere() {
+    let input = UNetInput { videos: 1, frames: 16, height: 64, width: 64, tokens: 77, in_parts: false };
+    for (in_middle, parameters, part_flops, update_flops) in
+        [(true, 1.313e9, 9.46e12, 20.1e12), (false, 1.277e9, 9.39e12, 20.0e12)]
+    {
+        let shape = animate_diff(in_middle);
+        let whole = unet(&shape, input, UNetPart::Whole, Layers::Plain);
+        assert!(is_near(whole.parameters as f64, parameters, 0.001), "{}", whole.parameters);
+        assert!(is_near(whole.flops(), 17.7e12, 0.01), "{:e}", whole.flops());
+        let part = UNetPart::Guidance(GuidanceBlocks::ALL, Recompute::Nothing);
+        let part = unet(&shape, input, part, Layers::Plain);
+        assert!(is_near(part.flops(), part_flops, 0.03), "{:e}", part.flops());
+        let update = part.flops() + part.backward_flops();
+        assert!(is_near(update, update_flops, 0.05), "{update:e}");
+    }
+}
+
 #[test]
 fn zeroscope_costs_what_was_counted_elsewhere() {
     // 576×320, 24 frames; its config is the default one.
     let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77, in_parts: false };
-    let whole = unet(&UNetConfig::default(), input, UNetPart::Whole, Layers::Plain);
+    let whole = unet(&zeroscope(), input, UNetPart::Whole, Layers::Plain);
     let part = UNetPart::Guidance(GuidanceBlocks::ALL, Recompute::Nothing);
-    let part = unet(&UNetConfig::default(), input, part, Layers::Plain);
+    let part = unet(&zeroscope(), input, part, Layers::Plain);
     assert!(is_near(whole.parameters as f64, 1.411e9, 0.001), "{}", whole.parameters);
     assert!(is_near(whole.flops(), 21.4e12, 0.02), "{:e}", whole.flops());
     // The other count goes to the end of up_blocks.1; a run stops before its upsampler.
@@ -76,7 +102,7 @@ fn zeroscope_costs_what_was_counted_elsewhere() {
 fn a_pass_for_the_maps_ends_with_the_last_cross_attention() {
     let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77, in_parts: false };
     for layers in [Layers::Plain, Layers::Fused] {
-        let cost = |part| unet(&UNetConfig::default(), input, part, layers);
+        let cost = |part| unet(&zeroscope(), input, part, layers);
         let guidance = cost(UNetPart::Guidance(GuidanceBlocks::ALL, Recompute::Nothing));
         let maps = cost(UNetPart::CrossMaps);
         assert!(maps.flops() < guidance.flops() && maps.parameters < guidance.parameters);
@@ -97,7 +123,7 @@ fn a_pass_for_the_maps_ends_with_the_last_cross_attention() {
 fn what_is_recomputed_is_not_kept() {
     let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77, in_parts: false };
     let update = |layers, recompute| {
-        unet(&UNetConfig::default(), input, UNetPart::Guidance(GuidanceBlocks::ALL, recompute), layers)
+        unet(&zeroscope(), input, UNetPart::Guidance(GuidanceBlocks::ALL, recompute), layers)
     };
     let plain = update(Layers::Plain, Recompute::Nothing);
     let [all, early, parts] = [Recompute::Nothing, Recompute::BeforeGuidance, Recompute::Everything]
@@ -121,7 +147,7 @@ fn feed_forward_nets_in_parts_take_less() {
     let peaks = |in_parts| {
         let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77, in_parts };
         let update = UNetPart::Guidance(GuidanceBlocks::ALL, Recompute::Everything);
-        let cost = |part| unet(&UNetConfig::default(), input, part, Layers::Fused);
+        let cost = |part| unet(&zeroscope(), input, part, Layers::Fused);
         [cost(UNetPart::Whole).forward_peak, cost(update).backward_peak]
     };
     let ([forward, backward], [whole_forward, whole_backward]) = (peaks(true), peaks(false));
@@ -131,7 +157,7 @@ fn feed_forward_nets_in_parts_take_less() {
 
 #[test]
 fn fewer_guidance_blocks_cost_less_and_are_known_by_name() {
-    let config = UNetConfig::default();
+    let config = zeroscope();
     assert_eq!(config.guidance_blocks(), ["down_blocks.2", "mid_block", "up_blocks.1"]);
     let input = UNetInput { videos: 1, frames: 24, height: 40, width: 72, tokens: 77, in_parts: false };
     let flops = |names: &[&str]| {
@@ -148,22 +174,21 @@ fn fewer_guidance_blocks_cost_less_and_are_known_by_name() {
 
 #[test]
 fn the_configs_guidance_blocks_are_those_of_the_net() {
-    for folder in checkpoints() {
-        let checkpoint = registry::open(&folder).unwrap();
-        let config: UNetConfig = checkpoint.config("unet").unwrap();
-        let model =
-            TextToVideo::load(&checkpoint, motionflow::compute::Compute::exact(tch::Device::Cpu)).unwrap();
+    for checkpoint in checkpoints() {
+        let architecture = registry::architecture_of(&checkpoint);
+        let model = architecture.load(&checkpoint, Compute::exact(Device::Cpu)).unwrap();
         let mut blocks: Vec<&str> =
             model.guidance_layers().cross.iter().map(|layer| layer.block.as_str()).collect();
         blocks.dedup();
-        assert_eq!(blocks, config.guidance_blocks(), "{}", folder.display());
+        let unknown = architecture.check_blocks(&checkpoint, &["none".to_owned()]).unwrap_err();
+        assert!(unknown.to_string().ends_with(&blocks.join(", ")), "{unknown}");
     }
 }
 
 #[test]
 fn what_deep_features_leave_is_a_small_part_of_zeroscopes_net() {
     let input = UNetInput { videos: 2, frames: 24, height: 40, width: 72, tokens: 77, in_parts: false };
-    let flops = |part| unet(&UNetConfig::default(), input, part, Layers::Plain).flops();
+    let flops = |part| unet(&zeroscope(), input, part, Layers::Plain).flops();
     let share = flops(UNetPart::Shallow) / flops(UNetPart::Whole);
     assert!(0.05 < share && share < 0.25, "{share}");
 }

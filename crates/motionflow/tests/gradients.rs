@@ -15,7 +15,7 @@ use motionflow::nets::unet::Recomputed;
 use motionflow::observer::MapKeeper;
 use motionflow::registry;
 use motionflow::settings::Settings;
-use motionflow::text_to_video::TextToVideo;
+use motionflow::text_to_video::{TextToVideo, UNET_3D};
 use tch::{Device, Kind, Tensor};
 
 const ALL: [Recomputed; 3] = [Recomputed::None, Recomputed::Unobserved, Recomputed::All];
@@ -24,7 +24,7 @@ fn model(memory: MemoryUse) -> TextToVideo {
     let device = DeviceChoice::Auto.open().unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/tiny/model");
     let compute = Compute { memory, ..Compute::exact(device) };
-    TextToVideo::load(&registry::open(&folder).unwrap(), compute).unwrap()
+    UNET_3D.load_nets(&registry::open(&folder).unwrap(), compute).unwrap()
 }
 
 fn random(shape: &[i64], device: Device) -> Tensor {
@@ -43,7 +43,7 @@ fn loss(maps: &BTreeMap<String, Tensor>) -> Tensor {
 fn recomputation_changes_no_gradient() {
     let model = model(MemoryUse::Fast);
     let latents = random(&[1, 4, 3, 6, 5], model.device());
-    let text = random(&[1, 77, model.unet().config().cross_attention_dim], model.device());
+    let text = random(&[1, 77, model.unet().shape().cross_attention_dim], model.device());
     let layers = model.guidance_layers();
     // Up to the first layer alone, in the middle, and all.
     let every: Vec<_> = layers.cross.iter().chain(&layers.spatial).chain(&layers.temporal).collect();
@@ -70,7 +70,7 @@ fn recomputation_changes_no_gradient() {
 fn a_loss_that_depends_on_nothing_has_no_gradient() {
     let model = model(MemoryUse::Fast);
     let latents = random(&[1, 4, 2, 4, 4], model.device());
-    let text = random(&[1, 77, model.unet().config().cross_attention_dim], model.device());
+    let text = random(&[1, 77, model.unet().shape().cross_attention_dim], model.device());
     for recomputed in ALL {
         let mut keeper = MapKeeper::stopping(&model.guidance_layers().cross);
         let trace = model.unet().trace(&latents, 1, &text, recomputed, &mut keeper);

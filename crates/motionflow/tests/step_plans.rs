@@ -13,7 +13,7 @@ use motionflow::model::VideoModel;
 use motionflow::nets::attention::{AttentionObserver, NoObserver};
 use motionflow::registry;
 use motionflow::settings::{SamplerName, Settings};
-use motionflow::text_to_video::TextToVideo;
+use motionflow::text_to_video::{TextToVideo, UNET_3D};
 use tch::{Device, Kind, Tensor};
 
 /// Counts the attentions that run.
@@ -34,7 +34,7 @@ impl AttentionObserver for Counter {
 fn model(memory: MemoryUse) -> TextToVideo {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/tiny/model");
     let compute = Compute { memory, ..Compute::exact(Device::Cpu) };
-    TextToVideo::load(&registry::open(&folder).unwrap(), compute).unwrap()
+    UNET_3D.load_nets(&registry::open(&folder).unwrap(), compute).unwrap()
 }
 
 fn random(seed: i64) -> Tensor {

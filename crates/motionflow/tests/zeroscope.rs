@@ -9,7 +9,7 @@ use motionflow::checkpoint::{CheckpointError, Loader, Weights};
 use motionflow::cost::{Layers, UNetInput, UNetPart, unet};
 use motionflow::nets::clip_text::{ClipText, ClipTextConfig};
 use motionflow::nets::config::ConfigError;
-use motionflow::nets::unet::{UNet3D, UNetConfig};
+use motionflow::nets::unet::{UNet, UNet3DConfig};
 use motionflow::nets::vae::{AutoencoderKl, VaeConfig};
 use motionflow::schedule::{Schedule, ScheduleConfig};
 use serde::de::DeserializeOwned;
@@ -59,13 +59,13 @@ fn the_list_is_what_the_nets_ask_for() {
     assert_eq!(listed("text_encoder"), asked(|weights| ClipText::new(weights, text_encoder)));
     let vae: VaeConfig = config("vae/config.json");
     assert_eq!(listed("vae"), asked(|weights| AutoencoderKl::new(weights, vae)));
-    let unet: UNetConfig = config("unet/config.json");
-    assert_eq!(listed("unet"), asked(|weights| UNet3D::new(weights, unet)));
+    let unet: UNet3DConfig = config("unet/config.json");
+    assert_eq!(listed("unet"), asked(|weights| Ok(UNet::new(weights, unet.shape()?))));
 }
 
 #[test]
 fn the_configs_are_zeroscopes() {
-    let config: UNetConfig = self::config("unet/config.json");
+    let config = self::config::<UNet3DConfig>("unet/config.json").shape().unwrap();
     let input = UNetInput { videos: 1, frames: 1, height: 8, width: 8, tokens: 77, in_parts: false };
     assert_eq!(unet(&config, input, UNetPart::Whole, Layers::Plain).parameters, 1_411_233_860);
     let schedule: ScheduleConfig = self::config("scheduler/scheduler_config.json");

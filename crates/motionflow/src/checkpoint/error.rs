@@ -34,6 +34,43 @@ pub enum CheckpointError {
         /// Every missing file, or the choice of names that were looked for.
         missing: Vec<String>,
     },
+    /// Files that a motion adapter has are not there.
+    #[error("{}: not a whole motion adapter in the diffusers layout; missing: {}", folder.display(), listed(missing))]
+    IncompleteAdapter {
+        /// The adapter's folder.
+        folder: PathBuf,
+        /// Every missing file, or the choice of names that were looked for.
+        missing: Vec<String>,
+    },
+    /// A checkpoint that makes pictures has no motion adapter.
+    #[error(
+        "{}: is a Stable Diffusion checkpoint, which makes videos with a motion adapter alone; give one \
+         (--motion-adapter FOLDER, or OWNER/NAME on the hub, such as guoyww/animatediff-motion-adapter-v1-5-2)",
+        folder.display()
+    )]
+    NoMotionAdapter {
+        /// The checkpoint's folder.
+        folder: PathBuf,
+    },
+    /// A checkpoint that makes videos by itself is given a motion adapter.
+    #[error(
+        "{}: makes videos without a motion adapter; leave --motion-adapter out, or give a Stable Diffusion 1.5 \
+         checkpoint to --model",
+        folder.display()
+    )]
+    TakesNoMotionAdapter {
+        /// The checkpoint's folder.
+        folder: PathBuf,
+    },
+    /// A motion adapter is given as a checkpoint.
+    #[error(
+        "{}: is a motion adapter; give it to --motion-adapter, and a Stable Diffusion 1.5 checkpoint to --model",
+        folder.display()
+    )]
+    IsMotionAdapter {
+        /// The adapter's folder.
+        folder: PathBuf,
+    },
     /// A JSON file does not parse, or does not say what it must.
     #[error("{}:{line}:{column}: {message}; repair the file, or get the checkpoint anew", path.display())]
     Json {

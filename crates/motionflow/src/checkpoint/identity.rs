@@ -6,6 +6,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::CheckpointFile;
 use super::error::CheckpointError;
 use crate::printable::hex;
 use crate::small_file::require_file;
@@ -14,18 +15,15 @@ use crate::small_file::require_file;
 /// memory of the program's once more.
 const CHUNK: usize = 1 << 18;
 
-/// SHA-256, in hex, over the relative names and the contents of `files` of `folder`, in the order given. Lengths stand
-/// before names and contents, so that no two sets of files give the same bytes.
-pub(super) fn identity<'a>(
-    folder: &Path,
-    files: impl Iterator<Item = &'a str>,
-) -> Result<String, CheckpointError> {
+/// SHA-256, in hex, over the relative names and the contents of files, in the order given. Lengths stand before names and
+/// contents, so that no two sets of files give the same bytes.
+pub(super) fn identity(files: &[CheckpointFile]) -> Result<String, CheckpointError> {
     let mut hash = Sha256::new();
-    for name in files {
+    for CheckpointFile { name, path, .. } in files {
         hash.update((name.len() as u64).to_le_bytes());
         hash.update(name);
-        let path = folder.join(name);
-        add_content(&mut hash, &path).map_err(|source| CheckpointError::Read { path, source })?;
+        add_content(&mut hash, path)
+            .map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
     }
     Ok(hex(&hash.finalize()))
 }

@@ -9,6 +9,8 @@ pub struct Layout {
     pub pipelines: &'static [&'static str],
     /// The parts, the denoising net first.
     pub components: &'static [Component],
+    /// Whether the denoising net needs a motion adapter, which lies in a folder of its own.
+    pub takes_motion_adapter: bool,
 }
 
 /// A part of a checkpoint: a folder with a config.

@@ -9,9 +9,13 @@
 //! scheduler/     scheduler_config.json
 //! ```
 //!
+//! Stable Diffusion's checkpoints are such folders, too, and become text-to-video ones with a motion adapter: another folder,
+//! with config.json and weights.
+//!
 //! Weights are safetensors or PyTorch `.bin` files, whole or in shards, in full precision or in the `fp16` variant.
 //! Where a folder holds several of them, the full variant goes before `fp16`, and then safetensors before `.bin`.
 
+mod adapter;
 mod clip;
 mod error;
 pub(crate) mod fuzzing;
@@ -32,11 +36,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use adapter::MOTION_ADAPTER_NAME;
+pub use adapter::check_motion_adapter;
 pub use clip::{ClipCheckpoint, check_clip};
 pub use error::{CheckpointError, TensorProblems, listed};
 pub use layout::{Component, ComponentKind, Layout};
 pub use loader::Loader;
-pub use published::{needed_clip_files, needed_files};
+pub use published::{needed_adapter_files, needed_clip_files, needed_files};
 pub use weights::{StoredTensor, Weights};
 
 use crate::printable::printable;
@@ -63,9 +69,10 @@ const TOKENIZER_OPTIONAL: [&str; 2] = ["special_tokens_map.json", TOKENIZER_CONF
 pub struct Checkpoint {
     layout: &'static Layout,
     folder: PathBuf,
+    motion_adapter: Option<PathBuf>,
     files: Vec<CheckpointFile>,
-    /// For each net: the weights file or the index of its shards, relative.
-    weights: Vec<(&'static str, String)>,
+    /// For each net: the weights file or the index of its shards.
+    weights: Vec<(&'static str, PathBuf)>,
 }
 
 /// A file of a checkpoint.
@@ -73,8 +80,19 @@ pub struct Checkpoint {
 pub struct CheckpointFile {
     /// Relative to the checkpoint's folder, with `/` between the parts.
     pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
     /// Size in bytes.
     pub bytes: u64,
+}
+
+impl CheckpointFile {
+    fn look(name: String, path: PathBuf) -> Result<Self, CheckpointError> {
+        match std::fs::metadata(&path) {
+            Ok(metadata) => Ok(Self { name, path, bytes: metadata.len() }),
+            Err(source) => Err(CheckpointError::Read { path, source }),
+        }
+    }
 }
 
 /// `model_index.json`: the pipeline's class, and for each component its library and class.
@@ -94,6 +112,9 @@ impl Checkpoint {
     /// component of another class, [`CheckpointError::Json`] and [`CheckpointError::Read`].
     pub fn open(folder: &Path, layouts: &[&'static Layout]) -> Result<Self, CheckpointError> {
         let index = folder.join(INDEX);
+        if !index.is_file() {
+            adapter::refuse_as_checkpoint(folder)?;
+        }
         let layout = if index.is_file() { layout_of(&index, layouts)? } else { layouts[0] };
         let mut missing = Vec::new();
         let mut names = vec![INDEX.to_owned()];
@@ -118,22 +139,27 @@ impl Checkpoint {
         if !missing.is_empty() {
             return Err(CheckpointError::Incomplete { folder: folder.to_path_buf(), missing });
         }
-        for (component, file) in &weights {
-            names.push(file.clone());
-            if is_index(file) {
-                let shards = weights::shards(&folder.join(file))?;
-                names.extend(shards.iter().map(|shard| relative(component, shard)));
-            }
+        names.extend(weights.iter().map(|(_, file)| file.clone()));
+        for (component, file) in weights.iter().filter(|(_, file)| is_index(file)) {
+            let shards = weights::shards(&folder.join(file))?;
+            names.extend(shards.iter().map(|shard| relative(component, shard)));
         }
         names.sort();
-        let files = names.into_iter().map(|name| {
-            let path = folder.join(&name);
-            match std::fs::metadata(&path) {
-                Ok(metadata) => Ok(CheckpointFile { name, bytes: metadata.len() }),
-                Err(source) => Err(CheckpointError::Read { path, source }),
-            }
-        });
-        Ok(Self { layout, folder: folder.to_path_buf(), files: files.collect::<Result<_, _>>()?, weights })
+        let files: Result<_, _> = names
+            .into_iter()
+            .map(|name| {
+                let path = folder.join(&name);
+                CheckpointFile::look(name, path)
+            })
+            .collect();
+        let weights = weights.into_iter().map(|(component, file)| (component, folder.join(file)));
+        Ok(Self {
+            layout,
+            folder: folder.to_path_buf(),
+            motion_adapter: None,
+            files: files?,
+            weights: weights.collect(),
+        })
     }
 
     /// The layout of the folder.
@@ -167,7 +193,11 @@ impl Checkpoint {
     /// Where that config file is, for messages about what it says.
     pub fn config_path(&self, component: &str) -> PathBuf {
         let known = self.layout.component(component);
-        self.folder.join(component).join(known.map_or("config.json", Component::config))
+        let folder = match &self.motion_adapter {
+            Some(folder) if component == MOTION_ADAPTER_NAME => folder.clone(),
+            _ => self.folder.join(component),
+        };
+        folder.join(known.map_or("config.json", Component::config))
     }
 
     /// The weights of a net, under the names that diffusers 0.42 and transformers 5.17 give
@@ -176,12 +206,12 @@ impl Checkpoint {
     /// # Errors
     /// As [`Weights::open`] and [`Weights::open_sharded`]; [`CheckpointError::Incomplete`] for another component.
     pub fn weights(&self, component: &str) -> Result<Weights, CheckpointError> {
-        let Some((_, file)) = self.weights.iter().find(|(name, _)| *name == component) else {
+        let Some((_, path)) = self.weights.iter().find(|(name, _)| *name == component) else {
             let missing = vec![format!("weights of a component `{component}`")];
             return Err(CheckpointError::Incomplete { folder: self.folder.clone(), missing });
         };
-        let path = self.folder.join(file);
-        let mut weights = if is_index(file) { Weights::open_sharded(&path) } else { Weights::open(&path) }?;
+        let is_sharded = path.extension().is_some_and(|ending| ending == "json");
+        let mut weights = if is_sharded { Weights::open_sharded(path) } else { Weights::open(path) }?;
         names::modernize(component, &mut weights)?;
         Ok(weights)
     }
@@ -207,13 +237,14 @@ impl Checkpoint {
         Ok(Tokenizer::from_folder(&self.folder.join("tokenizer"), positions)?)
     }
 
-    /// A name that follows from the content: SHA-256, in hex, over the names and contents of [`Checkpoint::files`].
+    /// A name that follows from the content: SHA-256, in hex, over the names and contents of [`Checkpoint::files`], those of
+    /// the motion adapter as of a folder `motion_adapter`.
     /// Reads every byte of them.
     ///
     /// # Errors
     /// [`CheckpointError::Read`].
     pub fn identity(&self) -> Result<String, CheckpointError> {
-        identity::identity(&self.folder, self.files.iter().map(|file| file.name.as_str()))
+        identity::identity(&self.files)
     }
 }
 

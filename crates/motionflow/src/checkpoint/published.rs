@@ -1,7 +1,7 @@
 //! Which of the files that a repository publishes make a checkpoint.
 
 use super::layout::{ComponentKind, Layout};
-use super::{INDEX, clip, index_names, only_like_weights, tokenizer_files, whole_name};
+use super::{INDEX, adapter, clip, index_names, only_like_weights, tokenizer_files, whole_name};
 
 /// Chooses the files that a checkpoint needs out of all names that a repository has, with `/` between the parts.
 ///
@@ -62,6 +62,22 @@ pub fn needed_clip_files(published: &[&str]) -> Result<Vec<String>, Vec<String>>
     }
     names.extend(weights);
     Ok(names)
+}
+
+/// Chooses the files that a motion adapter needs, as [`needed_files`] does; `config.json` comes first.
+///
+/// # Errors
+/// What is missing, in words.
+pub fn needed_adapter_files(published: &[&str]) -> Result<Vec<String>, Vec<String>> {
+    let mut names = vec![adapter::CONFIG.to_owned()];
+    let mut missing: Vec<String> =
+        names.iter().filter(|name| !published.contains(&name.as_str())).cloned().collect();
+    let weights = smallest_weights(published, "", adapter::WEIGHT_STEMS);
+    if weights.is_empty() {
+        missing.push(format!("the weights{}", found(published, "")));
+    }
+    names.extend(weights);
+    if missing.is_empty() { Ok(names) } else { Err(missing) }
 }
 
 /// Weights behind `prefix` whose names are not known, for a message.

@@ -296,6 +296,22 @@ impl Weights {
         Ok(all)
     }
 
+    /// The tensors of both.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Malformed`] where both have one of the same name.
+    pub fn joined(mut self, other: Self) -> Result<Self, CheckpointError> {
+        for (name, tensor) in other.tensors {
+            if let Some(own) = self.tensors.get(&name) {
+                let both = format!("it in {} too", own.file().display());
+                return Err(tensor.file.malformed(format!("tensor `{name}`"), "one copy", both));
+            }
+            self.tensors.insert(name, tensor);
+        }
+        self.files.extend(other.files);
+        Ok(self)
+    }
+
     /// The names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)

@@ -8,7 +8,7 @@ use super::{Layers, Operation};
 use crate::nets::feed_forward;
 
 /// What a spatial or temporal transformer gets besides its input.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TransformerOptions {
     pub(super) heads: i64,
     pub(super) head_dim: i64,
@@ -18,6 +18,8 @@ pub(super) struct TransformerOptions {
     pub(super) plain: [bool; 2],
     /// Whether the run ends with the second attention.
     pub(super) ends: bool,
+    /// Length of the positional embedding, where there is one.
+    pub(super) positions: Option<i64>,
 }
 
 impl Tape {
@@ -137,7 +139,7 @@ impl Tape {
     }
 
     pub(super) fn transformer(&mut self, x: Shape, options: TransformerOptions) {
-        let TransformerOptions { heads, head_dim, text, plain, ends } = options;
+        let TransformerOptions { heads, head_dim, text, plain, ends, positions } = options;
         let (inner, rows) = (heads * head_dim, x.images() * x.places());
         let sequences = match text {
             Some(_) => [x.images(), x.places()],
@@ -151,6 +153,10 @@ impl Tape {
         self.linear(rows, x.channels, inner, true, true);
         let held = self.either(x.elements(), 0) + hidden;
         self.hold(held);
+        if let Some(positions) = positions {
+            self.parameters(positions * inner);
+            self.pass(hidden, 2);
+        }
         self.attention(sequences, heads, head_dim, None, plain[0]);
         self.hold(hidden);
         // All frames of a video are one sequence to the fused layers, which its text then serves once.
@@ -272,7 +278,7 @@ mod tests {
     }
 
     fn transformer(tape: &mut Tape, text: Option<[i64; 2]>) {
-        let options = TransformerOptions { heads: 4, head_dim: 8, text, plain: [false; 2], ends: false };
+        let options = TransformerOptions { heads: 4, head_dim: 8, text, ..TransformerOptions::default() };
         tape.transformer(X, options);
     }
 

@@ -3,7 +3,7 @@
 use super::layers::TransformerOptions;
 use super::tape::{Mark, Shape, Tape};
 use super::{Layers, NetCost};
-use crate::nets::unet::{DownBlockType, GuidanceBlocks, TRANSFORMER_IN_HEADS, UNetConfig, UpBlockType};
+use crate::nets::unet::{GuidanceBlocks, TRANSFORMER_IN_HEADS, Temporal, UNetShape};
 
 /// What goes into a UNet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +48,8 @@ pub enum Recompute {
     Everything,
 }
 
-/// What a run of the UNet costs. The config must be valid.
-pub fn unet(config: &UNetConfig, input: UNetInput, part: UNetPart, layers: Layers) -> NetCost {
+/// What a run of the UNet costs.
+pub fn unet(config: &UNetShape, input: UNetInput, part: UNetPart, layers: Layers) -> NetCost {
     let recompute = match part {
         UNetPart::Whole | UNetPart::Shallow | UNetPart::CrossMaps => Recompute::Nothing,
         UNetPart::Guidance(_, recompute) => recompute,
@@ -68,8 +68,15 @@ struct Guided {
     is_last: bool,
 }
 
+/// The transformers that a layer has.
+#[derive(Debug, Clone, Copy)]
+struct Attentions {
+    spatial: bool,
+    temporal: bool,
+}
+
 struct Walk<'a> {
-    config: &'a UNetConfig,
+    config: &'a UNetShape,
     input: UNetInput,
     part: UNetPart,
     /// Where the walk is.
@@ -90,11 +97,12 @@ impl Walk<'_> {
         let latents = Shape { videos, frames, channels: config.in_channels, size: [height, width] };
         self.tape.save(latents.elements());
         let mut x = self.tape.same(latents, finest);
-        let (heads, head_dim) = (TRANSFORMER_IN_HEADS, config.attention_head_dim);
-        let options = TransformerOptions { heads, head_dim, text: None, plain: [false; 2], ends: false };
-        let mark = self.tape.mark();
-        self.tape.transformer(x, options);
-        self.end_part(mark, x);
+        if config.motion().is_none() {
+            let (heads, head_dim) = (TRANSFORMER_IN_HEADS, config.heads.of(finest).1);
+            let mark = self.tape.mark();
+            self.tape.transformer(x, TransformerOptions { heads, head_dim, ..TransformerOptions::default() });
+            self.end_part(mark, x);
+        }
         self.skip(x);
         if self.part == UNetPart::Shallow {
             x = self.up_layer(x, levels - 1, Guided { shown: false, is_last: false });
@@ -102,8 +110,7 @@ impl Walk<'_> {
             return self.tape.cost;
         }
 
-        let is_guided = |level| config.down_block_types[level] == DownBlockType::CrossAttnDownBlock3D;
-        let guided_level = (0..levels).rev().find(|&level| is_guided(level));
+        let guided_level = (0..levels).rev().find(|&level| config.down_attends[level]);
         let blocks = self.blocks();
         for level in 0..levels {
             let is_guided = guided_level == Some(level);
@@ -115,14 +122,15 @@ impl Walk<'_> {
         }
         x = self.convolutions(x, x, x.channels, self.is_scaled());
         let is_last = !blocks.up;
-        self.attentions(x, Guided { shown: blocks.middle, is_last });
+        let temporal = config.motion().is_none_or(|motion| motion.in_middle);
+        let there = Attentions { spatial: true, temporal };
+        self.attentions(x, there, Guided { shown: blocks.middle, is_last });
         if is_last {
             return self.tape.cost;
         }
         x = self.convolutions(x, x, x.channels, self.is_scaled());
 
-        let guides = |index: &usize| config.up_block_types[*index] == UpBlockType::CrossAttnUpBlock3D;
-        let guided_index = (0..levels).find(guides);
+        let guided_index = (0..levels).find(|&index| config.up_attends[index]);
         for index in 0..levels {
             let is_guided = guided_index == Some(index) && self.part != UNetPart::Whole;
             x = self.up_block(x, index, Guided { shown: is_guided, is_last: is_guided });
@@ -149,6 +157,11 @@ impl Walk<'_> {
         }
     }
 
+    /// The transformers of a block's layers.
+    fn there(&self, spatial: bool) -> Attentions {
+        Attentions { spatial, temporal: spatial || self.config.motion().is_some() }
+    }
+
     fn time_channels(&self) -> i64 {
         4 * self.config.block_out_channels[0]
     }
@@ -168,41 +181,59 @@ impl Walk<'_> {
     fn convolutions(&mut self, input: Shape, x: Shape, output: i64, is_scaled: bool) -> Shape {
         let mark = self.tape.mark();
         let out = self.tape.resnet(x, output, Some(self.time_channels()), is_scaled);
-        self.tape.temporal_convolutions(out);
+        if self.config.motion().is_none() {
+            self.tape.temporal_convolutions(out);
+        }
         self.end_part(mark, input);
         out
     }
 
-    /// A spatial and a temporal transformer. With `is_last` the run ends in the second, or in the first where only
-    /// cross-attention is looked at.
-    fn attentions(&mut self, x: Shape, Guided { shown, is_last }: Guided) {
-        let config = self.config;
-        let heads = x.channels / config.attention_head_dim;
+    /// A spatial and a temporal transformer, each where there is one. With `is_last` the run ends in the last, or in the
+    /// spatial one where only cross-attention is looked at.
+    fn attentions(&mut self, x: Shape, there: Attentions, Guided { shown, is_last }: Guided) {
         let is_cross_alone = self.part == UNetPart::CrossMaps;
-        let spatial = TransformerOptions {
-            heads,
-            head_dim: config.attention_head_dim,
-            text: Some([self.input.tokens, config.cross_attention_dim]),
-            plain: [shown && !is_cross_alone, shown],
-            ends: is_last && is_cross_alone,
-        };
-        if shown && self.recompute == Recompute::BeforeGuidance {
+        if there.spatial && shown && self.recompute == Recompute::BeforeGuidance {
             self.recompute = Recompute::Nothing;
         }
-        self.tape.hold(x.elements());
-        let mark = self.tape.mark();
-        self.tape.transformer(x, spatial);
-        self.end_part(mark, x);
-        if spatial.ends {
-            self.tape.release(x.elements());
-            return;
+        let mut held = 0;
+        if there.spatial {
+            let (heads, head_dim) = self.config.heads.of(x.channels);
+            let ends = is_last && (is_cross_alone || !there.temporal);
+            let spatial = TransformerOptions {
+                heads,
+                head_dim,
+                text: Some([self.input.tokens, self.config.cross_attention_dim]),
+                plain: [shown && !is_cross_alone, shown],
+                ends,
+                positions: None,
+            };
+            held += self.transformer(x, spatial);
+            if ends {
+                return self.tape.release(held);
+            }
         }
+        if there.temporal {
+            let ((heads, head_dim), positions) = match self.config.temporal {
+                Temporal::ConvolutionsAndTransformers => (self.config.heads.of(x.channels), None),
+                Temporal::MotionModules(motion) => {
+                    ((motion.heads, x.channels / motion.heads), Some(motion.max_frames))
+                }
+            };
+            let plain = [shown && !is_cross_alone; 2];
+            let temporal =
+                TransformerOptions { heads, head_dim, text: None, plain, ends: is_last, positions };
+            held += self.transformer(x, temporal);
+        }
+        self.tape.release(held);
+    }
+
+    /// What it holds until the last of a layer's transformers has run.
+    fn transformer(&mut self, x: Shape, options: TransformerOptions) -> i64 {
         self.tape.hold(x.elements());
         let mark = self.tape.mark();
-        let plain = [shown && !is_cross_alone; 2];
-        self.tape.transformer(x, TransformerOptions { text: None, plain, ends: is_last, ..spatial });
+        self.tape.transformer(x, options);
         self.end_part(mark, x);
-        self.tape.release(2 * x.elements());
+        x.elements()
     }
 
     fn down_block(&mut self, x: Shape, level: usize, guided: Guided) -> Shape {
@@ -211,12 +242,10 @@ impl Walk<'_> {
         let mut x = x;
         for layer in 1..=config.layers_per_block {
             x = self.convolutions(x, x, output, false);
-            if config.down_block_types[level] == DownBlockType::CrossAttnDownBlock3D {
-                let is_last = guided.is_last && layer == config.layers_per_block;
-                self.attentions(x, Guided { is_last, ..guided });
-                if is_last {
-                    return x;
-                }
+            let is_last = guided.is_last && layer == config.layers_per_block;
+            self.attentions(x, self.there(config.down_attends[level]), Guided { is_last, ..guided });
+            if is_last {
+                return x;
             }
             self.skip(x);
         }
@@ -241,9 +270,7 @@ impl Walk<'_> {
         let kept = x.elements() + joined.elements();
         self.tape.hold(kept);
         let out = self.convolutions(x, joined, output, false);
-        if config.up_block_types[index] == UpBlockType::CrossAttnUpBlock3D {
-            self.attentions(out, guided);
-        }
+        self.attentions(out, self.there(config.up_attends[index]), guided);
         self.tape.release(kept);
         out
     }

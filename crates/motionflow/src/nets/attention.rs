@@ -207,13 +207,23 @@ pub struct TransformerBlock {
     attn2: Attention,
     norm3: LayerNorm,
     ff: FeedForward,
+    /// Added to what goes into both attentions, [1, longest sequence, channels].
+    positions: Option<Tensor>,
 }
 
 impl TransformerBlock {
-    /// `context` is the size of the text's features, or `None` where both attentions look at the input itself.
-    pub fn new(weights: &Loader, channels: i64, heads: i64, context: Option<i64>) -> Self {
+    /// `context` is the size of the text's features, or `None` where both attentions look at the input itself; `longest`
+    /// the length of the positional embedding, where the block has one.
+    pub fn new(
+        weights: &Loader,
+        channels: i64,
+        heads: i64,
+        context: Option<i64>,
+        longest: Option<i64>,
+    ) -> Self {
         let norm = |name: &str| LayerNorm::new(&weights.sub(name), channels, 1e-5);
         Self {
+            positions: longest.map(|longest| weights.tensor("pos_embed.pe", &[1, longest, channels])),
             norm1: norm("norm1"),
             attn1: Attention::new(&weights.sub("attn1"), channels, heads, None),
             norm2: norm("norm2"),
@@ -237,12 +247,24 @@ impl TransformerBlock {
         times: i64,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let attended = self.attn1.forward(&self.norm1.forward(x), None, observer)?;
+        let attended = self.attn1.forward(&self.positioned(self.norm1.forward(x)), None, observer)?;
         let (x, normed) = self.norm2.forward_added(&attended, x);
+        let normed = self.positioned(normed);
         let (x, normed) = (repeated(x, times), repeated(normed, times));
         let attended = self.attn2.forward(&normed, text, observer)?;
         let (x, normed) = self.norm3.forward_added(&attended, &x);
         ControlFlow::Continue(self.ff.forward(&normed) + x)
+    }
+
+    /// With the positional embedding added, where the block has one: [batch, tokens, channels], same shape out
+    fn positioned(&self, x: Tensor) -> Tensor {
+        match &self.positions {
+            Some(positions) => {
+                let tokens = x.size()[1];
+                x + positions.narrow(1, 0, tokens)
+            }
+            None => x,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::printable::printable;
 #[derive(Debug, Error)]
 #[error("{}: {key} is {found}, but this program runs {expected}", place_of(component))]
 pub struct ConfigError {
-    /// The component's folder: `unet`, `vae`, `text_encoder` or `scheduler`; or a part of a CLIP model: `config`,
+    /// The component's folder: `unet`, `motion_adapter`, `vae`, `text_encoder` or `scheduler`; or a part of a CLIP model: `config`,
     /// `text_config`, `vision_config` or `preprocessor`.
     pub component: &'static str,
     /// The key in the file.
@@ -25,6 +25,7 @@ fn place_of(component: &str) -> String {
         "scheduler" => "scheduler/scheduler_config.json".to_owned(),
         "preprocessor" => "preprocessor_config.json".to_owned(),
         "config" => "config.json".to_owned(),
+        "motion_adapter" => "the motion adapter's config.json".to_owned(),
         "text_config" | "vision_config" => format!("config.json, {component}"),
         folder => format!("{folder}/config.json"),
     }

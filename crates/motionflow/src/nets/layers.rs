@@ -25,6 +25,17 @@ impl Linear {
         Self { weight: weights.tensor("weight", &[output, input]), bias: None }
     }
 
+    /// Loads a layer over channels that the weights may have as a 1×1 convolution, `weight` [output, input, 1, 1].
+    pub fn projection(weights: &Loader, input: i64, output: i64, stored: Projection) -> Self {
+        match stored {
+            Projection::Linear => Self::new(weights, input, output),
+            Projection::Convolution => Self {
+                weight: weights.tensor("weight", &[output, input, 1, 1]).reshape([output, input]),
+                bias: Some(weights.tensor("bias", &[output])),
+            },
+        }
+    }
+
     /// Several layers without bias over the same input as one, their outputs one behind the other.
     pub fn joined(weights: &Loader, layers: &[Self]) -> Self {
         let parts: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
@@ -62,6 +73,15 @@ impl Linear {
         }
         self.weight.chunk(count, 0).iter().map(|weight| x.linear(weight, None::<&Tensor>)).collect()
     }
+}
+
+/// How the weights hold a linear layer over channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Projection {
+    /// As a linear layer.
+    Linear,
+    /// As a 1×1 convolution.
+    Convolution,
 }
 
 /// A 2D convolution over [batch, channels, height, width].

@@ -1,6 +1,7 @@
 //! The layers that look along time: a stack of temporal convolutions and the temporal transformer.
 //!
-//! From ModelScope's text-to-video net (<https://arxiv.org/abs/2308.06571>).
+//! From ModelScope's text-to-video net (<https://arxiv.org/abs/2308.06571>); the transformer with a positional embedding
+//! is AnimateDiff's motion module (<https://arxiv.org/abs/2307.04725>).
 
 use std::ops::ControlFlow;
 
@@ -8,6 +9,7 @@ use tch::Tensor;
 
 use super::attention::{AttentionObserver, TransformerBlock};
 use super::layers::{Activation, Convolved, GroupNorm, Linear, NormedConvolution, TemporalConv};
+use super::unet::MotionModules;
 use crate::checkpoint::Loader;
 use crate::kernels;
 
@@ -56,13 +58,31 @@ pub struct TransformerTemporal {
 }
 
 impl TransformerTemporal {
-    /// Loads a transformer of `heads` heads of `head_dim` features each over `channels` channels.
-    pub fn new(weights: &Loader, channels: i64, heads: i64, head_dim: i64, groups: i64) -> Self {
+    /// Loads a transformer of `heads` (their number and their size) over `channels` channels.
+    pub fn new(weights: &Loader, channels: i64, (heads, head_dim): (i64, i64), groups: i64) -> Self {
         let inner = heads * head_dim;
+        let block = TransformerBlock::new(&weights.sub("transformer_blocks.0"), inner, heads, None, None);
+        Self::around(block, weights, channels, inner, groups)
+    }
+
+    /// Loads a motion module, which knows where in the clip a frame stands.
+    pub fn motion_module(weights: &Loader, channels: i64, motion: MotionModules, groups: i64) -> Self {
+        let longest = Some(motion.max_frames);
+        let block = TransformerBlock::new(
+            &weights.sub("transformer_blocks.0"),
+            channels,
+            motion.heads,
+            None,
+            longest,
+        );
+        Self::around(block, weights, channels, channels, groups)
+    }
+
+    fn around(block: TransformerBlock, weights: &Loader, channels: i64, inner: i64, groups: i64) -> Self {
         Self {
             norm: GroupNorm::new(&weights.sub("norm"), groups, channels, 1e-6),
             proj_in: Linear::new(&weights.sub("proj_in"), channels, inner),
-            block: TransformerBlock::new(&weights.sub("transformer_blocks.0"), inner, heads, None),
+            block,
             proj_out: Linear::new(&weights.sub("proj_out"), inner, channels),
         }
     }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use tch::Tensor;
 
 use super::attention::{AttentionObserver, TransformerBlock, repeated};
-use super::layers::{GroupNorm, Linear};
+use super::layers::{GroupNorm, Linear, Projection};
 use crate::checkpoint::Loader;
 use crate::kernels;
 
@@ -19,22 +19,30 @@ pub struct Transformer2D {
 }
 
 impl Transformer2D {
-    /// Loads a transformer of `heads` heads of `head_dim` features each over `channels` channels, which attends to a
-    /// text of `context` features.
+    /// Loads a transformer of `heads` (their number and their size) over `channels` channels, which attends to a text of
+    /// `context` features.
     pub fn new(
         weights: &Loader,
         channels: i64,
-        heads: i64,
-        head_dim: i64,
+        (heads, head_dim): (i64, i64),
         groups: i64,
         context: i64,
+        projection: Projection,
     ) -> Self {
         let inner = heads * head_dim;
+        let linear =
+            |name: &str, input, output| Linear::projection(&weights.sub(name), input, output, projection);
         Self {
             norm: GroupNorm::new(&weights.sub("norm"), groups, channels, 1e-6),
-            proj_in: Linear::new(&weights.sub("proj_in"), channels, inner),
-            block: TransformerBlock::new(&weights.sub("transformer_blocks.0"), inner, heads, Some(context)),
-            proj_out: Linear::new(&weights.sub("proj_out"), inner, channels),
+            proj_in: linear("proj_in", channels, inner),
+            block: TransformerBlock::new(
+                &weights.sub("transformer_blocks.0"),
+                inner,
+                heads,
+                Some(context),
+                None,
+            ),
+            proj_out: linear("proj_out", inner, channels),
         }
     }
 

@@ -8,14 +8,14 @@ use crate::cost::{
 };
 use crate::error::Error;
 use crate::nets::clip_text::ClipTextConfig;
-use crate::nets::unet::{GuidanceBlocks, UNetConfig};
+use crate::nets::unet::{GuidanceBlocks, UNetShape};
 use crate::nets::vae::VaeConfig;
 
-/// `UNet3DConditionModel`, `AutoencoderKL` and CLIP's text encoder. The configs must be valid.
+/// A UNet, `AutoencoderKL` and CLIP's text encoder. The configs must be valid.
 #[derive(Debug)]
-pub struct UNet3DCosts {
-    /// The denoising net's config.
-    pub unet: UNetConfig,
+pub struct UNetCosts {
+    /// The denoising net's shape.
+    pub unet: UNetShape,
     /// The autoencoder's config.
     pub vae: VaeConfig,
     /// The text encoder's config.
@@ -26,16 +26,19 @@ pub struct UNet3DCosts {
     pub blocks: GuidanceBlocks,
 }
 
-impl UNet3DCosts {
+impl UNetCosts {
     /// Of a checkpoint, after a check that its configs can be run and belong together.
     ///
     /// # Errors
     /// As [`crate::architecture::Architecture::costs`].
-    pub(crate) fn of(checkpoint: &Checkpoint, guidance_blocks: &[String]) -> Result<Self, Error> {
-        let unet: UNetConfig = checkpoint.config("unet")?;
+    pub(crate) fn of(
+        checkpoint: &Checkpoint,
+        unet: UNetShape,
+        guidance_blocks: &[String],
+    ) -> Result<Self, Error> {
         let vae: VaeConfig = checkpoint.config("vae")?;
         let text_encoder: ClipTextConfig = checkpoint.config("text_encoder")?;
-        unet.validate().and_then(|()| vae.validate()).and_then(|()| text_encoder.validate())?;
+        vae.validate().and_then(|()| text_encoder.validate())?;
         let tokenizer = checkpoint.tokenizer()?;
         check_parts(&unet, &vae, &text_encoder, &tokenizer)?;
         let blocks = unet.named_blocks(guidance_blocks)?;
@@ -61,7 +64,7 @@ impl UNet3DCosts {
     }
 }
 
-impl Costs for UNet3DCosts {
+impl Costs for UNetCosts {
     fn parameters(&self) -> u64 {
         let side = self.vae.downscale();
         let smallest = UNetInput { videos: 1, frames: 1, height: 1, width: 1, tokens: 1, in_parts: false };

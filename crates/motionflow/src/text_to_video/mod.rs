@@ -1,4 +1,5 @@
-//! The diffusers text-to-video layout as a [`VideoModel`]: `ModelScope`, `ZeroScope` and their family.
+//! CLIP's text encoder, a UNet and `AutoencoderKL` as a [`VideoModel`]: `ModelScope`, `ZeroScope` and their family, and
+//! AnimateDiff.
 
 mod architecture;
 mod costs;
@@ -9,7 +10,7 @@ use std::ops::ControlFlow;
 use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
 
-use crate::checkpoint::{Checkpoint, Loader};
+use crate::checkpoint::{Checkpoint, Loader, MOTION_ADAPTER_NAME};
 use crate::clip::Clip;
 use crate::compute::{Compute, MemoryUse};
 use crate::error::{Error, not_finite_hint};
@@ -18,7 +19,7 @@ use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, Traced, VideoMo
 use crate::nets::attention::AttentionObserver;
 use crate::nets::clip_text::ClipTextConfig;
 use crate::nets::config::ConfigError;
-use crate::nets::unet::{Recomputed, Trace, UNet3D, UNetConfig};
+use crate::nets::unet::{AttentionNames, Recomputed, Trace, UNet, UNetShape};
 use crate::nets::vae::{AutoencoderKl, VaeConfig};
 use crate::prompt::{Prompt, prompt_warnings, subject_positions};
 use crate::schedule::Schedule;
@@ -26,20 +27,21 @@ use crate::text_encoder::TextEncoder;
 use crate::tokenizer::Tokenizer;
 use crate::wider::{Coded, Wider, wider_than};
 
-pub use architecture::UNet3DArchitecture;
-pub use costs::UNet3DCosts;
+pub use architecture::{UNET_3D, UNetArchitecture};
+pub(crate) use architecture::{components, own_schedule};
+pub use costs::UNetCosts;
 
 /// What to say of values that are not finite where nothing but the weights can be to blame.
 const BROKEN: &str = "the checkpoint is broken; get it anew";
 
-/// CLIP text encoder, 3D UNet and VAE of one checkpoint. The first leaves memory when the others run, and comes back for the
+/// CLIP text encoder, UNet and VAE of one checkpoint. The first leaves memory when the others run, and comes back for the
 /// next prompt.
 #[derive(Debug)]
 pub struct TextToVideo {
     checkpoint: Checkpoint,
     tokenizer: Tokenizer,
     text_encoder: TextEncoder,
-    unet: UNet3D,
+    unet: UNet,
     vae: AutoencoderKl,
     schedule: Schedule,
     guidance_layers: GuidanceLayers,
@@ -47,32 +49,37 @@ pub struct TextToVideo {
 }
 
 impl TextToVideo {
-    /// Loads all nets of a checkpoint.
+    /// Loads all nets of a checkpoint, whose UNet is of this shape.
     ///
     /// # Errors
-    /// Says which file or config is missing or wrong, and lists all tensors that are.
-    pub fn load(checkpoint: &Checkpoint, compute: Compute) -> Result<Self, Error> {
+    /// As [`UNetArchitecture::load_nets`].
+    pub(crate) fn load(
+        checkpoint: &Checkpoint,
+        shape: UNetShape,
+        schedule: Schedule,
+        compute: Compute,
+    ) -> Result<Self, Error> {
         let _no_gradients = tch::no_grad_guard();
         let text_encoder = TextEncoder::load(checkpoint, compute)?;
-        let unet = load_net(checkpoint, "unet", compute, UNet3D::new)?;
+        let unet = load_unet(checkpoint, shape, compute)?;
         let vae = load_vae(checkpoint, compute)?;
         let model = Self {
             checkpoint: checkpoint.clone(),
             tokenizer: checkpoint.tokenizer()?,
             guidance_layers: guidance_layers(&unet),
-            schedule: Schedule::new(&checkpoint.config("scheduler")?)?,
+            schedule,
             text_encoder,
             unet,
             vae,
             compute,
         };
-        let (unet, vae, text) = (model.unet.config(), model.vae.config(), model.text_encoder.config());
+        let (unet, vae, text) = (model.unet.shape(), model.vae.config(), model.text_encoder.config());
         check_parts(unet, vae, text, &model.tokenizer)?;
         Ok(model)
     }
 
     /// The denoising net.
-    pub fn unet(&self) -> &UNet3D {
+    pub fn unet(&self) -> &UNet {
         &self.unet
     }
 
@@ -119,7 +126,7 @@ impl TextToVideo {
 /// # Errors
 /// [`Error::Mismatch`] says which two do not.
 pub fn check_parts(
-    unet: &UNetConfig,
+    unet: &UNetShape,
     vae: &VaeConfig,
     text: &ClipTextConfig,
     tokenizer: &Tokenizer,
@@ -138,6 +145,18 @@ pub fn check_parts(
         ));
     }
     tokenizer.check_fit(text)
+}
+
+/// The UNet, with the weights of the motion adapter where it has one.
+fn load_unet(checkpoint: &Checkpoint, shape: UNetShape, compute: Compute) -> Result<UNet, Error> {
+    let mut weights = checkpoint.weights("unet")?;
+    if checkpoint.motion_adapter()?.is_some() {
+        weights = weights.joined(checkpoint.weights(MOTION_ADAPTER_NAME)?)?;
+    }
+    let loader = Loader::new(&weights, "unet", compute.device, compute.kind).with_memory(compute.memory);
+    let unet = UNet::new(&loader, shape);
+    loader.finish()?;
+    Ok(unet)
 }
 
 fn load_vae(checkpoint: &Checkpoint, compute: Compute) -> Result<AutoencoderKl, Error> {
@@ -162,16 +181,19 @@ pub(crate) fn load_net<Net, Config: DeserializeOwned>(
 /// Checks, from the configs alone, that the nets can take a video of this size in pixels.
 ///
 /// # Errors
-/// [`Error::Config`] for a config that cannot be run, [`Error::Size`] with a size near by that works.
+/// [`Error::Config`] for a config that cannot be run, [`Error::Size`] with a size near by that works,
+/// [`Error::TooManyFrames`].
 pub fn check_size(
-    unet: &UNetConfig,
+    unet: &UNetShape,
     vae: &VaeConfig,
     frames: i64,
     height: i64,
     width: i64,
 ) -> Result<(), Error> {
-    unet.validate()?;
     vae.validate()?;
+    if let Some(most) = unet.motion().map(|motion| motion.max_frames).filter(|most| frames > *most) {
+        return Err(Error::TooManyFrames { frames, most });
+    }
     let downscale = vae.downscale();
     // With padding 0 the strided convolutions round down, and must leave something.
     let smallest_latent =
@@ -191,20 +213,16 @@ pub fn check_size(
     })
 }
 
-fn guidance_layers(unet: &UNet3D) -> GuidanceLayers {
-    let names = unet.guidance_attentions();
-    let layers = |names: Vec<String>, split: &str| -> Vec<GuidanceLayer> {
+fn guidance_layers(unet: &UNet) -> GuidanceLayers {
+    let AttentionNames { cross, spatial, temporal } = unet.guidance_attentions();
+    let layers = |names: Vec<String>| -> Vec<GuidanceLayer> {
         let layer = |name: String| {
-            let block = name.split(split).next().unwrap_or_default().to_owned();
-            GuidanceLayer { name, block }
+            let block = unet.shape().guidance_blocks().into_iter().find(|block| name.starts_with(block));
+            GuidanceLayer { block: block.unwrap_or_default(), name }
         };
         names.into_iter().map(layer).collect()
     };
-    GuidanceLayers {
-        cross: layers(names.cross, ".attentions"),
-        spatial: layers(names.spatial, ".attentions"),
-        temporal: layers(names.temporal, ".temp_attentions"),
-    }
+    GuidanceLayers { cross: layers(cross), spatial: layers(spatial), temporal: layers(temporal) }
 }
 
 impl Traced for Trace<'_> {
@@ -322,6 +340,6 @@ impl VideoModel for TextToVideo {
     }
 
     fn check_size(&self, frames: i64, height: i64, width: i64) -> Result<(), Error> {
-        check_size(self.unet.config(), self.vae.config(), frames, height, width)
+        check_size(self.unet.shape(), self.vae.config(), frames, height, width)
     }
 }

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::config::{DownBlockType, UNetConfig, UpBlockType};
+use super::shape::{Temporal, UNetShape};
 use super::stages::{Skip, Stage, Work};
 use crate::checkpoint::Loader;
 use crate::nets::resnet::{Downsample2D, ResnetBlock2D, ResnetOptions, Upsample2D};
@@ -19,56 +19,91 @@ pub(super) struct Conditions<'a> {
     pub(super) frames: i64,
 }
 
-/// A spatial transformer and the temporal one behind it.
+/// A spatial transformer and the temporal one behind it, each where the net has one.
 #[derive(Debug)]
-struct AttentionPair {
-    spatial: Transformer2D,
-    temporal: TransformerTemporal,
+struct Attentions {
+    spatial: Option<Transformer2D>,
+    temporal: Option<TransformerTemporal>,
 }
 
-impl AttentionPair {
-    fn new(weights: &Loader, index: i64, channels: i64, config: &UNetConfig) -> Self {
-        let (head_dim, groups) = (config.attention_head_dim, config.norm_num_groups);
-        // Rounded down, as diffusers has it: the heads need not fill the channels.
-        let heads = channels / head_dim;
-        let spatial = weights.sub("attentions").sub(index);
-        let temporal = weights.sub("temp_attentions").sub(index);
+impl Attentions {
+    /// Those behind a residual block of a level that attends to the text, or does not.
+    fn new(weights: &Loader, index: i64, channels: i64, attends: bool, shape: &UNetShape) -> Self {
         Self {
-            spatial: Transformer2D::new(
-                &spatial,
-                channels,
-                heads,
-                head_dim,
-                groups,
-                config.cross_attention_dim,
-            ),
-            temporal: TransformerTemporal::new(&temporal, channels, heads, head_dim, groups),
+            spatial: attends.then(|| spatial(weights, index, channels, shape)),
+            temporal: match shape.temporal {
+                Temporal::ConvolutionsAndTransformers if !attends => None,
+                _ => Some(temporal(weights, index, channels, shape)),
+            },
         }
     }
 
-    fn stages(&self) -> [Stage<'_>; 2] {
-        [Stage::of(Work::Spatial(&self.spatial)), Stage::of(Work::Temporal(&self.temporal))]
+    /// Those of the middle, which not every net has a motion module in.
+    fn of_middle(weights: &Loader, channels: i64, shape: &UNetShape) -> Self {
+        let looks_along_time = shape.motion().is_none_or(|motion| motion.in_middle);
+        Self {
+            spatial: Some(spatial(weights, 0, channels, shape)),
+            temporal: looks_along_time.then(|| temporal(weights, 0, channels, shape)),
+        }
+    }
+
+    fn stages(&self) -> impl Iterator<Item = Stage<'_>> {
+        let spatial = self.spatial.iter().map(|spatial| Stage::of(Work::Spatial(spatial)));
+        spatial.chain(self.temporal.iter().map(|temporal| Stage::of(Work::Temporal(temporal))))
     }
 }
 
-/// A residual block and the temporal convolutions behind it.
-#[derive(Debug)]
-pub(super) struct ConvolutionPair {
-    resnet: ResnetBlock2D,
-    temporal: TemporalConvLayer,
+fn spatial(weights: &Loader, index: i64, channels: i64, shape: &UNetShape) -> Transformer2D {
+    let weights = weights.sub("attentions").sub(index);
+    let (heads, groups) = (shape.heads.of(channels), shape.norm_num_groups);
+    Transformer2D::new(&weights, channels, heads, groups, shape.cross_attention_dim, shape.projection)
 }
 
-impl ConvolutionPair {
-    fn new(weights: &Loader, index: i64, input: i64, output: i64, options: ResnetOptions) -> Self {
+fn temporal(weights: &Loader, index: i64, channels: i64, shape: &UNetShape) -> TransformerTemporal {
+    let groups = shape.norm_num_groups;
+    match shape.temporal {
+        Temporal::ConvolutionsAndTransformers => {
+            let weights = weights.sub("temp_attentions").sub(index);
+            TransformerTemporal::new(&weights, channels, shape.heads.of(channels), groups)
+        }
+        Temporal::MotionModules(motion) => {
+            let weights = weights.sub("motion_modules").sub(index);
+            TransformerTemporal::motion_module(&weights, channels, motion, groups)
+        }
+    }
+}
+
+/// A residual block and the temporal convolutions behind it, where the net has them.
+#[derive(Debug)]
+pub(super) struct Convolutions {
+    resnet: ResnetBlock2D,
+    temporal: Option<TemporalConvLayer>,
+}
+
+impl Convolutions {
+    fn new(
+        weights: &Loader,
+        index: i64,
+        input: i64,
+        output: i64,
+        shape: &UNetShape,
+        options: ResnetOptions,
+    ) -> Self {
+        let temporal =
+            || TemporalConvLayer::new(&weights.sub("temp_convs").sub(index), output, options.groups);
         Self {
             resnet: ResnetBlock2D::new(&weights.sub("resnets").sub(index), input, output, options),
-            temporal: TemporalConvLayer::new(&weights.sub("temp_convs").sub(index), output, options.groups),
+            temporal: shape.motion().is_none().then(temporal),
         }
     }
 
     /// [images, input, height, width] -> [images, output, height, width]
     pub(super) fn forward(&self, x: &Tensor, conditions: &Conditions) -> Tensor {
-        self.temporal.forward(&self.resnet.forward(x, Some(conditions.time)), conditions.frames)
+        let x = self.resnet.forward(x, Some(conditions.time));
+        match &self.temporal {
+            Some(temporal) => temporal.forward(&x, conditions.frames),
+            None => x,
+        }
     }
 }
 
@@ -79,18 +114,20 @@ pub struct AttentionNames {
     pub cross: Vec<String>,
     /// Places to places of the same frame, `attentions.*.attn1`.
     pub spatial: Vec<String>,
-    /// Frames to frames at the same place, both attentions of `temp_attentions.*`.
+    /// Frames to frames at the same place, both attentions of `temp_attentions.*` or `motion_modules.*`.
     pub temporal: Vec<String>,
 }
 
 impl AttentionNames {
-    fn of<'a>(pairs: impl Iterator<Item = &'a AttentionPair>) -> Self {
+    fn of<'a>(attentions: impl Iterator<Item = &'a Attentions>) -> Self {
         let mut names = Self::default();
-        for pair in pairs {
-            let [spatial, cross] = pair.spatial.attention_names();
-            names.spatial.push(spatial.to_owned());
-            names.cross.push(cross.to_owned());
-            names.temporal.extend(pair.temporal.attention_names().map(str::to_owned));
+        for Attentions { spatial, temporal } in attentions {
+            if let Some([spatial, cross]) = spatial.as_ref().map(Transformer2D::attention_names) {
+                names.spatial.push(spatial.to_owned());
+                names.cross.push(cross.to_owned());
+            }
+            let temporal = temporal.iter().flat_map(TransformerTemporal::attention_names);
+            names.temporal.extend(temporal.map(str::to_owned));
         }
         names
     }
@@ -103,26 +140,26 @@ impl AttentionNames {
     }
 }
 
-/// One layer of a level: convolutions and, where the level has them, attentions.
+/// One layer of a level: convolutions and attentions.
 #[derive(Debug)]
 struct Layer {
-    convolutions: ConvolutionPair,
-    attentions: Option<AttentionPair>,
+    convolutions: Convolutions,
+    attentions: Attentions,
 }
 
 impl Layer {
     fn stages(&self, skip: Skip) -> Vec<Stage<'_>> {
         let mut stages = vec![Stage { skip, ..Stage::of(Work::Convolutions(&self.convolutions)) }];
-        stages.extend(self.attentions.iter().flat_map(AttentionPair::stages));
+        stages.extend(self.attentions.stages());
         stages
     }
 }
 
 fn attention_names(layers: &[Layer]) -> AttentionNames {
-    AttentionNames::of(layers.iter().filter_map(|layer| layer.attentions.as_ref()))
+    AttentionNames::of(layers.iter().map(|layer| &layer.attentions))
 }
 
-/// `DownBlock3D` and `CrossAttnDownBlock3D`.
+/// `DownBlock3D`, `DownBlockMotion` and those with cross-attention.
 #[derive(Debug)]
 pub(super) struct DownBlock {
     layers: Vec<Layer>,
@@ -134,24 +171,22 @@ impl DownBlock {
         weights: &Loader,
         level: usize,
         input: i64,
-        config: &UNetConfig,
+        shape: &UNetShape,
         options: ResnetOptions,
     ) -> Self {
-        let output = config.block_out_channels[level];
-        let attends = config.down_block_types[level] == DownBlockType::CrossAttnDownBlock3D;
-        let layers = (0..config.layers_per_block).map(|index| {
+        let output = shape.block_out_channels[level];
+        let layers = (0..shape.layers_per_block).map(|index| {
             let input = if index == 0 { input } else { output };
             Layer {
-                convolutions: ConvolutionPair::new(weights, index, input, output, options),
-                attentions: attends.then(|| AttentionPair::new(weights, index, output, config)),
+                convolutions: Convolutions::new(weights, index, input, output, shape, options),
+                attentions: Attentions::new(weights, index, output, shape.down_attends[level], shape),
             }
         });
-        let is_last = level + 1 == config.block_out_channels.len();
+        let is_last = level + 1 == shape.block_out_channels.len();
         Self {
             layers: layers.collect(),
-            downsampler: (!is_last).then(|| {
-                Downsample2D::new(&weights.sub("downsamplers.0"), output, config.downsample_padding)
-            }),
+            downsampler: (!is_last)
+                .then(|| Downsample2D::new(&weights.sub("downsamplers.0"), output, shape.downsample_padding)),
         }
     }
 
@@ -174,27 +209,29 @@ impl DownBlock {
     }
 }
 
-fn keep_last(stages: &mut [Stage]) {
+/// The output of the last of these is kept as a skip.
+pub(super) fn keep_last(stages: &mut [Stage]) {
     if let Some(last) = stages.last_mut() {
         last.is_kept = true;
     }
 }
 
-/// `UNetMidBlock3DCrossAttn`.
+/// `UNetMidBlock3DCrossAttn`, `UNetMidBlockCrossAttnMotion` and, without a motion module, `UNetMidBlock2DCrossAttn`.
 #[derive(Debug)]
 pub(super) struct MidBlock {
-    first: ConvolutionPair,
-    attentions: AttentionPair,
-    second: ConvolutionPair,
+    first: Convolutions,
+    attentions: Attentions,
+    second: Convolutions,
 }
 
 impl MidBlock {
-    pub(super) fn new(weights: &Loader, channels: i64, config: &UNetConfig, options: ResnetOptions) -> Self {
-        let options = ResnetOptions { output_scale: config.mid_block_scale_factor, ..options };
+    pub(super) fn new(weights: &Loader, channels: i64, shape: &UNetShape, options: ResnetOptions) -> Self {
+        let options = ResnetOptions { output_scale: shape.mid_block_scale_factor, ..options };
+        let convolutions = |index| Convolutions::new(weights, index, channels, channels, shape, options);
         Self {
-            first: ConvolutionPair::new(weights, 0, channels, channels, options),
-            attentions: AttentionPair::new(weights, 0, channels, config),
-            second: ConvolutionPair::new(weights, 1, channels, channels, options),
+            first: convolutions(0),
+            attentions: Attentions::of_middle(weights, channels, shape),
+            second: convolutions(1),
         }
     }
 
@@ -203,13 +240,14 @@ impl MidBlock {
     }
 
     pub(super) fn stages(&self) -> Vec<Stage<'_>> {
-        let [spatial, temporal] = self.attentions.stages();
-        let convolutions = |pair| Stage::of(Work::Convolutions(pair));
-        vec![convolutions(&self.first), spatial, temporal, convolutions(&self.second)]
+        let mut stages = vec![Stage::of(Work::Convolutions(&self.first))];
+        stages.extend(self.attentions.stages());
+        stages.push(Stage::of(Work::Convolutions(&self.second)));
+        stages
     }
 }
 
-/// `UpBlock3D` and `CrossAttnUpBlock3D`.
+/// `UpBlock3D`, `UpBlockMotion` and those with cross-attention.
 #[derive(Debug)]
 pub(super) struct UpBlock {
     layers: Vec<Layer>,
@@ -218,19 +256,18 @@ pub(super) struct UpBlock {
 
 impl UpBlock {
     /// `index` counts from the coarsest level upwards.
-    pub(super) fn new(weights: &Loader, index: usize, config: &UNetConfig, options: ResnetOptions) -> Self {
-        let levels = config.block_out_channels.len();
-        let coarse_to_fine = |i: usize| config.block_out_channels[levels - 1 - i];
+    pub(super) fn new(weights: &Loader, index: usize, shape: &UNetShape, options: ResnetOptions) -> Self {
+        let levels = shape.block_out_channels.len();
+        let coarse_to_fine = |i: usize| shape.block_out_channels[levels - 1 - i];
         let output = coarse_to_fine(index);
         let previous = coarse_to_fine(index.saturating_sub(1));
         let finer = coarse_to_fine((index + 1).min(levels - 1));
-        let attends = config.up_block_types[index] == UpBlockType::CrossAttnUpBlock3D;
-        let layers = (0..=config.layers_per_block).map(|layer| {
+        let layers = (0..=shape.layers_per_block).map(|layer| {
             let hidden = if layer == 0 { previous } else { output };
-            let skip = if layer == config.layers_per_block { finer } else { output };
+            let skip = if layer == shape.layers_per_block { finer } else { output };
             Layer {
-                convolutions: ConvolutionPair::new(weights, layer, hidden + skip, output, options),
-                attentions: attends.then(|| AttentionPair::new(weights, layer, output, config)),
+                convolutions: Convolutions::new(weights, layer, hidden + skip, output, shape, options),
+                attentions: Attentions::new(weights, layer, output, shape.up_attends[index], shape),
             }
         });
         Self {

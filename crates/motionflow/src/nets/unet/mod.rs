@@ -1,10 +1,12 @@
-//! `UNet3DConditionModel`: predicts the noise in a video's latents.
-//!
-//! ModelScope's text-to-video net (<https://arxiv.org/abs/2308.06571>) as diffusers publishes it.
+//! The nets that predict the noise in a video's latents, as diffusers publishes them: `UNet3DConditionModel`, ModelScope's
+//! text-to-video net (<https://arxiv.org/abs/2308.06571>), and `UNetMotionModel`, Stable Diffusion's net with AnimateDiff's
+//! motion modules (<https://arxiv.org/abs/2307.04725>).
 
 mod blocks;
 mod config;
 mod embedding;
+mod motion_config;
+mod shape;
 mod stages;
 mod trace;
 
@@ -13,15 +15,16 @@ use std::ops::ControlFlow;
 use tch::{Kind, Tensor};
 
 pub use blocks::AttentionNames;
-pub use config::{DownBlockType, GuidanceBlocks, UNetConfig, UpBlockType};
+pub use config::{DownBlockType, UNet3DConfig, UpBlockType};
 pub use embedding::timestep_features;
+pub use motion_config::{MotionAdapterConfig, UNet2DConfig, UNetMotionConfig};
+pub use shape::{GuidanceBlocks, Heads, MotionModules, Temporal, UNetShape};
 pub use trace::{Recomputed, Trace};
 
-use self::blocks::{Conditions, DownBlock, MidBlock, UpBlock};
+use self::blocks::{Conditions, DownBlock, MidBlock, UpBlock, keep_last};
 use self::embedding::TimestepEmbedding;
 use self::stages::{Skip, Stage, State, Work};
 use super::attention::AttentionObserver;
-use super::config::ConfigError;
 use super::layers::{Conv2d, GroupNorm};
 use super::resnet::ResnetOptions;
 use super::temporal::TransformerTemporal;
@@ -33,12 +36,12 @@ pub const TRANSFORMER_IN_HEADS: i64 = 8;
 
 /// The net, ready to run.
 #[derive(Debug)]
-pub struct UNet3D {
-    config: UNetConfig,
+pub struct UNet {
+    shape: UNetShape,
     kind: Kind,
     conv_in: Conv2d,
     time_embedding: TimestepEmbedding,
-    transformer_in: TransformerTemporal,
+    transformer_in: Option<TransformerTemporal>,
     down_blocks: Vec<DownBlock>,
     mid_block: MidBlock,
     up_blocks: Vec<UpBlock>,
@@ -53,65 +56,50 @@ enum Deep<'a> {
     Given(&'a Tensor),
 }
 
-impl UNet3D {
-    /// Builds the net that `config` describes from the weights of a checkpoint's `unet` folder.
-    ///
-    /// # Errors
-    /// [`ConfigError`] where the config is one that cannot be run. Wrong weights are the loader's to report.
-    pub fn new(weights: &Loader, config: UNetConfig) -> Result<Self, ConfigError> {
-        config.validate()?;
-        let channels = config.block_out_channels.clone();
+impl UNet {
+    /// Builds the net of this shape from its weights. Wrong weights are the loader's to report.
+    pub fn new(weights: &Loader, shape: UNetShape) -> Self {
+        let channels = shape.block_out_channels.clone();
         let (finest, coarsest) = (channels[0], channels[channels.len() - 1]);
-        let time_channels = 4 * finest;
+        let (time_channels, groups) = (4 * finest, shape.norm_num_groups);
         let options = ResnetOptions {
-            groups: config.norm_num_groups,
-            epsilon: config.norm_eps,
-            activation: config.act_fn,
+            groups,
+            epsilon: shape.norm_eps,
+            activation: shape.act_fn,
             time_channels: Some(time_channels),
             output_scale: 1.0,
         };
-        if let Some(condition) = config.time_cond_proj_dim {
+        if let Some(condition) = shape.time_cond_proj_dim {
             let _ = weights.tensor("time_embedding.cond_proj.weight", &[finest, condition]);
         }
         let down_blocks = (0..channels.len()).map(|level| {
             let input = channels[level.saturating_sub(1)];
-            DownBlock::new(&weights.sub("down_blocks").sub(level), level, input, &config, options)
+            DownBlock::new(&weights.sub("down_blocks").sub(level), level, input, &shape, options)
         });
         let up_blocks = (0..channels.len())
-            .map(|index| UpBlock::new(&weights.sub("up_blocks").sub(index), index, &config, options));
-        Ok(Self {
-            conv_in: Conv2d::same(&weights.sub("conv_in"), config.in_channels, finest),
-            time_embedding: TimestepEmbedding::new(
-                &weights.sub("time_embedding"),
-                finest,
-                time_channels,
-                config.act_fn,
-            ),
-            transformer_in: TransformerTemporal::new(
-                &weights.sub("transformer_in"),
-                finest,
-                TRANSFORMER_IN_HEADS,
-                config.attention_head_dim,
-                config.norm_num_groups,
-            ),
+            .map(|index| UpBlock::new(&weights.sub("up_blocks").sub(index), index, &shape, options));
+        let transformer_in = || {
+            let heads = (TRANSFORMER_IN_HEADS, shape.heads.of(finest).1);
+            TransformerTemporal::new(&weights.sub("transformer_in"), finest, heads, groups)
+        };
+        let time_weights = weights.sub("time_embedding");
+        Self {
+            conv_in: Conv2d::same(&weights.sub("conv_in"), shape.in_channels, finest),
+            time_embedding: TimestepEmbedding::new(&time_weights, finest, time_channels, shape.act_fn),
+            transformer_in: shape.motion().is_none().then(transformer_in),
             down_blocks: down_blocks.collect(),
-            mid_block: MidBlock::new(&weights.sub("mid_block"), coarsest, &config, options),
+            mid_block: MidBlock::new(&weights.sub("mid_block"), coarsest, &shape, options),
             up_blocks: up_blocks.collect(),
-            conv_norm_out: GroupNorm::new(
-                &weights.sub("conv_norm_out"),
-                config.norm_num_groups,
-                finest,
-                config.norm_eps,
-            ),
-            conv_out: Conv2d::same(&weights.sub("conv_out"), finest, config.out_channels),
+            conv_norm_out: GroupNorm::new(&weights.sub("conv_norm_out"), groups, finest, shape.norm_eps),
+            conv_out: Conv2d::same(&weights.sub("conv_out"), finest, shape.out_channels),
             kind: weights.kind(),
-            config,
-        })
+            shape,
+        }
     }
 
-    /// The config that the net was built from.
-    pub fn config(&self) -> &UNetConfig {
-        &self.config
+    /// The shape that the net was built in.
+    pub fn shape(&self) -> &UNetShape {
+        &self.shape
     }
 
     /// The attentions of the guidance blocks: the last block on the way down that has cross-attention, the middle,
@@ -140,7 +128,7 @@ impl UNet3D {
         self.run(latents, timestep, text, Deep::Computed(&mut None), observer)
     }
 
-    /// As [`UNet3D::forward`]. The deep features are what goes into the last layer that takes a skip, [videos·frames,
+    /// As [`UNet::forward`]. The deep features are what goes into the last layer that takes a skip, [videos·frames,
     /// channels, height, width]. Where they are given, what comes between it and the stage that made its skip is left out.
     pub fn forward_with_features(
         &self,
@@ -220,10 +208,9 @@ impl UNet3D {
 
     /// All but what comes after the last block, in order.
     fn stages(&self) -> Vec<Stage<'_>> {
-        let mut stages = vec![
-            Stage::of(Work::In(&self.conv_in)),
-            Stage { is_kept: true, ..Stage::of(Work::Temporal(&self.transformer_in)) },
-        ];
+        let mut stages = vec![Stage::of(Work::In(&self.conv_in))];
+        stages.extend(self.transformer_in.iter().map(|transformer| Stage::of(Work::Temporal(transformer))));
+        keep_last(&mut stages);
         stages.extend(self.down_blocks.iter().flat_map(DownBlock::stages));
         stages.extend(self.mid_block.stages());
         stages.extend(self.up_blocks.iter().flat_map(UpBlock::stages));
@@ -233,14 +220,14 @@ impl UNet3D {
     /// The timestep's embedding, activated, as the net's weights are: [1, 4·channels of the finest level], or on the CPU
     /// once for every image, as diffusers has it to the last bit.
     fn time(&self, timestep: i64, latents: &Tensor) -> Tensor {
-        let features = timestep_features(timestep, self.config.block_out_channels[0], latents.device());
+        let features = timestep_features(timestep, self.shape.block_out_channels[0], latents.device());
         let features = features.to_kind(self.kind);
         if kernels::are_used(latents) {
-            return self.config.act_fn.forward(&self.time_embedding.forward(&features));
+            return self.shape.act_fn.forward(&self.time_embedding.forward(&features));
         }
         let (batch, frames) = (latents.size()[0], latents.size()[2]);
         let time = self.time_embedding.forward(&features.expand([batch, -1], false));
-        self.config.act_fn.forward(&time.repeat_interleave_self_int(frames, 0, batch * frames))
+        self.shape.act_fn.forward(&time.repeat_interleave_self_int(frames, 0, batch * frames))
     }
 
     /// [batch, channels, frames, height, width] -> [batch·frames, channels, height, width], as the net's weights are

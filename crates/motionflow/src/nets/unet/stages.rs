@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use tch::Tensor;
 
-use super::blocks::{Conditions, ConvolutionPair};
+use super::blocks::{Conditions, Convolutions};
 use crate::kernels;
 use crate::nets::attention::{AttentionObserver, repeated};
 use crate::nets::layers::Conv2d;
@@ -26,7 +26,7 @@ pub(super) struct Stage<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Work<'a> {
     In(&'a Conv2d),
-    Convolutions(&'a ConvolutionPair),
+    Convolutions(&'a Convolutions),
     Spatial(&'a Transformer2D),
     Temporal(&'a TransformerTemporal),
     Downsample(&'a Downsample2D),
@@ -77,7 +77,7 @@ impl<'a> Stage<'a> {
         let x = &joined;
         ControlFlow::Continue(match self.work {
             Work::In(conv) => conv.forward(&kernels::laid_out(x)),
-            Work::Convolutions(pair) => pair.forward(x, conditions),
+            Work::Convolutions(convolutions) => convolutions.forward(x, conditions),
             Work::Spatial(transformer) => {
                 transformer.forward(x, conditions.text, conditions.frames, observer)?
             }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use tch::Tensor;
 
-use super::UNet3D;
+use super::UNet;
 use super::blocks::Conditions;
 use super::stages::{Stage, State};
 use crate::native;
@@ -24,7 +24,7 @@ pub enum Recomputed {
 
 /// A run of the net as far as an observer wanted, from which the gradient can be taken.
 pub struct Trace<'a> {
-    net: &'a UNet3D,
+    net: &'a UNet,
     latents: Tensor,
     /// The timestep's embedding.
     time: Tensor,
@@ -50,7 +50,7 @@ struct Step<'a> {
 impl<'a> Trace<'a> {
     /// Runs the net. latents [1, channels, frames, height, width], text [1, tokens, features]
     pub(super) fn run(
-        net: &'a UNet3D,
+        net: &'a UNet,
         latents: &Tensor,
         timestep: i64,
         text: &Tensor,

@@ -1,0 +1,56 @@
+//! AnimateDiff (<https://arxiv.org/abs/2307.04725>): Stable Diffusion 1.5 with motion modules, in one folder as diffusers'
+//! `AnimateDiffPipeline` saves it, or as a checkpoint that makes pictures and a motion adapter for it.
+
+use crate::checkpoint::{Checkpoint, Component, ComponentKind, Layout, MOTION_ADAPTER_NAME};
+use crate::error::Error;
+use crate::nets::unet::{MotionAdapterConfig, UNet2DConfig, UNetMotionConfig, UNetShape};
+use crate::schedule::{Schedule, ScheduleConfig};
+use crate::text_to_video::{UNetArchitecture, components, own_schedule};
+
+/// One folder with everything in it.
+pub static ANIMATE_DIFF: UNetArchitecture = UNetArchitecture {
+    layout: Layout {
+        pipelines: &["AnimateDiffPipeline", "AnimateDiffVideoToVideoPipeline"],
+        components: &components(Component {
+            name: "unet",
+            kind: ComponentKind::Net,
+            classes: || vec!["UNetMotionModel"],
+        }),
+        takes_motion_adapter: false,
+    },
+    shape: |checkpoint| Ok(checkpoint.config::<UNetMotionConfig>("unet")?.shape()?),
+    schedule: own_schedule,
+};
+
+/// Stable Diffusion 1.5, or a net trained on from it, and a motion adapter.
+pub static STABLE_DIFFUSION: UNetArchitecture = UNetArchitecture {
+    layout: Layout {
+        pipelines: &["StableDiffusionPipeline"],
+        components: &components(Component {
+            name: "unet",
+            kind: ComponentKind::Net,
+            classes: || vec!["UNet2DConditionModel"],
+        }),
+        takes_motion_adapter: true,
+    },
+    shape: shape_with_adapter,
+    schedule: linear_schedule,
+};
+
+fn shape_with_adapter(checkpoint: &Checkpoint) -> Result<UNetShape, Error> {
+    checkpoint.motion_adapter()?;
+    let adapter: MotionAdapterConfig = checkpoint.config(MOTION_ADAPTER_NAME)?;
+    checkpoint.config::<UNet2DConfig>("unet")?.shape_with(&adapter)
+}
+
+/// The pictures' schedule with β in equal steps, which motion modules are trained with, and without clipping.
+fn linear_schedule(checkpoint: &Checkpoint) -> Result<Schedule, Error> {
+    let config: ScheduleConfig = checkpoint.config("scheduler")?;
+    let linear = ScheduleConfig {
+        beta_schedule: "linear".to_owned(),
+        trained_betas: None,
+        clip_sample: Some(false),
+        ..config
+    };
+    Ok(Schedule::new(&linear)?)
+}
