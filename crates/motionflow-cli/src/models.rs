@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
+use motionflow::checkpoint::{CheckpointError, MotionAdapter};
 use motionflow::registry;
 use motionflow::settings::SamplerName;
 use serde_json::json;
@@ -13,8 +14,8 @@ use crate::args;
 use motionflow_engine::columns::columns;
 use motionflow_engine::error::{Misuse, message};
 use motionflow_engine::hub::{self, Hub};
-use motionflow_engine::models::found::{model_folders, named};
-use motionflow_engine::models::known::{KNOWN, Known};
+use motionflow_engine::models::known::{KNOWN, Kind, Known};
+use motionflow_engine::models::lookup::{model_folders, named};
 use motionflow_engine::request::recommended::Recommended;
 use motionflow_engine::units::readable;
 
@@ -41,9 +42,8 @@ fn fetch(name: &str, revision: &str, app: &mut App) -> Result<()> {
     if !hub::is_id(name) {
         return Err(Misuse(format!("{name} is no name on the hub; give OWNER/NAME")).into());
     }
-    let snapshot = Hub::new()?.fetch(name, revision, &mut app.progress)?;
-    let checkpoint = registry::open(&snapshot.folder)?;
-    let size = readable(checkpoint.size_bytes());
+    let snapshot = Hub::for_repository(name, revision)?.fetch(name, revision, &mut app.progress)?;
+    let size = readable(size_bytes(&snapshot.folder)?);
     app.console.result(&format!("{name}, {size}, is in {}", snapshot.folder.display()));
     Ok(())
 }
@@ -52,6 +52,7 @@ fn list(app: &App) {
     let hub = Hub::new();
     let mut rows = on_shelves();
     rows.extend(hub.iter().flat_map(in_cache));
+    rows.extend(Hub::of_motion_adapters().iter().flat_map(in_cache));
     let absent = |known: &&Known| !rows.iter().any(|row| row[0] == known.name);
     let to_fetch: Vec<Row> = KNOWN.iter().filter(absent).map(not_here).collect();
     rows.extend(to_fetch);
@@ -67,33 +68,41 @@ fn list(app: &App) {
     }
     app.progress.note(&match hub {
         Ok(hub) => format!(
-            "\n`motionflow models fetch OWNER/NAME` fetches a checkpoint from the hub into {}; `--model OWNER/NAME` does so \
-             when it is needed.",
+            "\n`motionflow models fetch OWNER/NAME` fetches a checkpoint or motion adapter from the hub into {}; `--model \
+             OWNER/NAME` and `--motion-adapter OWNER/NAME` do so when it is needed.",
             hub.cache().display()
         ),
         Err(error) => format!("\ncheckpoints from the hub are not listed: {}", message(&error)),
     });
 }
 
-/// The checkpoints that lie in folders of checkpoints, under their folder's name.
+/// The size of the files of a checkpoint or motion adapter that are used.
+fn size_bytes(folder: &Path) -> Result<u64, CheckpointError> {
+    match registry::open(folder) {
+        Err(CheckpointError::IsMotionAdapter { .. }) => Ok(MotionAdapter::open(folder)?.size_bytes()),
+        opened => Ok(opened?.size_bytes()),
+    }
+}
+
+/// The checkpoints and motion adapters that lie in folders of checkpoints, under their folder's name.
 fn on_shelves() -> Vec<Row> {
     let mut seen = BTreeSet::new();
     let mut rows = Vec::new();
     for shelf in model_folders() {
         for (folder, name) in hub::entries(&shelf) {
-            let Ok(checkpoint) = registry::open(&folder) else { continue };
+            let Ok(bytes) = size_bytes(&folder) else { continue };
             if seen.insert(folder.canonicalize().unwrap_or_else(|_| folder.clone())) {
-                rows.push(row(&name, readable(checkpoint.size_bytes()), &folder));
+                rows.push(row(&name, readable(bytes), &folder));
             }
         }
     }
     rows
 }
 
-/// The checkpoints in the hub's cache, whole or not.
+/// What the hub's cache has of a kind, whole or not.
 fn in_cache(hub: &Hub) -> Vec<Row> {
-    let rows = hub.snapshots().into_iter().map(|snapshot| match registry::open(&snapshot.folder) {
-        Ok(checkpoint) => row(&snapshot.id, readable(checkpoint.size_bytes()), &snapshot.folder),
+    let rows = hub.snapshots().into_iter().map(|snapshot| match size_bytes(&snapshot.folder) {
+        Ok(bytes) => row(&snapshot.id, readable(bytes), &snapshot.folder),
         Err(_) => row(&snapshot.id, "not whole".into(), &snapshot.folder),
     });
     rows.collect()
@@ -102,9 +111,8 @@ fn in_cache(hub: &Hub) -> Vec<Row> {
 fn not_here(known: &Known) -> Row {
     let size =
         known.fetched_bytes.map_or_else(|| "-".into(), |bytes| format!("{} to fetch", readable(bytes)));
-    let recommended = known.recommended();
-    let (licence, makes, knows) = (known.licence.to_owned(), makes(&recommended), knows(&recommended));
-    [known.name.to_owned(), size, licence, makes, knows, "not here".into()]
+    let [makes, knows] = suits(known.recommended().as_ref(), &(&known.kind).into());
+    [known.name.to_owned(), size, known.licence.to_owned(), makes, knows, "not here".into()]
 }
 
 fn row(name: &str, size: String, folder: &Path) -> Row {
@@ -112,14 +120,53 @@ fn row(name: &str, size: String, folder: &Path) -> Row {
     let recommended = Recommended::of(folder, SamplerName::default())
         .ok()
         .flatten()
-        .or_else(|| known.map(Known::recommended));
+        .or_else(|| known.and_then(Known::recommended));
     let licence = known.map_or("see its card", |known| known.licence).to_owned();
-    let makes = recommended.as_ref().map_or_else(|| "not said".into(), makes);
-    let knows = recommended.as_ref().map_or_else(|| "not said".into(), knows);
+    let [makes, knows] = suits(recommended.as_ref(), &Found::at(folder));
     [name.to_owned(), size, licence, makes, knows, folder.display().to_string()]
 }
 
-/// The videos that suit it.
+/// What lies in a folder.
+enum Found {
+    Checkpoint,
+    Pictures,
+    MotionAdapter,
+}
+
+impl Found {
+    fn at(folder: &Path) -> Self {
+        match registry::open(folder) {
+            Err(CheckpointError::IsMotionAdapter { .. }) => Self::MotionAdapter,
+            Ok(checkpoint) if checkpoint.takes_motion_adapter() => Self::Pictures,
+            _ => Self::Checkpoint,
+        }
+    }
+}
+
+impl From<&Kind> for Found {
+    fn from(kind: &Kind) -> Self {
+        match kind {
+            Kind::Checkpoint(_) => Self::Checkpoint,
+            Kind::Pictures(_) => Self::Pictures,
+            Kind::MotionAdapter => Self::MotionAdapter,
+        }
+    }
+}
+
+/// The videos that suit it, and what it knows.
+fn suits(recommended: Option<&Recommended>, found: &Found) -> [String; 2] {
+    let not_said = || "not said".to_owned();
+    let makes = recommended.map_or_else(not_said, makes);
+    match found {
+        Found::Checkpoint => [makes, recommended.map_or_else(not_said, knows)],
+        Found::Pictures => {
+            [format!("{makes}, with a motion adapter"), recommended.map_or_else(not_said, knows)]
+        }
+        Found::MotionAdapter => ["a motion adapter".to_owned(), "for Stable Diffusion 1.5".to_owned()],
+    }
+}
+
+/// The size of the videos that suit it.
 fn makes(recommended: &Recommended) -> String {
     let video = &recommended.video;
     format!("{}x{}, {} frames", video.width, video.height, video.frames)

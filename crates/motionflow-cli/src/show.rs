@@ -146,11 +146,18 @@ fn source(record: &Table) -> Option<String> {
 
 fn model(record: &Table) -> Option<String> {
     let get = |key| text(record, &["model", key]);
-    let name = get("name")?;
-    let place = get("path").filter(|path| *path != name).map(|path| format!(" ({path})"));
+    let with_place = |name: String, place: Option<String>| {
+        let place = place.filter(|path| *path != name).map(|path| format!(" ({path})"));
+        name + &place.unwrap_or_default()
+    };
+    let model = with_place(get("name")?, get("path"));
+    let adapter = get("motion_adapter").map(|name| {
+        let beta = get("beta_schedule").map(|beta| format!(", {beta} β")).unwrap_or_default();
+        format!(" with {}{beta}", with_place(name, get("motion_adapter_path")))
+    });
     let sha256 =
         get("sha256").map(|sha256| format!(", sha256 {}", sha256.chars().take(12).collect::<String>()));
-    Some(name + &place.unwrap_or_default() + &sha256.unwrap_or_default())
+    Some(model + &adapter.unwrap_or_default() + &sha256.unwrap_or_default())
 }
 
 fn video(record: &Table) -> Option<String> {

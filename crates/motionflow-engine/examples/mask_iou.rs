@@ -20,7 +20,7 @@ use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::noised::{NoisedSource, observe};
 use motionflow::registry;
 use motionflow::settings::{MaskSource, SamplerName, Settings};
-use motionflow::text_to_video::TextToVideo;
+use motionflow::text_to_video::{TextToVideo, UNET_3D};
 use motionflow_engine::request::recommended::Recommended;
 use motionflow_engine::source::find_ffmpeg;
 use motionflow_eval::truth::Truth;
@@ -60,7 +60,7 @@ struct ListedClip {
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 fn main() -> Result<()> {
     let checkpoint = Path::new(CHECKPOINT);
-    let model = TextToVideo::load(&registry::open(checkpoint)?, Compute::exact(Device::Cpu))?;
+    let model = UNET_3D.load_nets(&registry::open(checkpoint)?, Compute::exact(Device::Cpu))?;
     let recommended =
         Recommended::of(checkpoint, SamplerName::Ddim)?.context("the checkpoint recommends nothing")?;
     for list in std::env::args().skip(1) {

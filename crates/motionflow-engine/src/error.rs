@@ -181,6 +181,7 @@ fn is_missing(cause: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn is_misuse(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use motionflow::checkpoint::CheckpointError;
     use motionflow::error::Error as Core;
     let core = cause.downcast_ref::<Core>().is_some_and(|error| {
         matches!(
@@ -189,11 +190,17 @@ fn is_misuse(cause: &(dyn std::error::Error + 'static)) -> bool {
                 | Core::Subject(_)
                 | Core::Settings(_)
                 | Core::Size { .. }
+                | Core::TooManyFrames { .. }
                 | Core::SubjectCount { .. }
                 | Core::NoSubject { .. }
                 | Core::EndOfSeveral { .. }
                 | Core::UnknownBlock { .. }
                 | Core::Inversion(_)
+                | Core::Checkpoint(
+                    CheckpointError::NoMotionAdapter { .. }
+                        | CheckpointError::TakesNoMotionAdapter { .. }
+                        | CheckpointError::IsMotionAdapter { .. }
+                )
         )
     });
     let media =

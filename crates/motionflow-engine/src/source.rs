@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{FAULT, Misuse, NOT_UTF8};
 use crate::folder::record::{RunRecord, SourceRecord, VideoRecord};
-use crate::models::found::beside_program;
+use crate::models::lookup::beside_program;
 use crate::progress::Progress;
 use crate::request::prompts;
 use crate::request::recommended::Video;

@@ -1,11 +1,19 @@
 //! AnimateDiff (<https://arxiv.org/abs/2307.04725>): Stable Diffusion 1.5 with motion modules, in one folder as diffusers'
 //! `AnimateDiffPipeline` saves it, or as a checkpoint that makes pictures and a motion adapter for it.
 
+use crate::architecture::Suited;
 use crate::checkpoint::{Checkpoint, Component, ComponentKind, Layout, MOTION_ADAPTER_NAME};
 use crate::error::Error;
 use crate::nets::unet::{MotionAdapterConfig, UNet2DConfig, UNetMotionConfig, UNetShape};
 use crate::schedule::{Schedule, ScheduleConfig};
 use crate::text_to_video::{UNetArchitecture, components, own_schedule};
+
+/// What the motion modules were trained on.
+const SUITED: Suited =
+    Suited { width: 512, height: 512, frames: 16, fps: 8.0, guidance_scale: 7.5, is_made_for_frames: true };
+
+/// How β goes where a motion adapter decides it, whatever the pictures' schedule is.
+pub const ADAPTERS_BETA_SCHEDULE: &str = "linear";
 
 /// One folder with everything in it.
 pub static ANIMATE_DIFF: UNetArchitecture = UNetArchitecture {
@@ -20,6 +28,7 @@ pub static ANIMATE_DIFF: UNetArchitecture = UNetArchitecture {
     },
     shape: |checkpoint| Ok(checkpoint.config::<UNetMotionConfig>("unet")?.shape()?),
     schedule: own_schedule,
+    suited: SUITED,
 };
 
 /// Stable Diffusion 1.5, or a net trained on from it, and a motion adapter.
@@ -35,6 +44,7 @@ pub static STABLE_DIFFUSION: UNetArchitecture = UNetArchitecture {
     },
     shape: shape_with_adapter,
     schedule: linear_schedule,
+    suited: SUITED,
 };
 
 fn shape_with_adapter(checkpoint: &Checkpoint) -> Result<UNetShape, Error> {
@@ -47,7 +57,7 @@ fn shape_with_adapter(checkpoint: &Checkpoint) -> Result<UNetShape, Error> {
 fn linear_schedule(checkpoint: &Checkpoint) -> Result<Schedule, Error> {
     let config: ScheduleConfig = checkpoint.config("scheduler")?;
     let linear = ScheduleConfig {
-        beta_schedule: "linear".to_owned(),
+        beta_schedule: ADAPTERS_BETA_SCHEDULE.to_owned(),
         trained_betas: None,
         clip_sample: Some(false),
         ..config

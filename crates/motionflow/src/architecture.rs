@@ -12,10 +12,30 @@ use crate::model::VideoModel;
 use crate::parity_case::ParityModel;
 use crate::schedule::Schedule;
 
+/// The videos that the nets of an architecture were trained on, where a checkpoint does not say otherwise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Suited {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Number of frames.
+    pub frames: u32,
+    /// Frames per second.
+    pub fps: f64,
+    /// Of classifier-free guidance.
+    pub guidance_scale: f64,
+    /// Whether more or fewer frames make poorer videos, whatever the checkpoint.
+    pub is_made_for_frames: bool,
+}
+
 /// What is known of a kind of checkpoint. All but the loading reads its configs alone.
 pub trait Architecture: Debug + Sync {
     /// The layout of its folders.
     fn layout(&self) -> &Layout;
+
+    /// What its nets were trained on.
+    fn suited(&self) -> &Suited;
 
     /// The noise schedule.
     ///

@@ -64,13 +64,14 @@ const ID: &str = "someone/tiny-video";
 
 #[test]
 fn every_row_can_be_provoked_and_every_message_has_its_row() {
-    let topics: [fn(&Place) -> Vec<Outcome>; 20] = [
+    let topics: [fn(&Place) -> Vec<Outcome>; 21] = [
         command_line,
         settings_files,
         prompts,
         sources,
         crate::films::provoked,
         checkpoints,
+        crate::animatediff::provoked,
         hub,
         hub_troubles,
         hub_disk,

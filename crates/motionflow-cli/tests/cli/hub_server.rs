@@ -65,8 +65,13 @@ pub(crate) struct Hub {
 impl Hub {
     /// Serves the tiny checkpoint as this repository, beside files that nobody needs.
     pub(crate) fn serving(id: &str) -> Self {
+        Self::serving_folder(id, Path::new(&tiny_model()))
+    }
+
+    /// Serves what lies in a folder as this repository, beside files that nobody needs.
+    pub(crate) fn serving_folder(id: &str, folder: &Path) -> Self {
         let mut files = BTreeMap::new();
-        collect(Path::new(&tiny_model()), "", &mut files);
+        collect(folder, "", &mut files);
         for other in ["README.md", ".gitattributes", "zs2/text2video_pytorch_model.pth"] {
             files.insert(other.to_owned(), b"not needed".to_vec());
         }

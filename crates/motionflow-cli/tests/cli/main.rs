@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
+mod animatediff;
 mod bad_input;
 mod batch;
 mod bench;

@@ -131,7 +131,7 @@ fn a_run_of_every_sampler_goes_on_to_the_same_bytes() {
 const MIXED: &str = "made in another --memory";
 
 /// Kills a run once a file of its folder `.unfinished` is there.
-fn kill_at(command: &mut Command, folder: &Path, kept: &str) {
+pub(crate) fn kill_at(command: &mut Command, folder: &Path, kept: &str) {
     let mut running = start(command);
     wait_for(&folder.join(".unfinished").join(kept));
     running.kill().unwrap();

@@ -6,7 +6,8 @@ use motionflow::settings::Settings;
 use crate::engine::Engine;
 use crate::error::{self, ErrorKind};
 use crate::folder::inversion_file::SavedInversion;
-use crate::models::found::{self as model, SHIPPED};
+use crate::models::found::SHIPPED;
+use crate::models::lookup::{CHECKPOINT, MOTION_ADAPTER, is_local};
 use crate::progress::Progress;
 use crate::request::Steps;
 use crate::request::recommended::Video;
@@ -67,8 +68,10 @@ fn in_range(request: &Request, engine: &Engine, progress: &mut Progress) -> Resu
         let steps = SavedInversion::open(inversion).map_or(MANY_STEPS, |saved| saved.record.steps);
         requested.steps = Steps { steps: Some(steps) };
     }
-    let name = request.model.chosen.name.as_deref().unwrap_or(SHIPPED);
-    let found = if model::is_local(name) { engine.find(&request.model, progress).ok() } else { None };
+    let chosen = &request.model.chosen;
+    let is_here = is_local(chosen.name.as_deref().unwrap_or(SHIPPED), CHECKPOINT)
+        && chosen.motion_adapter.as_deref().is_none_or(|name| is_local(name, MOTION_ADAPTER));
+    let found = if is_here { engine.find(&request.model, progress).ok() } else { None };
     let Some(found) = found else {
         let recommended = Settings { steps: MANY_STEPS, ..Settings::default() };
         let settings = requested.resolve(&recommended);

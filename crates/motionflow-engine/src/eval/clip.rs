@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::message;
 use crate::hub::{self, Hub, Layout};
-use crate::models::found::{Lookup, folder_of, is_on_hub, named};
+use crate::models::lookup::{Lookup, folder_of, is_on_hub, named};
 use crate::progress::Progress;
 
 /// What is taken when nothing is said.

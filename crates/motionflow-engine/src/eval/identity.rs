@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use crate::engine::Engine;
-use crate::models::found::folder_of;
+use crate::models::lookup::folder_of;
 use crate::source::hex;
 
 use super::clip;

@@ -17,7 +17,7 @@ use tch::Device;
 use super::clip::Clip;
 use super::judges::Judges;
 use crate::error::Misuse;
-use crate::models::found::{Lookup, folder_of};
+use crate::models::lookup::{Lookup, folder_of};
 use crate::progress::Progress;
 
 /// A result and what it was made of. Of a longer one of the two videos, the frames that they have in common count.

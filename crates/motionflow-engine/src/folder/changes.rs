@@ -10,13 +10,17 @@ use crate::request::Resources;
 use crate::request::tables::Program;
 
 /// Keys of a record that say where something was found, or by what it was made: the content decides instead.
-const PLACES: [&str; 10] = [
+const PLACES: [&str; 14] = [
     "source.path",
     "source.inversion",
     "source.fps",
     "model.name",
     "model.path",
     "model.revision",
+    "model.motion_adapter",
+    "model.motion_adapter_path",
+    "model.motion_adapter_revision",
+    "model.beta_schedule",
     "program.command",
     "program.version",
     "program.libtorch",

@@ -261,7 +261,16 @@ mod tests {
     }
 
     fn model(sha256: &str) -> ModelRecord {
-        ModelRecord { name: "demo".into(), path: "models/demo".into(), revision: None, sha256: sha256.into() }
+        ModelRecord {
+            name: "demo".into(),
+            path: "models/demo".into(),
+            revision: None,
+            motion_adapter: None,
+            motion_adapter_path: None,
+            motion_adapter_revision: None,
+            beta_schedule: None,
+            sha256: sha256.into(),
+        }
     }
 
     fn saved() -> tempfile::TempDir {

@@ -61,12 +61,17 @@ impl Notes {
 /// inversion without their place on this machine. So a reused inversion still gives the same bytes.
 fn comment(record: &RunRecord) -> Result<String> {
     let mut table = Table::try_from(record)?;
-    for (name, key) in [("source", "path"), ("model", "name")] {
+    for (name, key) in [("source", "path"), ("model", "name"), ("model", "motion_adapter")] {
         if let Some(Value::String(path)) = table.get_mut(name).and_then(|table| table.get_mut(key)) {
             *path = file_name(path).to_owned();
         }
     }
-    for (name, key) in [("source", "inversion"), ("source", "inversion_sha256"), ("model", "path")] {
+    for (name, key) in [
+        ("source", "inversion"),
+        ("source", "inversion_sha256"),
+        ("model", "path"),
+        ("model", "motion_adapter_path"),
+    ] {
         if let Some(Value::Table(table)) = table.get_mut(name) {
             table.remove(key);
         }
@@ -124,6 +129,8 @@ mod tests {
         record.output = OutputRecord { metadata: true };
         record.model.name = "/home/me/zs/".to_owned();
         record.model.path = "/home/me/zs".to_owned();
+        record.model.motion_adapter = Some("/home/me/adapter".to_owned());
+        record.model.motion_adapter_path = Some("/home/me/adapter".to_owned());
         if let Some(source) = &mut record.source {
             source.path = "/home/me/clips/car.mp4".to_owned();
             source.inversion = Some("/home/me/inv".to_owned());

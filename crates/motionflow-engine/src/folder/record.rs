@@ -189,7 +189,19 @@ pub struct ModelRecord {
     /// The commit, of one from the hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Over the names and contents of its files.
+    /// Its motion adapter, as it was requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub motion_adapter: Option<String>,
+    /// The adapter's folder, absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub motion_adapter_path: Option<String>,
+    /// The adapter's commit, of one from the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub motion_adapter_revision: Option<String>,
+    /// How β goes, where a motion adapter decides it and not the checkpoint's own config.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beta_schedule: Option<String>,
+    /// Over the names and contents of its files, the adapter's too.
     pub sha256: String,
 }
 
@@ -407,9 +419,13 @@ pub(crate) mod tests {
             }),
             video: VideoRecord { width: 16, height: 8, frames: 2, fps: 8.0 },
             model: ModelRecord {
-                name: "demo".into(),
-                path: "models/demo".into(),
-                revision: None,
+                name: "sd".into(),
+                path: "/models/sd".into(),
+                revision: Some("main".into()),
+                motion_adapter: Some("adapter".into()),
+                motion_adapter_path: Some("/models/adapter".into()),
+                motion_adapter_revision: Some("v2".into()),
+                beta_schedule: Some("linear".into()),
                 sha256: "3".into(),
             },
             settings: Settings {

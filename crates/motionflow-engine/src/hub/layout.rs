@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use motionflow::checkpoint::{
-    CheckpointError, ClipCheckpoint, check_clip, layout_of, needed_clip_files, needed_files,
+    CheckpointError, ClipCheckpoint, MotionAdapter, check_clip, check_motion_adapter, layout_of,
+    needed_adapter_files, needed_clip_files, needed_files,
 };
 use motionflow::registry;
 
@@ -12,6 +13,8 @@ use motionflow::registry;
 pub(crate) enum Layout {
     /// A text-to-video pipeline of diffusers.
     Checkpoint,
+    /// A motion adapter of diffusers.
+    MotionAdapter,
     /// A `CLIPModel` of transformers.
     Clip,
 }
@@ -21,6 +24,7 @@ impl Layout {
     pub(super) fn described(self) -> &'static str {
         match self {
             Self::Checkpoint => "a text-to-video checkpoint in the diffusers layout",
+            Self::MotionAdapter => "a motion adapter in the diffusers layout",
             Self::Clip => "a CLIP model in the Hugging Face layout",
         }
     }
@@ -29,7 +33,7 @@ impl Layout {
     pub(super) fn index(self) -> &'static str {
         match self {
             Self::Checkpoint => "model_index.json",
-            Self::Clip => "config.json",
+            Self::MotionAdapter | Self::Clip => "config.json",
         }
     }
 
@@ -37,6 +41,7 @@ impl Layout {
     pub(super) fn check(self, index: &Path) -> Result<(), CheckpointError> {
         match self {
             Self::Checkpoint => layout_of(index, &registry::layouts()).map(|_| ()),
+            Self::MotionAdapter => check_motion_adapter(index),
             Self::Clip => check_clip(index),
         }
     }
@@ -45,6 +50,7 @@ impl Layout {
     pub(super) fn needed(self, published: &[&str]) -> Result<Vec<String>, Vec<String>> {
         match self {
             Self::Checkpoint => needed_files(published, &registry::layouts()),
+            Self::MotionAdapter => needed_adapter_files(published),
             Self::Clip => needed_clip_files(published),
         }
     }
@@ -53,11 +59,14 @@ impl Layout {
     pub(super) fn missing(self, folder: &Path) -> Vec<String> {
         let opened = match self {
             Self::Checkpoint => registry::open(folder).map(|_| ()),
+            Self::MotionAdapter => MotionAdapter::open(folder).map(|_| ()),
             Self::Clip => ClipCheckpoint::open(folder).map(|_| ()),
         };
         match opened {
             Err(
-                CheckpointError::Incomplete { missing, .. } | CheckpointError::IncompleteClip { missing, .. },
+                CheckpointError::Incomplete { missing, .. }
+                | CheckpointError::IncompleteAdapter { missing, .. }
+                | CheckpointError::IncompleteClip { missing, .. },
             ) => missing,
             Err(CheckpointError::Read { path, .. }) => vec![path.display().to_string()],
             Ok(()) | Err(_) => Vec::new(),

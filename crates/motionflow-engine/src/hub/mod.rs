@@ -84,6 +84,33 @@ impl Hub {
         Self::of(Layout::Checkpoint)
     }
 
+    /// As the environment says, for what a repository holds: a motion adapter, or else a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Hub::new`].
+    pub fn for_repository(id: &str, revision: &str) -> Result<Self> {
+        let hub = Self::of(Layout::MotionAdapter)?;
+        let is_adapter = if hub.environment.offline {
+            hub.here(id, revision)?.is_some_and(|snapshot| snapshot.missing().is_empty())
+        } else {
+            // What else is wrong is reported when it is fetched.
+            let listing = Client::new(&hub.environment).list(id, revision).ok();
+            listing.is_some_and(|listing| {
+                let published: Vec<&str> = listing.siblings.iter().map(|file| file.name.as_str()).collect();
+                !published.contains(&Layout::Checkpoint.index()) && hub.layout.needed(&published).is_ok()
+            })
+        };
+        Ok(Self { layout: if is_adapter { Layout::MotionAdapter } else { Layout::Checkpoint }, ..hub })
+    }
+
+    /// As the environment says, for motion adapters.
+    ///
+    /// # Errors
+    /// As [`Hub::new`].
+    pub fn of_motion_adapters() -> Result<Self> {
+        Self::of(Layout::MotionAdapter)
+    }
+
     /// As the environment says.
     pub(crate) fn of(layout: Layout) -> Result<Self> {
         let environment = Environment::read()?;

@@ -43,10 +43,9 @@ fn known_or_read(checkpoint: &Checkpoint, kept_in: Option<&Path>) -> Result<Stri
 
 /// None where the system does not tell enough.
 fn key(checkpoint: &Checkpoint) -> Option<String> {
-    let folder: PathBuf = checkpoint.folder().canonicalize().ok()?;
     let mut hash = Sha256::new();
     for file in checkpoint.files() {
-        let path = folder.join(&file.name);
+        let path = place(&file.path)?;
         let metadata = std::fs::metadata(&path).ok()?;
         let changed = changed(&metadata)?;
         if SystemTime::now().duration_since(changed).ok()? < SETTLED {
@@ -56,6 +55,11 @@ fn key(checkpoint: &Checkpoint) -> Option<String> {
         hash.update(format!("{}\0{stamp:?}\0", path.display()));
     }
     Some(hex(&hash.finalize()))
+}
+
+/// The path of a file behind its folder's own one: the file itself may be a link to another name.
+fn place(path: &Path) -> Option<PathBuf> {
+    Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
 }
 
 /// When the system last saw a change of a file, of its content or of what is known of it.

@@ -1,11 +1,12 @@
-//! Checkpoints that are known by name: how large, under which licence, and what suits them.
+//! Checkpoints and motion adapters that are known by name: how large, under which licence, and what suits them.
 
 use motionflow::settings::{MaskSource, SamplerName, Settings};
 
+use crate::models::found::SHIPPED;
 use crate::request::domain::Domain;
 use crate::request::recommended::{Recommended, Video};
 
-/// A published checkpoint.
+/// A published checkpoint or motion adapter.
 #[derive(Debug)]
 pub struct Known {
     /// As on the hub, or of the shipped one.
@@ -14,9 +15,28 @@ pub struct Known {
     pub fetched_bytes: Option<u64>,
     /// As its card says.
     pub licence: &'static str,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What is known by name.
+#[derive(Debug)]
+pub enum Kind {
+    /// A checkpoint that makes videos by itself.
+    Checkpoint(Suited),
+    /// A checkpoint of pictures, which makes videos with a motion adapter.
+    Pictures(Suited),
+    /// A motion adapter.
+    MotionAdapter,
+}
+
+/// The videos that suit a checkpoint.
+#[derive(Debug)]
+pub struct Suited {
     width: u32,
     height: u32,
     frames: u32,
+    guidance_scale: f64,
     negative_prompt: &'static str,
 }
 
@@ -25,53 +45,66 @@ pub struct Known {
 /// fp16 variant.
 const FETCHED: u64 = 3_670_000_000;
 
+/// The same of Stable Diffusion 1.5's fp16 variant: unet 1.72 GB, text encoder 246 MB, vae 167 MB, tokenizer 1.6 MB.
+const PICTURES_FETCHED: u64 = 2_140_000_000;
+
 /// The cards of `ZeroScope` name no negative prompt. This is the one that public code commonly passes to its most used
 /// runner, <https://replicate.com/anotherjesse/zeroscope-v2-xl>.
 const ZEROSCOPE_NEGATIVE: &str = "very blue, dust, noisy, washed out, ugly, distorted, broken";
 
+const ZEROSCOPE: Suited =
+    Suited { width: 576, height: 320, frames: 24, guidance_scale: 9.0, negative_prompt: ZEROSCOPE_NEGATIVE };
+
+/// diffusers' documentation of AnimateDiff: 512x512, 16 frames, a guidance scale of 7.5.
+const ANIMATE_DIFF: Suited =
+    Suited { width: 512, height: 512, frames: 16, guidance_scale: 7.5, negative_prompt: "" };
+
+const fn zeroscope(name: &'static str, suited: Suited) -> Known {
+    let (fetched_bytes, licence) = (Some(FETCHED), "CC-BY-NC-4.0");
+    Known { name, fetched_bytes, licence, kind: Kind::Checkpoint(suited) }
+}
+
+const fn stable_diffusion(name: &'static str) -> Known {
+    let (fetched_bytes, licence) = (Some(PICTURES_FETCHED), "CreativeML-OpenRAIL-M");
+    Known { name, fetched_bytes, licence, kind: Kind::Pictures(ANIMATE_DIFF) }
+}
+
+/// AnimateDiff's own, which its repository has under Apache-2.0.
+const fn adapter(name: &'static str, bytes: u64) -> Known {
+    Known { name, fetched_bytes: Some(bytes), licence: "Apache-2.0", kind: Kind::MotionAdapter }
+}
+
 /// All that are known, in the order in which they are listed.
-pub const KNOWN: [Known; 4] = [
+pub const KNOWN: [Known; 9] = [
     // models/demo/CARD.md; what suits it is in its own motionflow.toml.
     Known {
-        name: crate::models::found::SHIPPED,
+        name: SHIPPED,
         fetched_bytes: None,
         licence: "MIT OR Apache-2.0",
-        width: 128,
-        height: 128,
-        frames: 16,
-        negative_prompt: "",
+        kind: Kind::Checkpoint(Suited {
+            width: 128,
+            height: 128,
+            frames: 16,
+            guidance_scale: 9.0,
+            negative_prompt: "",
+        }),
     },
     // Its card: "24 frames, 576x320 resolution"; cc-by-nc-4.0.
-    Known {
-        name: "cerspense/zeroscope_v2_576w",
-        fetched_bytes: Some(FETCHED),
-        licence: "CC-BY-NC-4.0",
-        width: 576,
-        height: 320,
-        frames: 24,
-        negative_prompt: ZEROSCOPE_NEGATIVE,
-    },
+    zeroscope("cerspense/zeroscope_v2_576w", ZEROSCOPE),
     // Its card: "24 frames, 1024x576 resolution"; cc-by-nc-4.0.
-    Known {
-        name: "cerspense/zeroscope_v2_XL",
-        fetched_bytes: Some(FETCHED),
-        licence: "CC-BY-NC-4.0",
-        width: 1024,
-        height: 576,
-        frames: 24,
-        negative_prompt: ZEROSCOPE_NEGATIVE,
-    },
+    zeroscope("cerspense/zeroscope_v2_XL", Suited { width: 1024, height: 576, ..ZEROSCOPE }),
     // Its card: cc-by-nc-4.0. diffusers' documentation of the pipeline: "16 frames (2s at 8 fps)"; a side is the
     // UNet's sample_size of 32 times the VAE's 8. No negative prompt is published with it.
-    Known {
-        name: "damo-vilab/text-to-video-ms-1.7b",
-        fetched_bytes: Some(FETCHED),
-        licence: "CC-BY-NC-4.0",
-        width: 256,
-        height: 256,
-        frames: 16,
-        negative_prompt: "",
-    },
+    zeroscope(
+        "damo-vilab/text-to-video-ms-1.7b",
+        Suited { width: 256, height: 256, frames: 16, negative_prompt: "", ..ZEROSCOPE },
+    ),
+    // The first repository, runwayml's, is gone; these have its files.
+    stable_diffusion("stable-diffusion-v1-5/stable-diffusion-v1-5"),
+    stable_diffusion("benjamin-paine/stable-diffusion-v1-5"),
+    adapter("guoyww/animatediff-motion-adapter-v1-5-2", 1_820_000_000),
+    adapter("guoyww/animatediff-motion-adapter-v1-5-3", 1_670_000_000),
+    adapter("guoyww/animatediff-motion-adapter-v1-5", 1_670_000_000),
 ];
 
 impl Known {
@@ -80,26 +113,28 @@ impl Known {
         KNOWN.iter().find(|known| known.name == name)
     }
 
-    /// What suits it. 8 frames a second are what diffusers' documentation plays their videos at, and the runner above.
-    /// Sampler, steps and masks are the fastest that lost nothing on the shipped checkpoint (docs/experiments.md): they are not
-    /// measured on these. The rest of the method's settings are the general ones.
-    pub fn recommended(&self) -> Recommended {
-        Recommended {
+    /// What suits it; none of a motion adapter. 8 frames a second are what diffusers' documentation plays their videos at, and
+    /// the runner above. Sampler, steps and masks are the fastest that lost nothing on the shipped checkpoint
+    /// (docs/experiments.md): they are not measured on these. The rest of the method's settings are the general ones.
+    pub fn recommended(&self) -> Option<Recommended> {
+        let (Kind::Checkpoint(suited) | Kind::Pictures(suited)) = &self.kind else { return None };
+        Some(Recommended {
             settings: Settings {
                 steps: 15,
                 guided_steps: 5,
                 updates_per_step: 3,
+                guidance_scale: suited.guidance_scale,
                 sampler: SamplerName::Dpmpp2m,
                 karras_sigmas: Some(true),
                 deepcache_interval: 2,
                 mask_source: MaskSource::Noised,
                 ..Settings::default()
             },
-            video: Video { width: self.width, height: self.height, frames: self.frames, fps: 8.0 },
-            made_for_frames: Some(self.frames),
-            negative_prompt: self.negative_prompt.to_owned(),
+            video: Video { width: suited.width, height: suited.height, frames: suited.frames, fps: 8.0 },
+            made_for_frames: Some(suited.frames),
+            negative_prompt: suited.negative_prompt.to_owned(),
             domain: Domain::default(),
-        }
+        })
     }
 }
 
@@ -111,14 +146,22 @@ mod tests {
     fn the_shipped_one_is_as_its_own_file_says() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo");
         let shipped = Recommended::of(&folder, SamplerName::Ddim).unwrap().unwrap();
-        assert_eq!(KNOWN[0].recommended().video, shipped.video);
+        assert_eq!(KNOWN[0].recommended().unwrap().video, shipped.video);
     }
 
     #[test]
     fn zeroscope_makes_what_its_card_says() {
-        let recommended = Known::find("cerspense/zeroscope_v2_576w").unwrap().recommended();
+        let recommended = Known::find("cerspense/zeroscope_v2_576w").unwrap().recommended().unwrap();
         assert_eq!(recommended.video, Video { width: 576, height: 320, frames: 24, fps: 8.0 });
         assert!(recommended.negative_prompt.contains("washed out"));
         assert!(Known::find("zeroscope").is_none());
+    }
+
+    #[test]
+    fn stable_diffusion_makes_animate_diffs_videos_and_an_adapter_none() {
+        let known = |name| Known::find(name).unwrap().recommended();
+        let recommended = known("stable-diffusion-v1-5/stable-diffusion-v1-5").unwrap();
+        assert_eq!(recommended.video, Video { width: 512, height: 512, frames: 16, fps: 8.0 });
+        assert!(known("guoyww/animatediff-motion-adapter-v1-5-2").is_none());
     }
 }

@@ -3,5 +3,6 @@
 pub mod found;
 mod identity;
 pub mod known;
+pub mod lookup;
 pub mod store;
 pub(crate) mod suitability;

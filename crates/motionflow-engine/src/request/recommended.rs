@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use motionflow::architecture::{Architecture, Suited};
 use motionflow::settings::{SamplerName, Settings};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -60,6 +61,18 @@ struct File {
 }
 
 impl Recommended {
+    /// What suits an architecture, with the sampler that a checkpoint's scheduler names.
+    pub(crate) fn general(architecture: &dyn Architecture, sampler: SamplerName) -> Self {
+        let Suited { width, height, frames, fps, guidance_scale, is_made_for_frames } =
+            *architecture.suited();
+        Self {
+            settings: Settings { sampler, guidance_scale, ..Settings::default() },
+            video: Video { width, height, frames, fps },
+            made_for_frames: is_made_for_frames.then_some(frames),
+            ..Self::default()
+        }
+    }
+
     /// All of it, filled in.
     pub(crate) fn to_table(&self) -> Result<Table> {
         let mut table = Table::new();

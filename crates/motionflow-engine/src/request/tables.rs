@@ -84,7 +84,11 @@ pub struct Model {
     pub chosen: ModelChoice,
     /// Recorded: where it was found
     pub path: Option<PathBuf>,
-    /// Recorded: SHA-256 over the names and contents of its files
+    /// Recorded: where its motion adapter was found
+    pub motion_adapter_path: Option<PathBuf>,
+    /// Recorded: how β goes, where a motion adapter decides it and not the checkpoint's own config
+    pub beta_schedule: Option<String>,
+    /// Recorded: SHA-256 over the names and contents of its files, the motion adapter's too
     pub sha256: Option<String>,
 }
 
@@ -188,10 +192,11 @@ impl Request {
         for path in [&mut self.source.path, &mut self.source.inversion, &mut self.output.folder] {
             *path = path.take().map(|path| folder.join(path));
         }
-        let model = &mut self.model.chosen.name;
-        let beside = model.as_ref().map(|name| folder.join(name)).filter(|folder| folder.is_dir());
-        if let Some(beside) = beside.and_then(|folder| Some(folder.to_str()?.to_owned())) {
-            *model = Some(beside);
+        for name in self.model.chosen.names().into_iter().flatten() {
+            let beside = Some(folder.join(&name)).filter(|folder| folder.is_dir());
+            if let Some(beside) = beside.as_ref().and_then(|folder| folder.to_str()) {
+                beside.clone_into(name);
+            }
         }
     }
 
@@ -228,8 +233,8 @@ impl Request {
         for path in [&mut request.source.path, &mut request.source.inversion].into_iter().flatten() {
             *path = whole(path)?;
         }
-        let model = &mut request.model.chosen.name;
-        if let Some(name) = model.as_mut().filter(|name| Path::new(name).is_dir()) {
+        for name in request.model.chosen.names().into_iter().flatten().filter(|name| Path::new(name).is_dir())
+        {
             *name = whole(Path::new(name))?.display().to_string();
         }
         request.to_text_as_said()
@@ -334,8 +339,8 @@ impl Request {
         }
         if flags.model.chosen.name.is_some() {
             self.model = Model::default();
-        } else if flags.model.chosen.revision.is_some() {
-            (self.model.path, self.model.sha256) = (None, None);
+        } else if flags.model.chosen != ModelChoice::default() {
+            self.model = Model { chosen: self.model.chosen.clone(), ..Model::default() };
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A motion adapter: AnimateDiff's motion modules, in a folder of their own, as diffusers saves a `MotionAdapter`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -53,17 +53,21 @@ pub(super) fn refuse_as_checkpoint(folder: &Path) -> Result<(), CheckpointError>
     Ok(())
 }
 
-impl Checkpoint {
-    /// The same with the motion adapter of a folder.
+/// A motion adapter that was found whole.
+#[derive(Debug, Clone)]
+pub struct MotionAdapter {
+    folder: PathBuf,
+    files: Vec<CheckpointFile>,
+    weights: PathBuf,
+}
+
+impl MotionAdapter {
+    /// Looks whether `folder` holds a whole motion adapter.
     ///
     /// # Errors
-    /// [`CheckpointError::TakesNoMotionAdapter`] where the checkpoint needs none, [`CheckpointError::IncompleteAdapter`] with
-    /// every missing file, [`CheckpointError::Unsupported`] for a folder of something else, [`CheckpointError::Json`] and
-    /// [`CheckpointError::Read`].
-    pub fn with_motion_adapter(mut self, folder: &Path) -> Result<Self, CheckpointError> {
-        if !self.layout.takes_motion_adapter {
-            return Err(CheckpointError::TakesNoMotionAdapter { folder: self.folder });
-        }
+    /// [`CheckpointError::IncompleteAdapter`] with every missing file, [`CheckpointError::Unsupported`] for a folder of
+    /// something else, [`CheckpointError::Json`] and [`CheckpointError::Read`].
+    pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let config = folder.join(CONFIG);
         if config.is_file() {
             check_motion_adapter(&config)?;
@@ -76,17 +80,42 @@ impl Checkpoint {
                 return Err(CheckpointError::IncompleteAdapter { folder: folder.to_path_buf(), missing });
             }
         };
-        let mut paths = vec![config, folder.join(&file)];
+        let weights = folder.join(&file);
+        let mut paths = vec![config, weights.clone()];
         if is_index(&file) {
-            paths.extend(weights::shards(&folder.join(&file))?);
+            paths.extend(weights::shards(&weights)?);
         }
-        for path in paths {
-            self.files.push(CheckpointFile::look(relative(MOTION_ADAPTER_NAME, &path), path)?);
+        let files =
+            paths.into_iter().map(|path| CheckpointFile::look(relative(MOTION_ADAPTER_NAME, &path), path));
+        Ok(Self { folder: folder.to_path_buf(), files: files.collect::<Result<_, _>>()?, weights })
+    }
+
+    /// The size of all files that are used, in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+}
+
+impl Checkpoint {
+    /// The same with the motion adapter of a folder.
+    ///
+    /// # Errors
+    /// [`CheckpointError::TakesNoMotionAdapter`] where the checkpoint needs none, and as [`MotionAdapter::open`].
+    pub fn with_motion_adapter(mut self, folder: &Path) -> Result<Self, CheckpointError> {
+        if !self.layout.takes_motion_adapter {
+            return Err(CheckpointError::TakesNoMotionAdapter { folder: self.folder });
         }
+        let MotionAdapter { folder, files, weights } = MotionAdapter::open(folder)?;
+        self.files.extend(files);
         self.files.sort_by(|one, other| one.name.cmp(&other.name));
-        self.weights.push((MOTION_ADAPTER_NAME, folder.join(file)));
-        self.motion_adapter = Some(folder.to_path_buf());
+        self.weights.push((MOTION_ADAPTER_NAME, weights));
+        self.motion_adapter = Some(folder);
         Ok(self)
+    }
+
+    /// Whether it makes videos with a motion adapter alone.
+    pub fn takes_motion_adapter(&self) -> bool {
+        self.layout.takes_motion_adapter
     }
 
     /// The folder of its motion adapter, where it needs one.

@@ -37,7 +37,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use adapter::MOTION_ADAPTER_NAME;
-pub use adapter::check_motion_adapter;
+pub use adapter::{MotionAdapter, check_motion_adapter};
 pub use clip::{ClipCheckpoint, check_clip};
 pub use error::{CheckpointError, TensorProblems, listed};
 pub use layout::{Component, ComponentKind, Layout};

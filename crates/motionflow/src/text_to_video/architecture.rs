@@ -6,7 +6,7 @@ use tch::Device;
 
 use super::costs::UNetCosts;
 use super::{TextToVideo, check_size};
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, Suited};
 use crate::checkpoint::{Checkpoint, Component, ComponentKind, Layout, clip_tokenizer_classes};
 use crate::compute::Compute;
 use crate::cost::Costs;
@@ -25,6 +25,8 @@ pub struct UNetArchitecture {
     pub(crate) shape: fn(&Checkpoint) -> Result<UNetShape, Error>,
     /// The noise schedule.
     pub(crate) schedule: fn(&Checkpoint) -> Result<Schedule, Error>,
+    /// What its nets were trained on.
+    pub(crate) suited: Suited,
 }
 
 /// `ModelScope`, `ZeroScope` and their family.
@@ -40,6 +42,14 @@ pub static UNET_3D: UNetArchitecture = UNetArchitecture {
     },
     shape: |checkpoint| Ok(checkpoint.config::<UNet3DConfig>("unet")?.shape()?),
     schedule: own_schedule,
+    suited: Suited {
+        width: 576,
+        height: 320,
+        frames: 24,
+        fps: 8.0,
+        guidance_scale: 9.0,
+        is_made_for_frames: false,
+    },
 };
 
 /// The parts of such a checkpoint, which differ in their UNet.
@@ -85,6 +95,10 @@ impl fmt::Debug for UNetArchitecture {
 impl Architecture for UNetArchitecture {
     fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    fn suited(&self) -> &Suited {
+        &self.suited
     }
 
     fn schedule(&self, checkpoint: &Checkpoint) -> Result<Schedule, Error> {
