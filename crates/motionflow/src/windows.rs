@@ -1,8 +1,8 @@
 //! Sliding context windows: a clip of more frames than a net takes at once is seen in windows that overlap, and what is seen
 //! of a frame is averaged over the windows that hold it.
 //!
-//! The windows are those of ComfyUI AnimateDiff-Evolved's schedule "Standard Static"
-//! (<https://github.com/Kosinkadink/ComfyUI-AnimateDiff-Evolved>) with flat averaging: MultiDiffusion
+//! The windows are those of `ComfyUI` AnimateDiff-Evolved's schedule "Standard Static"
+//! (<https://github.com/Kosinkadink/ComfyUI-AnimateDiff-Evolved>) with flat averaging: `MultiDiffusion`
 //! (<https://arxiv.org/abs/2302.08113>) over time.
 
 use std::ops::Range;
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(starts(32), [0, 12, 16]);
         assert_eq!([starts(17), starts(28), starts(29)], [vec![0, 1], vec![0, 12], vec![0, 12, 13]]);
         assert_eq!([starts(16), starts(3)], [[0], [0]]);
-        assert_eq!(ContextOptions::default().windows(64).0, [0..64]);
+        assert_eq!(ContextOptions::default().windows(64).0.as_slice(), std::slice::from_ref(&(0..64)));
     }
 
     #[test]

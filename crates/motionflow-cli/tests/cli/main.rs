@@ -40,3 +40,4 @@ mod sweep;
 mod terminal;
 mod transfer;
 mod values;
+mod windows;
