@@ -81,7 +81,7 @@ impl<'a> Exact<'a> {
         let clean = model.encode_clip(clip)?.value.on(Device::Cpu);
         let inverted = Inverted::of(model, &source, &clean, settings)?;
         let last = inverted.steps.len() - 1;
-        let noise = [0, last / 2, last].map(|step| (step, inverted.noise(step, model, &target)));
+        let noise = [0, last / 2, last].map(|step| (step, inverted.noise(step, model, &target, settings)));
         Ok(Self {
             inputs,
             source: on_cpu(&source.features),
@@ -106,7 +106,7 @@ impl<'a> Exact<'a> {
             prompt.features = exact.to_device(model.device()).to_kind(prompt.features.kind());
         }
         let noise = self.noise.iter().map(|(step, exact)| {
-            let error = relative_error(&self.inverted.noise(*step, model, &target), exact);
+            let error = relative_error(&self.inverted.noise(*step, model, &target, settings), exact);
             (self.inverted.steps[*step].timestep, error)
         });
         let noise = noise.collect();
@@ -172,12 +172,19 @@ impl Inverted {
         Ok(Self { steps, end: inversion.latents.on(Device::Cpu) })
     }
 
-    /// The UNet's noise in the latents before a step.
-    fn noise(&self, step: usize, model: &dyn VideoModel, target: &EncodedPrompt) -> Tensor {
+    /// The UNet's noise in the latents before a step, in the first context window.
+    fn noise(
+        &self,
+        step: usize,
+        model: &dyn VideoModel,
+        target: &EncodedPrompt,
+        settings: &Settings,
+    ) -> Tensor {
         let _no_gradients = tch::no_grad_guard();
         let InvertedStep { timestep, before, .. } = &self.steps[step];
-        let latents = before.on(model.device());
-        let noise = model.predict_noise(latents.tensor(), *timestep, &target.features, &mut NoObserver);
+        let window = settings.context().frames_at_once(before.frames());
+        let latents = before.tensor().narrow(2, 0, window).to_device(model.device()).contiguous();
+        let noise = model.predict_noise(&latents, *timestep, &target.features, &mut NoObserver);
         // An observer that looks at nothing never ends the run.
         on_cpu(&noise.continue_value().unwrap_or_default())
     }

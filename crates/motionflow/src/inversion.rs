@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use tch::Tensor;
+
 use crate::error::{Error, not_finite_hint};
 use crate::latents::{Latents, is_finite};
 use crate::masking::motion_masks;
@@ -9,6 +11,7 @@ use crate::masks::{LayerMaps, LayerMasks, MotionMasks, SubjectMaps, layer_masks,
 use crate::model::{EncodedPrompt, VideoModel};
 use crate::observer::MapKeeper;
 use crate::settings::Settings;
+use crate::windows::Windows;
 
 /// What an inversion leaves: the latents as noise, and where the model saw the subjects at every timestep.
 #[derive(Debug)]
@@ -90,13 +93,10 @@ pub fn invert(
     let _no_gradients = tch::no_grad_guard();
     let Inverting { done, mut latents, mut maps } = from;
     (latents, maps) = (latents.on(model.device()), maps.on(model.device()));
+    let windows = settings.context().windows(latents.frames());
     for (index, step) in schedule.ascending(settings.steps).into_iter().enumerate().skip(done) {
-        let mut observer = MapKeeper::new(&model.guidance_layers().cross);
-        let prediction =
-            model.predict_noise(latents.tensor(), step.timestep, &source.features, &mut observer);
-        let Some(prediction) = prediction.continue_value() else { break };
-        let step_maps: Vec<LayerMaps> =
-            shown_by.iter().map(|tokens| subject_maps(&observer, tokens)).collect();
+        let seen = predict(model, &windows, latents.tensor(), step.timestep, &source.features, &shown_by);
+        let Some((prediction, step_maps)) = seen else { break };
         latents = Latents::new(schedule.add_noise_step(latents.tensor(), &prediction, step));
         let mut of_maps = step_maps.iter().flat_map(LayerMaps::values);
         if !is_finite(latents.tensor()) || !of_maps.all(is_finite) {
@@ -126,6 +126,25 @@ pub fn invert(
         }
     }
     Ok(Inversion { latents, maps })
+}
+
+/// The noise in latents, in all windows, and every subject's maps.
+fn predict(
+    model: &dyn VideoModel,
+    windows: &Windows,
+    latents: &Tensor,
+    timestep: i64,
+    features: &Tensor,
+    shown_by: &[Vec<i64>],
+) -> Option<(Tensor, Vec<LayerMaps>)> {
+    let (mut predictions, mut maps) = (Vec::new(), Vec::new());
+    for latents in windows.parts(latents, 2) {
+        let mut observer = MapKeeper::new(&model.guidance_layers().cross);
+        let prediction = model.predict_noise(&latents, timestep, features, &mut observer);
+        predictions.push(prediction.continue_value()?);
+        maps.push(shown_by.iter().map(|tokens| subject_maps(&observer, tokens)).collect());
+    }
+    Some((windows.mean(&predictions, 2), windows.mean_of_maps(maps)))
 }
 
 /// What the observer has kept of one subject.

@@ -54,3 +54,4 @@ pub mod tokenizer;
 mod tokenizer_json;
 pub mod update;
 pub mod wider;
+pub mod windows;

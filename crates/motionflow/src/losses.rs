@@ -44,6 +44,23 @@ pub struct LossParts {
     pub other: Option<f64>,
 }
 
+impl LossParts {
+    /// The mean of each part over windows.
+    pub(crate) fn mean(windows: &[Self]) -> Self {
+        let mean = |part: fn(&Self) -> Option<f64>| {
+            let sum: Option<f64> = windows.iter().map(part).sum();
+            sum.map(|sum| sum / windows.len() as f64)
+        };
+        Self {
+            cross: mean(|parts| parts.cross),
+            spatial: mean(|parts| parts.spatial),
+            temporal: mean(|parts| parts.temporal),
+            outside: mean(|parts| parts.outside),
+            other: mean(|parts| parts.other),
+        }
+    }
+}
+
 /// Maps by layer name, averaged over heads, float32: cross [frames, places, tokens], spatial [frames, places, places],
 /// temporal [places, frames, frames].
 pub type AttentionMaps = BTreeMap<String, Tensor>;

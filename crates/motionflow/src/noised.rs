@@ -18,6 +18,7 @@ use crate::masks::{LayerMaps, LayerMasks, MotionMasks, SubjectMaps, layer_masks}
 use crate::model::{EncodedPrompt, VideoModel};
 use crate::observer::MapKeeper;
 use crate::settings::Settings;
+use crate::windows::ContextOptions;
 
 /// The seed of the first pass's noise; each further pass has the next one. It is no run's usual seed, so that the noise
 /// is not that which the new video starts from, and depends on no setting: a source has the same masks in every run.
@@ -57,7 +58,7 @@ pub struct PassReport<'a> {
 }
 
 impl Pass {
-    /// Runs the net on clean latents with the noise of a timestep added; `shown_by` has each subject's tokens.
+    /// Runs the net on clean latents with the noise of a timestep added, in all windows; `shown_by` has each subject's tokens.
     pub(crate) fn new(
         model: &dyn VideoModel,
         clean: &Tensor,
@@ -65,12 +66,17 @@ impl Pass {
         timestep: i64,
         features: &Tensor,
         shown_by: &[Vec<i64>],
+        context: ContextOptions,
     ) -> Self {
         let noised = model.schedule().add_noise(clean, noise, timestep);
-        let mut observer = MapKeeper::stopping(&model.guidance_layers().cross);
-        // What the net predicts is not asked for.
-        let _ = model.predict_noise(&noised, timestep, features, &mut observer);
-        Self { timestep, maps: shown_by.iter().map(|tokens| subject_maps(&observer, tokens)).collect() }
+        let windows = context.windows(clean.size()[2]);
+        let maps = windows.parts(&noised, 2).map(|noised| {
+            let mut observer = MapKeeper::stopping(&model.guidance_layers().cross);
+            // What the net predicts is not asked for.
+            let _ = model.predict_noise(&noised, timestep, features, &mut observer);
+            shown_by.iter().map(|tokens| subject_maps(&observer, tokens)).collect()
+        });
+        Self { timestep, maps: windows.mean_of_maps(maps.collect()) }
     }
 }
 
@@ -128,7 +134,8 @@ pub fn observe(
     let timesteps = settings.pass_timesteps();
     for (index, &timestep) in timesteps.iter().enumerate().skip(passes.len()) {
         let noise = seeded_noise(&latents.tensor().size(), FIRST_SEED + index as u64, model.device());
-        let pass = Pass::new(model, latents.tensor(), &noise, timestep, &source.features, &shown_by);
+        let context = settings.context();
+        let pass = Pass::new(model, latents.tensor(), &noise, timestep, &source.features, &shown_by, context);
         if !pass.maps.iter().flat_map(LayerMaps::values).all(is_finite) {
             let broken = "the checkpoint or the source frames are broken";
             return Err(Error::NotFinite {

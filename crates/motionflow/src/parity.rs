@@ -27,6 +27,7 @@ use crate::prompt::Prompt;
 use crate::registry;
 use crate::settings::Settings;
 use crate::small_file;
+use crate::windows::ContextOptions;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Case {
@@ -184,7 +185,8 @@ fn noised_maps(
     }
     let _no_gradients = tch::no_grad_guard();
     let noise = inputs.input("sample", &clean.size())?;
-    let pass = Pass::new(model, clean, &noise, TIMESTEP, &source.features, &source.subjects);
+    let context = ContextOptions::default();
+    let pass = Pass::new(model, clean, &noise, TIMESTEP, &source.features, &source.subjects, context);
     for (layer, map) in pass.maps.into_iter().flatten() {
         ours.insert(format!("noised_map/{TIMESTEP}/{layer}"), map);
     }

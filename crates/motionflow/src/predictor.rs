@@ -9,6 +9,7 @@ use crate::nets::attention::NoObserver;
 use crate::settings::Settings;
 use crate::step_plan::{Features, StepPlan};
 use crate::token_weight::{Weighing, token_weights};
+use crate::windows::ContextOptions;
 
 /// Classifier-free guidance: `ε = ε_negative + s·(ε_prompt − ε_negative)`, both in one batch where that fits; or `ε_prompt`
 /// alone.
@@ -18,7 +19,8 @@ pub(crate) struct Predictor<'a> {
     halves: Vec<Text>,
     prompt: Text,
     guidance_scale: f64,
-    /// The deep features of each run of the net in the last step that kept them.
+    context: ContextOptions,
+    /// The deep features of each run of the net, window by window, in the last step that kept them.
     kept: Vec<Tensor>,
 }
 
@@ -54,8 +56,8 @@ impl<'a> Predictor<'a> {
         } else {
             vec![text(negative_features, None), text(target_features, weights.as_ref())]
         };
-        let guidance_scale = settings.guidance_scale;
-        Ok(Self { model, halves, prompt, guidance_scale, kept: Vec::new() })
+        let (guidance_scale, context) = (settings.guidance_scale, settings.context());
+        Ok(Self { model, halves, prompt, guidance_scale, context, kept: Vec::new() })
     }
 
     /// What the net predicts for latents [1, channels, frames, height, width]: the same shape, float32. Features that are
@@ -63,29 +65,50 @@ impl<'a> Predictor<'a> {
     pub(crate) fn predict(&mut self, latents: &Tensor, timestep: i64, plan: StepPlan) -> Option<Tensor> {
         let _no_gradients = tch::no_grad_guard();
         let texts = if plan.has_guidance { &self.halves[..] } else { std::slice::from_ref(&self.prompt) };
+        let windows = self.context.windows(latents.size()[2]);
+        let mut runs = 0..;
         let mut kept = Vec::new();
-        let mut parts = Vec::new();
-        for (index, text) in texts.iter().enumerate() {
-            let weights = text.weights.as_ref().map(Tensor::shallow_clone);
-            let mut observer = Weighing { observer: &mut NoObserver, weights };
-            let (model, features) = (self.model, &text.features);
-            parts.push(if plan.features == Features::Computed {
-                model.predict_noise(latents, timestep, features, &mut observer).continue_value()?
-            } else {
-                let reused = self.kept.get(index).filter(|_| plan.features == Features::Reused);
-                let made =
-                    model.predict_noise_with_features(latents, timestep, features, reused, &mut observer);
-                let (part, deep) = made.continue_value()?;
+        let mut predictions = Vec::new();
+        for latents in windows.parts(latents, 2) {
+            let mut parts = Vec::new();
+            for (text, run) in texts.iter().zip(&mut runs) {
+                let reused = self.kept.get(run).filter(|_| plan.features == Features::Reused);
+                let (part, deep) = self.run(&latents, timestep, text, plan.features, reused)?;
                 kept.extend(deep);
-                part
-            });
+                parts.push(part);
+            }
+            predictions.push(self.combined(&parts, plan));
         }
         self.kept = kept;
-        let predicted = Tensor::cat(&parts, 0).to_kind(Kind::Float);
+        Some(windows.mean(&predictions, 2))
+    }
+
+    /// One run of the net, and the deep features where they are kept.
+    fn run(
+        &self,
+        latents: &Tensor,
+        timestep: i64,
+        text: &Text,
+        plan: Features,
+        reused: Option<&Tensor>,
+    ) -> Option<(Tensor, Option<Tensor>)> {
+        let weights = text.weights.as_ref().map(Tensor::shallow_clone);
+        let mut observer = Weighing { observer: &mut NoObserver, weights };
+        let (model, features) = (self.model, &text.features);
+        if plan == Features::Computed {
+            let made = model.predict_noise(latents, timestep, features, &mut observer);
+            return Some((made.continue_value()?, None));
+        }
+        model.predict_noise_with_features(latents, timestep, features, reused, &mut observer).continue_value()
+    }
+
+    /// Of the halves' predictions, in one part or each, that of classifier-free guidance; float32.
+    fn combined(&self, parts: &[Tensor], plan: StepPlan) -> Tensor {
+        let predicted = Tensor::cat(parts, 0).to_kind(Kind::Float);
         if !plan.has_guidance {
-            return Some(predicted);
+            return predicted;
         }
         let halves = predicted.chunk(2, 0);
-        Some(&halves[0] + (&halves[1] - &halves[0]) * self.guidance_scale)
+        &halves[0] + (&halves[1] - &halves[0]) * self.guidance_scale
     }
 }

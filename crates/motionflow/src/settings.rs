@@ -183,6 +183,12 @@ pub struct Settings {
     /// N: of N steps without guided updates one runs the whole net, and the others reuse its deep features
     /// (<https://arxiv.org/abs/2312.00858>). 1 to 1000, 1 for off.
     pub deepcache_interval: usize,
+    /// Frames that the net sees at once, 1 or more: a longer clip goes through it in windows ([`crate::windows`]). All, if
+    /// nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_frames: Option<usize>,
+    /// Frames that neighbouring windows have in common at least: fewer than `context_frames`.
+    pub context_overlap: usize,
     /// τ: a place belongs to the subject where its attention exceeds τ times the frame's maximum. 0 to 1, not
     /// including 1 (paper: 0.4).
     pub tau: f64,
@@ -248,6 +254,8 @@ impl Default for Settings {
             guidance_scale: 9.0,
             guidance_interval: None,
             deepcache_interval: 1,
+            context_frames: None,
+            context_overlap: 4,
             tau: 0.4,
             step_size: 5.0,
             step_norm: None,
@@ -305,6 +313,13 @@ impl Settings {
         }
         if !(1..=1000).contains(&self.deepcache_interval) {
             return fail("deepcache_interval", self.deepcache_interval.to_string(), "1 to 1000");
+        }
+        if self.context_frames == Some(0) {
+            return fail("context_frames", "0".to_owned(), "1 or more");
+        }
+        if let Some(frames) = self.context_frames.filter(|frames| self.context_overlap >= *frames) {
+            let expected = format!("less than the {frames} context frames");
+            return fail("context_overlap", self.context_overlap.to_string(), &expected);
         }
         if !(1..=MOST_SAMPLES).contains(&self.noised_samples) {
             return fail("noised_samples", self.noised_samples.to_string(), &format!("1 to {MOST_SAMPLES}"));
@@ -427,6 +442,8 @@ mod tests {
             Settings { step_norm: Some(-0.1), ..Settings::default() },
             Settings { updates_per_step: 0, ..Settings::default() },
             Settings { deepcache_interval: 0, ..Settings::default() },
+            Settings { context_frames: Some(0), ..Settings::default() },
+            Settings { context_frames: Some(4), ..Settings::default() },
             Settings { lambda_outside: -1.0, ..Settings::default() },
             Settings { loss_threshold: f64::INFINITY, ..Settings::default() },
             Settings { token_weight: -0.5, ..Settings::default() },
@@ -446,6 +463,8 @@ mod tests {
                 "step_norm",
                 "updates_per_step",
                 "deepcache_interval",
+                "context_frames",
+                "context_overlap",
                 "lambda_outside",
                 "loss_threshold",
                 "token_weight",

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::generation::{GuidedUpdate, finite};
 use crate::latents::norm;
 use crate::loss_scale::{self, Unscaled, unscaled};
-use crate::losses::{LossParts, guidance_loss};
+use crate::losses::{LossParts, UnreadParts, guidance_loss};
 use crate::masks::LayerMasks;
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, VideoModel};
 use crate::observer::MapKeeper;
@@ -103,7 +103,8 @@ impl<'a> Guide<'a> {
         Ok(Some((moved, record)))
     }
 
-    /// ∇(`scale`·L), with L and its parts. None where L is under its threshold already.
+    /// ∇(`scale`·L), with L and its parts: of the windows one after another, so that there is one window's graph at a time. L is
+    /// their mean, and a frame's gradient the mean over the windows that hold it. None where L is under its threshold already.
     fn gradient(
         &self,
         latents: &Tensor,
@@ -111,22 +112,33 @@ impl<'a> Guide<'a> {
         timestep: i64,
         scale: f64,
     ) -> Option<(Tensor, (f64, LossParts))> {
-        // The net runs only as far as the last layer that a loss reads.
-        let mut keeper = MapKeeper::stopping(self.needed_layers());
-        let weights = token_weights(self.target, self.settings.token_weight);
-        let mut observer = Weighing { observer: &mut keeper, weights };
-        let traced = self.model.trace(latents, timestep, &self.target.features, &mut observer);
-        let weights = self.settings.loss_weights();
-        let (loss, parts) = guidance_loss(&keeper.maps, masks, &self.layers, &self.shown_by, weights);
-        let value = || loss.detach().double_value(&[]);
-        let threshold = self.settings.loss_threshold;
-        if threshold > 0.0 && value() < threshold {
-            return None;
+        let windows = self.settings.context().windows(latents.size()[2]);
+        let (mut losses, mut parts, mut gradients) = (Vec::new(), Vec::new(), Vec::new());
+        for (latents, masks) in windows.parts(latents, 2).zip(windows.parts_of_masks(masks)) {
+            // The net runs only as far as the last layer that a loss reads.
+            let mut keeper = MapKeeper::stopping(self.needed_layers());
+            let weights = token_weights(self.target, self.settings.token_weight);
+            let mut observer = Weighing { observer: &mut keeper, weights };
+            let traced = self.model.trace(&latents, timestep, &self.target.features, &mut observer);
+            let weights = self.settings.loss_weights();
+            let (loss, of_loss) = guidance_loss(&keeper.maps, &masks, &self.layers, &self.shown_by, weights);
+            drop(keeper);
+            losses.push(loss.detach());
+            parts.push(of_loss);
+            if losses.len() == windows.len() && self.is_under_threshold(&losses) {
+                return None;
+            }
+            gradients.push(traced.gradient(&(&loss * scale)));
         }
-        drop(keeper);
         // Read after all is requested: a read waits for the device, which would wait for us then.
-        let gradient = traced.gradient(&(&loss * scale));
-        Some((gradient, (value(), parts.read())))
+        let parts: Vec<LossParts> = parts.iter().map(UnreadParts::read).collect();
+        Some((windows.mean(&gradients, 2), (mean(&losses), LossParts::mean(&parts))))
+    }
+
+    /// Whether the losses of all windows are, in the mean.
+    fn is_under_threshold(&self, losses: &[Tensor]) -> bool {
+        let threshold = self.settings.loss_threshold;
+        threshold > 0.0 && mean(losses) < threshold
     }
 
     /// What the gradient is multiplied by.
@@ -149,4 +161,8 @@ impl<'a> Guide<'a> {
             .chain(when(weights.spatial, &layers.spatial))
             .chain(when(weights.temporal, &layers.temporal))
     }
+}
+
+fn mean(losses: &[Tensor]) -> f64 {
+    losses.iter().map(|loss| loss.double_value(&[])).sum::<f64>() / losses.len() as f64
 }

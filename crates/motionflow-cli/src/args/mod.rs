@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use motionflow_engine::hub;
 use motionflow_engine::request::{
-    Guidance, Masks, ModelChoice, NewPrompts, Preset, Resources, Sampling, Steps,
+    ContextWindows, Guidance, Masks, ModelChoice, NewPrompts, Preset, Resources, Sampling, Steps,
 };
 
 pub(crate) use bench::Bench;
@@ -226,6 +226,8 @@ pub(crate) struct Transfer {
     #[command(flatten)]
     pub(crate) sampling: Flags<Sampling>,
     #[command(flatten)]
+    pub(crate) context: Flags<ContextWindows>,
+    #[command(flatten)]
     pub(crate) masks: Flags<Masks>,
     #[command(flatten)]
     pub(crate) guidance: Flags<Guidance>,
@@ -254,6 +256,8 @@ pub(crate) struct Generate {
     pub(crate) steps: Flags<Steps>,
     #[command(flatten)]
     pub(crate) sampling: Flags<Sampling>,
+    #[command(flatten)]
+    pub(crate) context: Flags<ContextWindows>,
 }
 
 /// What `invert` and `inspect` take: a source, and the model to look at it with.
@@ -275,6 +279,8 @@ pub(crate) struct Looking {
     pub(crate) preset: Flags<Preset>,
     #[command(flatten)]
     pub(crate) steps: Flags<Steps>,
+    #[command(flatten)]
+    pub(crate) context: Flags<ContextWindows>,
     #[command(flatten)]
     pub(crate) masks: Flags<Masks>,
 }

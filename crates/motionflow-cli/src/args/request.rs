@@ -27,6 +27,7 @@ impl args::Generate {
                 preset: self.preset.0,
                 steps: self.steps.0.clone(),
                 sampling: self.sampling.0.clone(),
+                context: self.context.0.clone(),
                 ..SettingOptions::default()
             },
             output: self.output.request(),
@@ -45,6 +46,7 @@ impl args::Looking {
             settings: SettingOptions {
                 preset: self.preset.0,
                 steps: self.steps.0.clone(),
+                context: self.context.0.clone(),
                 masks: self.masks.0.clone(),
                 ..SettingOptions::default()
             },
@@ -68,6 +70,7 @@ impl args::Transfer {
                 preset: self.preset.0,
                 steps: self.steps.0.clone(),
                 sampling: self.sampling.0.clone(),
+                context: self.context.0.clone(),
                 masks: self.masks.0.clone(),
                 guidance: self.guidance.0.clone(),
             },

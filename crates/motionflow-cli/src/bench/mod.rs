@@ -89,7 +89,7 @@ impl<'a> Job<'a> {
         found.check_inversion(&settings)?;
         let requested = VideoOptions { size: args.size.0.clone(), ..VideoOptions::default() };
         let video = requested.resolve(&found.recommended.video)?;
-        found.check_size(&video)?;
+        found.check_size(&video, settings.context())?;
         let source = prompts::parse("--source-prompt", "a [car] on a road")?;
         let target = prompts::parse("--prompt", "a [panda] in the snow")?;
         Ok(Self { args, compute, found, settings, video, source, target })

@@ -41,3 +41,4 @@ mod sweep;
 mod terminal;
 mod transfer;
 mod values;
+mod windows;

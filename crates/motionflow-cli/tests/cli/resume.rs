@@ -128,6 +128,26 @@ fn a_run_of_every_sampler_goes_on_to_the_same_bytes() {
     }
 }
 
+#[test]
+fn a_run_in_context_windows_goes_on_to_the_same_bytes() {
+    for (sampler, mask_source) in [("ddim", "inversion"), ("dpmpp-2m", "noised")] {
+        let place = Place::new();
+        let flags = ["--sampler", sampler, "--mask-source", mask_source, "--deepcache-interval", "3"];
+        let windows = ["--context-frames", "2", "--context-overlap", "1"];
+        run(transfer(&place, "unbroken", "8").args(flags).args(windows)).ok();
+        let folder = place.path("killed");
+        let mut command = transfer(&place, "killed", "8");
+        command.args(flags).args(windows);
+        for kept in ["sampling-0002.safetensors", "sampling-0005.safetensors"] {
+            kill_at(&mut command, &folder, kept);
+            command = resume(&folder);
+        }
+        let outcome = run(&mut command).ok();
+        assert!(outcome.stderr.contains("generate: goes on after step"), "{}", outcome.stderr);
+        same_results(&place.path("unbroken"), &folder);
+    }
+}
+
 const MIXED: &str = "made in another --memory";
 
 /// Kills a run once a file of its folder `.unfinished` is there.

@@ -36,7 +36,7 @@ fn a_run_leaves_a_whole_folder() {
 
     let record = read_toml(&place.path("out/run.toml"));
     let settings = record["settings"].as_table().unwrap();
-    let names = "deepcache_interval guidance_layers guidance_scale guided_steps init keep_statistics lambda_cross lambda_other \
+    let names = "context_overlap deepcache_interval guidance_layers guidance_scale guided_steps init keep_statistics lambda_cross lambda_other \
                  lambda_outside lambda_self lambda_temporal loss_threshold mask_apart mask_layers mask_source mask_time \
                  noised_samples noised_timesteps preset sampler seed step_decay step_size steps subject_map tau token_weight \
                  updates updates_per_step";

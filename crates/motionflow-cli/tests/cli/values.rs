@@ -190,22 +190,29 @@ fn frames_that_the_checkpoint_is_not_made_for_are_told() {
     let place = Place::new();
     let source = film(&place, "s.mp4", 12, "testsrc2=s=32x32:r=8");
     let model = place.copied_model();
-    let frames = |frames: &str| {
+    let with = |frames: &str, flags: &[&str]| {
         let mut command = program();
         command.args(["transfer", "--source", &source, "--source-prompt", "a [car]", "-p", "a [panda]"]);
         command.args(["-W", "16", "-H", "16", "--steps", "2", "--frames", frames, "--dry-run"]);
-        run(command.arg("--model").arg(&model)).ok().stderr
+        run(command.args(flags).arg("--model").arg(&model)).ok().stderr
     };
+    let frames = |frames: &str| with(frames, &[]);
     assert!(!frames("12").contains("is made for"), "nothing is known of this one");
     fs::write(model.join("motionflow.toml"), "[video]\nframes = 8\n").unwrap();
     for (count, told) in
         [("12", "one of 12 may fall apart"), ("9", "one of 9 may fall"), ("3", "one of 3 may lack")]
     {
         let stderr = frames(count);
-        assert!(stderr.contains(told) && stderr.contains("give --frames 8"), "{stderr}");
+        assert!(stderr.contains(told) && stderr.contains("--frames 8"), "{stderr}");
     }
     for count in ["8", "4", "6"] {
         assert!(!frames(count).contains("is made for"));
+    }
+    assert!(frames("12").contains("give --context-frames 8, or --frames 8"));
+    assert!(!with("12", &["--context-frames", "8"]).contains("is made for"));
+    for (count, told) in [("10", "windows of 10 may fall apart"), ("3", "windows of 3 may lack")] {
+        let stderr = with("12", &["--context-frames", count, "--context-overlap", "1"]);
+        assert!(stderr.contains(told) && stderr.contains("give --context-frames 8"), "{stderr}");
     }
     let outcome = generate(&place, &text(&model), &[]).ok();
     assert!(outcome.stderr.contains("one of 2 may lack detail and motion"), "{}", outcome.stderr);
@@ -324,6 +331,13 @@ pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
         fs::write(model.join("motionflow.toml"), format!("[video]\nframes = {frames}\n")).unwrap();
         generate(place, &text(&model), &[])
     };
+    let in_windows = |frames: &str| {
+        fs::write(model.join("motionflow.toml"), "[video]\nframes = 8\n").unwrap();
+        let mut command = program();
+        command.args(["generate", "-p", "a panda", "-o", &place.text("out"), "--force", "--frames", "12"]);
+        command.args(["-W", "16", "-H", "16", "--steps", "1", "--threads", "1", "--model", &text(&model)]);
+        run(command.args(["--context-overlap", "1", "--context-frames", frames]))
+    };
     let film =
         |drawn: &str| transfer(place, &film(place, "s.mp4", 4, drawn), &tiny, &["--dry-run", "--force"]);
     vec![
@@ -348,6 +362,8 @@ pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
         motionflow(&["eval", "--suite", &suite, "-o", &place.text("late"), "--clip", "none"]),
         made_for(1),
         made_for(8),
+        in_windows("10"),
+        in_windows("3"),
         film("color=black:s=32x32:r=8"),
         film("smptebars=s=32x32:r=8"),
     ]

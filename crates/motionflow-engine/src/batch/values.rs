@@ -89,7 +89,7 @@ fn in_range(request: &Request, engine: &Engine, progress: &mut Progress) -> Resu
     }
     found.check_blocks(&settings.guidance_layers)?;
     if inverted.is_none() {
-        found.check_size(&video)?;
+        found.check_size(&video, settings.context())?;
     }
     Ok(())
 }

@@ -85,8 +85,13 @@ impl InversionCache {
             let (steps, threads) = (record.settings.steps.to_string(), record.program.threads.to_string());
             let VideoRecord { width, height, frames, .. } = record.video;
             let size = format!("{width}x{height}x{frames}");
-            Key::of(&[
-                ("frames", &source.frames_sha256),
+            let context = record.settings.context();
+            // One window is the whole clip, whatever the settings.
+            let at_once = context.frames_at_once(i64::from(frames));
+            let windows =
+                (at_once < i64::from(frames)).then(|| format!("{at_once} overlap {}", context.overlap));
+            let mut parts = vec![
+                ("frames", source.frames_sha256.as_str()),
                 ("size", &size),
                 ("prompt", record.prompts.source_prompt.as_deref().unwrap_or_default()),
                 ("model", &record.model.sha256),
@@ -99,7 +104,9 @@ impl InversionCache {
                 ("threads", &threads),
                 ("libtorch", &record.program.libtorch),
                 ("version", &record.program.version),
-            ])
+            ];
+            parts.extend(windows.as_deref().map(|windows| ("windows", windows)));
+            Key::of(&parts)
         })
     }
 

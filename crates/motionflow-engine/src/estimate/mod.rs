@@ -16,7 +16,7 @@ pub(crate) use self::task::{Task, Way};
 
 use self::machine::Machine;
 use self::memory::{Memory, Room};
-use self::task::Stage;
+use self::task::{Stage, window_of};
 use crate::progress::peak_memory;
 use crate::request::recommended::Video;
 use crate::units::brief;
@@ -27,6 +27,9 @@ pub struct Estimate {
     device: String,
     precision: String,
     memory: String,
+    /// Context windows, and the frames of each.
+    windows: u64,
+    frames_at_once: i64,
     stages: Vec<(&'static str, f64)>,
     seconds: f64,
     peak_memory_bytes: u64,
@@ -51,6 +54,7 @@ impl Estimate {
         let program = if device.is_cuda() { 0 } else { peak_memory().unwrap_or(0) };
         let parts = task.memory(video, memory);
         let stages = task.stages(video);
+        let (window, windows) = window_of(video, task.context);
         let free = room.map(|room| room.free);
         let machine = Machine::time(task.compute, free, stages.iter().flat_map(Stage::runs));
         let seconds = |stage: &Stage| stage.runs().iter().map(|run| machine.seconds(run)).sum();
@@ -60,6 +64,8 @@ impl Estimate {
             device: device::name_of(device),
             precision: task.compute.precision().to_string(),
             memory: memory.to_string(),
+            windows,
+            frames_at_once: window.frames,
             seconds: timed.iter().map(|(_, seconds)| seconds).sum(),
             stages: timed,
             peak_memory_bytes: program + parts.total(),
@@ -78,8 +84,12 @@ impl Estimate {
             self.stages.iter().map(|(name, seconds)| format!("{name} {}", brief(*seconds))).collect();
         let at_most = if self.at_most { "at most " } else { "" };
         let free = self.free_memory_bytes.map(|free| format!(" of {} free", bytes(free)));
-        let mut lines = vec![
-            format!("device  {}, {}, --memory {}", self.device, self.precision, self.memory),
+        let mut lines =
+            vec![format!("device  {}, {}, --memory {}", self.device, self.precision, self.memory)];
+        if self.windows > 1 {
+            lines.push(format!("windows {} of {} frames each", self.windows, self.frames_at_once));
+        }
+        lines.extend([
             format!("time    {at_most}about {} ({})", brief(self.seconds), stages.join(", ")),
             format!("memory  about {}{}", bytes(self.peak_memory_bytes), free.unwrap_or_default()),
             format!(
@@ -87,7 +97,7 @@ impl Estimate {
                 scaled(self.flops),
                 self.parameters as f64 / 1e6
             ),
-        ];
+        ]);
         lines.extend(self.refusal.iter().map(|refusal| format!("refused {refusal}")));
         lines
     }
@@ -167,6 +177,35 @@ mod tests {
         let cached = Settings { deepcache_interval: 4, ..plain.clone() };
         let cost = of_steps(&cached) / step;
         assert!(1.0 < cost && cost < 3.0, "a part of three steps of four: {cost}");
+    }
+
+    #[test]
+    fn windows_take_the_memory_of_one_and_the_time_of_all() {
+        let [long, short] = [64, 16].map(|frames| Video { width: 128, height: 128, frames, fps: 8.0 });
+        let compute = Compute { device: Device::Cuda(0), kind: Kind::Half, memory: MemoryUse::Balanced };
+        let task = |settings: &Settings| Task::new(&demo(), settings, Way::Transfer, compute).unwrap();
+        let whole = Settings { deepcache_interval: 1, ..Settings::default() };
+        let windows = Settings { context_frames: Some(16), ..whole.clone() };
+        let bytes = |settings: &Settings, video| task(settings).memory(video, MemoryUse::Balanced).total();
+        assert_eq!(bytes(&windows, &long), bytes(&whole, &short));
+        assert_eq!(bytes(&windows, &short), bytes(&whole, &short));
+        assert!(bytes(&whole, &long) > bytes(&windows, &long));
+        // Five windows begin at the frames 0, 12, 24, 36 and 48.
+        for stage in ["invert", "generate"] {
+            let flops = |settings: &Settings, video| -> f64 {
+                let stages = task(settings).stages(video);
+                stages.iter().filter(|of_run| of_run.name == stage).map(Stage::flops).sum()
+            };
+            assert!((flops(&windows, &long) / flops(&whole, &short) / 5.0 - 1.0).abs() < 1e-9, "{stage}");
+        }
+        // Deep features wait in every window for the next step.
+        let cached = Settings { deepcache_interval: 2, ..windows };
+        assert!(bytes(&cached, &long) > bytes(&cached, &short));
+        let exact = Task::new(&demo(), &cached, Way::Transfer, Compute::exact(Device::Cpu)).unwrap();
+        let line = |video: &Video| Estimate::of(&exact, video).lines().swap_remove(1);
+        let tiny = Video { width: 16, height: 16, frames: 20, fps: 8.0 };
+        assert_eq!(line(&tiny), "windows 2 of 16 frames each");
+        assert!(line(&Video { frames: 16, ..tiny }).starts_with("time "));
     }
 
     #[test]

@@ -2,11 +2,16 @@
 
 use motionflow::compute::{Compute, MemoryUse};
 use motionflow::device;
+use motionflow::windows::ContextOptions;
 use tch::Device;
 
 use super::memory::Room;
+use super::task::window_of;
 use super::{Task, Way, bytes};
 use crate::request::recommended::Video;
+
+/// Context windows of fewer frames are not advised: a net sees too little motion in them.
+const FEWEST_CONTEXT_FRAMES: i64 = 8;
 
 impl Task {
     /// Why a run of this size is not begun, and what would fit instead. None where it fits, and where the system does not
@@ -40,7 +45,9 @@ fn refusal(task: &Task, video: &Video, room: Room) -> Option<String> {
         let (memory, flag) = if saves { (MemoryUse::Low, "--memory low ") } else { (memory, "") };
         let fewer = largest(&fewer_frames(video), |video| fits(video, memory));
         let smaller = largest(&smaller_sizes(task, video), |video| fits(video, memory));
-        let options: Vec<String> = [
+        let windows = longest_windows(task, video, memory, room.free)
+            .map(|(frames, need)| format!("{flag}--context-frames {frames} (about {})", bytes(need)));
+        let sizes: Vec<String> = [
             fewer.map(|video| with(format!("{flag}--frames {}", video.frames), &video, memory)),
             smaller.map(|video| {
                 with(format!("{flag}--width {} --height {}", video.width, video.height), &video, memory)
@@ -49,13 +56,19 @@ fn refusal(task: &Task, video: &Video, room: Room) -> Option<String> {
         .into_iter()
         .flatten()
         .collect();
+        let sizes = sizes.join(", or ");
         // An inversion that was made before has its size.
-        let give = if task.way == Way::FromInversion { "invert again with" } else { "give" };
-        if options.is_empty() {
-            "neither one frame nor the smallest size would fit; end what else takes memory, or compute elsewhere"
-                .to_owned()
-        } else {
-            format!("{give} {}", options.join(", or "))
+        let is_inverted = task.way == Way::FromInversion;
+        match windows {
+            Some(windows) if sizes.is_empty() => format!("give {windows}"),
+            Some(windows) if is_inverted => format!("give {windows}, or invert again with {sizes}"),
+            Some(windows) => format!("give {windows}, or {sizes}"),
+            None if sizes.is_empty() => {
+                "neither one frame nor the smallest size would fit; end what else takes memory, or compute elsewhere"
+                    .to_owned()
+            }
+            None if is_inverted => format!("invert again with {sizes}"),
+            None => format!("give {sizes}"),
         }
     };
     let place = match device {
@@ -69,6 +82,19 @@ fn refusal(task: &Task, video: &Video, room: Room) -> Option<String> {
         bytes(need(video, memory)),
         bytes(room.free)
     ))
+}
+
+/// The longest context windows, shorter than those that there are, with which the run fits, and its bytes.
+fn longest_windows(task: &Task, video: &Video, memory: MemoryUse, free: u64) -> Option<(i64, u64)> {
+    let fewest = FEWEST_CONTEXT_FRAMES.max(task.context.overlap as i64 + 1);
+    let lengths: Vec<i64> = (fewest..window_of(video, task.context).0.frames).collect();
+    let need = |length: i64| {
+        let context = ContextOptions { frames: usize::try_from(length).ok(), ..task.context };
+        task.memory_in(video, context, memory).total()
+    };
+    let count = lengths.partition_point(|length| need(*length) <= free);
+    let longest = *lengths.get(count.checked_sub(1)?)?;
+    Some((longest, need(longest))).filter(|(_, need)| *need <= free)
 }
 
 /// From one frame up to one frame fewer.
@@ -139,7 +165,14 @@ mod tests {
             let low = |video: &Video| task.memory(video, MemoryUse::Low).total();
             let limit = low(&video) / 2;
             let message = refused(&task, &video, limit).unwrap();
-            assert!(message.contains("give --memory low --frames "), "{message}");
+            assert!(message.contains("give --memory low --context-frames "), "{message}");
+            let frames = number(&message, "--context-frames") as usize;
+            let windows = |frames| {
+                let context = ContextOptions { frames: Some(frames), ..task.context };
+                task.memory_in(&video, context, MemoryUse::Low).total()
+            };
+            assert!(windows(frames) <= limit && windows(frames + 1) > limit, "{message}");
+            assert!(message.contains(", or --memory low --frames "), "{message}");
             let frames = number(&message, "--frames");
             assert!(low(&Video { frames, ..video.clone() }) <= limit, "{message}");
             assert!(low(&Video { frames: frames + 1, ..video.clone() }) > limit, "{message}");
@@ -159,9 +192,13 @@ mod tests {
         let half = task.memory(&video, MemoryUse::Low).total() / 2;
         let message = refused(&task, &video, half).unwrap();
         assert!(
-            message.contains("this machine has ") && message.contains(": invert again with --frames"),
+            message.contains("this machine has ") && message.contains(", or invert again with --frames"),
             "{message}"
         );
+        let short = Video { frames: 8, ..video };
+        let half = task.memory(&short, MemoryUse::Low).total() / 2;
+        let message = refused(&task, &short, half).unwrap();
+        assert!(message.contains(": invert again with --frames"), "{message}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use motionflow::compute::{Compute, MemoryUse};
 use motionflow::cost::{Costs, MemoryPlan, NetCost, Operation, Runs, VideoSize};
 use motionflow::settings::{MaskSource, Settings};
 use motionflow::step_plan::{Features, StepPlan};
+use motionflow::windows::ContextOptions;
 
 use super::memory::{Elements, Memory, Room};
 use crate::models::found::FoundModel;
@@ -39,6 +40,7 @@ pub(crate) struct Task {
     /// Sampling steps.
     sampled: Vec<StepPlan>,
     updates: f64,
+    pub(super) context: ContextOptions,
     /// Whether updates may end before that, at a loss that nobody knows before.
     pub(super) at_most: bool,
     pub(super) way: Way,
@@ -96,6 +98,7 @@ impl Task {
             inverts,
             passes: passes as f64,
             updates: updates as f64,
+            context: settings.context(),
             at_most: updates > 0 && settings.loss_threshold > 0.0,
             way,
             compute,
@@ -118,23 +121,31 @@ impl Task {
     }
 
     pub(super) fn stages(&self, video: &Video) -> Vec<Stage> {
-        self.stages_in(video, self.plan(self.compute.memory))
+        self.stages_in(video, self.context, self.plan(self.compute.memory))
     }
 
-    fn stages_in(&self, video: &Video, plan: MemoryPlan) -> Vec<Stage> {
+    fn stages_in(&self, video: &Video, context: ContextOptions, plan: MemoryPlan) -> Vec<Stage> {
         let size = size_of(video);
         let run =
             |times: f64, runs: Runs| NetRun { times: times * runs.times, cost: runs.cost, backward: false };
+        // Of the denoising net, which runs on one window after the other.
+        let (window, windows) = window_of(video, context);
+        let run_windows = |times: f64, runs: Runs| run(windows as f64 * times, runs);
         let mut stages = Vec::new();
         if self.inverts || self.passes > 0.0 {
             stages.push(Stage { name: "encode", runs: vec![run(1.0, self.costs.encode(size, plan))] });
         }
         if self.passes > 0.0 {
-            stages.push(Stage { name: "masks", runs: vec![run(self.passes, self.costs.maps(size, plan))] });
+            stages.push(Stage {
+                name: "masks",
+                runs: vec![run_windows(self.passes, self.costs.maps(window, plan))],
+            });
         }
         if self.inverts {
-            stages
-                .push(Stage { name: "invert", runs: vec![run(self.steps, self.costs.predict(size, plan))] });
+            stages.push(Stage {
+                name: "invert",
+                runs: vec![run_windows(self.steps, self.costs.predict(window, plan))],
+            });
         }
         if !matches!(self.way, Way::Invert | Way::Inspect) {
             let mut runs = Vec::new();
@@ -145,16 +156,16 @@ impl Task {
                 let steps = self.sampled.iter().filter(is_such).count();
                 if steps > 0 {
                     let cost = match (has_guidance, is_reused) {
-                        (true, false) => self.costs.predict_guided(size, plan),
-                        (true, true) => self.costs.predict_guided_from_features(size, plan),
-                        (false, false) => self.costs.predict(size, plan),
-                        (false, true) => self.costs.predict_from_features(size, plan),
+                        (true, false) => self.costs.predict_guided(window, plan),
+                        (true, true) => self.costs.predict_guided_from_features(window, plan),
+                        (false, false) => self.costs.predict(window, plan),
+                        (false, true) => self.costs.predict_from_features(window, plan),
                     };
-                    runs.push(run(steps as f64, cost));
+                    runs.push(run_windows(steps as f64, cost));
                 }
             }
             if self.updates > 0.0 {
-                let update = run(self.updates, self.costs.update(size, plan));
+                let update = run_windows(self.updates, self.costs.update(window, plan));
                 runs.push(NetRun { backward: true, ..update });
             }
             stages.push(Stage { name: "generate", runs });
@@ -165,10 +176,15 @@ impl Task {
 
     /// What the run holds at its fullest. Quick: nothing is timed.
     pub(super) fn memory(&self, video: &Video, memory: MemoryUse) -> Memory {
+        self.memory_in(video, self.context, memory)
+    }
+
+    /// As [`Task::memory`], with other context windows.
+    pub(super) fn memory_in(&self, video: &Video, context: ContextOptions, memory: MemoryUse) -> Memory {
         let plan = self.plan(memory);
-        let stages = self.stages_in(video, plan);
+        let stages = self.stages_in(video, context, plan);
         let activations = stages.iter().map(Stage::activations).max().unwrap_or_default();
-        let activations = activations + self.kept_features(video);
+        let activations = activations + self.kept_features(video, context);
         let text_encoder = self.costs.text_encoder_parameters();
         let released = if plan.keeps_text_encoder { 0 } else { text_encoder };
         let weights = self.parameters() - released;
@@ -185,16 +201,17 @@ impl Task {
     }
 
     /// Deep features that wait for the next step, in elements.
-    fn kept_features(&self, video: &Video) -> u64 {
+    fn kept_features(&self, video: &Video, context: ContextOptions) -> u64 {
         let is_kept = |step: &&StepPlan| self.way != Way::Invert && step.features == Features::Kept;
         let halves =
             self.sampled.iter().filter(is_kept).map(|step| if step.has_guidance { 2 } else { 1 }).max();
-        halves.map_or(0, |halves| halves * self.costs.deep_features(size_of(video)))
+        let (window, windows) = window_of(video, context);
+        halves.map_or(0, |halves| halves * windows * self.costs.deep_features(window))
     }
 
     /// Whether the nets can take a video of this size.
     pub(super) fn takes(&self, video: &Video) -> bool {
-        self.costs.takes(size_of(video))
+        self.costs.takes(window_of(video, self.context).0)
     }
 
     /// What both sides of a video are multiples of.
@@ -206,6 +223,13 @@ impl Task {
 fn size_of(video: &Video) -> VideoSize {
     let [frames, height, width] = [video.frames, video.height, video.width].map(i64::from);
     VideoSize { frames, height, width }
+}
+
+/// The size of a video's context windows, and how many there are.
+pub(super) fn window_of(video: &Video, context: ContextOptions) -> (VideoSize, u64) {
+    let size = size_of(video);
+    let windows = context.windows(size.frames).len() as u64;
+    (VideoSize { frames: context.frames_at_once(size.frames), ..size }, windows)
 }
 
 impl Stage {

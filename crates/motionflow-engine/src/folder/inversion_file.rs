@@ -14,6 +14,7 @@ use motionflow::latents::Latents;
 use motionflow::model::VideoModel;
 use motionflow::settings::{MaskSource, Preset, Settings, SubjectMap};
 use motionflow::small_file;
+use motionflow::windows::ContextOptions;
 use motionflow_media::image::RgbImage;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -47,10 +48,15 @@ pub(crate) struct InversionRecord {
 }
 
 /// Checks that a saved inversion is of the shape and the layers that this model makes.
-pub(crate) fn check_fit(inversion: &Inversion, model: &dyn VideoModel, video: &Video) -> Result<()> {
+pub(crate) fn check_fit(
+    inversion: &Inversion,
+    model: &dyn VideoModel,
+    video: &Video,
+    context: ContextOptions,
+) -> Result<()> {
     let unfit = |what: String| Err(Error::Inversion(format!("{what}; invert again")).into());
     let [frames, height, width] = [video.frames, video.height, video.width].map(i64::from);
-    let expected = model.noise(frames, height, width, 0)?.tensor().size();
+    let expected = context.noise(model, [frames, height, width], 0)?.tensor().size();
     let found = inversion.latents.tensor().size();
     if found != expected {
         return unfit(format!("its latents have the shape {found:?}, this model's {expected:?}"));

@@ -17,6 +17,7 @@ use motionflow::sampler::Sampler;
 use motionflow::schedule::Schedule;
 use motionflow::settings::Settings;
 use motionflow::tokenizer::Tokenizer;
+use motionflow::windows::ContextOptions;
 
 use crate::folder::record::ModelRecord;
 use crate::hub::Layout;
@@ -116,12 +117,13 @@ impl FoundModel {
         }
     }
 
-    /// Checks, without the weights, that the nets can take a video of this size.
+    /// Checks, without the weights, that the nets can take a video of this size, window by window.
     ///
     /// # Errors
     /// When they cannot; says which sizes they can.
-    pub fn check_size(&self, video: &Video) -> Result<()> {
+    pub fn check_size(&self, video: &Video, context: ContextOptions) -> Result<()> {
         let [frames, height, width] = [video.frames, video.height, video.width].map(i64::from);
+        let frames = context.frames_at_once(frames);
         self.explained(self.architecture().check_size(&self.checkpoint, frames, height, width))
     }
 

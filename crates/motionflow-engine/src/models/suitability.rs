@@ -1,5 +1,6 @@
 //! What makes a poor video of a source or a size that can be taken, told before the time is spent.
 
+use motionflow::windows::ContextOptions;
 use motionflow_media::image::RgbImage;
 
 use crate::progress::Progress;
@@ -19,6 +20,7 @@ const STILL: &str = "the source's frames are all alike: there is no motion in th
 pub(crate) fn warn_of_source(
     frames: &[RgbImage],
     video: &Video,
+    context: ContextOptions,
     recommended: &Recommended,
     progress: &mut Progress,
 ) {
@@ -27,23 +29,34 @@ pub(crate) fn warn_of_source(
     } else if is_still(frames) {
         progress.warn(STILL);
     }
-    warn_of_frames(video, recommended, progress);
+    warn_of_frames(video, context, recommended, progress);
 }
 
-/// Warns of a number of frames that the checkpoint is not made for.
-pub(crate) fn warn_of_frames(video: &Video, recommended: &Recommended, progress: &mut Progress) {
-    let Some(made_for) = recommended.made_for_frames else { return };
-    let frames = video.frames;
-    let outcome = if frames > made_for {
+/// Warns of a number of frames at once that the checkpoint is not made for.
+pub(crate) fn warn_of_frames(
+    video: &Video,
+    context: ContextOptions,
+    recommended: &Recommended,
+    progress: &mut Progress,
+) {
+    let Some(made_for) = recommended.made_for_frames.map(i64::from) else { return };
+    let frames = i64::from(video.frames);
+    let at_once = context.frames_at_once(frames);
+    let outcome = if at_once > made_for {
         "may fall apart"
-    } else if frames * 2 < made_for {
+    } else if at_once * 2 < made_for {
         "may lack detail and motion"
     } else {
         return;
     };
-    progress.warn(format!(
-        "the checkpoint is made for videos of {made_for} frames, so one of {frames} {outcome}: give --frames {made_for}"
-    ));
+    let advice = if at_once < frames {
+        format!("windows of {at_once} {outcome}: give --context-frames {made_for}")
+    } else if at_once > made_for {
+        format!("one of {frames} {outcome}: give --context-frames {made_for}, or --frames {made_for}")
+    } else {
+        format!("one of {frames} {outcome}: give --frames {made_for}")
+    };
+    progress.warn(format!("the checkpoint is made for videos of {made_for} frames, so {advice}"));
 }
 
 fn is_flat(frame: &RgbImage) -> bool {

@@ -72,6 +72,21 @@ pub struct Sampling {
     pub seed: Option<u64>,
 }
 
+/// How a clip of many frames goes through the net.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(extend("x-heading" = "Context windows"))]
+pub struct ContextWindows {
+    /// Frames that the net sees at once; a longer video is seen in sliding windows of N frames, whose predictions are averaged
+    #[schemars(extend("x-setting" = {
+        "value": "N", "range": "1 or more", "default": "the checkpoint's recommendation, else all frames"
+    }))]
+    pub context_frames: Option<usize>,
+    /// Frames that neighbouring windows have in common, at least
+    #[schemars(extend("x-setting" = { "value": "N", "range": "0 or more, below `context-frames`" }))]
+    pub context_overlap: Option<usize>,
+}
+
 /// How attention becomes motion masks.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

@@ -14,7 +14,7 @@ pub mod setting;
 pub mod tables;
 mod video;
 
-pub use method::{Guidance, Masks, Preset, Sampling, Steps};
+pub use method::{ContextWindows, Guidance, Masks, Preset, Sampling, Steps};
 pub use model::ModelChoice;
 pub use resources::Resources;
 pub use tables::{Request, SettingOptions};

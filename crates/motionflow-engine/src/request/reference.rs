@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use super::setting::{Kind, Setting, settings_of};
 use super::tables::{Output, Program, Prompts, Source};
 use super::{
-    CutOptions, Guidance, Masks, ModelChoice, NewPrompts, Preset, Rate, Resources, Sampling, Size, Steps,
+    ContextWindows, CutOptions, Guidance, Masks, ModelChoice, NewPrompts, Preset, Rate, Resources, Sampling,
+    Size, Steps,
 };
 use crate::schema::annotated;
 
@@ -56,6 +57,7 @@ fn sections() -> Vec<(&'static str, &'static str, Vec<Setting>)> {
             "settings",
             join(vec![settings_of::<Preset>(), settings_of::<Steps>(), settings_of::<Sampling>()]),
         ),
+        ("Context windows", "settings", settings_of::<ContextWindows>()),
         ("Motion masks", "settings", settings_of::<Masks>()),
         ("Motion guidance", "settings", settings_of::<Guidance>()),
         ("Output", "output", settings_of::<Output>()),

@@ -95,7 +95,7 @@ fn within(flag: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32> {
 impl SettingOptions {
     /// Fills in what was not said.
     pub fn resolve(&self, recommended: &Settings) -> Settings {
-        let Self { preset, steps, sampling, masks, guidance } = self;
+        let Self { preset, steps, sampling, context, masks, guidance } = self;
         let mut settings = match preset.preset {
             Some(Preset::Paper) => Settings::paper(recommended.guidance_scale),
             Some(Preset::Default) | None => Settings { preset: Preset::Default, ..recommended.clone() },
@@ -128,6 +128,8 @@ impl SettingOptions {
         set(&mut settings.guidance_scale, sampling.guidance_scale);
         settings.guidance_interval = sampling.guidance_interval.or(settings.guidance_interval);
         set(&mut settings.deepcache_interval, sampling.deepcache_interval);
+        settings.context_frames = context.context_frames.or(settings.context_frames);
+        set(&mut settings.context_overlap, context.context_overlap);
         set(&mut settings.seed, sampling.seed);
         set(&mut settings.step_size, guidance.step_size);
         set(&mut settings.step_decay, guidance.step_decay);

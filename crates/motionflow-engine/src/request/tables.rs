@@ -15,8 +15,8 @@ use crate::error::{Misuse, NOT_UTF8};
 use crate::toml_file;
 
 use super::{
-    CutOptions, Guidance, Masks, ModelChoice, NewPrompts, Preset, Resources, Sampling, Size, Steps,
-    VideoOptions,
+    ContextWindows, CutOptions, Guidance, Masks, ModelChoice, NewPrompts, Preset, Resources, Sampling, Size,
+    Steps, VideoOptions,
 };
 
 /// Settings of `motionflow`. Every key may be left out; flags go before the file, the file before what the checkpoint
@@ -105,6 +105,9 @@ pub struct SettingOptions {
     /// How a prompt becomes a video.
     #[serde(flatten)]
     pub sampling: Sampling,
+    /// How many frames the net sees at once.
+    #[serde(flatten)]
+    pub context: ContextWindows,
     /// How attention becomes motion masks.
     #[serde(flatten)]
     pub masks: Masks,

@@ -74,8 +74,9 @@ fn make(
     };
     found.check_settings(&settings)?;
     let size = request.video.resolve(&found.recommended.video)?;
-    found.check_size(&size)?;
-    warn_of_frames(&size, &found.recommended, progress);
+    let context = settings.context();
+    found.check_size(&size, context)?;
+    warn_of_frames(&size, context, &found.recommended, progress);
     let task = Task::new(&found, &settings, Way::Generate, compute)?;
     engine.check_memory(&task, &size, &found, &mut stores.models)?;
     compare(&request, None, &found, folder.is_resumed(), progress)?;
@@ -99,7 +100,7 @@ fn make(
         output: OutputRecord { metadata: request.output.metadata.unwrap_or(true) },
     };
     let [frames, height, width] = [size.frames, size.height, size.width].map(i64::from);
-    let latents = nets.noise(frames, height, width, record.settings.seed)?;
+    let latents = context.noise(nets, [frames, height, width], record.settings.seed)?;
     let text = model.encode(&prompt)?;
     let negative = model.encode(&Prompt::literal(negative_prompt))?;
     for warning in text.warnings.iter().chain(&negative.warnings) {

@@ -86,13 +86,13 @@ fn inspect_on(
     found.check_domain(&[("the source prompt", &prompt)], progress);
     settings.subject_map.check(prompt.subjects.len())?;
     let mut video = request.video.resolve(&found.recommended.video)?;
-    found.check_size(&video)?;
+    found.check_size(&video, settings.context())?;
     let task = Task::new(&found, &settings, command.way, compute)?;
     engine.check_memory(&task, &video, &found, &mut stores.models)?;
     let cut = request.source.cut.resolve()?;
     let source = stores.sources.read(&path, cut, &video, progress)?;
     video.fps = request.video.rate.fps.unwrap_or(source.record.fps);
-    warn_of_source(&source.frames, &video, &found.recommended, progress);
+    warn_of_source(&source.frames, &video, settings.context(), &found.recommended, progress);
     resolve::check_rate(video.fps)?;
     compare(&request, Some(&source.record), &found, folder.is_resumed(), progress)?;
     let began_in = folder.take_up(compute.memory, &found.recommended, progress)?;

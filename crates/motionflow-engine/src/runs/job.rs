@@ -151,17 +151,18 @@ impl Job {
         found.check_domain(&[("the source prompt", &source_prompt), ("the prompt", &prompt)], progress);
         found.check_blocks(&settings.guidance_layers)?;
         settings.subject_map.check(source_prompt.subjects.len())?;
+        let context = settings.context();
+        found.check_size(&video, context)?;
         let (source, inversion) = if let Some(saved) = saved {
             let (source, inversion) = saved.load(&found.record()?)?;
             (Arc::new(source), Some(inversion))
         } else {
-            found.check_size(&video)?;
             let cut = request.source.cut.resolve()?;
             (stores.sources.read(&source_path(request)?, cut, &video, progress)?, None)
         };
         video.fps = request.video.rate.fps.unwrap_or(source.record.fps);
         resolve::check_rate(video.fps)?;
-        warn_of_source(&source.frames, &video, &found.recommended, progress);
+        warn_of_source(&source.frames, &video, context, &found.recommended, progress);
         Ok(Self {
             ffmpeg,
             compute,
@@ -207,7 +208,9 @@ impl Job {
         let [frames, height, width] = [self.video.frames, self.video.height, self.video.width].map(i64::from);
         Ok(match self.settings.init {
             Init::Inverted => analysis.inversion()?.0.latents.share(),
-            Init::Noise => nets.noise(frames, height, width, self.settings.seed)?,
+            Init::Noise => {
+                self.settings.context().noise(nets, [frames, height, width], self.settings.seed)?
+            }
         })
     }
 

@@ -109,7 +109,7 @@ impl Engine {
         unfinished.keep_quickly(options.quick);
         let inverts = match job.inversion.take() {
             Some(inversion) => {
-                check_fit(&inversion, nets, &job.video)?;
+                check_fit(&inversion, nets, &job.video, job.settings.context())?;
                 InversionFrom::Given(inversion)
             }
             None if inverts => InversionFrom::Source(cache),
