@@ -19,7 +19,7 @@ use motionflow::observer::MapKeeper;
 use motionflow::registry;
 use motionflow::sampler::{History, Sampler};
 use motionflow::settings::{SamplerName, Settings};
-use motionflow::text_to_video::TextToVideo;
+use motionflow::text_to_video::{TextToVideo, UNET_3D};
 use motionflow::update::guidance_gradient;
 use tch::{Device, Kind, Tensor};
 
@@ -32,7 +32,7 @@ const HELD: [f32; FRAMES as usize] = [1.0, 1.0, 2.0, 2.0, 2.0, 1.0];
 fn model(memory: MemoryUse) -> TextToVideo {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/tiny/model");
     let compute = Compute { memory, ..Compute::exact(Device::Cpu) };
-    TextToVideo::load(&registry::open(&folder).unwrap(), compute).unwrap()
+    UNET_3D.load_nets(&registry::open(&folder).unwrap(), compute).unwrap()
 }
 
 fn random(seed: i64) -> Tensor {

@@ -152,6 +152,10 @@ fn every_command_takes_the_pair() {
     let low = ["-p", "a [panda]", "--guided-steps", "1", "--memory", "low", "--precision", "bf16"];
     run_of("transfer", &[&source[..], &fast, &low].concat(), "fast");
     run_of("generate", &[&["-p", "a panda"][..], &SMALL].concat(), "generated");
+    // More frames than the positional embedding has, in windows.
+    let long =
+        ["-p", "a panda", "-W", "16", "-H", "16", "--frames", "40", "--context-frames", "16", "--steps", "2"];
+    run_of("generate", &long, "long");
     run_of("bench", &["-W", "16", "-H", "16", "--frames", "2", "--steps", "2"], "bench.json");
     let plan = motionflow(
         &[&["transfer", "--dry-run", "-p", "a [panda]"][..], &source, &pair().each_ref().map(String::as_str)]
