@@ -1,8 +1,14 @@
-"""Time a transfer at ZeroScope's size: ours (`motionflow bench`) against plain diffusers (bench_reference.py), in one run.
+"""Time a transfer at the size of ZeroScope or AnimateDiff: ours (`motionflow bench`) against plain diffusers
+(bench_reference.py, bench_reference_arch.py), in one run.
 
     xtask random-checkpoint zeroscope
     python compare_speed.py --program motionflow --model zeroscope --out OUT            # phase by phase, at 576x320x24
     python compare_speed.py --program motionflow --model zeroscope --out OUT --sweep    # a whole transfer at many sizes
+
+    xtask random-checkpoint --like animatediff ad
+    python compare_speed.py --like animatediff --program motionflow --model ad/base --motion-adapter ad/motion-adapter \\
+        --out OUT                                                                       # at 512x512x16
+
     ... -- --device cuda:1                                       # what follows -- goes to motionflow
 
 The two take turns on the same GPU. Writes OUT/speed.json (OUT/sweep.json), after every turn, and a table for people,
@@ -28,15 +34,24 @@ from pathlib import Path
 import torch
 
 PHASES = ("encode", "invert", "update", "sample", "decode")
+# What --like names: size, frames, the script of the reference, and which of its sizes.
+LIKE = {
+    "zeroscope": ("576x320", 24, "bench_reference.py", None),
+    "animatediff": ("512x512", 16, "bench_reference_arch.py", "animatediff"),
+    "animatediff-v3": ("512x512", 16, "bench_reference_arch.py", "animatediff-v3"),
+    "animatediff-tiny": ("64x64", 4, "bench_reference_arch.py", "animatediff-tiny"),  # to see that it runs
+}
 SIZES = "256x256,384x384,512x512,576x320,768x432,1024x576"
 NOT_THERE = "does not fit"
 
 p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 p.add_argument("--out", type=Path, required=True, help="folder for the tables")
 p.add_argument("--program", type=Path, required=True, help="the built program motionflow")
-p.add_argument("--model", required=True, help="checkpoint of ZeroScope's shape")
-p.add_argument("--size", default="576x320")
-p.add_argument("--frames", type=int, default=24)
+p.add_argument("--model", required=True, help="checkpoint of the shape that --like names")
+p.add_argument("--motion-adapter", help="the same of motionflow: the folder of the adapter, where --model has none")
+p.add_argument("--like", choices=list(LIKE), default="zeroscope", help="the net that the reference times")
+p.add_argument("--size", help="WxH; 576x320 for ZeroScope, 512x512 for AnimateDiff unless given")
+p.add_argument("--frames", type=int, help="24 for ZeroScope, 16 for AnimateDiff unless given")
 p.add_argument("--dtype", default="f16", help="of the reference; --precision of motionflow")
 p.add_argument("--memory", default="balanced,low,fast", help="settings of --memory to time; a sweep takes the first")
 p.add_argument("--repeat", type=int, default=5)
@@ -44,11 +59,15 @@ p.add_argument("--turns", type=int, default=2, help="turns that the two take; th
 p.add_argument("--sweep", action="store_true", help="one turn each at all --sweep-sizes and --sweep-frames, 3 times a phase")
 p.add_argument("--sweep-sizes", default=SIZES)
 p.add_argument("--sweep-frames", default="16,24")
-p.add_argument("--reference", type=Path, default=Path(__file__).with_name("bench_reference.py"))
+p.add_argument("--reference", type=Path, help="another script of the reference, which takes the same flags")
+p.add_argument("--reference-flags", default="", help="more flags for the reference: --reference-flags='--device cpu'")
 p.add_argument("--time-limit", type=float, default=180, help="seconds that one bench may take")
 p.add_argument("flags", nargs="*", metavar="-- FLAGS", help="more flags for motionflow")
 a = p.parse_args()
 a.program = a.program.resolve()
+usual_size, usual_frames, script, reference_size = LIKE[a.like]
+a.size, a.frames = a.size or usual_size, a.frames or usual_frames
+a.reference = a.reference or Path(__file__).with_name(script)
 memories = a.memory.split(",")
 
 
@@ -72,8 +91,9 @@ def run_reference(size, frames, repeat):
     printed = io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "reference.json"
-        sys.argv = [str(a.reference), "--size", size, "--frames", str(frames), "--dtype", a.dtype,
-                    "--repeat", str(repeat), "--json", str(output)]
+        video = [reference_size, "--video", f"{size}x{frames}"] if reference_size else ["--size", size, "--frames", str(frames)]
+        sys.argv = [str(a.reference), *video, "--dtype", a.dtype, "--repeat", str(repeat), "--json", str(output),
+                    *a.reference_flags.split()]
         try:
             with contextlib.redirect_stdout(printed):
                 runpy.run_path(str(a.reference), run_name="__main__")
@@ -81,7 +101,10 @@ def run_reference(size, frames, repeat):
             pass
         else:
             found = json.loads(output.read_text())
-            return {"total_s": found["total_s"], **{phase: found[phase] for phase in PHASES}}
+            known = lambda figures: {name: figure for name, figure in figures.items() if figure is not None}
+            timed = {phase: known(found[phase]) for phase in PHASES if phase in found}
+            # bench_reference_arch.py goes on after a phase that does not fit.
+            return {"total_s": found["total_s"], **timed} if "total_s" in found else {"error": NOT_THERE, **timed}
     done = re.findall(r"^(\w+) +([\d.]+) ms +peak +([\d.]+) GiB", printed.getvalue(), re.M)
     return {"error": NOT_THERE, **{phase: {"ms": float(ms), "peak_gib": float(gib)} for phase, ms, gib in done}}
 
@@ -93,8 +116,9 @@ def ours(size, frames, repeat, memory):
     environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(filter(None, libraries))}
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "bench.json"
-        command = [a.program, "bench", "--model", a.model, "--width", width, "--height", height, "--frames", str(frames),
-                   "--steps", "50", "--guided-steps", "20", "--repeat", str(repeat), "--precision", a.dtype,
+        adapter = ["--motion-adapter", a.motion_adapter] if a.motion_adapter else []
+        command = [a.program, "bench", "--model", a.model, *adapter,
+                   "--width", width, "--height", height, "--frames", str(frames), "--steps", "50", "--guided-steps", "20", "--repeat", str(repeat), "--precision", a.dtype,
                    "--memory", memory, "--quiet", "--output", output, *a.flags]
         try:
             ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=a.time_limit)
@@ -188,8 +212,9 @@ def told(what, turn):
     return turn
 
 
-machine = {"gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None, "torch": torch.__version__, "dtype": a.dtype}
-title = f"{machine['gpu']}, torch {torch.__version__}, {a.dtype}"
+machine = {"like": a.like, "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+           "torch": torch.__version__, "dtype": a.dtype}
+title = f"{a.like}, {machine['gpu']}, torch {torch.__version__}, {a.dtype}"
 if a.sweep:
     rows = []
     for size in a.sweep_sizes.split(","):

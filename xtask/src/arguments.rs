@@ -24,6 +24,17 @@ impl Arguments {
         position.is_some_and(|at| self.0.remove(at).is_some())
     }
 
+    /// Takes the flag `name` and what follows it, wherever they stand before a `--`.
+    pub fn value(&mut self, name: &str) -> Result<Option<String>> {
+        let position = self.0.iter().take_while(|a| *a != "--").position(|a| a == name);
+        let Some(at) = position else { return Ok(None) };
+        self.0.remove(at);
+        match self.0.remove(at) {
+            Some(value) if value != "--" => Ok(Some(value)),
+            _ => bail!("{name} needs a value; `cargo xtask help` says which"),
+        }
+    }
+
     /// All that is left, without a leading `--`.
     pub fn rest(mut self) -> Vec<String> {
         if self.0.front().is_some_and(|a| a == "--") {
@@ -65,6 +76,16 @@ mod tests {
         assert!(line.flag("--quick"));
         assert!(!line.flag("--quick"));
         assert_eq!(line.rest(), ["one", "two", "--", "--quick"]);
+    }
+
+    #[test]
+    fn a_flags_value_is_taken_with_it() {
+        let mut line = arguments("one --like two three");
+        assert_eq!(line.value("--like").expect("a value").as_deref(), Some("two"));
+        assert_eq!(line.value("--like").expect("nothing"), None);
+        assert_eq!(line.rest(), ["one", "three"]);
+        assert!(arguments("one --like").value("--like").is_err());
+        assert!(arguments("--like -- two").value("--like").is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod bench;
+mod checkpoint_shapes;
 mod ci;
 mod circles;
 mod clip_vocabulary;
@@ -43,7 +44,8 @@ Usage: cargo xtask <COMMAND>
   parity --committed         write the small cases under crates/motionflow/tests/ anew
   bench [ARGS]               time a forward of the UNet against PyTorch's; ARGS go to benches/unet_forward.py
   fuzz [TARGET] [--seconds N | --runs N]   run the fuzz targets, 60 seconds each; what they learn stays in target/fuzz/
-  random-checkpoint FOLDER   write a checkpoint of ZeroScope's shape with random weights, 3.7 GB; needs no workspace
+  random-checkpoint [--like zeroscope|animatediff] FOLDER   write a checkpoint of that shape with random weights: ZeroScope's,
+                             3.7 GB, or Stable Diffusion 1.5's and a motion adapter's, 3.0 GB; needs no workspace
   circles                    check that no folders of a crate import one another in a circle
   ci                         what must pass: fmt, clippy, circles, cargo-deny, every test, the demo at few steps
 

@@ -26,8 +26,10 @@ pub enum When {
 /// A script that makes cases.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Script {
-    /// Of the method: `make_case.py`.
+    /// Of the method on `UNet3DConditionModel`: `make_case.py`.
     Method,
+    /// Of the method on AnimateDiff: `make_case_animatediff.py`.
+    AnimateDiff,
     /// Of CLIP: `make_clip_case.py`.
     Clip,
 }
@@ -44,12 +46,18 @@ const fn committed(name: &'static str, flags: &'static [&'static str]) -> Case {
     Case { name, script: Script::Method, flags, when: When::Committed }
 }
 
+const fn animatediff(name: &'static str, when: When, flags: &'static [&'static str]) -> Case {
+    Case { name, script: Script::AnimateDiff, flags, when }
+}
+
 const fn clip(name: &'static str, when: When, flags: &'static [&'static str]) -> Case {
     Case { name, script: Script::Clip, flags, when }
 }
 
 const WORDS: &str = "a [shiny red sports car] driving on a road";
 const OTHER_WORDS: &str = "a [very old camel] in the desert";
+const TWO: &str = "a [red car] and a [dog] on a road";
+const TWO_OTHERS: &str = "a [very old camel] and a [cat] in the desert";
 const NOT_ASCII: &str = "ein [großer Elefant] läuft über die Brücke — ☃";
 const NOT_ASCII_EITHER: &str = "ein [weißer Bär] im Café, 漫画 style 🐼";
 
@@ -94,6 +102,26 @@ pub const CASES: &[Case] = &[
         "--text-act", "quick_gelu", "--negative-prompt", "", "--source-prompt", WORDS, "--prompt", OTHER_WORDS]),
     committed("tiny-one-frame", &["--seed", "33", "--vocabulary", "300", "--blocks", "8,16", "--head-dim", "4", "--groups", "4", "--context", "8",
         "--vae-blocks", "4,4,8", "--vae-groups", "2", "--frames", "1", "--plain-last", "0", "--layers", "2", "--layout", "bin"]),
+    animatediff("animatediff", When::Always, &["--seed", "50"]),
+    animatediff("animatediff-merged", When::Always, &["--seed", "51", "--checkpoint", "merged", "--layers", "2"]),
+    animatediff("animatediff-plain-middle", When::Always, &["--seed", "52", "--motion-mid", "0", "--source-prompt", WORDS, "--prompt", OTHER_WORDS]),
+    animatediff("animatediff-linear-projection", When::Always, &["--seed", "53", "--linear-projection", "1"]),
+    animatediff("animatediff-two-layers", When::Always, &["--seed", "54", "--layers", "2", "--negative-prompt", ""]),
+    animatediff("animatediff-three-levels-odd", When::Always, &["--seed", "55", "--blocks", "32,64,96", "--latent", "7x9", "--frames", "3"]),
+    animatediff("animatediff-four-levels-odd", When::Always, &["--seed", "156", "--blocks", "16,32,48,64", "--latent", "9x13", "--frames", "3",
+        "--text-act", "gelu"]),
+    animatediff("animatediff-bin", When::Always, &["--seed", "57", "--layout", "bin", "--adapter-layout", "bin"]),
+    animatediff("animatediff-legacy-pad", When::Always, &["--seed", "58", "--layout", "legacy", "--pad-token", "!"]),
+    animatediff("animatediff-one-frame", When::Always, &["--seed", "59", "--frames", "1"]),
+    animatediff("animatediff-last-level-attends", When::Always, &["--seed", "60", "--plain-last", "0"]),
+    animatediff("animatediff-two-subjects", When::Always, &["--seed", "61", "--source-prompt", TWO, "--prompt", TWO_OTHERS]),
+    animatediff("animatediff-motion-heads", When::Always, &["--seed", "62", "--motion-heads", "8", "--motion-length", "24", "--heads", "2", "--frames", "5"]),
+    animatediff("animatediff-most-frames", When::Always, &["--seed", "63", "--motion-length", "6", "--frames", "6", "--alpha-to-one", "1"]),
+    animatediff("animatediff-tiny", When::Committed, &["--seed", "0", "--vocabulary", "300", "--blocks", "8,16", "--heads", "2", "--groups", "4",
+        "--context", "8", "--vae-blocks", "4,8", "--vae-groups", "4"]),
+    animatediff("animatediff-tiny-merged", When::Committed, &["--seed", "5", "--checkpoint", "merged", "--adapter-again", "0", "--motion-mid", "0",
+        "--vocabulary", "300", "--blocks", "8,16", "--heads", "2", "--groups", "4", "--context", "8", "--vae-blocks", "4,8", "--vae-groups", "4",
+        "--latent", "5x7", "--frames", "3"]),
     clip("clip", When::Always, &["--seed", "40"]),
     clip("clip-own-end-token-gelu", When::Always, &["--seed", "41", "--act", "gelu", "--eos", "own", "--image", "48", "--patch", "16",
         "--heads", "2,6", "--layers", "3,1", "--pad-token", "!"]),

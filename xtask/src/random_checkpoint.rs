@@ -1,4 +1,4 @@
-//! `random-checkpoint`: a checkpoint of ZeroScope's exact shape with random weights, to measure with.
+//! `random-checkpoint`: a checkpoint of exactly a published one's shape with random weights, to measure with.
 //!
 //! The built xtask needs nothing else for it, so that it can be written on the machine that is measured.
 
@@ -14,37 +14,23 @@ use anyhow::{Context, Result, bail, ensure};
 use half::f16;
 
 use crate::arguments::Arguments;
-
-/// Every tensor: a line for each layer, with its weight's shape and whether it has a bias. `motionflow` tests that its
-/// nets ask for exactly these (`tests/zeroscope.rs`).
-const TENSORS: &str = include_str!("../zeroscope/tensors.txt");
-
-/// Configs as ZeroScope has them, and a vocabulary that is at hand.
-const FILES: [(&str, &str); 9] = [
-    ("model_index.json", include_str!("../zeroscope/model_index.json")),
-    ("unet/config.json", include_str!("../zeroscope/unet/config.json")),
-    ("vae/config.json", include_str!("../zeroscope/vae/config.json")),
-    ("text_encoder/config.json", include_str!("../zeroscope/text_encoder/config.json")),
-    ("scheduler/scheduler_config.json", include_str!("../zeroscope/scheduler/scheduler_config.json")),
-    ("tokenizer/tokenizer_config.json", include_str!("../zeroscope/tokenizer/tokenizer_config.json")),
-    ("tokenizer/special_tokens_map.json", include_str!("../zeroscope/tokenizer/special_tokens_map.json")),
-    ("tokenizer/vocab.json", include_str!("../../models/demo/tokenizer/vocab.json")),
-    ("tokenizer/merges.txt", include_str!("../../models/demo/tokenizer/merges.txt")),
-];
-
-const WEIGHTS: [(&str, &str); 3] = [
-    ("text_encoder", "text_encoder/model.safetensors"),
-    ("unet", "unet/diffusion_pytorch_model.safetensors"),
-    ("vae", "vae/diffusion_pytorch_model.safetensors"),
-];
+use crate::checkpoint_shapes::{SHAPES, Shape};
 
 /// Values are drawn from so many, evenly apart: as many as a float16's mantissa tells apart.
 const LEVELS: u16 = 1 << 11;
 
 /// Runs the chore.
 pub fn random_checkpoint(mut arguments: Arguments) -> Result<ExitCode> {
+    let shape = match arguments.value("--like")? {
+        Some(name) => SHAPES.iter().find(|shape| shape.name == name).with_context(|| {
+            let known: Vec<&str> = SHAPES.iter().map(|shape| shape.name).collect();
+            format!("--like {name}: there are {}", known.join(", "))
+        })?,
+        None => &SHAPES[0],
+    };
     let folder =
-        PathBuf::from(arguments.next().context("give the folder to write: random-checkpoint FOLDER")?);
+        arguments.next().context("give the folder to write: random-checkpoint [--like NAME] FOLDER")?;
+    let folder = PathBuf::from(folder);
     arguments.finish()?;
     ensure!(!folder.exists(), "{} is there already; remove it, or give another folder", folder.display());
     let mut partial = folder.clone().into_os_string();
@@ -53,22 +39,22 @@ pub fn random_checkpoint(mut arguments: Arguments) -> Result<ExitCode> {
     if partial.exists() {
         fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
     }
-    let count = write(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
+    let count = write(&partial, shape).with_context(|| format!("cannot write {}", partial.display()))?;
     fs::rename(&partial, &folder).with_context(|| format!("cannot write {}", folder.display()))?;
-    println!("{}: {count} random parameters of float16", folder.display());
+    println!("{}: {count} random parameters of float16, the shape of {}", folder.display(), shape.name);
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes the whole checkpoint and gives the number of its parameters.
-fn write(folder: &Path) -> Result<usize> {
-    for (name, text) in FILES {
+fn write(folder: &Path, shape: &Shape) -> Result<usize> {
+    for (name, text) in shape.files {
         let path = folder.join(name);
         fs::create_dir_all(path.parent().unwrap_or(folder))?;
         fs::write(path, text)?;
     }
-    let tensors = tensors(TENSORS)?;
-    for (component, file) in WEIGHTS {
-        let own: Vec<&Tensor> = tensors.iter().filter(|tensor| tensor.component == component).collect();
+    let tensors = tensors(shape.tensors)?;
+    for (component, file) in shape.weights {
+        let own: Vec<&Tensor> = tensors.iter().filter(|tensor| tensor.component == *component).collect();
         write_weights(&folder.join(file), &own)?;
     }
     Ok(tensors.iter().map(Tensor::elements).sum())
@@ -103,8 +89,13 @@ fn tensors(list: &str) -> Result<Vec<Tensor>> {
             bail!("a line of the list: {line}")
         };
         let shape = shape.split('x').map(str::parse).collect::<Result<Vec<u32>, _>>()?;
-        let bias = words.next().map(|_| shape[0]);
-        let (centre, reach) = weight_values(layer, &shape);
+        let (kind, bias) = match words.next() {
+            None => ("weight", None),
+            Some("+bias") => ("weight", Some(shape[0])),
+            Some("pe") => ("pe", None),
+            Some(other) => bail!("a line of the list ends in {other}: {line}"),
+        };
+        let (centre, reach) = if kind == "pe" { (0.0, 1.0) } else { weight_values(layer, &shape) };
         let tensor = |parameter: &str, shape, centre, reach| Tensor {
             component: component.to_owned(),
             name: format!("{layer}.{parameter}"),
@@ -112,7 +103,7 @@ fn tensors(list: &str) -> Result<Vec<Tensor>> {
             centre,
             reach,
         };
-        tensors.push(tensor("weight", shape, centre, reach));
+        tensors.push(tensor(kind, shape, centre, reach));
         tensors.extend(bias.map(|channels| tensor("bias", vec![channels], 0.0, 0.02)));
     }
     Ok(tensors)
@@ -216,16 +207,32 @@ impl Xorshift {
 mod tests {
     use super::*;
 
+    fn parameters(shape: &Shape, component: &str) -> usize {
+        let tensors = tensors(shape.tensors).expect("a list that can be read");
+        tensors.iter().filter(|tensor| tensor.component == component).map(Tensor::elements).sum()
+    }
+
     #[test]
-    fn the_unet_has_zeroscopes_parameters() {
-        let tensors = tensors(TENSORS).expect("a list that can be read");
-        let unet = tensors.iter().filter(|tensor| tensor.component == "unet");
-        assert_eq!(unet.map(Tensor::elements).sum::<usize>(), 1_411_233_860);
+    fn the_nets_have_as_many_parameters_as_those_published() {
+        let [zeroscope, animatediff] = &SHAPES;
+        assert_eq!(parameters(zeroscope, "unet"), 1_411_233_860);
+        assert_eq!(parameters(animatediff, "unet"), 859_520_964);
+        assert_eq!(parameters(animatediff, "motion_adapter"), 453_813_440);
+    }
+
+    #[test]
+    fn every_component_has_a_file() {
+        for shape in &SHAPES {
+            let tensors = tensors(shape.tensors).expect("a list that can be read");
+            let has_file = |tensor: &Tensor| shape.weights.iter().any(|(name, _)| *name == tensor.component);
+            assert!(tensors.iter().all(has_file), "{}", shape.name);
+        }
     }
 
     #[test]
     fn a_file_is_a_whole_safetensors_file_and_the_same_again() {
-        let tensors = tensors("[vae]\nquant_conv 3x2x1x1 +bias\nconv_norm_out 5 +bias\n").expect("a list");
+        let list = "[vae]\nquant_conv 3x2x1x1 +bias\nconv_norm_out 5 +bias\npos_embed 1x2x3 pe\n";
+        let tensors = tensors(list).expect("a list");
         let tensors: Vec<&Tensor> = tensors.iter().collect();
         let path = std::env::temp_dir().join(format!("xtask-random-{}.safetensors", std::process::id()));
         let written = || {
@@ -244,7 +251,8 @@ mod tests {
             )
         );
         let data = &bytes[8 + length..];
-        assert_eq!(data.len(), 2 * (6 + 3 + 5 + 5));
+        assert_eq!(data.len(), 2 * (6 + 3 + 5 + 5 + 6));
+        assert!(header.contains(r#""pos_embed.pe":{"dtype":"F16","shape":[1, 2, 3],"#));
         let values: Vec<f32> =
             data.chunks_exact(2).map(|two| f16::from_le_bytes([two[0], two[1]]).to_f32()).collect();
         assert!(values[9..14].iter().all(|value| (value - 1.0).abs() <= 0.1), "{values:?}");

@@ -42,6 +42,9 @@ impl Reference {
     pub fn make_case(&self, vocabulary: &Path, out: &Path, case: &Case) -> Result<()> {
         let scripts = match case.script {
             Script::Method => ["make_case.py", "motionflow_ref.py"].as_slice(),
+            Script::AnimateDiff => {
+                &["make_case_animatediff.py", "case_tools.py", "motionflow_arch.py", "motionflow_ref.py"]
+            }
             Script::Clip => &["make_clip_case.py"],
         };
         let mut made_from = case.flags.join("\n");
