@@ -81,7 +81,7 @@ fn of_the_unet_with_motion_modules() {
     refused("_class_name", &json!("\u{1b}[2J".repeat(100_000)), "runs UNet");
     let refused = |key, value: &Value, expected| self::refused(UNetMotionConfig::shape, key, value, expected);
     refused("motion_max_seq_length", &json!(0), "1 to 1048576");
-    refused("motion_num_attention_heads", &json!(7), "a divisor of 320 channels");
+    refused("motion_num_attention_heads", &json!(321), "at most the 320 channels");
     refused("mid_block_layers", &json!(2), "runs 1");
     let refused = |key, value: &Value, expected| self::refused(with_its_adapter, key, value, expected);
     refused("attention_head_dim", &json!(-8), "1 to 1048576");

@@ -3,7 +3,7 @@
 use super::layers::TransformerOptions;
 use super::tape::{Mark, Shape, Tape};
 use super::{Layers, NetCost};
-use crate::nets::unet::{GuidanceBlocks, TRANSFORMER_IN_HEADS, Temporal, UNetShape};
+use crate::nets::unet::{GuidanceBlocks, Heads, TRANSFORMER_IN_HEADS, Temporal, UNetShape};
 
 /// What goes into a UNet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,7 +216,7 @@ impl Walk<'_> {
             let ((heads, head_dim), positions) = match self.config.temporal {
                 Temporal::ConvolutionsAndTransformers => (self.config.heads.of(x.channels), None),
                 Temporal::MotionModules(motion) => {
-                    ((motion.heads, x.channels / motion.heads), Some(motion.max_frames))
+                    (Heads::Count(motion.heads).of(x.channels), Some(motion.max_frames))
                 }
             };
             let plain = [shown && !is_cross_alone; 2];

@@ -9,7 +9,7 @@ use tch::Tensor;
 
 use super::attention::{AttentionObserver, TransformerBlock};
 use super::layers::{Activation, Convolved, GroupNorm, Linear, NormedConvolution, TemporalConv};
-use super::unet::MotionModules;
+use super::unet::{Heads, MotionModules};
 use crate::checkpoint::Loader;
 use crate::kernels;
 
@@ -67,15 +67,10 @@ impl TransformerTemporal {
 
     /// Loads a motion module, which knows where in the clip a frame stands.
     pub fn motion_module(weights: &Loader, channels: i64, motion: MotionModules, groups: i64) -> Self {
-        let longest = Some(motion.max_frames);
-        let block = TransformerBlock::new(
-            &weights.sub("transformer_blocks.0"),
-            channels,
-            motion.heads,
-            None,
-            longest,
-        );
-        Self::around(block, weights, channels, channels, groups)
+        let (heads, head_dim) = Heads::Count(motion.heads).of(channels);
+        let (inner, longest) = (heads * head_dim, Some(motion.max_frames));
+        let block = TransformerBlock::new(&weights.sub("transformer_blocks.0"), inner, heads, None, longest);
+        Self::around(block, weights, channels, inner, groups)
     }
 
     fn around(block: TransformerBlock, weights: &Loader, channels: i64, inner: i64, groups: i64) -> Self {

@@ -277,6 +277,8 @@ impl UNet2DConfig {
         check_fixed("unet", &self.others, &OF_UNET_2D)?;
         check_class("motion_adapter", &adapter.class_name, "MotionAdapter")?;
         check_fixed("motion_adapter", &adapter.others, &OF_ADAPTER)?;
+        count("motion_adapter", "motion_num_attention_heads", adapter.motion_num_attention_heads)?;
+        count("motion_adapter", "motion_max_seq_length", adapter.motion_max_seq_length)?;
         let spatial = &self.spatial;
         if adapter.block_out_channels != spatial.block_out_channels {
             return Err(Error::Mismatch(format!(

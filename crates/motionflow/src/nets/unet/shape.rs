@@ -179,7 +179,10 @@ impl UNetShape {
         for channels in &self.block_out_channels {
             count("unet", "block_out_channels", *channels)?;
             divides("unet", "norm_num_groups", self.norm_num_groups, *channels)?;
-            divides("unet", "motion_num_attention_heads", motion.heads, *channels)?;
+            if motion.heads > *channels {
+                let expected = format!("at most the {channels} channels of a level");
+                return Err(wrong("motion_num_attention_heads", &motion.heads, &expected));
+            }
         }
         for (level, channels) in self.block_out_channels.iter().enumerate() {
             let attends =
