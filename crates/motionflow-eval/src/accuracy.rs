@@ -17,6 +17,7 @@ use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::nets::attention::NoObserver;
 use motionflow::prompt::Prompt;
 use motionflow::settings::Settings;
+use motionflow::timestep::Timestep;
 use motionflow::update::guidance_gradient;
 use motionflow::wider::Coded;
 
@@ -57,7 +58,7 @@ pub struct Accuracy {
     /// Relative error of the VAE's frames of those latents; no number where they are not finite.
     pub decoded: f64,
     /// Relative errors of the UNet's noise, by timestep: at the first, the middle and the last of the inversion.
-    pub noise: Vec<(i64, f64)>,
+    pub noise: Vec<(Timestep, f64)>,
     /// Relative error of the guidance loss's gradient at the last timestep, before any step size.
     pub gradient: f64,
     /// Cosine of the angle between the two gradients: 1 where they point the same way.
@@ -144,7 +145,7 @@ struct Inverted {
 
 #[derive(Debug)]
 struct InvertedStep {
-    timestep: i64,
+    timestep: Timestep,
     /// The latents before it.
     before: Latents,
     /// Each subject's masks.

@@ -36,8 +36,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (latents, text) = (input("latents")?, input("text")?);
     let timestep = input("timestep")?.int64_value(&[0]);
-    let forward =
-        || unet.forward(latents, timestep, text, &mut NoObserver).continue_value().ok_or("stopped early");
+    let forward = || {
+        unet.forward(latents, timestep.into(), text, &mut NoObserver).continue_value().ok_or("stopped early")
+    };
 
     Tensor::write_safetensors(&[("noise", forward()?.contiguous())], output)?;
     println!("ready");

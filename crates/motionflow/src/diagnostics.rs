@@ -124,7 +124,7 @@ mod tests {
             step: 1,
             steps: 10,
             update: 1,
-            timestep: 981,
+            timestep: 981.into(),
             loss,
             parts: crate::losses::LossParts::default(),
             gradient_norm: 1.0,

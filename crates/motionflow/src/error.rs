@@ -7,6 +7,7 @@ use crate::checkpoint::CheckpointError;
 use crate::nets::config::ConfigError;
 use crate::prompt::{PromptError, SubjectError};
 use crate::settings::SettingsError;
+use crate::timestep::Timestep;
 use crate::tokenizer::TokenizerError;
 
 /// An error of this crate.
@@ -106,7 +107,7 @@ pub enum Error {
         /// Number of steps of the stage.
         steps: usize,
         /// The net's timestep.
-        timestep: i64,
+        timestep: Timestep,
         /// What to try.
         hint: String,
     },

@@ -114,15 +114,16 @@ fn check_schedule(text: &[u8]) {
     }
     let Some(computed) = or_told(Schedule::new(&schedule)) else { return };
     for step in computed.ascending(computed.max_steps()) {
-        assert!((0..schedule.num_train_timesteps).contains(&step.timestep), "{step:?}");
+        assert!((0..schedule.num_train_timesteps).contains(&step.key), "{step:?}");
     }
     for sampler in [SamplerName::Ddim, SamplerName::Dpmpp2m, SamplerName::UniPc] {
         for (steps, karras_sigmas) in [(1, None), (7, None), (7, Some(true))] {
             let settings = Settings { steps, sampler, karras_sigmas, ..Settings::default() };
             let Some(sampler) = or_told(Sampler::new(&computed, &settings)) else { continue };
             let timesteps = sampler.timesteps();
-            let are_trained_on =
-                timesteps.iter().all(|timestep| (0..schedule.num_train_timesteps).contains(timestep));
+            let are_trained_on = timesteps
+                .iter()
+                .all(|timestep| (0..schedule.num_train_timesteps).contains(&(timestep.value() as i64)));
             assert!(timesteps.len() == steps && are_trained_on, "{timesteps:?}");
         }
     }

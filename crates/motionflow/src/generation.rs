@@ -15,6 +15,7 @@ use crate::predictor::Predictor;
 use crate::sampler::{History, Sampler};
 use crate::settings::Settings;
 use crate::step_plan::{Features, step_plans};
+use crate::timestep::Timestep;
 use crate::update::{Guide, Position};
 
 /// One guided update: the loss before it, and how steep it was.
@@ -27,7 +28,7 @@ pub struct GuidedUpdate {
     /// Update within the step, counted from 1.
     pub update: usize,
     /// The net's timestep.
-    pub timestep: i64,
+    pub timestep: Timestep,
     /// The weighted sum of the parts.
     pub loss: f64,
     /// The parts.
@@ -58,7 +59,7 @@ pub enum GenerationEvent<'a> {
         /// Number of steps.
         steps: usize,
         /// The net's timestep.
-        timestep: i64,
+        timestep: Timestep,
         /// Latents after the step.
         latents: &'a Latents,
         /// What the sampler remembers after the step.
@@ -141,11 +142,11 @@ pub fn generate(
         predictor.predict(latents.tensor(), sampler.timesteps()[kept], plans[kept]);
     }
     let steps = settings.steps;
-    let timesteps = sampler.timesteps().iter().copied().zip(sampler.mask_timesteps()).zip(plans);
-    for (index, ((timestep, mask_timestep), plan)) in timesteps.enumerate().skip(done) {
+    let timesteps = sampler.timesteps().iter().copied().zip(sampler.mask_keys()).zip(plans);
+    for (index, ((timestep, mask_key), plan)) in timesteps.enumerate().skip(done) {
         let mut moved = false;
         if let Some((guide, masks)) = guide.as_ref().filter(|_| index < settings.guided_steps) {
-            let masks = masks_at(masks, *mask_timestep, target, latents.frames())?;
+            let masks = masks_at(masks, *mask_key, target, latents.frames())?;
             for update in 1..=settings.updates_per_step {
                 let first_scale = || loss_scale::first(target.features.kind());
                 let loss_scale = updates.last().map_or_else(first_scale, |last| last.loss_scale);
@@ -172,18 +173,17 @@ pub fn generate(
     Ok(Generation { latents, updates })
 }
 
-/// The masks taken at a timestep, after a check that they belong to this run.
+/// The masks of a step of the inversion, after a check that they belong to this run.
 fn masks_at<'a>(
     masks: &'a MotionMasks,
-    timestep: i64,
+    key: i64,
     target: &EncodedPrompt,
     frames: i64,
 ) -> Result<&'a [LayerMasks], Error> {
-    let Some(masks) = masks.at.get(&timestep) else {
+    let Some(masks) = masks.at.get(&key) else {
         let found: Vec<i64> = masks.at.keys().copied().collect();
-        let found = format!(
-            "it has masks for the timesteps {found:?} and none for {timestep}; invert with as many steps"
-        );
+        let found =
+            format!("it has masks for the timesteps {found:?} and none for {key}; invert with as many steps");
         return Err(Error::Inversion(found));
     };
     if masks.len() != target.subjects.len() {
@@ -204,7 +204,7 @@ pub(crate) fn finite(
     stage: &'static str,
     index: usize,
     settings: &Settings,
-    timestep: i64,
+    timestep: Timestep,
     kind: Kind,
 ) -> Result<(), Error> {
     if is_finite(latents) {

@@ -11,6 +11,7 @@ use crate::masks::{LayerMaps, LayerMasks, MotionMasks, SubjectMaps, layer_masks,
 use crate::model::{EncodedPrompt, VideoModel};
 use crate::observer::MapKeeper;
 use crate::settings::Settings;
+use crate::timestep::Timestep;
 use crate::windows::Windows;
 
 /// What an inversion leaves: the latents as noise, and where the model saw the subjects at every timestep.
@@ -63,7 +64,9 @@ pub struct InversionStep<'a> {
     /// Number of steps.
     pub steps: usize,
     /// The net's timestep.
-    pub timestep: i64,
+    pub timestep: Timestep,
+    /// Names the step among the maps of the inversion.
+    pub key: i64,
     /// Latents after the step.
     pub latents: &'a Latents,
     /// One entry a subject: its attention maps.
@@ -116,11 +119,12 @@ pub fn invert(
             step: index + 1,
             steps: settings.steps,
             timestep: step.timestep,
+            key: step.key,
             latents: &latents,
             maps: &step_maps,
             masks: &masks,
         });
-        maps.at.insert(step.timestep, step_maps);
+        maps.at.insert(step.key, step_maps);
         if after.is_break() {
             return Err(Error::Stopped);
         }
@@ -133,7 +137,7 @@ fn predict(
     model: &dyn VideoModel,
     windows: &Windows,
     latents: &Tensor,
-    timestep: i64,
+    timestep: Timestep,
     features: &Tensor,
     shown_by: &[Vec<i64>],
 ) -> Option<(Tensor, Vec<LayerMaps>)> {

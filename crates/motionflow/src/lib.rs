@@ -49,6 +49,7 @@ mod statistics;
 pub mod step_plan;
 mod text_encoder;
 pub mod text_to_video;
+pub mod timestep;
 mod token_weight;
 pub mod tokenizer;
 mod tokenizer_json;

@@ -11,6 +11,7 @@ use crate::nets::attention::AttentionObserver;
 use crate::prompt::Prompt;
 use crate::schedule::Schedule;
 use crate::settings::SubjectMap;
+use crate::timestep::Timestep;
 use crate::wider::Coded;
 
 /// A prompt as the net sees it.
@@ -127,7 +128,7 @@ pub trait VideoModel {
     fn predict_noise(
         &self,
         latents: &Tensor,
-        timestep: i64,
+        timestep: Timestep,
         features: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor>;
@@ -142,7 +143,7 @@ pub trait VideoModel {
     fn predict_noise_with_features(
         &self,
         latents: &Tensor,
-        timestep: i64,
+        timestep: Timestep,
         text: &Tensor,
         features: Option<&Tensor>,
         observer: &mut dyn AttentionObserver,
@@ -156,7 +157,7 @@ pub trait VideoModel {
     fn trace<'a>(
         &'a self,
         latents: &Tensor,
-        timestep: i64,
+        timestep: Timestep,
         features: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> Box<dyn Traced + 'a>;

@@ -73,7 +73,7 @@ impl Pass {
         let maps = windows.parts(&noised, 2).map(|noised| {
             let mut observer = MapKeeper::stopping(&model.guidance_layers().cross);
             // What the net predicts is not asked for.
-            let _ = model.predict_noise(&noised, timestep, features, &mut observer);
+            let _ = model.predict_noise(&noised, timestep.into(), features, &mut observer);
             shown_by.iter().map(|tokens| subject_maps(&observer, tokens)).collect()
         });
         Self { timestep, maps: windows.mean_of_maps(maps.collect()) }
@@ -142,7 +142,7 @@ pub fn observe(
                 stage: "masks",
                 step: index + 1,
                 steps: timesteps.len(),
-                timestep,
+                timestep: timestep.into(),
                 hint: not_finite_hint(source.features.kind(), broken),
             });
         }
@@ -221,7 +221,9 @@ mod tests {
             let noise = seeded_noise(&[1, 4, 3, 6, 8], seed, Device::Cpu);
             let noised = model.schedule().add_noise(clean().tensor(), &noise, timestep);
             let mut whole = MapKeeper::new(&model.guidance_layers().cross);
-            assert!(model.predict_noise(&noised, timestep, &prompt.features, &mut whole).is_continue());
+            assert!(
+                model.predict_noise(&noised, timestep.into(), &prompt.features, &mut whole).is_continue()
+            );
             assert_eq!((pass.timestep, pass.maps.len()), (timestep, 2));
             for (maps, tokens) in pass.maps.iter().zip(&prompt.subjects) {
                 let expected = subject_maps(&whole, tokens);

@@ -202,11 +202,14 @@ fn first_update(
     settings: &Settings,
     ours: &mut BTreeMap<String, Tensor>,
 ) {
-    let Some((timestep, masks)) = masks.at.last_key_value() else { return };
+    let steps = model.schedule().ascending(settings.steps);
+    let Some((step, masks)) = steps.last().and_then(|step| Some((step, masks.at.get(&step.key)?))) else {
+        return;
+    };
     let layers = model.guidance_layers();
     let all = layers.cross.iter().chain(&layers.spatial).chain(&layers.temporal);
     let mut observer = MapKeeper::stopping(all);
-    let traced = model.trace(start.tensor(), *timestep, &target.features, &mut observer);
+    let traced = model.trace(start.tensor(), step.timestep, &target.features, &mut observer);
     let (loss, parts) =
         guidance_loss(&observer.maps, masks, layers, &target.subjects, settings.loss_weights());
     let parts = parts.read();

@@ -12,6 +12,7 @@ use crate::model::{EncodedPrompt, GuidanceLayers, Traced, VideoModel};
 use crate::nets::attention::AttentionObserver;
 use crate::prompt::Prompt;
 use crate::schedule::Schedule;
+use crate::timestep::Timestep;
 use crate::wider::Coded;
 
 /// Another model with plain softmax(Q·Kᵀ/√d)·V in all guidance layers. The result is the same but for rounding; over
@@ -68,7 +69,7 @@ impl<M: VideoModel + ?Sized> VideoModel for PlainAttention<'_, M> {
     fn predict_noise(
         &self,
         latents: &Tensor,
-        timestep: i64,
+        timestep: Timestep,
         features: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
@@ -83,7 +84,7 @@ impl<M: VideoModel + ?Sized> VideoModel for PlainAttention<'_, M> {
     fn predict_noise_with_features(
         &self,
         latents: &Tensor,
-        timestep: i64,
+        timestep: Timestep,
         text: &Tensor,
         features: Option<&Tensor>,
         observer: &mut dyn AttentionObserver,
@@ -95,7 +96,7 @@ impl<M: VideoModel + ?Sized> VideoModel for PlainAttention<'_, M> {
     fn trace<'b>(
         &'b self,
         latents: &Tensor,
-        timestep: i64,
+        timestep: Timestep,
         features: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> Box<dyn Traced + 'b> {

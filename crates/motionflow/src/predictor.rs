@@ -8,6 +8,7 @@ use crate::model::{EncodedPrompt, VideoModel};
 use crate::nets::attention::NoObserver;
 use crate::settings::Settings;
 use crate::step_plan::{Features, StepPlan};
+use crate::timestep::Timestep;
 use crate::token_weight::{Weighing, token_weights};
 use crate::windows::ContextOptions;
 
@@ -62,7 +63,7 @@ impl<'a> Predictor<'a> {
 
     /// What the net predicts for latents [1, channels, frames, height, width]: the same shape, float32. Features that are
     /// reused were kept by the last step that kept them.
-    pub(crate) fn predict(&mut self, latents: &Tensor, timestep: i64, plan: StepPlan) -> Option<Tensor> {
+    pub(crate) fn predict(&mut self, latents: &Tensor, timestep: Timestep, plan: StepPlan) -> Option<Tensor> {
         let _no_gradients = tch::no_grad_guard();
         let texts = if plan.has_guidance { &self.halves[..] } else { std::slice::from_ref(&self.prompt) };
         let windows = self.context.windows(latents.size()[2]);
@@ -87,7 +88,7 @@ impl<'a> Predictor<'a> {
     fn run(
         &self,
         latents: &Tensor,
-        timestep: i64,
+        timestep: Timestep,
         text: &Text,
         plan: Features,
         reused: Option<&Tensor>,

@@ -115,6 +115,9 @@ pub enum SamplerName {
     /// UniPC (<https://arxiv.org/abs/2302.04867>).
     #[serde(rename = "unipc")]
     UniPc,
+    /// Euler's method, of flow matching (<https://arxiv.org/abs/2210.02747>).
+    #[serde(rename = "euler")]
+    Euler,
 }
 
 impl fmt::Display for SamplerName {
@@ -123,6 +126,7 @@ impl fmt::Display for SamplerName {
             Self::Ddim => "ddim",
             Self::Dpmpp2m => "dpmpp-2m",
             Self::UniPc => "unipc",
+            Self::Euler => "euler",
         })
     }
 }
@@ -405,7 +409,7 @@ impl Settings {
     pub fn guided_timesteps(&self, schedule: &Schedule) -> Result<Vec<i64>, Error> {
         let count = if self.guided_steps == 0 { self.steps } else { self.guided_steps };
         let sampler = Sampler::new(schedule, self)?;
-        let mut timesteps: Vec<i64> = sampler.mask_timesteps().iter().copied().take(count).collect();
+        let mut timesteps: Vec<i64> = sampler.mask_keys().iter().copied().take(count).collect();
         timesteps.dedup();
         Ok(timesteps)
     }

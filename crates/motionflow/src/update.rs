@@ -12,6 +12,7 @@ use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, VideoModel};
 use crate::observer::MapKeeper;
 use crate::settings::Settings;
 use crate::statistics::brought_back;
+use crate::timestep::Timestep;
 use crate::token_weight::{Weighing, token_weights};
 
 /// ∇L of the guidance loss with respect to the latents, as the first update of a generation takes it: float32, of the
@@ -25,7 +26,7 @@ pub fn guidance_gradient(
     masks: &[LayerMasks],
     target: &EncodedPrompt,
     settings: &Settings,
-    timestep: i64,
+    timestep: Timestep,
 ) -> Result<Tensor, Error> {
     let settings = Settings { loss_threshold: 0.0, ..settings.clone() };
     let guide = Guide::new(model, target, &settings)?;
@@ -48,7 +49,7 @@ pub(crate) struct Guide<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Position {
     /// The net's.
-    pub(crate) timestep: i64,
+    pub(crate) timestep: Timestep,
     /// Of the step, counted from 0.
     pub(crate) index: usize,
     /// Within the step, counted from 1.
@@ -109,7 +110,7 @@ impl<'a> Guide<'a> {
         &self,
         latents: &Tensor,
         masks: &[LayerMasks],
-        timestep: i64,
+        timestep: Timestep,
         scale: f64,
     ) -> Option<(Tensor, (f64, LossParts))> {
         let windows = self.settings.context().windows(latents.size()[2]);

@@ -51,13 +51,13 @@ fn recomputation_changes_no_gradient() {
     for wanted in [first.iter().collect(), last.iter().collect(), every] {
         let leaf = latents.detach().set_requires_grad(true);
         let mut keeper = MapKeeper::stopping(wanted.iter().copied());
-        let _ = model.predict_noise(&leaf, 501, &text, &mut keeper);
+        let _ = model.predict_noise(&leaf, 501.into(), &text, &mut keeper);
         let expected = Tensor::run_backward(&[loss(&keeper.maps)], &[&leaf], false, false).swap_remove(0);
         let size = expected.norm().double_value(&[]);
         assert!(size > 0.0);
         for recomputed in ALL {
             let mut keeper = MapKeeper::stopping(wanted.iter().copied());
-            let trace = model.unet().trace(&latents, 501, &text, recomputed, &mut keeper);
+            let trace = model.unet().trace(&latents, 501.into(), &text, recomputed, &mut keeper);
             assert_eq!(keeper.maps.len(), wanted.len());
             let gradient = trace.gradient(&loss(&keeper.maps));
             let off = (gradient - &expected).norm().double_value(&[]) / size;
@@ -73,7 +73,7 @@ fn a_loss_that_depends_on_nothing_has_no_gradient() {
     let text = random(&[1, 77, model.unet().shape().cross_attention_dim], model.device());
     for recomputed in ALL {
         let mut keeper = MapKeeper::stopping(&model.guidance_layers().cross);
-        let trace = model.unet().trace(&latents, 1, &text, recomputed, &mut keeper);
+        let trace = model.unet().trace(&latents, 1.into(), &text, recomputed, &mut keeper);
         let gradient = trace.gradient(&Tensor::from(1f32));
         assert_eq!((gradient.size(), gradient.abs().max().double_value(&[])), (latents.size(), 0.0));
     }

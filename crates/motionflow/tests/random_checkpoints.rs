@@ -104,6 +104,6 @@ fn the_configs_are_those_published() {
     ];
     for (shape, file) in schedulers {
         let schedule: ScheduleConfig = config(shape, file);
-        assert_eq!(Schedule::new(&schedule).unwrap().ascending(50)[49].timestep, 981);
+        assert_eq!(Schedule::new(&schedule).unwrap().ascending(50)[49].key, 981);
     }
 }

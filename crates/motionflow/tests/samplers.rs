@@ -7,6 +7,7 @@ use motionflow::error::Error;
 use motionflow::sampler::{History, Sampler};
 use motionflow::schedule::{Schedule, ScheduleConfig};
 use motionflow::settings::{SamplerName, Settings};
+use motionflow::timestep::Timestep;
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 
@@ -22,8 +23,8 @@ struct Case {
 }
 
 /// What stands for a net.
-fn net(z: &Tensor, timestep: i64) -> Tensor {
-    (z + timestep as f64 / 250.0).sin() * 0.8 + z * 0.1
+fn net(z: &Tensor, timestep: Timestep) -> Tensor {
+    (z + timestep.value() / 250.0).sin() * 0.8 + z * 0.1
 }
 
 /// Timesteps, and the latents after each step: [steps, 8]
@@ -38,7 +39,7 @@ fn run(case: &Case, start: &Tensor) -> Result<(Vec<i64>, Tensor), Error> {
             z = schedule.add_noise_step(&z, &net(&z, step.timestep), *step);
             latents.push(z.shallow_clone());
         }
-        return Ok((steps.iter().map(|step| step.timestep).collect(), Tensor::stack(&latents, 0)));
+        return Ok((steps.iter().map(|step| step.key).collect(), Tensor::stack(&latents, 0)));
     }
     let sampler = match case.sampler.as_str() {
         "ddim" => SamplerName::Ddim,
@@ -51,7 +52,10 @@ fn run(case: &Case, start: &Tensor) -> Result<(Vec<i64>, Tensor), Error> {
         z = sampler.step(index, &z, &net(&z, *timestep), false, &mut history);
         latents.push(z.shallow_clone());
     }
-    Ok((sampler.timesteps().to_vec(), Tensor::stack(&latents, 0)))
+    Ok((
+        sampler.timesteps().iter().map(|timestep| timestep.value() as i64).collect(),
+        Tensor::stack(&latents, 0),
+    ))
 }
 
 #[test]

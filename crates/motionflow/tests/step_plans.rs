@@ -66,10 +66,13 @@ fn with_its_own_deep_features_a_net_predicts_the_same() {
     let text = model.encode_prompt(&"a panda".parse().unwrap()).unwrap().features;
     let (latents, near) = (random(1), random(1) + random(2) * 0.02);
     let whole = |latents: &Tensor| {
-        model.predict_noise(latents, 501, &text, &mut NoObserver).continue_value().unwrap()
+        model.predict_noise(latents, 501.into(), &text, &mut NoObserver).continue_value().unwrap()
     };
     let with = |latents: &Tensor, features: Option<&Tensor>, observer: &mut Counter| {
-        model.predict_noise_with_features(latents, 501, &text, features, observer).continue_value().unwrap()
+        model
+            .predict_noise_with_features(latents, 501.into(), &text, features, observer)
+            .continue_value()
+            .unwrap()
     };
     let (mut all, mut few) = (Counter::default(), Counter::default());
     let (made, features) = with(&latents, None, &mut all);

@@ -108,7 +108,7 @@ fn made(
     let sampler = Sampler::new(model.schedule(), settings).unwrap();
     let masks = masks.map(|masks| {
         let shared = |_: &i64| of_frames(&masks, 0, latents.size()[2]);
-        MotionMasks { at: sampler.mask_timesteps().iter().map(|t| (*t, shared(t))).collect() }
+        MotionMasks { at: sampler.mask_keys().iter().map(|t| (*t, shared(t))).collect() }
     });
     let start = Generating::new(Latents::new(latents.shallow_clone()));
     let go_on = &mut |_: &GenerationEvent| ControlFlow::Continue(());
@@ -184,7 +184,7 @@ fn an_inversion_and_its_maps_are_means_of_the_windows() {
         .collect();
     let noise = mean(2, |window, _, _| seen[window].0.shallow_clone());
     close(inverted.latents.tensor(), &model.schedule().add_noise_step(&random(3), &noise, step));
-    for (maps, tokens) in inverted.maps.at[&step.timestep].iter().zip(&source.subjects) {
+    for (maps, tokens) in inverted.maps.at[&step.key].iter().zip(&source.subjects) {
         assert_eq!(maps.len(), cross.len());
         for (layer, map) in maps {
             close(map, &mean(0, |window, _, _| subject_map(&seen[window].1[layer], tokens)));
@@ -199,11 +199,11 @@ fn a_gradient_and_its_loss_are_means_of_the_windows() {
         let target = prompt(&model, "a [panda] in the snow");
         let (latents, clean) = (random(5), random(6));
         let masks = masks(&model, &clean, &target);
-        let found = guidance_gradient(&model, &latents, &masks, &target, &windowed(), 501).unwrap();
+        let found = guidance_gradient(&model, &latents, &masks, &target, &windowed(), 501.into()).unwrap();
         let expected = mean(2, |_, start, length| {
             let (part, masks) =
                 (latents.narrow(2, start, length).contiguous(), of_frames(&masks, start, length));
-            guidance_gradient(&model, &part, &masks, &target, &whole(), 501).unwrap()
+            guidance_gradient(&model, &part, &masks, &target, &whole(), 501.into()).unwrap()
         });
         close(&found, &expected);
 

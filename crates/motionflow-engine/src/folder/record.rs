@@ -8,6 +8,7 @@ use motionflow::device;
 use motionflow::generation::GuidedUpdate;
 use motionflow::losses::LossParts;
 use motionflow::settings::Settings;
+use motionflow::timestep::Timestep;
 use motionflow_media::Ffmpeg;
 use motionflow_media::atomic::write_atomically;
 use serde::{Deserialize, Serialize};
@@ -268,7 +269,7 @@ pub enum StepRecord {
         /// From 1 on.
         step: usize,
         /// Of the schedule.
-        timestep: i64,
+        timestep: Timestep,
         /// Mean share of the frame that each subject's masks cover, 0..1.
         mask_coverage: Vec<f64>,
         /// How long it took.
@@ -282,7 +283,7 @@ pub enum StepRecord {
         /// From 1 on.
         step: usize,
         /// Whose noise was added.
-        timestep: i64,
+        timestep: Timestep,
         /// Mean share of the frame that each subject's masks cover, if they are made of this pass alone, 0..1.
         mask_coverage: Vec<f64>,
         /// How long it took.
@@ -298,7 +299,7 @@ pub enum StepRecord {
         /// Which update of that step, from 1 on.
         update: usize,
         /// Of the schedule.
-        timestep: i64,
+        timestep: Timestep,
         /// The losses before it.
         loss: LossRecord,
         /// Of the loss with respect to the latents.
@@ -313,7 +314,7 @@ pub enum StepRecord {
         /// From 1 on.
         step: usize,
         /// Of the schedule.
-        timestep: i64,
+        timestep: Timestep,
         /// How long it took.
         seconds: f64,
     },

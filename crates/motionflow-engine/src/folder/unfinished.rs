@@ -225,7 +225,7 @@ impl Unfinished {
     /// Keeps a step of the inversion.
     pub(crate) fn save_inversion(&mut self, step: &InversionStep, record: &StepRecord) -> Result<()> {
         let mut tensors = vec![(LATENTS.to_owned(), step.latents.tensor().contiguous())];
-        tensors.extend(map_tensors(step.timestep, step.maps));
+        tensors.extend(map_tensors(step.key, step.maps));
         self.save(INVERSION, step.step, tensors, record)
     }
 

@@ -38,7 +38,7 @@ pub(crate) fn run_noised_passes(
     let observed = observe(model, from, source.text, settings, &mut |report| {
         let record = StepRecord::Noised {
             step: report.number,
-            timestep: report.pass.timestep,
+            timestep: report.pass.timestep.into(),
             mask_coverage: report.masks.iter().map(coverage).collect(),
             seconds: kept.seconds(),
             encoded_in: encoded_in.take().map(|precision| precision.to_string()),

@@ -4,17 +4,18 @@ use tch::Tensor;
 
 use crate::error::Error;
 use crate::nets::config::ConfigError;
-use crate::schedule::{PredictionType, Schedule, Step};
+use crate::schedule::{DiffusionSchedule, PredictionType, Step};
 use crate::settings::{Settings, SettingsError};
 
 /// Its steps, noise descending.
 #[derive(Debug)]
-pub(super) struct Ddim {
+pub(super) struct Ddim<'a> {
+    schedule: &'a DiffusionSchedule,
     steps: Vec<Step>,
 }
 
-impl Ddim {
-    pub(super) fn new(schedule: &Schedule, settings: &Settings) -> Result<Self, Error> {
+impl<'a> Ddim<'a> {
+    pub(super) fn new(schedule: &'a DiffusionSchedule, settings: &Settings) -> Result<Self, Error> {
         if settings.karras_sigmas == Some(true) {
             let expected = "off with --sampler ddim, which has none; take dpmpp-2m or unipc".to_owned();
             return Err(SettingsError { name: "karras_sigmas", found: "on".to_owned(), expected }.into());
@@ -29,11 +30,11 @@ impl Ddim {
                             noise does not tell the sample; take --timestep-spacing leading, or --sampler dpmpp-2m";
             return Err(ConfigError::new("scheduler", "rescale_betas_zero_snr", true, expected).into());
         }
-        Ok(Self { steps })
+        Ok(Self { schedule, steps })
     }
 
     pub(super) fn timesteps(&self) -> Vec<i64> {
-        self.steps.iter().map(|step| step.timestep).collect()
+        self.steps.iter().map(|step| step.key).collect()
     }
 
     pub(super) fn noise_level(&self, index: usize) -> f64 {
@@ -42,13 +43,7 @@ impl Ddim {
     }
 
     /// The latents after the step, of the same shape, float32.
-    pub(super) fn step(
-        &self,
-        schedule: &Schedule,
-        index: usize,
-        latents: &Tensor,
-        prediction: &Tensor,
-    ) -> Tensor {
-        schedule.remove_noise_step(latents, prediction, self.steps[index])
+    pub(super) fn step(&self, index: usize, latents: &Tensor, prediction: &Tensor) -> Tensor {
+        self.schedule.remove_noise_step(latents, prediction, self.steps[index])
     }
 }

@@ -5,7 +5,7 @@ use tch::Tensor;
 use super::config::{FinalSigma, wrong};
 use super::levels::Levels;
 use crate::error::Error;
-use crate::schedule::Schedule;
+use crate::schedule::DiffusionSchedule;
 use crate::settings::{SamplerName, Settings};
 
 /// Runs of fewer steps end in lower order, where the config does not say otherwise.
@@ -21,7 +21,7 @@ pub(super) struct Dpmpp {
 }
 
 impl Dpmpp {
-    pub(super) fn new(schedule: &Schedule, settings: &Settings) -> Result<Self, Error> {
+    pub(super) fn new(schedule: &DiffusionSchedule, settings: &Settings) -> Result<Self, Error> {
         const SAMPLER: SamplerName = SamplerName::Dpmpp2m;
         let config = &schedule.multistep;
         let levels = Levels::new(schedule, settings)?;

@@ -2,7 +2,7 @@
 
 use super::config::{FinalSigma, wrong};
 use crate::error::Error;
-use crate::schedule::Schedule;
+use crate::schedule::DiffusionSchedule;
 use crate::settings::{SamplerName, Settings, TimestepSpacing};
 use crate::spacing;
 
@@ -26,7 +26,7 @@ pub(super) struct Level {
 }
 
 impl Levels {
-    pub(super) fn new(schedule: &Schedule, settings: &Settings) -> Result<Self, Error> {
+    pub(super) fn new(schedule: &DiffusionSchedule, settings: &Settings) -> Result<Self, Error> {
         let (sampler, steps) = (settings.sampler, settings.steps);
         let config = &schedule.multistep;
         let karras = settings.karras_sigmas.or(config.use_karras_sigmas).unwrap_or(false);
@@ -76,7 +76,7 @@ impl Levels {
 }
 
 /// Timesteps, descending. The one of the least noise, from which no step would lead down, is left out.
-fn spaced(schedule: &Schedule, settings: &Settings, sigmas: &[f32]) -> Result<Vec<i64>, Error> {
+fn spaced(schedule: &DiffusionSchedule, settings: &Settings, sigmas: &[f32]) -> Result<Vec<i64>, Error> {
     let (count, steps) = (sigmas.len(), settings.steps);
     let spacing = settings.timestep_spacing.or(schedule.spacing).unwrap_or(TimestepSpacing::Linspace);
     let is_noisier = |least: f64| sigmas.iter().filter(|sigma| -f64::from(sigma.ln()) < least).count();

@@ -7,6 +7,7 @@
 mod config;
 mod ddim;
 mod dpmpp;
+mod euler;
 mod levels;
 mod unipc;
 
@@ -15,10 +16,12 @@ use tch::{Kind, Tensor};
 pub use self::config::MultistepConfig;
 use self::ddim::Ddim;
 use self::dpmpp::Dpmpp;
+use self::euler::Euler;
 use self::unipc::UniPc;
 use crate::error::Error;
-use crate::schedule::Schedule;
-use crate::settings::{SamplerName, Settings};
+use crate::schedule::{DiffusionSchedule, FlowSchedule, PredictionType, Schedule};
+use crate::settings::{SamplerName, Settings, SettingsError};
+use crate::timestep::Timestep;
 
 /// x₀ of so many earlier steps is remembered.
 const REMEMBERED: usize = 2;
@@ -52,17 +55,17 @@ impl History {
 /// A sampler with its timesteps, as settings ask for it.
 #[derive(Debug)]
 pub struct Sampler<'a> {
-    schedule: &'a Schedule,
-    solver: Solver,
-    timesteps: Vec<i64>,
-    mask_timesteps: Vec<i64>,
+    solver: Solver<'a>,
+    timesteps: Vec<Timestep>,
+    mask_keys: Vec<i64>,
 }
 
 #[derive(Debug)]
-enum Solver {
-    Ddim(Ddim),
-    Dpmpp(Dpmpp),
-    UniPc(UniPc),
+enum Solver<'a> {
+    Ddim(Ddim<'a>),
+    Dpmpp(Dpmpp, PredictionType),
+    UniPc(UniPc, PredictionType),
+    Euler(Euler),
 }
 
 impl<'a> Sampler<'a> {
@@ -72,41 +75,61 @@ impl<'a> Sampler<'a> {
     /// [`Error::Settings`] for a number of steps that the sampler cannot make, [`Error::Config`] for a key of the
     /// checkpoint's scheduler that it cannot be run with.
     pub fn new(schedule: &'a Schedule, settings: &Settings) -> Result<Self, Error> {
+        match schedule {
+            Schedule::Diffusion(diffusion) => Self::of_diffusion(diffusion, settings),
+            Schedule::Flow(flow) => Self::of_flow(flow, settings),
+        }
+    }
+
+    fn of_diffusion(schedule: &'a DiffusionSchedule, settings: &Settings) -> Result<Self, Error> {
+        let prediction = schedule.prediction_type;
         let solver = match settings.sampler {
             SamplerName::Ddim => Solver::Ddim(Ddim::new(schedule, settings)?),
-            SamplerName::Dpmpp2m => Solver::Dpmpp(Dpmpp::new(schedule, settings)?),
-            SamplerName::UniPc => Solver::UniPc(UniPc::new(schedule, settings)?),
+            SamplerName::Dpmpp2m => Solver::Dpmpp(Dpmpp::new(schedule, settings)?, prediction),
+            SamplerName::UniPc => Solver::UniPc(UniPc::new(schedule, settings)?, prediction),
+            SamplerName::Euler => return Err(other_sampler(settings, "ddim, dpmpp-2m or unipc")),
         };
         let timesteps = match &solver {
             Solver::Ddim(ddim) => ddim.timesteps(),
-            Solver::Dpmpp(dpmpp) => dpmpp.levels.timesteps.clone(),
-            Solver::UniPc(unipc) => unipc.levels.timesteps.clone(),
+            Solver::Dpmpp(dpmpp, _) => dpmpp.levels.timesteps.clone(),
+            Solver::UniPc(unipc, _) => unipc.levels.timesteps.clone(),
+            Solver::Euler(_) => Vec::new(),
         };
         let inverted = schedule.timesteps(settings.steps, schedule.ddim_spacing());
         let nearest =
             |timestep: &i64| inverted.iter().copied().min_by_key(|inverted| (inverted - timestep).abs());
-        let mask_timesteps = timesteps.iter().filter_map(nearest).collect();
-        Ok(Self { schedule, solver, timesteps, mask_timesteps })
+        let mask_keys = timesteps.iter().filter_map(nearest).collect();
+        Ok(Self { solver, timesteps: timesteps.into_iter().map(Timestep::from).collect(), mask_keys })
+    }
+
+    fn of_flow(schedule: &FlowSchedule, settings: &Settings) -> Result<Self, Error> {
+        if settings.sampler != SamplerName::Euler {
+            return Err(other_sampler(settings, "euler"));
+        }
+        let euler = Euler::new(schedule, settings)?;
+        let (timesteps, mask_keys) = (euler.timesteps(), euler.keys());
+        Ok(Self { solver: Solver::Euler(euler), timesteps, mask_keys })
     }
 
     /// The timesteps of the steps, noise descending.
-    pub fn timesteps(&self) -> &[i64] {
+    pub fn timesteps(&self) -> &[Timestep] {
         &self.timesteps
     }
 
-    /// σ = √((1−ᾱ)/ᾱ) at the beginning of a step.
+    /// What the noise has of the signal at the beginning of a step: σ = √((1−ᾱ)/ᾱ), or σ/(1−σ) of flow matching.
     pub fn noise_level(&self, index: usize) -> f64 {
         match &self.solver {
             Solver::Ddim(ddim) => ddim.noise_level(index),
-            Solver::Dpmpp(dpmpp) => dpmpp.levels.sigma(index),
-            Solver::UniPc(unipc) => unipc.levels.sigma(index),
+            Solver::Dpmpp(dpmpp, _) => dpmpp.levels.sigma(index),
+            Solver::UniPc(unipc, _) => unipc.levels.sigma(index),
+            Solver::Euler(euler) => euler.noise_level(index),
         }
     }
 
-    /// For each step the nearest timestep of an inversion of as many steps, whose masks guide it. With DDIM, spaced as the
-    /// inversion is, its own.
-    pub fn mask_timesteps(&self) -> &[i64] {
-        &self.mask_timesteps
+    /// For each step the key of the nearest one of an inversion of as many steps, whose masks guide it. With Euler, and with
+    /// DDIM spaced as the inversion is, its own.
+    pub fn mask_keys(&self) -> &[i64] {
+        &self.mask_keys
     }
 
     /// The latents after the step `index`, counted from 0, of the net's prediction for `latents`; all of one shape, float32.
@@ -121,22 +144,23 @@ impl<'a> Sampler<'a> {
         moved: bool,
         history: &mut History,
     ) -> Tensor {
-        let levels = match &self.solver {
-            Solver::Ddim(ddim) => return ddim.step(self.schedule, index, latents, prediction),
-            Solver::Dpmpp(dpmpp) => &dpmpp.levels,
-            Solver::UniPc(unipc) => &unipc.levels,
+        let (levels, prediction_type) = match &self.solver {
+            Solver::Ddim(ddim) => return ddim.step(index, latents, prediction),
+            Solver::Euler(euler) => return euler.step(index, latents, prediction),
+            Solver::Dpmpp(dpmpp, prediction) => (&dpmpp.levels, prediction),
+            Solver::UniPc(unipc, prediction) => (&unipc.levels, prediction),
         };
         let (latents, prediction) = (latents.to_kind(Kind::Float), prediction.to_kind(Kind::Float));
         let level = levels.at(index);
-        let clean = self.schedule.prediction_type.clean(&latents, &prediction, level.signal, level.noise);
+        let clean = prediction_type.clean(&latents, &prediction, level.signal, level.noise);
         match &self.solver {
-            Solver::Ddim(_) => latents,
-            Solver::Dpmpp(dpmpp) => {
+            Solver::Ddim(_) | Solver::Euler(_) => latents,
+            Solver::Dpmpp(dpmpp, _) => {
                 let next = dpmpp.step(index, &latents, &clean, history.clean.last());
                 history.remember(clean, 1);
                 next
             }
-            Solver::UniPc(unipc) => {
+            Solver::UniPc(unipc, _) => {
                 let corrected = match &history.began {
                     Some(began) if !moved && unipc.corrects(index) => {
                         unipc.correct(index, began, &clean, &history.clean)
@@ -150,6 +174,12 @@ impl<'a> Sampler<'a> {
             }
         }
     }
+}
+
+/// The sampler that is asked for is none of those that run on the checkpoint's schedule.
+fn other_sampler(settings: &Settings, expected: &str) -> Error {
+    let expected = format!("{expected} on this checkpoint's noise schedule");
+    SettingsError { name: "sampler", found: settings.sampler.to_string(), expected }.into()
 }
 
 #[cfg(test)]
@@ -174,6 +204,10 @@ mod tests {
         Settings { steps: STEPS, guided_steps: 2, sampler, ..Settings::default() }
     }
 
+    fn values(timesteps: &[Timestep]) -> Vec<i64> {
+        timesteps.iter().map(|timestep| timestep.value() as i64).collect()
+    }
+
     fn message(keys: &str, settings: &Settings) -> String {
         Sampler::new(&schedule(keys), settings).unwrap_err().to_string()
     }
@@ -183,7 +217,7 @@ mod tests {
         let schedule = schedule("");
         let of = |settings: &Settings| {
             let sampler = Sampler::new(&schedule, settings).unwrap();
-            (sampler.timesteps().to_vec(), sampler.mask_timesteps().to_vec())
+            (values(sampler.timesteps()), sampler.mask_keys().to_vec())
         };
         let (timesteps, masks) = of(&settings(SamplerName::Ddim));
         assert_eq!((&timesteps, timesteps[0]), (&masks, 876));

@@ -5,7 +5,7 @@ use tch::Tensor;
 use super::config::{FinalSigma, wrong};
 use super::levels::Levels;
 use crate::error::Error;
-use crate::schedule::Schedule;
+use crate::schedule::DiffusionSchedule;
 use crate::settings::{SamplerName, Settings};
 
 /// A predictor of the second order for the prediction of x₀, with a corrector.
@@ -35,7 +35,7 @@ struct Move {
 }
 
 impl UniPc {
-    pub(super) fn new(schedule: &Schedule, settings: &Settings) -> Result<Self, Error> {
+    pub(super) fn new(schedule: &DiffusionSchedule, settings: &Settings) -> Result<Self, Error> {
         const SAMPLER: SamplerName = SamplerName::UniPc;
         let config = &schedule.multistep;
         let levels = Levels::new(schedule, settings)?;

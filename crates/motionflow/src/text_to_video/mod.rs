@@ -24,6 +24,7 @@ use crate::nets::vae::{AutoencoderKl, VaeConfig};
 use crate::prompt::{Prompt, prompt_warnings, subject_positions};
 use crate::schedule::Schedule;
 use crate::text_encoder::TextEncoder;
+use crate::timestep::Timestep;
 use crate::tokenizer::Tokenizer;
 use crate::wider::{Coded, Wider, wider_than};
 
@@ -272,7 +273,7 @@ impl VideoModel for TextToVideo {
     fn predict_noise(
         &self,
         latents: &Tensor,
-        timestep: i64,
+        timestep: Timestep,
         features: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
@@ -287,7 +288,7 @@ impl VideoModel for TextToVideo {
     fn predict_noise_with_features(
         &self,
         latents: &Tensor,
-        timestep: i64,
+        timestep: Timestep,
         text: &Tensor,
         features: Option<&Tensor>,
         observer: &mut dyn AttentionObserver,
@@ -301,7 +302,7 @@ impl VideoModel for TextToVideo {
     fn trace<'a>(
         &'a self,
         latents: &Tensor,
-        timestep: i64,
+        timestep: Timestep,
         features: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> Box<dyn Traced + 'a> {

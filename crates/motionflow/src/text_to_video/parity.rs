@@ -35,7 +35,7 @@ impl ParityModel for TextToVideo {
         ]);
         let sample = inputs.input("sample", &[1, channels, ANY, ANY, ANY])?;
         for timestep in [1, 501, 981] {
-            let prediction = self.predict_noise(&sample, timestep, &target.features, &mut NoObserver);
+            let prediction = self.predict_noise(&sample, timestep.into(), &target.features, &mut NoObserver);
             ours.extend(prediction.continue_value().map(|noise| (format!("unet_{timestep}"), noise)));
         }
         Ok(ours)

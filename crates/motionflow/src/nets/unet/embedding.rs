@@ -7,10 +7,10 @@ use crate::nets::layers::{Activation, Linear};
 
 /// Sinusoidal features of a timestep, cosines first ("Denoising Diffusion Probabilistic Models",
 /// <https://arxiv.org/abs/2006.11239>): [1, channels], float32. The last of an odd number is 0.
-pub fn timestep_features(timestep: i64, channels: i64, device: Device) -> Tensor {
+pub fn timestep_features(timestep: f64, channels: i64, device: Device) -> Tensor {
     let half = channels / 2;
     let exponent = Tensor::arange(half, (Kind::Float, device)) * (-(10_000f64.ln())) / half as f64;
-    let angles = exponent.exp() * timestep as f64;
+    let angles = exponent.exp() * timestep;
     let features = Tensor::cat(&[angles.cos(), angles.sin()], 0).unsqueeze(0);
     features.constant_pad_nd([0, channels - 2 * half])
 }

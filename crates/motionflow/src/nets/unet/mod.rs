@@ -30,6 +30,7 @@ use super::resnet::ResnetOptions;
 use super::temporal::TransformerTemporal;
 use crate::checkpoint::Loader;
 use crate::kernels;
+use crate::timestep::Timestep;
 
 /// `transformer_in` has this many heads whatever the config says.
 pub const TRANSFORMER_IN_HEADS: i64 = 8;
@@ -121,7 +122,7 @@ impl UNet {
     pub fn forward(
         &self,
         latents: &Tensor,
-        timestep: i64,
+        timestep: Timestep,
         text: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
@@ -133,7 +134,7 @@ impl UNet {
     pub fn forward_with_features(
         &self,
         latents: &Tensor,
-        timestep: i64,
+        timestep: Timestep,
         text: &Tensor,
         features: Option<&Tensor>,
         observer: &mut dyn AttentionObserver,
@@ -148,7 +149,7 @@ impl UNet {
     fn run(
         &self,
         latents: &Tensor,
-        timestep: i64,
+        timestep: Timestep,
         text: &Tensor,
         deep: Deep,
         observer: &mut dyn AttentionObserver,
@@ -198,7 +199,7 @@ impl UNet {
     pub fn trace(
         &self,
         latents: &Tensor,
-        timestep: i64,
+        timestep: Timestep,
         text: &Tensor,
         recomputed: Recomputed,
         observer: &mut dyn AttentionObserver,
@@ -219,8 +220,9 @@ impl UNet {
 
     /// The timestep's embedding, activated, as the net's weights are: [1, 4·channels of the finest level], or on the CPU
     /// once for every image, as diffusers has it to the last bit.
-    fn time(&self, timestep: i64, latents: &Tensor) -> Tensor {
-        let features = timestep_features(timestep, self.shape.block_out_channels[0], latents.device());
+    fn time(&self, timestep: Timestep, latents: &Tensor) -> Tensor {
+        let features =
+            timestep_features(timestep.value(), self.shape.block_out_channels[0], latents.device());
         let features = features.to_kind(self.kind);
         if kernels::are_used(latents) {
             return self.shape.act_fn.forward(&self.time_embedding.forward(&features));

@@ -10,6 +10,7 @@ use super::blocks::Conditions;
 use super::stages::{Stage, State};
 use crate::native;
 use crate::nets::attention::AttentionObserver;
+use crate::timestep::Timestep;
 
 /// Which stages are computed again on the way back; of the others everything is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl<'a> Trace<'a> {
     pub(super) fn run(
         net: &'a UNet,
         latents: &Tensor,
-        timestep: i64,
+        timestep: Timestep,
         text: &Tensor,
         recomputed: Recomputed,
         observer: &mut dyn AttentionObserver,

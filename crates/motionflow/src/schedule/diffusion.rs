@@ -5,17 +5,17 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::Step;
 use crate::error::Error;
 use crate::nets::config::ConfigError;
 use crate::sampler::MultistepConfig;
-use crate::schedule_config::Resolved;
-pub use crate::schedule_config::{BetaSchedule, PredictionType, ScheduleConfig, Switches};
+use crate::schedule_config::{BetaSchedule, PredictionType, Resolved, ScheduleConfig};
 use crate::settings::{SamplerName, SettingsError, TimestepSpacing};
 use crate::spacing;
 
 /// ᾱ of every timestep, and the moves between them.
 #[derive(Debug, Clone)]
-pub struct Schedule {
+pub struct DiffusionSchedule {
     alphas_cumprod: Vec<f64>,
     final_alpha_cumprod: f64,
     pub(crate) steps_offset: i64,
@@ -33,7 +33,7 @@ pub struct Schedule {
     pub(crate) multistep: MultistepConfig,
 }
 
-impl Schedule {
+impl DiffusionSchedule {
     /// Computes ᾱ in float32, as diffusers does.
     ///
     /// # Errors
@@ -130,7 +130,8 @@ impl Schedule {
     pub(crate) fn ascending_in(&self, steps: usize, spacing: TimestepSpacing) -> Vec<Step> {
         let stride = self.stride(steps);
         let step = |timestep: i64| Step {
-            timestep,
+            key: timestep,
+            timestep: timestep.into(),
             lower: self.alpha_cumprod(timestep - stride),
             upper: self.alpha_cumprod(timestep),
         };
@@ -192,17 +193,6 @@ impl Schedule {
     }
 }
 
-/// One step along the schedule.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Step {
-    /// The timestep that the net gets.
-    pub timestep: i64,
-    /// ᾱ of the less noisy side.
-    lower: f64,
-    /// ᾱ at the timestep.
-    pub(crate) upper: f64,
-}
-
 impl PredictionType {
     /// x₀ of latents z = `signal`·x₀ + `noise`·ε and the net's prediction, all of one shape, float32.
     pub(crate) fn clean(self, z: &Tensor, prediction: &Tensor, signal: f64, noise: f64) -> Tensor {
@@ -251,8 +241,8 @@ fn betas(config: &ScheduleConfig, resolved: &Resolved) -> Tensor {
 mod tests {
     use super::*;
 
-    fn zeroscope() -> Schedule {
-        Schedule::new(&zeroscopes_config()).unwrap()
+    fn zeroscope() -> DiffusionSchedule {
+        DiffusionSchedule::new(&zeroscopes_config()).unwrap()
     }
 
     fn zeroscopes_config() -> ScheduleConfig {
@@ -270,7 +260,7 @@ mod tests {
 
     #[test]
     fn timesteps_are_spaced_from_the_front() {
-        let timesteps: Vec<i64> = zeroscope().ascending(50).iter().map(|step| step.timestep).collect();
+        let timesteps: Vec<i64> = zeroscope().ascending(50).iter().map(|step| step.key).collect();
         assert_eq!(timesteps[..3], [1, 21, 41]);
         assert_eq!(timesteps[49], 981);
     }
@@ -299,7 +289,7 @@ mod tests {
     fn the_last_timestep_stays_below_the_number_trained_on() {
         let schedule = zeroscope();
         let last = schedule.ascending(schedule.max_steps()).pop().unwrap();
-        assert!(last.timestep < 1000);
+        assert!(last.key < 1000);
         let message = schedule.check_inversion(1000).unwrap_err().to_string();
         assert!(message.contains("steps is 1000"), "offset 1 pushes the 1000th step out of range: {message}");
     }
@@ -308,7 +298,8 @@ mod tests {
     fn clipping_is_diffusers() {
         // DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1,
         // set_alpha_to_one=False): at 10 steps, t = 901, x₀ = (z - √(1-ᾱ)·ε)/√ᾱ is clipped to ±1, ε is not.
-        let schedule = Schedule::new(&ScheduleConfig { clip_sample: None, ..zeroscopes_config() }).unwrap();
+        let schedule =
+            DiffusionSchedule::new(&ScheduleConfig { clip_sample: None, ..zeroscopes_config() }).unwrap();
         let step = schedule.ascending(10)[9];
         let (z, noise) = (Tensor::from_slice(&[2f32, -2.0, 0.01]), Tensor::from_slice(&[0.5f32, 0.25, 0.01]));
         let next = Vec::<f32>::try_from(&schedule.remove_noise_step(&z, &noise, step)).unwrap();
