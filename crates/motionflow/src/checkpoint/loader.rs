@@ -58,6 +58,12 @@ impl<'a> Loader<'a> {
         Self { memory, ..self }
     }
 
+    /// The same with tensors as `kind`, for what must be more exact than the rest.
+    #[must_use]
+    pub fn in_kind(&self, kind: Kind) -> Self {
+        Self { kind, ..self.clone() }
+    }
+
     /// The place `name` under this one.
     #[must_use]
     pub fn sub(&self, name: impl Display) -> Self {

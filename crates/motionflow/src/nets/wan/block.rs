@@ -1,0 +1,103 @@
+//! A transformer block, scaled and shifted by the timestep (<https://arxiv.org/abs/2212.09748>).
+
+use std::ops::ControlFlow;
+
+use tch::{Kind, Tensor};
+
+use super::attention::{Attention, same_frame, same_place};
+use super::config::WanConfig;
+use super::rope::Rotation;
+use super::text::Text;
+use crate::checkpoint::Loader;
+use crate::nets::attention::AttentionObserver;
+use crate::nets::layers::Linear;
+
+/// What every block is given besides the tokens.
+pub(super) struct Conditions<'a> {
+    /// The timestep's embedding, [1, 6, channels], float32.
+    pub(super) time: &'a Tensor,
+    /// The text.
+    pub(super) text: &'a Text,
+    /// Positions of the tokens.
+    pub(super) rotation: &'a Rotation,
+    /// Latent frames.
+    pub(super) frames: i64,
+}
+
+/// Self-attention, cross-attention and a feed-forward net, each with its norm before and its input added after.
+#[derive(Debug)]
+pub(super) struct Block {
+    attn1: Attention,
+    attn2: Attention,
+    /// Weight and bias of the norm before the cross-attention, float32.
+    norm2: [Tensor; 2],
+    project_in: Linear,
+    project_out: Linear,
+    /// [1, 6, channels], float32
+    scale_shift_table: Tensor,
+    epsilon: f64,
+}
+
+impl Block {
+    pub(super) fn new(weights: &Loader, config: &WanConfig) -> Self {
+        let (channels, heads, epsilon) = (config.channels(), config.num_attention_heads, config.eps);
+        let wide = weights.in_kind(Kind::Float);
+        Self {
+            attn1: Attention::new(&weights.sub("attn1"), channels, heads, epsilon),
+            attn2: Attention::new(&weights.sub("attn2"), channels, heads, epsilon),
+            norm2: ["weight", "bias"].map(|name| wide.sub("norm2").tensor(name, &[channels])),
+            project_in: Linear::new(&weights.sub("ffn.net.0.proj"), channels, config.ffn_dim),
+            project_out: Linear::new(&weights.sub("ffn.net.2"), config.ffn_dim, channels),
+            scale_shift_table: wide.tensor("scale_shift_table", &[1, 6, channels]),
+            epsilon,
+        }
+    }
+
+    /// The name of its cross-attention.
+    pub(super) fn cross(&self) -> &str {
+        self.attn2.name()
+    }
+
+    /// The names under which its self-attention is shown: of one frame, and of one place.
+    pub(super) fn of_video(&self) -> [String; 2] {
+        [same_frame(self.attn1.name()), same_place(self.attn1.name())]
+    }
+
+    /// x [1, tokens, channels], same shape and kind out
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        conditions: &Conditions,
+        observer: &mut dyn AttentionObserver,
+    ) -> ControlFlow<(), Tensor> {
+        let kind = x.kind();
+        let time = (&self.scale_shift_table + conditions.time).chunk(6, 1);
+        let wide = x.to_kind(Kind::Float);
+        let normed = scaled(&self.norm(&wide, None), &time[1], &time[0]).to_kind(kind);
+        let attended = self.attn1.to_video(&normed, conditions.rotation, conditions.frames, observer)?;
+        let x = (wide + attended * &time[2]).to_kind(kind);
+        let normed = self.norm(&x.to_kind(Kind::Float), Some(&self.norm2)).to_kind(kind);
+        let x = x + self.attn2.to_text(&normed, conditions.text, conditions.frames, observer)?;
+        let wide = x.to_kind(Kind::Float);
+        let normed = scaled(&self.norm(&wide, None), &time[4], &time[3]).to_kind(kind);
+        let middle = self.project_in.forward(&normed).gelu("tanh");
+        let forward = self.project_out.forward(&middle).to_kind(Kind::Float);
+        ControlFlow::Continue((wide + forward * &time[5]).to_kind(kind))
+    }
+
+    fn norm(&self, x: &Tensor, affine: Option<&[Tensor; 2]>) -> Tensor {
+        layer_norm(x, affine, self.epsilon)
+    }
+}
+
+/// Layer normalisation over the last dimension: [.., channels], float32, same shape out
+pub(super) fn layer_norm(x: &Tensor, affine: Option<&[Tensor; 2]>, epsilon: f64) -> Tensor {
+    let channels = x.size().last().copied().unwrap_or(1);
+    let (weight, bias) = affine.map_or((None, None), |[weight, bias]| (Some(weight), Some(bias)));
+    x.layer_norm([channels], weight, bias, epsilon, false)
+}
+
+/// x·(1 + scale) + shift
+pub(super) fn scaled(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Tensor {
+    x * (scale + 1.0) + shift
+}

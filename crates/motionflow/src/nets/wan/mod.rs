@@ -1,0 +1,133 @@
+//! `WanTransformer3DModel`: predicts the velocity of a video's latents between noise and clean.
+//!
+//! Wan 2.1 (<https://arxiv.org/abs/2503.20314>) as diffusers publishes it.
+
+mod attention;
+mod block;
+mod config;
+mod rope;
+mod text;
+
+use std::ops::ControlFlow;
+
+use tch::{Kind, Tensor};
+
+pub use config::WanConfig;
+
+use self::block::{Block, Conditions, layer_norm, scaled};
+use self::rope::Rotation;
+use self::text::Text;
+use super::attention::AttentionObserver;
+use super::config::ConfigError;
+use super::layers::Linear;
+use super::unet::timestep_features;
+use crate::checkpoint::Loader;
+use crate::timestep::Timestep;
+
+/// Rows and columns of a patch.
+const PATCH: i64 = 2;
+
+/// The net, ready to run.
+#[derive(Debug)]
+pub struct WanTransformer {
+    config: WanConfig,
+    kind: Kind,
+    /// [channels, latents' channels, 1, 2, 2] and \[channels\]
+    patch_embedding: [Tensor; 2],
+    /// In float32.
+    time_embedder: [Linear; 2],
+    time_proj: Linear,
+    text_embedder: [Linear; 2],
+    blocks: Vec<Block>,
+    /// [1, 2, channels], float32
+    scale_shift_table: Tensor,
+    proj_out: Linear,
+}
+
+impl WanTransformer {
+    /// Builds the net that `config` describes from the weights of a checkpoint's `transformer` folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where the config is one that cannot be run. Wrong weights are the loader's to report.
+    pub fn new(weights: &Loader, config: WanConfig) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let channels = config.channels();
+        let condition = weights.sub("condition_embedder");
+        let wide = weights.in_kind(Kind::Float);
+        let two = |weights: &Loader, input: i64| {
+            [
+                Linear::new(&weights.sub("linear_1"), input, channels),
+                Linear::new(&weights.sub("linear_2"), channels, channels),
+            ]
+        };
+        let patch = weights.sub("patch_embedding");
+        let patch_shape = [channels, config.in_channels, 1, PATCH, PATCH];
+        Ok(Self {
+            patch_embedding: [patch.tensor("weight", &patch_shape), patch.tensor("bias", &[channels])],
+            time_embedder: two(&wide.sub("condition_embedder.time_embedder"), config.freq_dim),
+            time_proj: Linear::new(&condition.sub("time_proj"), channels, 6 * channels),
+            text_embedder: two(&condition.sub("text_embedder"), config.text_dim),
+            blocks: (0..config.num_layers)
+                .map(|index| Block::new(&weights.sub("blocks").sub(index), &config))
+                .collect(),
+            scale_shift_table: wide.tensor("scale_shift_table", &[1, 2, channels]),
+            proj_out: Linear::new(&weights.sub("proj_out"), channels, PATCH * PATCH * config.out_channels),
+            kind: weights.kind(),
+            config,
+        })
+    }
+
+    /// The config that the net was built from.
+    pub fn config(&self) -> &WanConfig {
+        &self.config
+    }
+
+    /// For each block the name of its cross-attention, and those under which its self-attention is shown: of pairs of one
+    /// frame, and of one place.
+    pub fn attention_names(&self) -> impl Iterator<Item = (&str, [String; 2])> {
+        self.blocks.iter().map(|block| (block.cross(), block.of_video()))
+    }
+
+    /// Predicts noise − clean, or stops where the observer says so.
+    ///
+    /// latents [1, channels, frames, height, width], text [1, rows, features] that ends in zero rows -> shape of the latents
+    pub fn forward(
+        &self,
+        latents: &Tensor,
+        timestep: Timestep,
+        text: &Tensor,
+        observer: &mut dyn AttentionObserver,
+    ) -> ControlFlow<(), Tensor> {
+        let size = latents.size();
+        let (frames, rows, columns) = (size[2], size[3] / PATCH, size[4] / PATCH);
+        let rotation =
+            Rotation::new([frames, rows, columns], self.config.attention_head_dim, latents.device());
+        let [weight, bias] = &self.patch_embedding;
+        let stride = [1, PATCH, PATCH];
+        let x = latents.to_kind(self.kind).conv3d(weight, Some(bias), stride, [0; 3], [1; 3], 1);
+        let mut x = x.flatten(2, 4).transpose(1, 2).contiguous();
+        let embedding = self.time(timestep, latents);
+        let time = self.time_proj.forward(&embedding.silu()).unflatten(1, [6, -1]).to_kind(Kind::Float);
+        let text = Text::new(&text.to_kind(self.kind), |text| {
+            let [first, second] = &self.text_embedder;
+            second.forward(&first.forward(text).gelu("tanh"))
+        });
+        let conditions = Conditions { time: &time, text: &text, rotation: &rotation, frames };
+        for block in &self.blocks {
+            x = block.forward(&x, &conditions, observer)?;
+        }
+        let ends = (&self.scale_shift_table + embedding.unsqueeze(1)).chunk(2, 1);
+        let normed = layer_norm(&x.to_kind(Kind::Float), None, self.config.eps);
+        let out = self.proj_out.forward(&scaled(&normed, &ends[1], &ends[0]).to_kind(self.kind));
+        let patches = out.view(&[1, frames, rows, columns, 1, PATCH, PATCH, -1][..]);
+        let video = patches.permute([0, 7, 1, 4, 2, 5, 3, 6]);
+        ControlFlow::Continue(video.reshape([1, -1, frames, rows * PATCH, columns * PATCH]))
+    }
+
+    /// The timestep's embedding, as the net's weights are: [1, channels]
+    fn time(&self, timestep: Timestep, latents: &Tensor) -> Tensor {
+        let features = timestep_features(timestep.value(), self.config.freq_dim, latents.device());
+        let [first, second] = &self.time_embedder;
+        second.forward(&first.forward(&features).silu()).to_kind(self.kind)
+    }
+}
