@@ -48,6 +48,19 @@ pub enum Error {
         /// A height near by that works.
         try_height: i64,
     },
+    /// A number of frames that the latents cannot have.
+    #[error(
+        "the model cannot make a video of {frames} frames: there must be one more than a multiple of 4; try --frames {below}{}",
+        if below == above { String::new() } else { format!(" or {above}") }
+    )]
+    Frames {
+        /// Frames asked for.
+        frames: i64,
+        /// The nearest number below that works.
+        below: i64,
+        /// The nearest above.
+        above: i64,
+    },
     /// A clip of more frames than the net can look at together.
     #[error(
         "the model can look at {most} frames together, and the video has {frames}: give --frames {most} or fewer, or a \

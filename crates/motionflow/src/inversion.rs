@@ -8,7 +8,7 @@ use crate::error::{Error, not_finite_hint};
 use crate::latents::{Latents, is_finite};
 use crate::masking::motion_masks;
 use crate::masks::{LayerMaps, LayerMasks, MotionMasks, SubjectMaps, layer_masks, subject_map};
-use crate::model::{EncodedPrompt, VideoModel};
+use crate::model::{EncodedPrompt, GuidanceLayer, VideoModel};
 use crate::observer::MapKeeper;
 use crate::settings::Settings;
 use crate::timestep::Timestep;
@@ -96,9 +96,10 @@ pub fn invert(
     let _no_gradients = tch::no_grad_guard();
     let Inverting { done, mut latents, mut maps } = from;
     (latents, maps) = (latents.on(model.device()), maps.on(model.device()));
+    let layers = model.kept_layers(settings)?;
     let windows = settings.context().windows(latents.frames());
     for (index, step) in schedule.ascending(settings.steps).into_iter().enumerate().skip(done) {
-        let seen = predict(model, &windows, latents.tensor(), step.timestep, &source.features, &shown_by);
+        let seen = predict(model, &windows, latents.tensor(), step.timestep, &source.features, (&layers, &shown_by));
         let Some((prediction, step_maps)) = seen else { break };
         latents = Latents::new(schedule.add_noise_step(latents.tensor(), &prediction, step));
         let mut of_maps = step_maps.iter().flat_map(LayerMaps::values);
@@ -139,11 +140,11 @@ fn predict(
     latents: &Tensor,
     timestep: Timestep,
     features: &Tensor,
-    shown_by: &[Vec<i64>],
+    (layers, shown_by): (&[GuidanceLayer], &[Vec<i64>]),
 ) -> Option<(Tensor, Vec<LayerMaps>)> {
     let (mut predictions, mut maps) = (Vec::new(), Vec::new());
     for latents in windows.parts(latents, 2) {
-        let mut observer = MapKeeper::new(&model.guidance_layers().cross);
+        let mut observer = MapKeeper::new(layers);
         let prediction = model.predict_noise(&latents, timestep, features, &mut observer);
         predictions.push(prediction.continue_value()?);
         maps.push(shown_by.iter().map(|tokens| subject_maps(&observer, tokens)).collect());

@@ -10,7 +10,7 @@ use crate::latents::Latents;
 use crate::nets::attention::AttentionObserver;
 use crate::prompt::Prompt;
 use crate::schedule::Schedule;
-use crate::settings::SubjectMap;
+use crate::settings::{Settings, SubjectMap};
 use crate::timestep::Timestep;
 use crate::wider::Coded;
 
@@ -172,6 +172,28 @@ pub trait VideoModel {
 
     /// The attentions that the method reads, in the order in which they run.
     fn guidance_layers(&self) -> &GuidanceLayers;
+
+    /// The attentions that a run with these settings reads: those of the blocks that they name, or of all guidance blocks.
+    ///
+    /// # Errors
+    /// [`Error::UnknownBlock`] with the blocks that there are.
+    fn layers_for(&self, settings: &Settings) -> Result<GuidanceLayers, Error> {
+        self.guidance_layers().of_blocks(&settings.guidance_layers)
+    }
+
+    /// The cross-attentions whose maps are kept of the source, for whichever of them guides later.
+    ///
+    /// # Errors
+    /// As [`VideoModel::layers_for`].
+    fn kept_layers(&self, settings: &Settings) -> Result<Vec<GuidanceLayer>, Error> {
+        let _ = settings;
+        Ok(self.guidance_layers().cross.clone())
+    }
+
+    /// Frames that the latents of a clip of so many frames have.
+    fn latent_frames(&self, frames: i64) -> i64 {
+        frames
+    }
 
     /// The noise schedule that the net was trained with.
     fn schedule(&self) -> &Schedule;

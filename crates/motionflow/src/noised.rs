@@ -15,7 +15,7 @@ use crate::inversion::subject_maps;
 use crate::latents::{Latents, is_finite, seeded_noise};
 use crate::masking::{common_masks, mean_of_normalised};
 use crate::masks::{LayerMaps, LayerMasks, MotionMasks, SubjectMaps, layer_masks};
-use crate::model::{EncodedPrompt, VideoModel};
+use crate::model::{EncodedPrompt, GuidanceLayer, VideoModel};
 use crate::observer::MapKeeper;
 use crate::settings::Settings;
 use crate::windows::ContextOptions;
@@ -58,20 +58,21 @@ pub struct PassReport<'a> {
 }
 
 impl Pass {
-    /// Runs the net on clean latents with the noise of a timestep added, in all windows; `shown_by` has each subject's tokens.
+    /// Runs the net on clean latents with the noise of a timestep added, in all windows; of `layers` the maps are kept, and
+    /// `shown_by` has each subject's tokens.
     pub(crate) fn new(
         model: &dyn VideoModel,
         clean: &Tensor,
         noise: &Tensor,
         timestep: i64,
         features: &Tensor,
-        shown_by: &[Vec<i64>],
+        (layers, shown_by): (&[GuidanceLayer], &[Vec<i64>]),
         context: ContextOptions,
     ) -> Self {
         let noised = model.schedule().add_noise(clean, noise, timestep);
         let windows = context.windows(clean.size()[2]);
         let maps = windows.parts(&noised, 2).map(|noised| {
-            let mut observer = MapKeeper::stopping(&model.guidance_layers().cross);
+            let mut observer = MapKeeper::stopping(layers);
             // What the net predicts is not asked for.
             let _ = model.predict_noise(&noised, timestep.into(), features, &mut observer);
             shown_by.iter().map(|tokens| subject_maps(&observer, tokens)).collect()
@@ -131,11 +132,13 @@ pub fn observe(
     let _no_gradients = tch::no_grad_guard();
     let NoisedSource { latents, mut passes } = from;
     let latents = latents.on(model.device());
+    let layers = model.kept_layers(settings)?;
     let timesteps = settings.pass_timesteps();
     for (index, &timestep) in timesteps.iter().enumerate().skip(passes.len()) {
         let noise = seeded_noise(&latents.tensor().size(), FIRST_SEED + index as u64, model.device());
         let context = settings.context();
-        let pass = Pass::new(model, latents.tensor(), &noise, timestep, &source.features, &shown_by, context);
+        let seen = (&layers[..], &shown_by[..]);
+        let pass = Pass::new(model, latents.tensor(), &noise, timestep, &source.features, seen, context);
         if !pass.maps.iter().flat_map(LayerMaps::values).all(is_finite) {
             let broken = "the checkpoint or the source frames are broken";
             return Err(Error::NotFinite {

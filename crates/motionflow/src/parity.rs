@@ -16,7 +16,7 @@ use crate::inversion::{Inverting, invert};
 use crate::latents::Latents;
 use crate::losses::guidance_loss;
 use crate::masks::MotionMasks;
-use crate::model::{EncodedPrompt, GuidanceLayer, VideoModel};
+use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, VideoModel};
 use crate::noised::Pass;
 use crate::observer::MapKeeper;
 use crate::parity_case::{
@@ -25,7 +25,8 @@ use crate::parity_case::{
 use crate::plain_attention::PlainAttention;
 use crate::prompt::Prompt;
 use crate::registry;
-use crate::settings::Settings;
+use crate::schedule::Schedule;
+use crate::settings::{SamplerName, Settings};
 use crate::small_file;
 use crate::windows::ContextOptions;
 
@@ -41,6 +42,8 @@ pub(crate) struct Case {
     target_subjects: Option<Vec<Vec<i64>>>,
     /// Its folder, beside the model's.
     motion_adapter: Option<String>,
+    /// The first and the last block that guides, of a transformer.
+    guidance_blocks: Option<[i64; 2]>,
     guidance_layers: CaseLayers,
     settings: CaseSettings,
 }
@@ -99,7 +102,13 @@ fn recompute(
     case: &Case,
     inputs: &CaseTensors,
 ) -> Result<(BTreeMap<String, Tensor>, Vec<Comparison>), ParityError> {
-    let settings = settings(&case.settings);
+    let mut settings = settings(&case.settings);
+    if let Some([first, last]) = case.guidance_blocks {
+        settings.guidance_layers = (first..=last).map(|block| format!("blocks.{block}")).collect();
+    }
+    if matches!(model.schedule(), Schedule::Flow(_)) {
+        settings.sampler = SamplerName::Euler;
+    }
     let mut ours = BTreeMap::new();
     let prompt = |text: &str| text.parse::<Prompt>().map_err(Error::from);
     let source = encode(model, "source", &prompt(&case.source_prompt)?, &mut ours)?;
@@ -109,16 +118,16 @@ fn recompute(
         positions("source_tokens", &source, case.source_subjects.as_deref(), &case.source_tokens),
         positions("target_tokens", &target, case.target_subjects.as_deref(), &case.target_tokens),
     ];
-    let layers = model.guidance_layers();
+    let layers = model.layers_for(&settings)?;
     comparisons.push(names("guidance_layers/cross", &layers.cross, &case.guidance_layers.cross));
     comparisons.push(names("guidance_layers/self", &layers.spatial, &case.guidance_layers.spatial));
     comparisons.push(names("guidance_layers/temporal", &layers.temporal, &case.guidance_layers.temporal));
 
     ours.extend(model.nets(inputs, &target)?);
     let channels = model.latent_channels();
-    let plain_attention = PlainAttention::new(model);
+    let plain_attention = PlainAttention::new(model, &layers);
     let clean = inputs.input("z0", &[1, channels, ANY, ANY, ANY])?;
-    noised_maps(&plain_attention, inputs, &clean, &source, &mut ours)?;
+    noised_maps(&plain_attention, inputs, &clean, &source, &layers, &mut ours)?;
     let clean = Inverting::new(Latents::new(clean));
     let inversion = invert(&plain_attention, clean, &source, &settings, &mut |_| ControlFlow::Continue(()))?;
     let masks = inversion.masks(&settings.guided_timesteps(model.schedule())?, &settings)?;
@@ -177,6 +186,7 @@ fn noised_maps(
     inputs: &CaseTensors,
     clean: &Tensor,
     source: &EncodedPrompt,
+    layers: &GuidanceLayers,
     ours: &mut BTreeMap<String, Tensor>,
 ) -> Result<(), ParityError> {
     const TIMESTEP: i64 = 201;
@@ -186,7 +196,8 @@ fn noised_maps(
     let _no_gradients = tch::no_grad_guard();
     let noise = inputs.input("sample", &clean.size())?;
     let context = ContextOptions::default();
-    let pass = Pass::new(model, clean, &noise, TIMESTEP, &source.features, &source.subjects, context);
+    let seen = (&layers.cross[..], &source.subjects[..]);
+    let pass = Pass::new(model, clean, &noise, TIMESTEP, &source.features, seen, context);
     for (layer, map) in pass.maps.into_iter().flatten() {
         ours.insert(format!("noised_map/{TIMESTEP}/{layer}"), map);
     }
@@ -206,12 +217,12 @@ fn first_update(
     let Some((step, masks)) = steps.last().and_then(|step| Some((step, masks.at.get(&step.key)?))) else {
         return;
     };
-    let layers = model.guidance_layers();
+    let Ok(layers) = model.layers_for(settings) else { return };
     let all = layers.cross.iter().chain(&layers.spatial).chain(&layers.temporal);
     let mut observer = MapKeeper::stopping(all);
     let traced = model.trace(start.tensor(), step.timestep, &target.features, &mut observer);
     let (loss, parts) =
-        guidance_loss(&observer.maps, masks, layers, &target.subjects, settings.loss_weights());
+        guidance_loss(&observer.maps, masks, &layers, &target.subjects, settings.loss_weights());
     let parts = parts.read();
     ours.insert("gradient".into(), traced.gradient(&loss));
     let loss = [Some(loss.detach().double_value(&[])), parts.cross, parts.spatial, parts.temporal];

@@ -8,10 +8,11 @@ use tch::{Device, Tensor};
 use crate::clip::Clip;
 use crate::error::Error;
 use crate::latents::Latents;
-use crate::model::{EncodedPrompt, GuidanceLayers, Traced, VideoModel};
+use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, Traced, VideoModel};
 use crate::nets::attention::AttentionObserver;
 use crate::prompt::Prompt;
 use crate::schedule::Schedule;
+use crate::settings::Settings;
 use crate::timestep::Timestep;
 use crate::wider::Coded;
 
@@ -19,20 +20,19 @@ use crate::wider::Coded;
 /// many steps rounding grows, and a comparison with the reference is sharper without it.
 pub(crate) struct PlainAttention<'a, M: VideoModel + ?Sized> {
     model: &'a M,
-    layers: BTreeSet<&'a str>,
+    layers: BTreeSet<String>,
 }
 
 impl<'a, M: VideoModel + ?Sized> PlainAttention<'a, M> {
-    pub(crate) fn new(model: &'a M) -> Self {
-        let layers = model.guidance_layers();
+    pub(crate) fn new(model: &'a M, layers: &GuidanceLayers) -> Self {
         let all = layers.cross.iter().chain(&layers.spatial).chain(&layers.temporal);
-        Self { model, layers: all.map(|layer| layer.name.as_str()).collect() }
+        Self { model, layers: all.map(|layer| layer.name.clone()).collect() }
     }
 }
 
 /// Wants the probabilities of all guidance layers and passes on those that the observer behind it wants.
 struct Plain<'a> {
-    layers: &'a BTreeSet<&'a str>,
+    layers: &'a BTreeSet<String>,
     observer: &'a mut dyn AttentionObserver,
 }
 
@@ -114,6 +114,18 @@ impl<M: VideoModel + ?Sized> VideoModel for PlainAttention<'_, M> {
 
     fn guidance_layers(&self) -> &GuidanceLayers {
         self.model.guidance_layers()
+    }
+
+    fn layers_for(&self, settings: &Settings) -> Result<GuidanceLayers, Error> {
+        self.model.layers_for(settings)
+    }
+
+    fn kept_layers(&self, settings: &Settings) -> Result<Vec<GuidanceLayer>, Error> {
+        self.model.kept_layers(settings)
+    }
+
+    fn latent_frames(&self, frames: i64) -> i64 {
+        self.model.latent_frames(frames)
     }
 
     fn schedule(&self) -> &Schedule {

@@ -64,7 +64,7 @@ impl<'a> Guide<'a> {
         target: &'a EncodedPrompt,
         settings: &'a Settings,
     ) -> Result<Self, Error> {
-        let layers = model.guidance_layers().of_blocks(&settings.guidance_layers)?;
+        let layers = model.layers_for(settings)?;
         let shown_by = target.shown_by(settings.subject_map)?;
         Ok(Self { model, target, settings, layers, shown_by })
     }

@@ -31,8 +31,10 @@ pub enum ComponentKind {
     Net,
     /// A net of transformers.
     TextEncoder,
-    /// A tokenizer of transformers.
+    /// CLIP's tokenizer.
     Tokenizer,
+    /// A tokenizer that is known by its `tokenizer.json` alone.
+    WholeTokenizer,
     /// The noise schedule.
     Scheduler,
 }
@@ -49,7 +51,7 @@ impl Component {
     pub(super) fn config(&self) -> &'static str {
         match self.kind {
             ComponentKind::Net | ComponentKind::TextEncoder => "config.json",
-            ComponentKind::Tokenizer => TOKENIZER_CONFIG,
+            ComponentKind::Tokenizer | ComponentKind::WholeTokenizer => TOKENIZER_CONFIG,
             ComponentKind::Scheduler => "scheduler_config.json",
         }
     }
@@ -59,7 +61,7 @@ impl Component {
         match self.kind {
             ComponentKind::Net => Some(("diffusion_pytorch_model", "diffusion_pytorch_model")),
             ComponentKind::TextEncoder => Some(("model", "pytorch_model")),
-            ComponentKind::Tokenizer | ComponentKind::Scheduler => None,
+            ComponentKind::Tokenizer | ComponentKind::WholeTokenizer | ComponentKind::Scheduler => None,
         }
     }
 }

@@ -11,6 +11,7 @@ mod plan;
 mod tape;
 mod unet;
 mod vae;
+mod wan;
 
 use crate::nets::clip_text::ClipTextConfig;
 
@@ -18,6 +19,7 @@ pub use costs::{Costs, Runs, VideoSize};
 pub use plan::MemoryPlan;
 pub use unet::{Recompute, UNetInput, UNetPart, unet};
 pub use vae::{FRAMES_AT_ONCE, vae_decode, vae_encode};
+pub use wan::{WanPart, wan_transformer};
 
 /// Which layers compute. The arithmetic is the same; what they pass over and what they keep in memory is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use tch::Tensor;
 
 pub use self::diffusion::DiffusionSchedule;
 pub use self::flow::{FlowConfig, FlowSchedule};
+pub(crate) use self::flow::class_names as flow_class_names;
 use crate::error::Error;
 use crate::nets::config::ConfigError;
 pub use crate::schedule_config::{BetaSchedule, PredictionType, ScheduleConfig, Switches};

@@ -1,0 +1,97 @@
+//! What the nets of such a checkpoint cost.
+
+use super::architecture::check_size;
+use super::guidance::blocks_for;
+use super::{TEXT_LENGTH, latent_frames};
+use crate::cost::{
+    Costs, MemoryPlan, NetCost, Runs, VideoSize, WanPart, umt5_parameters, wan_transformer, wan_vae_decode,
+    wan_vae_encode,
+};
+use crate::error::Error;
+use crate::nets::umt5::Umt5Config;
+use crate::nets::wan::WanConfig;
+use crate::nets::wan_vae::WanVaeConfig;
+
+/// Transformer, VAE and text encoder, whose configs are valid.
+#[derive(Debug)]
+pub(super) struct WanCosts {
+    transformer: WanConfig,
+    vae: WanVaeConfig,
+    text_encoder: Umt5Config,
+    /// The last block that guides, and how many do.
+    guidance: WanPart,
+}
+
+impl WanCosts {
+    /// # Errors
+    /// As [`crate::architecture::Architecture::check_blocks`].
+    pub(super) fn new(
+        transformer: WanConfig,
+        vae: WanVaeConfig,
+        text_encoder: Umt5Config,
+        guidance_blocks: &[String],
+    ) -> Result<Self, Error> {
+        let blocks = blocks_for(&transformer, guidance_blocks)?;
+        let number = |name: &String| name.rsplit('.').next().and_then(|number| number.parse().ok());
+        let last = blocks.iter().filter_map(number).max().unwrap_or(0);
+        let guidance = WanPart::UpTo { last, shown: blocks.len() as i64 };
+        Ok(Self { transformer, vae, text_encoder, guidance })
+    }
+
+    fn transformer(&self, size: VideoSize, plan: MemoryPlan, part: WanPart) -> NetCost {
+        let downscale = self.vae.downscale();
+        let latents = [latent_frames(size.frames), size.height / downscale, size.width / downscale];
+        wan_transformer(&self.transformer, latents, TEXT_LENGTH, part, plan.layers)
+    }
+}
+
+impl Costs for WanCosts {
+    fn parameters(&self) -> u64 {
+        let side = 2 * self.vae.downscale();
+        let plan = crate::cost::Layers::Plain;
+        wan_transformer(&self.transformer, [1, 2, 2], 1, WanPart::Whole, plan).parameters
+            + wan_vae_encode(&self.vae, 5, side, side, plan).parameters
+            + wan_vae_decode(&self.vae, 5, side, side, plan).parameters
+            + self.text_encoder_parameters()
+    }
+
+    fn text_encoder_parameters(&self) -> u64 {
+        umt5_parameters(&self.text_encoder)
+    }
+
+    fn takes(&self, size: VideoSize) -> bool {
+        check_size(&self.transformer, &self.vae, size.frames, size.height, size.width).is_ok()
+    }
+
+    fn side_step(&self) -> i64 {
+        2 * self.vae.downscale()
+    }
+
+    fn encode(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
+        once(wan_vae_encode(&self.vae, size.frames, size.height, size.width, plan.layers))
+    }
+
+    fn decode(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
+        once(wan_vae_decode(&self.vae, size.frames, size.height, size.width, plan.layers))
+    }
+
+    fn predict(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
+        once(self.transformer(size, plan, WanPart::Whole))
+    }
+
+    fn predict_guided(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
+        Runs { times: 2.0, ..self.predict(size, plan) }
+    }
+
+    fn maps(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
+        once(self.transformer(size, plan, self.guidance))
+    }
+
+    fn update(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
+        once(self.transformer(size, plan, self.guidance))
+    }
+}
+
+fn once(cost: NetCost) -> Runs {
+    Runs { times: 1.0, cost }
+}

@@ -1,0 +1,264 @@
+//! Wan 2.1 text-to-video (<https://arxiv.org/abs/2503.20314>): UMT5, a diffusion transformer and a causal VAE as a [`VideoModel`].
+
+mod architecture;
+mod costs;
+mod guidance;
+mod parity;
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::checkpoint::{Checkpoint, Loader};
+use crate::clip::Clip;
+use crate::compute::{Compute, MemoryUse};
+use crate::error::{Error, not_finite_hint};
+use crate::latents::{Latents, is_finite, seeded_noise};
+use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, Traced, VideoModel};
+use crate::native;
+use crate::nets::attention::AttentionObserver;
+use crate::nets::config::ConfigError;
+use crate::nets::umt5::{Umt5Config, Umt5Encoder};
+use crate::nets::wan::{WanConfig, WanTransformer};
+use crate::nets::wan_vae::{AutoencoderKlWan, WanVaeConfig};
+use crate::prompt::{Prompt, prompt_warnings, subject_positions};
+use crate::schedule::Schedule;
+use crate::settings::Settings;
+use crate::timestep::Timestep;
+use crate::tokenizer::Tokenizer;
+use crate::wider::{Coded, Wider, wider_than};
+
+pub use architecture::WanArchitecture;
+
+/// Rows of a text, most of them zero.
+const TEXT_LENGTH: i64 = 512;
+
+/// Frames of a clip for each latent frame after the first.
+const FRAMES_PER_LATENT: i64 = 4;
+
+/// What to say of values that are not finite where nothing but the weights can be to blame.
+const BROKEN: &str = "the checkpoint is broken; get it anew";
+
+/// UMT5, transformer and VAE of one checkpoint. The first leaves memory when the others run, and comes back for the next
+/// prompt.
+#[derive(Debug)]
+pub struct Wan {
+    checkpoint: Checkpoint,
+    tokenizer: Tokenizer,
+    text_encoder: RefCell<Option<Umt5Encoder>>,
+    transformer: WanTransformer,
+    vae: AutoencoderKlWan,
+    schedule: Schedule,
+    /// Those that guide where the settings name none.
+    guidance_layers: GuidanceLayers,
+    compute: Compute,
+}
+
+impl Wan {
+    /// Loads all nets of a checkpoint.
+    ///
+    /// # Errors
+    /// Says which file or config is missing or wrong, and lists all tensors that are.
+    pub(crate) fn load(checkpoint: &Checkpoint, compute: Compute) -> Result<Self, Error> {
+        let _no_gradients = tch::no_grad_guard();
+        let (config, vae, text) = architecture::configs(checkpoint)?;
+        architecture::check_parts(&config, &vae, &text)?;
+        let transformer =
+            load_net(checkpoint, "transformer", compute, |weights| WanTransformer::new(weights, config))?;
+        Ok(Self {
+            checkpoint: checkpoint.clone(),
+            tokenizer: checkpoint.unigram_tokenizer(TEXT_LENGTH as usize)?,
+            text_encoder: RefCell::default(),
+            guidance_layers: guidance::default_layers(&transformer),
+            vae: load_net(checkpoint, "vae", compute, |weights| AutoencoderKlWan::new(weights, vae))?,
+            schedule: architecture::schedule(checkpoint)?,
+            transformer,
+            compute,
+        })
+    }
+
+    /// Features of token ids, with zero rows behind them: [1, 512, features]
+    fn encode(&self, ids: &[i64]) -> Result<Tensor, Error> {
+        let _no_gradients = tch::no_grad_guard();
+        let mut loaded = self.text_encoder.borrow_mut();
+        if loaded.is_none() {
+            let config: Umt5Config = self.checkpoint.config("text_encoder")?;
+            let build = |weights: &Loader| Umt5Encoder::new(weights, config);
+            *loaded = Some(load_net(&self.checkpoint, "text_encoder", self.compute, build)?);
+        }
+        let features = loaded.as_ref().map(|encoder| encoder.forward(ids)).unwrap_or_default();
+        let padding = TEXT_LENGTH - features.size()[1];
+        Ok(features.constant_pad_nd([0, 0, 0, padding.max(0)]))
+    }
+
+    /// Leaves the text encoder's memory to the other nets, unless memory may be taken to be faster.
+    fn release_text_encoder(&self) {
+        if self.compute.memory != MemoryUse::Fast {
+            *self.text_encoder.borrow_mut() = None;
+        }
+    }
+
+    /// What the VAE makes, in the first precision that gives finite values: the model's own, or a wider one. `hint` is
+    /// what to try where even float32 gives none.
+    fn code(
+        &self,
+        stage: &'static str,
+        hint: &str,
+        work: impl Fn(&AutoencoderKlWan, Kind) -> Tensor,
+    ) -> Result<Coded<Tensor>, Error> {
+        self.release_text_encoder();
+        let _no_gradients = tch::no_grad_guard();
+        let value = work(&self.vae, self.compute.kind);
+        if is_finite(&value) {
+            return Ok(Coded { value, wider: None });
+        }
+        drop(value);
+        for &kind in wider_than(self.compute.kind) {
+            let compute = Compute { kind, ..self.compute };
+            let config: WanVaeConfig = self.checkpoint.config("vae")?;
+            let vae =
+                load_net(&self.checkpoint, "vae", compute, |weights| AutoencoderKlWan::new(weights, config))?;
+            let value = work(&vae, kind);
+            if is_finite(&value) {
+                let wider = Wider { stage, from: self.compute.precision(), to: compute.precision() };
+                return Ok(Coded { value, wider: Some(wider) });
+            }
+        }
+        let in_vain = if self.compute.kind == Kind::Float { "" } else { "float32 gives none either; " };
+        Err(Error::CodingNotFinite { stage, hint: format!("{in_vain}{hint}") })
+    }
+}
+
+/// Builds one net from its weights; says all that is wrong with them at once.
+fn load_net<Net>(
+    checkpoint: &Checkpoint,
+    component: &str,
+    compute: Compute,
+    build: impl FnOnce(&Loader) -> Result<Net, ConfigError>,
+) -> Result<Net, Error> {
+    let weights = checkpoint.weights(component)?;
+    let loader = Loader::new(&weights, component, compute.device, compute.kind).with_memory(compute.memory);
+    let net = build(&loader)?;
+    loader.finish()?;
+    Ok(net)
+}
+
+/// A run of the transformer with its graph.
+struct Trace {
+    latents: Tensor,
+}
+
+impl Traced for Trace {
+    fn gradient(self: Box<Self>, loss: &Tensor) -> Tensor {
+        if !loss.requires_grad() {
+            return self.latents.zeros_like();
+        }
+        let gradient = native::gradients(&[(loss.shallow_clone(), loss.ones_like())], &[self.latents.shallow_clone()]);
+        gradient.into_iter().next().flatten().unwrap_or_else(|| self.latents.zeros_like())
+    }
+}
+
+impl VideoModel for Wan {
+    fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error> {
+        let tokens = self.tokenizer.encode(&prompt.text)?;
+        let warnings = prompt_warnings(prompt, &tokens)?;
+        let mut subjects = Vec::new();
+        for subject in &prompt.subjects {
+            let positions = subject_positions(&tokens, subject)?;
+            subjects.push(positions.into_iter().map(|position| position as i64).collect());
+        }
+        let end = tokens.length as i64 - 1;
+        let features = self.encode(&tokens.ids)?;
+        if !is_finite(&features) {
+            let hint = not_finite_hint(self.compute.kind, BROKEN);
+            return Err(Error::CodingNotFinite { stage: "the text encoder", hint });
+        }
+        Ok(EncodedPrompt { features, subjects, end, warnings })
+    }
+
+    fn encode_clip(&self, clip: &Clip) -> Result<Coded<Latents>, Error> {
+        let frames = clip.frames().to_device(self.compute.device);
+        let Coded { value, wider } = self.code("encoding", BROKEN, |vae, kind| {
+            vae.normalise(&vae.encode(&frames.to_kind(kind)).to_kind(Kind::Float))
+        })?;
+        Ok(Coded { value: Latents::new(value.contiguous()), wider })
+    }
+
+    fn decode_latents(&self, latents: &Latents) -> Result<Coded<Clip>, Error> {
+        let hint = "lower --guidance-scale; if that does not help, the checkpoint is broken: get it anew";
+        let Coded { value, wider } = self.code("decoding", hint, |vae, kind| {
+            vae.decode(&vae.denormalise(latents.tensor()).to_kind(kind)).to_kind(Kind::Float)
+        })?;
+        Ok(Coded { value: Clip::new(value.to_device(Device::Cpu)), wider })
+    }
+
+    fn predict_noise(
+        &self,
+        latents: &Tensor,
+        timestep: Timestep,
+        features: &Tensor,
+        observer: &mut dyn AttentionObserver,
+    ) -> ControlFlow<(), Tensor> {
+        self.release_text_encoder();
+        self.transformer.forward(latents, timestep, features, observer)
+    }
+
+    fn trace<'a>(
+        &'a self,
+        latents: &Tensor,
+        timestep: Timestep,
+        features: &Tensor,
+        observer: &mut dyn AttentionObserver,
+    ) -> Box<dyn Traced + 'a> {
+        self.release_text_encoder();
+        let latents = latents.detach().set_requires_grad(true);
+        let _ = self.transformer.forward(&latents, timestep, features, observer);
+        Box::new(Trace { latents })
+    }
+
+    fn takes_two_videos(&self) -> bool {
+        false
+    }
+
+    fn device(&self) -> Device {
+        self.compute.device
+    }
+
+    fn guidance_layers(&self) -> &GuidanceLayers {
+        &self.guidance_layers
+    }
+
+    fn layers_for(&self, settings: &Settings) -> Result<GuidanceLayers, Error> {
+        guidance::layers_for(&self.transformer, settings)
+    }
+
+    fn kept_layers(&self, settings: &Settings) -> Result<Vec<GuidanceLayer>, Error> {
+        Ok(self.layers_for(settings)?.cross)
+    }
+
+    fn latent_frames(&self, frames: i64) -> i64 {
+        latent_frames(frames)
+    }
+
+    fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    fn noise(&self, frames: i64, height: i64, width: i64, seed: u64) -> Result<Latents, Error> {
+        self.check_size(frames, height, width)?;
+        let (config, downscale) = (self.transformer.config(), self.vae.config().downscale());
+        let shape =
+            [1, config.in_channels, latent_frames(frames), height / downscale, width / downscale];
+        Ok(Latents::new(seeded_noise(&shape, seed, self.compute.device)))
+    }
+
+    fn check_size(&self, frames: i64, height: i64, width: i64) -> Result<(), Error> {
+        architecture::check_size(self.transformer.config(), self.vae.config(), frames, height, width)
+    }
+}
+
+/// Latent frames of a clip of so many frames.
+fn latent_frames(frames: i64) -> i64 {
+    1 + (frames - 1) / FRAMES_PER_LATENT
+}
