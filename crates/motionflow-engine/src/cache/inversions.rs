@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use motionflow::checkpoint::Weights;
 use motionflow::error::Error;
 use motionflow::inversion::Inversion;
+use motionflow::model::VideoModel;
 
 use crate::cache::{Cache, Found, Key, NoHome};
 use crate::error;
@@ -34,6 +35,33 @@ pub(crate) struct InversionCache {
     keeps: bool,
 }
 
+/// What an inversion is made of.
+#[derive(Debug)]
+pub(crate) struct Made<'a> {
+    record: &'a RunRecord,
+    /// The memory of its first step, where not all are made in one.
+    began_in: Option<&'a str>,
+    /// The layers whose maps it keeps, where they are not those that the model keeps of every inversion.
+    layers: Option<String>,
+}
+
+impl<'a> Made<'a> {
+    /// Of what is recorded of a run with this model.
+    ///
+    /// # Errors
+    /// When the settings name a block that the model does not have.
+    pub(crate) fn by(
+        nets: &dyn VideoModel,
+        record: &'a RunRecord,
+        began_in: Option<&'a str>,
+    ) -> Result<Self> {
+        let kept = nets.kept_layers(&record.settings)?;
+        let names = || kept.iter().map(|layer| layer.name.as_str()).collect::<Vec<_>>().join(",");
+        let layers = (kept != nets.guidance_layers().cross).then(names);
+        Ok(Self { record, began_in, layers })
+    }
+}
+
 /// The user's cache. That there is no place for it is reported, and no reason to fail.
 pub(crate) fn of_user(progress: &mut Progress) -> Result<Option<Cache>> {
     match Cache::open() {
@@ -46,16 +74,15 @@ pub(crate) fn of_user(progress: &mut Progress) -> Result<Option<Cache>> {
 }
 
 impl InversionCache {
-    /// For the source of a run, in the user's cache if it may be used; `began_in` is the memory of its first step, where not
-    /// all are made in one.
-    pub(crate) fn of(record: &RunRecord, began_in: Option<&str>, cache: Option<Cache>) -> Self {
-        Self { place: cache.zip(Self::key(record, began_in)), is_store: false, keeps: began_in.is_none() }
+    /// For the source of a run, in the user's cache if it may be used.
+    pub(crate) fn of(made: Made, cache: Option<Cache>) -> Self {
+        Self { place: cache.zip(Self::key(&made)), is_store: false, keeps: made.began_in.is_none() }
     }
 
     /// As [`InversionCache::of`], in a folder where every run of one source and source prompt finds the same inversion.
-    pub(crate) fn store(record: &RunRecord, began_in: Option<&str>, folder: &Path) -> Self {
+    pub(crate) fn store(made: Made, folder: &Path) -> Self {
         let cache = Some(Cache::at(folder.to_owned()));
-        Self { place: cache.zip(Self::key(record, began_in)), is_store: true, keeps: began_in.is_none() }
+        Self { place: cache.zip(Self::key(&made)), is_store: true, keeps: made.began_in.is_none() }
     }
 
     /// Whether what lies here goes before what this run has begun itself.
@@ -79,8 +106,8 @@ impl InversionCache {
         Ok(Some(file))
     }
 
-    fn key(record: &RunRecord, began_in: Option<&str>) -> Option<Key> {
-        let memory = began_in.or(record.program.memory.as_deref());
+    fn key(Made { record, began_in, layers }: &Made) -> Option<Key> {
+        let memory = (*began_in).or(record.program.memory.as_deref());
         record.source.as_ref().map(|source| {
             let (steps, threads) = (record.settings.steps.to_string(), record.program.threads.to_string());
             let VideoRecord { width, height, frames, .. } = record.video;
@@ -106,6 +133,7 @@ impl InversionCache {
                 ("version", &record.program.version),
             ];
             parts.extend(windows.as_deref().map(|windows| ("windows", windows)));
+            parts.extend(layers.as_deref().map(|layers| ("layers", layers)));
             Key::of(&parts)
         })
     }

@@ -14,7 +14,6 @@ use motionflow::latents::Latents;
 use motionflow::model::VideoModel;
 use motionflow::settings::{MaskSource, Preset, Settings, SubjectMap};
 use motionflow::small_file;
-use motionflow::windows::ContextOptions;
 use motionflow_media::image::RgbImage;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -52,17 +51,17 @@ pub(crate) fn check_fit(
     inversion: &Inversion,
     model: &dyn VideoModel,
     video: &Video,
-    context: ContextOptions,
+    settings: &Settings,
 ) -> Result<()> {
     let unfit = |what: String| Err(Error::Inversion(format!("{what}; invert again")).into());
     let [frames, height, width] = [video.frames, video.height, video.width].map(i64::from);
-    let expected = context.noise(model, [frames, height, width], 0)?.tensor().size();
+    let expected = settings.context().noise(model, [frames, height, width], 0)?.tensor().size();
     let found = inversion.latents.tensor().size();
     if found != expected {
         return unfit(format!("its latents have the shape {found:?}, this model's {expected:?}"));
     }
-    let layers: BTreeSet<&str> =
-        model.guidance_layers().cross.iter().map(|layer| layer.name.as_str()).collect();
+    let layers = model.kept_layers(settings)?;
+    let layers: BTreeSet<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
     for maps in inversion.maps.at.values().flatten() {
         if !maps.keys().map(String::as_str).eq(layers.iter().copied()) {
             return unfit("its attention maps are of other layers than this model's".to_owned());

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use anyhow::Result;
 use motionflow::schedule::Schedule;
-use motionflow::settings::{Preset, Settings, SettingsError};
+use motionflow::settings::{Preset, SamplerName, Settings, SettingsError};
 use motionflow_media::Fit;
 
 use super::recommended::Video;
@@ -97,6 +97,10 @@ impl SettingOptions {
     pub fn resolve(&self, recommended: &Settings) -> Settings {
         let Self { preset, steps, sampling, context, masks, guidance } = self;
         let mut settings = match preset.preset {
+            // On a schedule of flow matching there is no DDIM.
+            Some(Preset::Paper) if recommended.sampler == SamplerName::Euler => {
+                Settings { sampler: SamplerName::Euler, ..Settings::paper(recommended.guidance_scale) }
+            }
             Some(Preset::Paper) => Settings::paper(recommended.guidance_scale),
             Some(Preset::Default) | None => Settings { preset: Preset::Default, ..recommended.clone() },
         };
@@ -188,7 +192,7 @@ fn set<T>(setting: &mut T, said: Option<T>) {
 #[cfg(test)]
 mod tests {
     use super::super::{Guidance, Masks, Preset as PresetOption, Sampling, Steps};
-    use motionflow::settings::SamplerName;
+
 
     use super::*;
 

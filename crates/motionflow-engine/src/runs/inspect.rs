@@ -235,7 +235,7 @@ fn heated(frames: &[RgbImage], maps: &[Mask]) -> Vec<RgbImage> {
 }
 
 fn with_masks(frames: &[RgbImage], masks: &[Vec<Mask>]) -> Vec<RgbImage> {
-    drawn(frames, |index, frame| masked(frame, index, masks))
+    drawn(frames, |index, frame| masked(frame, index, frames.len(), masks))
 }
 
 fn write_sheet(path: &Path, rows: &[(String, Vec<RgbImage>)]) -> Result<()> {

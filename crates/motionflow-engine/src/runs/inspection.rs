@@ -8,7 +8,7 @@ use motionflow::prompt::Prompt;
 use motionflow::settings::{MaskSource, Settings};
 use motionflow_media::Ffmpeg;
 
-use crate::cache::inversions::{self as inversion_cache, InversionCache};
+use crate::cache::inversions::{self as inversion_cache, InversionCache, Made};
 use crate::engine::{Engine, Stores};
 use crate::estimate::{Task, Way};
 use crate::folder::record::{OutputRecord, ProgramRecord, PromptRecord, RunRecord, VideoRecord};
@@ -111,7 +111,7 @@ fn inspect_on(
         settings: settings.clone(),
         output: OutputRecord { metadata: true },
     };
-    let cache = InversionCache::of(&record, began_in.as_deref(), cache);
+    let cache = InversionCache::of(Made::by(model.nets(), &record, began_in.as_deref())?, cache);
     let inspected = Inspected { ffmpeg, settings, video, source, prompt, record };
 
     let Inspected { settings, source, prompt, record, .. } = &inspected;

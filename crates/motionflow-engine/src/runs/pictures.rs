@@ -52,12 +52,20 @@ fn cells(
 
 /// The frames with the masks of every subject laid over them, each subject in its colour.
 pub(crate) fn with_masks(frames: &[RgbImage], masks: &[Vec<Mask>]) -> Vec<RgbImage> {
-    frames.iter().enumerate().map(|(index, frame)| masked(frame, index, masks)).collect()
+    let of_frame = |(index, frame)| masked(frame, index, frames.len(), masks);
+    frames.iter().enumerate().map(of_frame).collect()
 }
 
-/// The frame at `index` with the masks of every subject laid over it.
-pub(crate) fn masked(frame: &RgbImage, index: usize, masks: &[Vec<Mask>]) -> RgbImage {
-    let of_frame = masks.iter().enumerate().filter_map(|(subject, masks)| Some((subject, masks.get(index)?)));
+/// The frame at `index` of so many with the masks of every subject laid over it. Where there are fewer masks than frames, as
+/// of latents that have several frames in one, a frame has that of the latent frame that it ends in.
+pub(crate) fn masked(frame: &RgbImage, index: usize, frames: usize, masks: &[Vec<Mask>]) -> RgbImage {
+    let of_frame = masks.iter().enumerate().filter_map(|(subject, masks)| {
+        let place = match (frames, masks.len()) {
+            (2.., 1..) => (index * (masks.len() - 1)).div_ceil(frames - 1),
+            _ => index,
+        };
+        Some((subject, masks.get(place)?))
+    });
     of_frame.fold(enlarge(frame, SHORTEST_SIDE), |frame, (subject, mask)| {
         overlay(&frame, mask, COLORS[subject % COLORS.len()])
     })

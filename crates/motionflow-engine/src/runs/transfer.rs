@@ -7,7 +7,7 @@ use motionflow::compute::{Compute, Precision};
 use motionflow::device::DeviceChoice;
 use motionflow::diagnostics::loss_warning;
 
-use crate::cache::inversions::{self as inversion_cache, InversionCache};
+use crate::cache::inversions::{self as inversion_cache, InversionCache, Made};
 use crate::engine::{Engine, Stores};
 use crate::folder::checksums::files_in;
 use crate::folder::inversion_file::{SavedInversion, check_fit};
@@ -101,15 +101,16 @@ impl Engine {
         }
 
         let record = job.record()?;
+        let made = Made::by(nets, &record, began_in.as_deref())?;
         let cache = match &options.inversions {
-            Some(folder) => InversionCache::store(&record, began_in.as_deref(), folder),
-            None => InversionCache::of(&record, began_in.as_deref(), cache),
+            Some(folder) => InversionCache::store(made, folder),
+            None => InversionCache::of(made, cache),
         };
         let unfinished = folder.begin(&record)?;
         unfinished.keep_quickly(options.quick);
         let inverts = match job.inversion.take() {
             Some(inversion) => {
-                check_fit(&inversion, nets, &job.video, job.settings.context())?;
+                check_fit(&inversion, nets, &job.video, &job.settings)?;
                 InversionFrom::Given(inversion)
             }
             None if inverts => InversionFrom::Source(cache),
