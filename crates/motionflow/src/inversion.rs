@@ -99,7 +99,8 @@ pub fn invert(
     let layers = model.kept_layers(settings)?;
     let windows = settings.context().windows(latents.frames());
     for (index, step) in schedule.ascending(settings.steps).into_iter().enumerate().skip(done) {
-        let seen = predict(model, &windows, latents.tensor(), step.timestep, &source.features, (&layers, &shown_by));
+        let seen =
+            predict(model, &windows, latents.tensor(), step.timestep, &source.features, (&layers, &shown_by));
         let Some((prediction, step_maps)) = seen else { break };
         latents = Latents::new(schedule.add_noise_step(latents.tensor(), &prediction, step));
         let mut of_maps = step_maps.iter().flat_map(LayerMaps::values);

@@ -193,7 +193,6 @@ fn set<T>(setting: &mut T, said: Option<T>) {
 mod tests {
     use super::super::{Guidance, Masks, Preset as PresetOption, Sampling, Steps};
 
-
     use super::*;
 
     fn steps(count: usize) -> SettingOptions {

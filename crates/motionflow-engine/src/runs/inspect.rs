@@ -28,7 +28,7 @@ use crate::request::prompts;
 use crate::runs::analysis::SourceAnalysis;
 use crate::runs::inspection::{self, Command, Inspected};
 use crate::runs::open::OpenRun;
-use crate::runs::pictures::{heat_of, legend, masked, masks_of};
+use crate::runs::pictures::{heat_of, legend, map_of, masked, masks_of};
 
 const COMMAND: Command = Command { name: "inspect", way: Way::Inspect };
 
@@ -231,7 +231,10 @@ fn drawn(frames: &[RgbImage], draw: impl Fn(usize, &RgbImage) -> RgbImage) -> Ve
 }
 
 fn heated(frames: &[RgbImage], maps: &[Mask]) -> Vec<RgbImage> {
-    drawn(frames, |index, frame| maps.get(index).map_or(frame.clone(), |map| heat(frame, map, OPACITY)))
+    drawn(frames, |index, frame| {
+        let map = maps.get(map_of(index, frames.len(), maps.len()));
+        map.map_or(frame.clone(), |map| heat(frame, map, OPACITY))
+    })
 }
 
 fn with_masks(frames: &[RgbImage], masks: &[Vec<Mask>]) -> Vec<RgbImage> {

@@ -56,16 +56,21 @@ pub(crate) fn with_masks(frames: &[RgbImage], masks: &[Vec<Mask>]) -> Vec<RgbIma
     frames.iter().enumerate().map(of_frame).collect()
 }
 
-/// The frame at `index` of so many with the masks of every subject laid over it. Where there are fewer masks than frames, as
-/// of latents that have several frames in one, a frame has that of the latent frame that it ends in.
+/// Which of so many maps the frame at `index` of so many has. Where there are fewer maps than frames, as of latents that have
+/// several frames in one, it is that of the latent frame that the frame is in.
+pub(crate) fn map_of(index: usize, frames: usize, maps: usize) -> usize {
+    match (frames, maps) {
+        (2.., 1..) => (index * (maps - 1)).div_ceil(frames - 1),
+        _ => index,
+    }
+}
+
+/// The frame at `index` of so many with the masks of every subject laid over it.
 pub(crate) fn masked(frame: &RgbImage, index: usize, frames: usize, masks: &[Vec<Mask>]) -> RgbImage {
-    let of_frame = masks.iter().enumerate().filter_map(|(subject, masks)| {
-        let place = match (frames, masks.len()) {
-            (2.., 1..) => (index * (masks.len() - 1)).div_ceil(frames - 1),
-            _ => index,
-        };
-        Some((subject, masks.get(place)?))
-    });
+    let of_frame = masks
+        .iter()
+        .enumerate()
+        .filter_map(|(subject, masks)| Some((subject, masks.get(map_of(index, frames, masks.len()))?)));
     of_frame.fold(enlarge(frame, SHORTEST_SIDE), |frame, (subject, mask)| {
         overlay(&frame, mask, COLORS[subject % COLORS.len()])
     })
@@ -74,6 +79,14 @@ pub(crate) fn masked(frame: &RgbImage, index: usize, frames: usize, masks: &[Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_has_the_map_of_the_latent_frame_that_it_is_in() {
+        let of =
+            |frames: usize, maps| (0..frames).map(|index| map_of(index, frames, maps)).collect::<Vec<_>>();
+        assert_eq!(of(9, 3), [0, 1, 1, 1, 1, 2, 2, 2, 2]);
+        assert_eq!((of(3, 3), of(1, 1)), (vec![0, 1, 2], vec![0]));
+    }
 
     #[test]
     fn several_subjects_are_told_apart_by_colour() {

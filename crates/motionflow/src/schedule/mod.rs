@@ -7,8 +7,8 @@ mod flow;
 use tch::Tensor;
 
 pub use self::diffusion::DiffusionSchedule;
-pub use self::flow::{FlowConfig, FlowSchedule};
 pub(crate) use self::flow::class_names as flow_class_names;
+pub use self::flow::{FlowConfig, FlowSchedule};
 use crate::error::Error;
 use crate::nets::config::ConfigError;
 pub use crate::schedule_config::{BetaSchedule, PredictionType, ScheduleConfig, Switches};

@@ -18,7 +18,8 @@ impl Rotation {
     pub(super) fn new([frames, rows, columns]: [i64; 3], d: i64, device: Device) -> Self {
         let of_side = 2 * (d / 6);
         let angles = |count: i64, features: i64| {
-            let exponents = Tensor::arange(features / 2, (Kind::Double, Device::Cpu)) * (2.0 / features as f64);
+            let exponents =
+                Tensor::arange(features / 2, (Kind::Double, Device::Cpu)) * (2.0 / features as f64);
             let frequencies = (exponents * -THETA.ln()).exp();
             Tensor::arange(count, (Kind::Double, Device::Cpu)).outer(&frequencies)
         };
