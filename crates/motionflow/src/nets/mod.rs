@@ -12,3 +12,4 @@ pub mod temporal;
 pub mod transformer_2d;
 pub mod unet;
 pub mod vae;
+pub mod wan_vae;
