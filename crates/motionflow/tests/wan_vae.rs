@@ -5,10 +5,11 @@
 use std::path::Path;
 
 use motionflow::checkpoint::{Loader, Weights};
+use motionflow::cost::{Layers, wan_vae_decode, wan_vae_encode};
 use motionflow::nets::wan_vae::{AutoencoderKlWan, WanVaeConfig};
 use tch::{Device, Kind, Tensor};
 
-/// Compares all that the folder's case has.
+/// Compares all that the folder's case has, and counts the weights.
 fn check(folder: &Path) {
     let _no_gradients = tch::no_grad_guard();
     let config: WanVaeConfig =
@@ -31,6 +32,11 @@ fn check(folder: &Path) {
     near("normalised", &vae.normalise(&mean));
     near("mean", &vae.denormalise(&stored("normalised")));
     near("decoded", &vae.decode(&stored("latents")));
+
+    let elements = |name: &str| weights.get(name).unwrap().shape().iter().product::<i64>() as u64;
+    let counted =
+        [wan_vae_encode, wan_vae_decode].map(|cost| cost(vae.config(), 5, 64, 64, Layers::Plain).parameters);
+    assert_eq!(counted.iter().sum::<u64>(), weights.names().map(elements).sum::<u64>());
 }
 
 #[test]
