@@ -14,6 +14,7 @@ use crate::nets::clip_text::ClipTextConfig;
 use crate::nets::clip_vision::ClipVisionConfig;
 use crate::nets::unet::{MotionAdapterConfig, UNet2DConfig, UNet3DConfig, UNetMotionConfig, UNetShape};
 use crate::nets::vae::VaeConfig;
+use crate::nets::wan_vae::WanVaeConfig;
 use crate::parity::parse_case;
 use crate::prompt::{Prompt, subject_positions};
 use crate::registry;
@@ -42,6 +43,7 @@ pub fn configs(data: &[u8]) {
     match kind {
         b'u' => check_unet(text),
         b'v' => check_vae(text),
+        b'a' => check_wan_vae(text),
         b't' => check_text_encoder(text),
         b's' => check_schedule(text),
         b'm' => model_index(text, &registry::layouts()),
@@ -89,6 +91,15 @@ fn check_vae(text: &[u8]) {
         if let Some(unet) = or_told(UNet3DConfig::default().shape()) {
             or_told(check_size(&unet, &vae, 1, 8, 8));
         }
+    }
+}
+
+fn check_wan_vae(text: &[u8]) {
+    let Some(vae) = config::<WanVaeConfig>(text) else { return };
+    if or_told(vae.validate()).is_some() {
+        assert!(vae.channels().iter().all(|channels| (1..=1 << 20).contains(channels)));
+        assert!(vae.downscale() <= 1 << 15 && vae.temporal_downscale() <= 4 && vae.num_res_blocks <= 64);
+        assert_eq!(vae.latent_frames(vae.frames(7)), Some(7));
     }
 }
 

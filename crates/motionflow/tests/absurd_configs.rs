@@ -7,6 +7,7 @@ use motionflow::nets::clip_text::ClipTextConfig;
 use motionflow::nets::clip_vision::ClipVisionConfig;
 use motionflow::nets::unet::{MotionAdapterConfig, UNet2DConfig, UNet3DConfig, UNetMotionConfig, UNetShape};
 use motionflow::nets::vae::VaeConfig;
+use motionflow::nets::wan_vae::WanVaeConfig;
 use motionflow::schedule::ScheduleConfig;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -123,6 +124,44 @@ fn of_the_vae() {
     refused("norm_num_groups", &json!(0), "1 to 1048576");
     refused("scaling_factor", &json!(0), "a positive number");
     refused("down_block_types", &json!(vec!["DownEncoderBlock2D"; 1_000_000]), "a level");
+}
+
+#[test]
+fn of_wans_vae() {
+    let refused = |key, value: &Value, expected| refused(WanVaeConfig::validate, key, value, expected);
+    refused("_class_name", &json!("AutoencoderKL"), "AutoencoderKLWan");
+    refused("base_dim", &json!(0), "1 to 1048576");
+    refused("base_dim", &json!(i64::MAX), "1 to 1048576");
+    refused("z_dim", &json!(1_000_000_000_000_i64), "1 to 1048576");
+    refused("dim_mult", &json!([1, 1 << 20, 1, 1]), "1 to 1048576");
+    refused("dim_mult", &json!([1, i64::MIN, 1, 1]), "1 to 1048576");
+    refused("dim_mult", &json!([]), "1 to 16 levels");
+    refused("dim_mult", &json!(vec![1; 1_000_000]), "1 to 16 levels");
+    refused("num_res_blocks", &json!(0), "1 to 1048576");
+    refused("num_res_blocks", &json!(65), "1 to 64");
+    refused("attn_scales", &json!([0.5]), "runs []");
+    refused("temperal_downsample", &json!([true, true]), "every level but the last");
+    refused("temperal_downsample", &json!(vec![true; 1_000_000]), "every level but the last");
+    refused("temperal_downsample", &json!([true, true, true]), "true at most twice");
+    refused("latents_mean", &json!([0.0]), "16 numbers");
+    refused("latents_mean", &json!(vec![1e300; 16]), "numbers below a million");
+    refused("latents_std", &json!(vec![0.0; 16]), "numbers above a millionth");
+    refused("latents_std", &json!(vec![1.0; 1_000_000]), "16 numbers");
+    refused("is_residual", &json!(true), "runs false");
+    refused("in_channels", &json!(12), "runs 3");
+    refused("out_channels", &json!(12), "runs 3");
+    refused("patch_size", &json!(2), "runs null");
+    refused("clip_output", &json!(false), "runs true");
+    refused("decoder_base_dim", &json!(256), "runs null");
+    refused("scale_factor_temporal", &json!(8), "4, as its levels have it");
+    refused("scale_factor_spatial", &json!(16), "8, as its levels have it");
+}
+
+#[test]
+fn of_wans_vae_with_one_channel() {
+    let config = WanVaeConfig { base_dim: 1, dim_mult: vec![1; 4], ..WanVaeConfig::default() };
+    let message = config.validate().unwrap_err().to_string();
+    assert!(message.contains("2 or more where the decoder halves the channels"), "{message}");
 }
 
 #[test]

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 
 use motionflow::checkpoint::Checkpoint;
 use motionflow::compute::Compute;
-use motionflow::cost::{Layers, NetCost, Operation, Recompute, UNetInput, UNetPart, unet};
+use motionflow::cost::{
+    Layers, NetCost, Operation, Recompute, UNetInput, UNetPart, unet, wan_vae_decode, wan_vae_encode,
+};
 use motionflow::nets::unet::{GuidanceBlocks, MotionAdapterConfig, UNet2DConfig, UNet3DConfig, UNetShape};
+use motionflow::nets::wan_vae::WanVaeConfig;
 use motionflow::registry;
 use tch::Device;
 
@@ -191,4 +194,37 @@ fn what_deep_features_leave_is_a_small_part_of_zeroscopes_net() {
     let flops = |part| unet(&zeroscope(), input, part, Layers::Plain).flops();
     let share = flops(UNetPart::Shallow) / flops(UNetPart::Whole);
     assert!(0.05 < share && share < 0.25, "{share}");
+}
+
+/// Counted with PyTorch's own counter on diffusers' net.
+#[test]
+fn wans_vae_costs_what_was_counted_elsewhere() {
+    let config = WanVaeConfig::default();
+    for ([width, height, frames], [encode, decode]) in [
+        ([832, 480, 81], [164e12, 275e12]),
+        ([832, 480, 49], [99e12, 167e12]),
+        ([832, 480, 33], [67e12, 113e12]),
+        ([480, 272, 33], [22e12, 37e12]),
+        ([1280, 720, 81], [382e12, 639e12]),
+    ] {
+        let encoder = wan_vae_encode(&config, frames, height, width, Layers::Plain);
+        let decoder = wan_vae_decode(&config, frames, height, width, Layers::Plain);
+        assert!(is_near(encoder.flops(), encode, 0.02), "{:e}", encoder.flops());
+        assert!(is_near(decoder.flops(), decode, 0.02), "{:e}", decoder.flops());
+        assert!(is_near((encoder.parameters + decoder.parameters) as f64, 126.9e6, 0.0005));
+    }
+}
+
+#[test]
+fn the_memory_of_wans_vae_does_not_grow_with_the_clip() {
+    let config = WanVaeConfig::default();
+    for layers in [Layers::Plain, Layers::Fused] {
+        for cost in [wan_vae_encode, wan_vae_decode] {
+            let peaks = [1, 5, 9, 81].map(|frames| cost(&config, frames, 480, 832, layers).forward_peak);
+            assert!(peaks[0] < peaks[1] && peaks[1] == peaks[2] && peaks[2] == peaks[3], "{peaks:?}");
+            // Between a few activations of the finest level, and one such of the whole clip.
+            let activation = 96 * 480 * 832;
+            assert!((12 * activation..81 * activation).contains(&peaks[3]), "{peaks:?}");
+        }
+    }
 }

@@ -159,6 +159,22 @@ impl Machine {
                 let videos = fits(row * height as f64, videos);
                 Operation::TemporalConvolution { videos, frames, channels, size: [fits(row, height), width] }
             }
+            Operation::CausalConvolution {
+                videos,
+                frames,
+                input,
+                output,
+                size: [height, width],
+                kernel,
+                stride,
+            } => {
+                let (input, output) = (input.min(most), output.min(most));
+                let row = 6.0 * (width * input * output * kernel * kernel) as f64;
+                let videos = fits(row * (frames * height) as f64, videos);
+                let frames = fits(row, frames);
+                let size = [fits(row * frames as f64, height), width];
+                Operation::CausalConvolution { videos, frames, input, output, size, kernel, stride }
+            }
             Operation::Linear { rows, input, output, .. } => {
                 let most = most.saturating_mul(8);
                 let (input, output) = (input.min(most), output.min(most));
@@ -240,6 +256,22 @@ impl Machine {
                     let _ = x.conv3d(&weight, Some(&bias), [1, 1, 1], [1, 0, 0], [1, 1, 1], 1);
                 })
             }
+            Operation::CausalConvolution {
+                videos,
+                frames,
+                input,
+                output,
+                size: [height, width],
+                kernel,
+                stride,
+            } => {
+                let x = images(&[videos, input, (frames - 1) * stride + 3, height, width]);
+                let (weight, bias) = (images(&[output, input, 3, kernel, kernel]), data(&[output]));
+                let (steps, padding) = ([stride, 1, 1], [0, kernel / 2, kernel / 2]);
+                Box::new(move || {
+                    let _ = x.conv3d(&weight, Some(&bias), steps, padding, [1, 1, 1], 1);
+                })
+            }
             Operation::Linear { rows, input, output, .. } => {
                 let (x, weight, bias) = (data(&[1, rows, input]), data(&[output, input]), data(&[output]));
                 Box::new(move || {
@@ -308,7 +340,8 @@ mod tests {
     #[test]
     fn a_layer_that_is_timed_is_small_and_of_its_kind() {
         for machine in [machine(Device::Cpu), machine(Device::Cuda(0))] {
-            for operation in OPERATIONS {
+            // The last is of Wan's VAE at 832×480.
+            for operation in OPERATIONS.into_iter().chain([causal_convolution([96, 96], [480, 832], 3, 1)]) {
                 let timed = machine.cut(operation);
                 assert_eq!(discriminant(&timed), discriminant(&operation));
                 assert!(timed.flops() < 10.0 * machine.bench.flops, "{timed:?}");
@@ -354,6 +387,8 @@ mod tests {
             Operation::Convolution { images: 2, input: 4, output: 8, size: [3, 5], kernel: 3, stride: 2 },
             Operation::Convolution { images: 2, input: 4, output: 8, size: [3, 5], kernel: 1, stride: 1 },
             Operation::TemporalConvolution { videos: 2, frames: 3, channels: 4, size: [3, 5] },
+            causal_convolution([4, 8], [3, 5], 3, 1),
+            causal_convolution([4, 4], [3, 5], 1, 2),
             Operation::Linear { rows: 6, input: 4, output: 8, on_latents: true },
             attention(false),
             attention(true),
@@ -362,6 +397,11 @@ mod tests {
         for operation in operations {
             assert!(gpu.seconds_alone(&operation) > 0.0, "{operation:?}");
         }
+    }
+
+    fn causal_convolution(channels: [i64; 2], size: [i64; 2], kernel: i64, stride: i64) -> Operation {
+        let [input, output] = channels;
+        Operation::CausalConvolution { videos: 1, frames: 4, input, output, size, kernel, stride }
     }
 
     fn attention(plain: bool) -> Operation {

@@ -12,6 +12,7 @@ mod tape;
 mod unet;
 mod vae;
 mod wan;
+mod wan_vae;
 
 use crate::nets::clip_text::ClipTextConfig;
 
@@ -20,6 +21,7 @@ pub use plan::MemoryPlan;
 pub use unet::{Recompute, UNetInput, UNetPart, unet};
 pub use vae::{FRAMES_AT_ONCE, vae_decode, vae_encode};
 pub use wan::{WanPart, wan_transformer};
+pub use wan_vae::{wan_vae_decode, wan_vae_encode};
 
 /// Which layers compute. The arithmetic is the same; what they pass over and what they keep in memory is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +92,23 @@ pub enum Operation {
         /// Height and width.
         size: [i64; 2],
     },
+    /// A convolution over three frames, none of them later than its own, and over places around its own.
+    CausalConvolution {
+        /// Videos.
+        videos: i64,
+        /// Frames of what comes out.
+        frames: i64,
+        /// Channels that go in.
+        input: i64,
+        /// Channels that come out.
+        output: i64,
+        /// Height and width, which it keeps.
+        size: [i64; 2],
+        /// Height and width of the kernel.
+        kernel: i64,
+        /// Step of the kernel in time.
+        stride: i64,
+    },
     /// A linear layer.
     Linear {
         /// Vectors that go in.
@@ -135,6 +154,9 @@ impl Operation {
             }
             Self::TemporalConvolution { videos, frames, channels, size } => {
                 product(&[videos, frames, size[0], size[1], channels, channels, 3])
+            }
+            Self::CausalConvolution { videos, frames, input, output, size, kernel, .. } => {
+                product(&[videos, frames, size[0], size[1], input, output, 3, kernel, kernel])
             }
             Self::Linear { rows, input, output, .. } => product(&[rows, input, output]),
             Self::Attention { batch, heads, queries, keys, head_dim, .. } => {

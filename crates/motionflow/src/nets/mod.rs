@@ -13,3 +13,4 @@ pub mod transformer_2d;
 pub mod unet;
 pub mod vae;
 pub mod wan;
+pub mod wan_vae;
