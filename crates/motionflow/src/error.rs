@@ -50,12 +50,14 @@ pub enum Error {
     },
     /// A number of frames that the latents cannot have.
     #[error(
-        "the model cannot make a video of {frames} frames: there must be one more than a multiple of 4; try --frames {below}{}",
+        "the model cannot make a video of {frames} frames: there must be one more than a multiple of {scale}; try --frames {below}{}",
         if below == above { String::new() } else { format!(" or {above}") }
     )]
     Frames {
         /// Frames asked for.
         frames: i64,
+        /// Frames for each latent frame after the first.
+        scale: i64,
         /// The nearest number below that works.
         below: i64,
         /// The nearest above.

@@ -4,7 +4,7 @@ use tch::Device;
 
 use super::costs::WanCosts;
 use super::guidance::blocks_for;
-use super::{FRAMES_PER_LATENT, TEXT_LENGTH, Wan};
+use super::Wan;
 use crate::architecture::{Architecture, Suited};
 use crate::checkpoint::{Checkpoint, Component, ComponentKind, Layout};
 use crate::compute::Compute;
@@ -140,11 +140,10 @@ pub(super) fn check_size(
     width: i64,
 ) -> Result<(), Error> {
     let (side, most) = (2 * vae.downscale(), transformer.rope_max_seq_len);
-    let most_frames = 1 + FRAMES_PER_LATENT * (most - 1);
-    if frames < 1 || (frames - 1) % FRAMES_PER_LATENT != 0 || frames > most_frames {
-        let below = (1 + (frames - 1) / FRAMES_PER_LATENT * FRAMES_PER_LATENT).clamp(1, most_frames);
-        let above = (below + FRAMES_PER_LATENT).min(most_frames);
-        return Err(Error::Frames { frames, below, above });
+    let (scale, most_frames) = (vae.temporal_downscale(), vae.frames(most));
+    if vae.latent_frames(frames).is_none() || frames > most_frames {
+        let below = (1 + (frames - 1).max(0) / scale * scale).min(most_frames);
+        return Err(Error::Frames { frames, scale, below, above: (below + scale).min(most_frames) });
     }
     let fits = |length: i64| length >= side && length % side == 0 && length / side <= most;
     if fits(height) && fits(width) {

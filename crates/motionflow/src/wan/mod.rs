@@ -34,9 +34,6 @@ pub use architecture::WanArchitecture;
 /// Rows of a text, most of them zero.
 const TEXT_LENGTH: i64 = 512;
 
-/// Frames of a clip for each latent frame after the first.
-const FRAMES_PER_LATENT: i64 = 4;
-
 /// What to say of values that are not finite where nothing but the weights can be to blame.
 const BROKEN: &str = "the checkpoint is broken; get it anew";
 
@@ -238,7 +235,7 @@ impl VideoModel for Wan {
     }
 
     fn latent_frames(&self, frames: i64) -> i64 {
-        latent_frames(frames)
+        self.vae.config().latent_frames(frames).unwrap_or(1)
     }
 
     fn schedule(&self) -> &Schedule {
@@ -249,16 +246,11 @@ impl VideoModel for Wan {
         self.check_size(frames, height, width)?;
         let (config, downscale) = (self.transformer.config(), self.vae.config().downscale());
         let shape =
-            [1, config.in_channels, latent_frames(frames), height / downscale, width / downscale];
+            [1, config.in_channels, self.latent_frames(frames), height / downscale, width / downscale];
         Ok(Latents::new(seeded_noise(&shape, seed, self.compute.device)))
     }
 
     fn check_size(&self, frames: i64, height: i64, width: i64) -> Result<(), Error> {
         architecture::check_size(self.transformer.config(), self.vae.config(), frames, height, width)
     }
-}
-
-/// Latent frames of a clip of so many frames.
-fn latent_frames(frames: i64) -> i64 {
-    1 + (frames - 1) / FRAMES_PER_LATENT
 }
