@@ -65,7 +65,7 @@ pub enum Error {
     },
     /// A clip of more frames than the net can look at together.
     #[error(
-        "the model can look at {most} frames together, and the video has {frames}: give --frames {most} or fewer, or a \
+        "the model can look at {most} frames together, and these are {frames}: give --frames {most} or fewer, or a \
          sliding window (--context-frames {most} or fewer)"
     )]
     TooManyFrames {

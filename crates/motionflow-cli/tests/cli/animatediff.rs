@@ -208,7 +208,7 @@ pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
         generate(place, &["--model", &base, "--motion-adapter", &base])
             .fails(1, &["not a whole motion adapter"]),
         generate(place, &[&pair[..], &["--frames", "33"]].concat())
-            .fails(2, &["at 32 frames together, and the video has 33", "--context-frames 32"]),
+            .fails(2, &["at 32 frames together, and these are 33", "--context-frames 32"]),
         run(hub.program(place, &from_hub).args(["-o", &place.text("out")]))
             .fails(2, &["someone/tiny-video is not a motion adapter", "config.json"]),
     ]

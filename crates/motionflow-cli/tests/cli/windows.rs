@@ -96,9 +96,15 @@ fn the_plan_has_the_windows_and_mistakes_are_told() {
     assert!(planned.stdout.contains("\nwindows 3 of 3 frames each\n"), "{}", planned.stdout);
     for (flags, parts) in [
         (&["--context-frames", "0"][..], &["--context-frames is 0", "1 or more"]),
-        (&["--context-frames", "4"], &["--context-overlap is 4", "less than the 4 context frames"]),
+        (
+            &["--context-frames", "4", "--context-overlap", "4"],
+            &["--context-overlap is 4", "less than the 4 context frames"],
+        ),
     ] {
         transfer(&place, "out", flags).fails(2, parts);
     }
+    // Where only the length is said, the overlap is less.
+    let short = transfer(&place, "out", &["--context-frames", "2", "--dry-run"]).ok();
+    assert!(short.stdout.contains("context_overlap = 1\n"), "{}", short.stdout);
     transfer(&place, "out", &["--context-overlap", "9", "--dry-run"]).ok();
 }

@@ -32,6 +32,14 @@ impl Inputs {
             .and("the source", request.source.path.as_deref())
             .and("the source", inverted.as_deref())
             .and("the inversion", inversion)
+            .and(
+                "the checkpoint",
+                request.model.chosen.name.as_deref().map(Path::new).filter(|path| path.is_dir()),
+            )
+            .and(
+                "the motion adapter",
+                request.model.chosen.motion_adapter.as_deref().map(Path::new).filter(|path| path.is_dir()),
+            )
     }
 
     /// And this one, where there is one.

@@ -46,6 +46,14 @@ pub(crate) struct InversionRecord {
     pub(crate) model: ModelRecord,
 }
 
+/// A checkpoint's name, with that of its motion adapter.
+fn describe(model: &ModelRecord) -> String {
+    match &model.motion_adapter {
+        Some(adapter) => format!("{} with {adapter}", model.name),
+        None => model.name.clone(),
+    }
+}
+
 /// Checks that a saved inversion is of the shape and the layers that this model makes.
 pub(crate) fn check_fit(
     inversion: &Inversion,
@@ -160,12 +168,11 @@ impl SavedInversion {
     pub(crate) fn load(self, model: &ModelRecord) -> Result<(SourceClip, Inversion)> {
         let record = &self.record;
         if record.model.sha256 != model.sha256 {
-            let made_with =
-                if record.model.name == model.name { "another version" } else { &record.model.name };
+            let (made, uses) = (describe(&record.model), describe(model));
+            let made = if made == uses { format!("another version of {made}") } else { made };
             return Err(Error::Inversion(format!(
-                "it was made with {made_with} of the checkpoint, this run uses {}; invert with this one, or give the \
-                 other to --model",
-                model.name
+                "it was made with {made}, this run uses {uses}; invert with this one, or give the other to --model (and \
+                 --motion-adapter)"
             ))
             .into());
         }

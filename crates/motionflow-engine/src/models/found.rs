@@ -204,7 +204,7 @@ impl FoundModel {
     /// # Errors
     /// Names the block that is not there, and those that are.
     pub fn check_blocks(&self, names: &[String]) -> Result<()> {
-        Ok(self.architecture().check_blocks(&self.checkpoint, names)?)
+        self.explained(self.architecture().check_blocks(&self.checkpoint, names))
     }
 
     /// Loads the weights.

@@ -61,8 +61,12 @@ impl Found {
     ) -> Result<Self> {
         let (name, revision) = named(sought.flag, said, revision)?;
         let is_on_hub = is_on_hub(&name);
-        // A run is done again with the checkpoint of its record, wherever it is done.
-        let recorded = recorded.filter(|path| path.is_dir());
+        // A run is done again with the checkpoint of its record, wherever it is done; but not where the name beside it was
+        // changed.
+        let last = |path: &Path| path.file_name().map(ToOwned::to_owned);
+        let is_named =
+            |path: &PathBuf| is_on_hub || last(Path::new(&name)).is_none_or(|own| last(path) == Some(own));
+        let recorded = recorded.filter(|path| path.is_dir() && is_named(path));
         let (folder, revision) = match (&revision, recorded) {
             (revision, Some(recorded)) if is_on_hub => (recorded, revision.clone()),
             (revision, None) if is_on_hub => {

@@ -83,7 +83,11 @@ pub struct ContextWindows {
     }))]
     pub context_frames: Option<usize>,
     /// Frames that neighbouring windows have in common, at least
-    #[schemars(extend("x-setting" = { "value": "N", "range": "0 or more, below `context-frames`" }))]
+    #[schemars(extend("x-setting" = {
+        "value": "N",
+        "range": "0 or more, below `context-frames`",
+        "default": "the checkpoint's recommendation, else 4, and less in windows of 4 or fewer"
+    }))]
     pub context_overlap: Option<usize>,
 }
 

@@ -133,6 +133,9 @@ impl SettingOptions {
         settings.guidance_interval = sampling.guidance_interval.or(settings.guidance_interval);
         set(&mut settings.deepcache_interval, sampling.deepcache_interval);
         settings.context_frames = context.context_frames.or(settings.context_frames);
+        if let (Some(frames), None) = (context.context_frames, context.context_overlap) {
+            settings.context_overlap = settings.context_overlap.min(frames.saturating_sub(1));
+        }
         set(&mut settings.context_overlap, context.context_overlap);
         set(&mut settings.seed, sampling.seed);
         set(&mut settings.step_size, guidance.step_size);

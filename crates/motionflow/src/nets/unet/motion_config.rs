@@ -9,6 +9,7 @@ use super::shape::{Heads, MotionModules, Temporal, UNetShape};
 use crate::error::Error;
 use crate::nets::config::{ConfigError, count};
 use crate::nets::layers::{Activation, Projection};
+use crate::printable::printable;
 
 /// A block of one of the two nets: whether it has cross-attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -281,9 +282,10 @@ impl UNet2DConfig {
         count("motion_adapter", "motion_max_seq_length", adapter.motion_max_seq_length)?;
         let spatial = &self.spatial;
         if adapter.block_out_channels != spatial.block_out_channels {
+            let [its, own] = [&adapter.block_out_channels, &spatial.block_out_channels]
+                .map(|channels| printable(&format!("{channels:?}")));
             return Err(Error::Mismatch(format!(
-                "the motion adapter is for a UNet of block_out_channels {:?}, the checkpoint's has {:?}",
-                adapter.block_out_channels, spatial.block_out_channels
+                "the motion adapter is for a UNet of block_out_channels {its}, the checkpoint's has {own}"
             )));
         }
         if adapter.motion_layers_per_block != spatial.layers_per_block {
@@ -299,6 +301,11 @@ impl UNet2DConfig {
         };
         count("unet", "attention_head_dim", self.attention_head_dim)?;
         let heads = spatial.num_attention_heads.unwrap_or(self.attention_head_dim);
+        if let Some(least) = adapter.block_out_channels.iter().min().filter(|least| **least < motion.heads) {
+            let expected = format!("at most the {least} channels of a level");
+            let key = "motion_num_attention_heads";
+            return Err(ConfigError::new("motion_adapter", key, motion.heads, expected).into());
+        }
         Ok(spatial.shape(spatial.cross_attention_dim.unwrap_or(1280), heads, motion)?)
     }
 }
@@ -381,7 +388,7 @@ impl Fixed {
 
 /// One number, or a list with the same for every level.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number, or a list of the same one for every level")]
 enum Numbers {
     One(i64),
     Each(Vec<i64>),
@@ -394,7 +401,8 @@ impl Numbers {
             Self::Each(numbers) => match numbers.as_slice() {
                 [first, others @ ..] if others.iter().all(|number| number == first) => Ok(*first),
                 numbers => {
-                    Err(E::custom(format!("expected the same number for every level, found {numbers:?}")))
+                    let found = printable(&format!("{numbers:?}"));
+                    Err(E::custom(format!("expected the same number for every level, found {found}")))
                 }
             },
         }
