@@ -55,4 +55,5 @@ pub mod tokenizer;
 mod tokenizer_json;
 pub mod update;
 pub mod wider;
+pub mod wan;
 pub mod windows;

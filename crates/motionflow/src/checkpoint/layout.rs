@@ -31,10 +31,8 @@ pub enum ComponentKind {
     Net,
     /// A net of transformers.
     TextEncoder,
-    /// CLIP's tokenizer.
+    /// A tokenizer of transformers.
     Tokenizer,
-    /// A tokenizer that is known by its `tokenizer.json` alone.
-    WholeTokenizer,
     /// The noise schedule.
     Scheduler,
 }
@@ -51,7 +49,7 @@ impl Component {
     pub(super) fn config(&self) -> &'static str {
         match self.kind {
             ComponentKind::Net | ComponentKind::TextEncoder => "config.json",
-            ComponentKind::Tokenizer | ComponentKind::WholeTokenizer => TOKENIZER_CONFIG,
+            ComponentKind::Tokenizer => TOKENIZER_CONFIG,
             ComponentKind::Scheduler => "scheduler_config.json",
         }
     }
@@ -61,7 +59,7 @@ impl Component {
         match self.kind {
             ComponentKind::Net => Some(("diffusion_pytorch_model", "diffusion_pytorch_model")),
             ComponentKind::TextEncoder => Some(("model", "pytorch_model")),
-            ComponentKind::Tokenizer | ComponentKind::WholeTokenizer | ComponentKind::Scheduler => None,
+            ComponentKind::Tokenizer | ComponentKind::Scheduler => None,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::nets::wan::WanConfig;
 use crate::nets::wan_vae::WanVaeConfig;
 use crate::parity_case::ParityModel;
 use crate::schedule::{FlowConfig, FlowSchedule, Schedule, flow_class_names};
+use crate::tokenizer::Tokenizer;
 
 /// Wan 2.1 text-to-video.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ static LAYOUT: Layout = Layout {
         },
         Component {
             name: "tokenizer",
-            kind: ComponentKind::WholeTokenizer,
+            kind: ComponentKind::Tokenizer,
             classes: || vec!["T5TokenizerFast", "T5Tokenizer", "TokenizersBackend", "PreTrainedTokenizerFast"],
         },
         Component { name: "scheduler", kind: ComponentKind::Scheduler, classes: flow_class_names },
@@ -76,7 +77,7 @@ impl Architecture for WanArchitecture {
 
     fn costs(&self, checkpoint: &Checkpoint, guidance_blocks: &[String]) -> Result<Box<dyn Costs>, Error> {
         let (transformer, vae, text_encoder) = configs(checkpoint)?;
-        check_parts(&transformer, &vae, &text_encoder)?;
+        check_parts(&transformer, &vae, &text_encoder, &checkpoint.tokenizer()?)?;
         Ok(Box::new(WanCosts::new(transformer, vae, text_encoder, guidance_blocks)?))
     }
 
@@ -114,6 +115,7 @@ pub(super) fn check_parts(
     transformer: &WanConfig,
     vae: &WanVaeConfig,
     text_encoder: &Umt5Config,
+    tokenizer: &Tokenizer,
 ) -> Result<(), Error> {
     let mismatch = |what: String| Err(Error::Mismatch(what));
     if transformer.in_channels != vae.z_dim || transformer.out_channels != vae.z_dim {
@@ -128,7 +130,7 @@ pub(super) fn check_parts(
             transformer.text_dim, text_encoder.d_model
         ));
     }
-    Ok(())
+    tokenizer.check_vocabulary(text_encoder.vocab_size)
 }
 
 /// Checks that the nets can take a video of this size in pixels.

@@ -60,12 +60,13 @@ impl Wan {
     pub(crate) fn load(checkpoint: &Checkpoint, compute: Compute) -> Result<Self, Error> {
         let _no_gradients = tch::no_grad_guard();
         let (config, vae, text) = architecture::configs(checkpoint)?;
-        architecture::check_parts(&config, &vae, &text)?;
+        let tokenizer = checkpoint.tokenizer()?;
+        architecture::check_parts(&config, &vae, &text, &tokenizer)?;
         let transformer =
             load_net(checkpoint, "transformer", compute, |weights| WanTransformer::new(weights, config))?;
         Ok(Self {
             checkpoint: checkpoint.clone(),
-            tokenizer: checkpoint.unigram_tokenizer(TEXT_LENGTH as usize)?,
+            tokenizer,
             text_encoder: RefCell::default(),
             guidance_layers: guidance::default_layers(&transformer),
             vae: load_net(checkpoint, "vae", compute, |weights| AutoencoderKlWan::new(weights, vae))?,
