@@ -58,6 +58,12 @@ impl<'a> Loader<'a> {
         Self { memory, ..self }
     }
 
+    /// The same as this type.
+    #[must_use]
+    pub fn with_kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
+    }
+
     /// The place `name` under this one.
     #[must_use]
     pub fn sub(&self, name: impl Display) -> Self {
@@ -87,6 +93,11 @@ impl<'a> Loader<'a> {
     /// Whether there is a tensor `name` here. Does not count as asking for it.
     pub fn has(&self, name: &str) -> bool {
         self.weights.get(&self.full_name(name)).is_some()
+    }
+
+    /// Takes a tensor `name`, should there be one, for asked for: it says what another one has said.
+    pub fn skip(&self, name: &str) {
+        self.account.borrow_mut().asked.insert(self.full_name(name));
     }
 
     /// Whether all that was requested is there. Else the net is built on, and never run, to learn what else is wrong:
