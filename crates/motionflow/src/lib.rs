@@ -7,8 +7,10 @@
 
 pub mod animatediff;
 pub mod architecture;
+mod charsmap;
 pub mod checkpoint;
 pub mod clip;
+mod collapsed;
 pub mod compute;
 pub mod cost;
 pub mod device;
@@ -45,6 +47,7 @@ mod schedule_config;
 pub mod settings;
 pub mod small_file;
 mod spacing;
+mod spelt_out;
 mod statistics;
 pub mod step_plan;
 mod text_encoder;
@@ -53,7 +56,8 @@ pub mod timestep;
 mod token_weight;
 pub mod tokenizer;
 mod tokenizer_json;
+mod unigram;
 pub mod update;
-pub mod wider;
 pub mod wan;
+pub mod wider;
 pub mod windows;

@@ -296,6 +296,7 @@ mod tests {
     fn takes_the_tokens_that_overlap_a_subject() {
         let tokens = |text_used| Tokens {
             ids: vec![0; 6],
+            first: 1,
             length: 5,
             truncated: false,
             total: 9,

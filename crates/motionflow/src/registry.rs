@@ -9,8 +9,7 @@ use crate::text_to_video::UNET_3D;
 use crate::wan::WanArchitecture;
 
 /// Every architecture. Where a folder does not say which one it is of, messages speak of the first.
-static ARCHITECTURES: [&dyn Architecture; 4] =
-    [&UNET_3D, &ANIMATE_DIFF, &STABLE_DIFFUSION, &WanArchitecture];
+static ARCHITECTURES: [&dyn Architecture; 4] = [&UNET_3D, &ANIMATE_DIFF, &STABLE_DIFFUSION, &WanArchitecture];
 
 /// The layouts of the checkpoints that can be run.
 pub fn layouts() -> Vec<&'static Layout> {

@@ -10,8 +10,8 @@ pub const CONFIG: u64 = 1 << 20;
 /// For a list of names (a vocabulary, merges, the index of shards), in bytes. CLIP's vocabulary has 1 MB.
 pub const LIST: u64 = 4 << 20;
 
-/// For a whole tokenizer in one file, in bytes. CLIP's, its merges as pairs and indented, has 4 MB.
-pub const TOKENIZER: u64 = 16 << 20;
+/// For a whole tokenizer in one file, in bytes. CLIP's, its merges as pairs and indented, has 4 MB; UMT5's has 16.8 MB.
+pub const TOKENIZER: u64 = 32 << 20;
 
 /// The bytes of a file that has at most `limit` of them.
 ///

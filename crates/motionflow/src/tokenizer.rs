@@ -1,9 +1,13 @@
-//! CLIP's tokenizer: byte-level byte-pair encoding over lower-case text, as transformers' `CLIPTokenizer` has it.
+//! The tokenizers of the text encoders: CLIP's and UMT5's.
 //!
-//! It is made from `vocab.json` and `merges.txt`, or, where they are missing, from `tokenizer.json`. `tokenizer_config.json` and `special_tokens_map.json` name the begin,
+//! CLIP's is byte-level byte-pair encoding over lower-case text, as transformers' `CLIPTokenizer` has it. It is made from `vocab.json` and `merges.txt`, or, where they are missing, from `tokenizer.json`. `tokenizer_config.json` and `special_tokens_map.json` name the begin,
 //! end, unknown and pad tokens and the length to pad to; either may be missing. A special token that stands in a text
 //! is that token and not its letters: with the pad token `!`, as ZeroScope has it, every `!` of a prompt is padding,
 //! in transformers and here.
+//!
+//! UMT5's is a Unigram model of SentencePiece. All of it comes from `tokenizer.json`, and nothing from the files beside it.
+//! White space in a text is collapsed before, as `WanPipeline` does it: the ids are those of the collapsed text, and the
+//! offsets are of the text as it was given.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,11 +22,14 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior, normalizers, pre_tokenizers};
 
+use crate::collapsed::Collapsed;
 use crate::error::Error;
 use crate::nets::clip_text::ClipTextConfig;
 use crate::printable::printable;
 use crate::small_file;
+use crate::spelt_out;
 use crate::tokenizer_json::TokenizerJson;
+use crate::unigram::{self, UnigramJson};
 
 pub(crate) const VOCABULARY: &str = "vocab.json";
 pub(crate) const MERGES: &str = "merges.txt";
@@ -38,15 +45,11 @@ const WORDS: &str =
 /// `model_max_length` from here on means that there is none: transformers' `LARGE_INTEGER`. It writes 10^30 then.
 const NO_LENGTH: f64 = 1e20;
 
-/// Letters in the mean below which the pieces of a word say nothing of its meaning. This project's choice: CLIP's own
-/// vocabulary makes two or three longer pieces of rare but ordinary words (`hippo|potam|us`, `armad|illo`).
-const SMALL_PIECE: usize = 3;
-
-/// The most tokens of a text: far more than any CLIP takes. Attention grows with the square of it.
+/// The most tokens of a text: far more than any CLIP takes, and twice what Wan takes. Attention grows with the square of it.
 const MAX_LENGTH: usize = 1024;
 
-/// The most tokens of an `added_tokens_decoder`: CLIP's has two. The tokenizers library compares each with all others.
-const MAX_ADDED: usize = 1000;
+/// The most tokens of an `added_tokens_decoder`: CLIP's has two, UMT5's 304. The tokenizers library compares each with all others.
+pub(crate) const MAX_ADDED: usize = 1000;
 
 /// Why a tokenizer could not be made, or a text not be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -78,23 +81,48 @@ pub enum TokenizerError {
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     max_length: usize,
-    begin: i64,
-    end: i64,
-    pad: i64,
+    around: Around,
     /// The unknown token and its id.
     unknown: (String, i64),
+}
+
+/// What is put around a text's tokens.
+#[derive(Debug, Clone, Copy)]
+enum Around {
+    /// CLIP's: a begin and an end token, then padding.
+    Clip { begin: i64, end: i64, pad: i64 },
+    /// UMT5's: an end token. The padding would be masked.
+    Umt5 { end: i64 },
+}
+
+impl Around {
+    fn begin(self) -> Option<i64> {
+        match self {
+            Self::Clip { begin, .. } => Some(begin),
+            Self::Umt5 { .. } => None,
+        }
+    }
+
+    fn end(self) -> i64 {
+        match self {
+            Self::Clip { end, .. } | Self::Umt5 { end } => end,
+        }
+    }
 }
 
 /// A text as the text encoder gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
-    /// The begin token, the text's tokens, the end token, then pad tokens up to the model's length.
+    /// CLIP's: the begin token, the text's tokens, the end token, then pad tokens up to the model's length. UMT5's: the
+    /// text's tokens and the end token.
     pub ids: Vec<i64>,
+    /// How many of `ids` come before the text's: 1 where there is a begin token, else 0.
+    pub first: usize,
     /// How many of `ids` come before the padding.
     pub length: usize,
     /// Whether the text had more tokens than fit.
     pub truncated: bool,
-    /// How many tokens the text has, begin and end token and those that did not fit included.
+    /// How many tokens the text has, begin token, end token and those that did not fit included.
     pub total: usize,
     /// How many bytes of the text the tokens cover: all of them, unless `truncated`.
     pub text_used: usize,
@@ -104,7 +132,7 @@ pub struct Tokens {
     /// each in the mean: a sign that the text encoder has never learnt what it means.
     pub spelt_out: Vec<Range<usize>>,
     /// Bytes of the text that each token before the padding stands for; empty for the begin and end tokens. A letter of
-    /// several tokens is the range of each of them.
+    /// several tokens is the range of each of them; a piece of UMT5's that begins with a space has the space in its range.
     pub offsets: Vec<Range<usize>>,
 }
 
@@ -160,7 +188,8 @@ impl Files {
 impl Tokenizer {
     /// Reads `vocab.json` and `merges.txt`, or `tokenizer.json` where they are missing, and, where they exist, `tokenizer_config.json` and `special_tokens_map.json`.
     /// Where they give no length, as transformers writes it for tokenizers that know none, it is `text_length`: how
-    /// many tokens the text encoder takes.
+    /// many tokens the text encoder takes. Where `tokenizer.json` is a Unigram model, the tokenizer is UMT5's, and its length
+    /// is `text_length` whatever the files say.
     ///
     /// # Errors
     /// [`TokenizerError::File`] and [`TokenizerError::Inconsistent`].
@@ -170,6 +199,11 @@ impl Tokenizer {
 
     /// As [`Tokenizer::from_folder`]; `folder` is for messages.
     pub(crate) fn of_files(folder: &Path, files: &Files, text_length: usize) -> Result<Self, TokenizerError> {
+        if let Words::Whole(text) = &files.words
+            && parse::<unigram::Kind>(folder, WHOLE, text)?.is_unigram()
+        {
+            return Self::umt5(folder, text, text_length);
+        }
         let library = |error: tokenizers::Error| inconsistent(folder, &error.to_string());
         let (vocabulary, merges, added): (BTreeMap<String, u32>, Merges, Vec<AddedTokenEntry>) =
             match &files.words {
@@ -213,10 +247,21 @@ impl Tokenizer {
         };
         let (begin, end, pad) = (id(&config.begin)?, id(&config.end)?, id(&config.pad)?);
         let unknown = (config.unknown.content.clone(), id(&config.unknown)?);
-        Ok(Self { max_length: config.max_length, begin, end, pad, unknown, inner })
+        Ok(Self { max_length: config.max_length, around: Around::Clip { begin, end, pad }, unknown, inner })
     }
 
-    /// How many tokens a text is padded or cut to.
+    /// UMT5's tokenizer out of the text of a `tokenizer.json`.
+    fn umt5(folder: &Path, text: &str, text_length: usize) -> Result<Self, TokenizerError> {
+        let wrong = |what: &str| file_error(folder, WHOLE, what);
+        if !(2..=MAX_LENGTH).contains(&text_length) {
+            return Err(wrong(&format!("texts have {text_length} tokens, but must have 2 to {MAX_LENGTH}")));
+        }
+        let made = parse::<UnigramJson>(folder, WHOLE, text)?.make().map_err(|what| wrong(&what))?;
+        let around = Around::Umt5 { end: made.end };
+        Ok(Self { inner: made.tokenizer, max_length: text_length, around, unknown: made.unknown })
+    }
+
+    /// How many tokens a text is cut to, and CLIP's also padded to.
     pub fn max_length(&self) -> usize {
         self.max_length
     }
@@ -236,7 +281,15 @@ impl Tokenizer {
             let mismatch = format!("the tokenizer gives {length} tokens, the text encoder takes {positions}");
             return Err(Error::Mismatch(mismatch));
         }
-        let (tokens, vocabulary) = (self.vocabulary_size() as i64, text.vocab_size);
+        self.check_vocabulary(text.vocab_size)
+    }
+
+    /// Checks that a text encoder with a vocabulary of this size takes its tokens.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] when it gives others than the encoder knows.
+    pub fn check_vocabulary(&self, vocabulary: i64) -> Result<(), Error> {
+        let tokens = self.vocabulary_size() as i64;
         if tokens > vocabulary {
             let mismatch = format!("the tokenizer knows {tokens} tokens, the text encoder {vocabulary}");
             return Err(Error::Mismatch(mismatch));
@@ -244,60 +297,61 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// Encodes a text: begin token, the text, end token, padding. A text that is too long loses its end.
+    /// Encodes a text as [`Tokens::ids`] says. A text that is too long loses its end.
     ///
     /// # Errors
     /// [`TokenizerError::Encode`].
     pub fn encode(&self, text: &str) -> Result<Tokens, TokenizerError> {
         let library = |error: tokenizers::Error| TokenizerError::Encode(printable(&error.to_string()));
-        let encoding = self.inner.encode(text, false).map_err(library)?;
-        let total = encoding.len() + 2;
-        let kept = encoding.len().min(self.max_length - 2);
-        let ranges: Vec<_> = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
+        let collapsed = match self.around {
+            Around::Clip { .. } => None,
+            Around::Umt5 { .. } => Some(Collapsed::of(text)),
+        };
+        let encoded = collapsed.as_ref().map_or(text, |collapsed| &collapsed.text);
+        let encoding = self.inner.encode(encoded, false).map_err(library)?;
+        let origin = |range| match &collapsed {
+            Some(collapsed) => collapsed.origin(range),
+            None => range,
+        };
+        let begin = self.around.begin();
+        let first = usize::from(begin.is_some());
+        let total = first + encoding.len() + 1;
+        let kept = encoding.len().min(self.max_length - first - 1);
+        let ranges: Vec<_> = encoding.get_offsets().iter().map(|&(start, end)| origin(start..end)).collect();
         let text_used = ranges.get(kept).map_or(text.len(), |cut_off| cut_off.start);
 
-        let mut ids = vec![self.begin];
+        let mut ids: Vec<i64> = begin.into_iter().collect();
         ids.extend(encoding.get_ids()[..kept].iter().map(|&id| i64::from(id)));
-        ids.push(self.end);
-        let at = |byte: usize| std::iter::once(byte..byte);
-        let offsets: Vec<_> = at(0).chain(ranges[..kept].iter().cloned()).chain(at(text_used)).collect();
+        ids.push(self.around.end());
+        let mut offsets = vec![0..0; first];
+        offsets.extend_from_slice(&ranges[..kept]);
+        offsets.push(text_used..text_used);
 
         let length = ids.len();
         let (unknown, unknown_id) = &self.unknown;
         let is_unknown =
             |&i: &usize| ids[i] == *unknown_id && text.get(offsets[i].clone()) != Some(unknown.as_str());
-        let unknown = (1..length - 1).filter(is_unknown).collect();
-        ids.resize(self.max_length, self.pad);
+        let unknown = (first..length - 1).filter(is_unknown).collect();
+        let words = encoding.get_word_ids();
+        let spelt_out = match self.around {
+            Around::Clip { .. } => spelt_out::of_letters(text, words, &ranges),
+            Around::Umt5 { .. } => spelt_out::of_pieces(text, words, &ranges, encoding.get_tokens()),
+        };
+        if let Around::Clip { pad, .. } = self.around {
+            ids.resize(self.max_length, pad);
+        }
         Ok(Tokens {
             ids,
+            first,
             length,
             truncated: total > self.max_length,
             total,
             text_used,
             unknown,
-            spelt_out: spelt_out(text, encoding.get_word_ids(), &ranges),
+            spelt_out,
             offsets,
         })
     }
-}
-
-/// The words of `text` in pieces of less than [`SMALL_PIECE`] letters, or one sign, in the mean. `words` and `ranges`
-/// tell of every token which word it is of, and the bytes that it stands for.
-fn spelt_out(text: &str, words: &[Option<u32>], ranges: &[Range<usize>]) -> Vec<Range<usize>> {
-    let mut spelt_out = Vec::new();
-    let mut first = 0;
-    for word in words.chunk_by(|a, b| a == b) {
-        let pieces = &ranges[first..first + word.len()];
-        first += word.len();
-        let whole = pieces[0].start..pieces[pieces.len() - 1].end;
-        let Some(word) = text.get(whole.clone()) else { continue };
-        // A sign, as an emoji is, may well be a piece of its own.
-        let small = if word.chars().all(char::is_alphabetic) { SMALL_PIECE } else { 1 };
-        if pieces.len() > 1 && word.chars().count() < small * pieces.len() {
-            spelt_out.push(whole);
-        }
-    }
-    spelt_out
 }
 
 /// What the two JSON files beside the vocabulary say.
@@ -343,6 +397,11 @@ impl AddedTokenEntry {
         self.id
     }
 
+    /// The token as the entry says.
+    pub(crate) fn as_it_says(&self) -> AddedToken {
+        self.token(self.special)
+    }
+
     fn token(&self, special: bool) -> AddedToken {
         AddedToken::from(self.content.clone(), special)
             .single_word(self.single_word)
@@ -380,7 +439,7 @@ impl Config {
                 let message = format!("{key} has {} tokens, more than {MAX_ADDED}", tokens.len());
                 return Err(file_error(folder, name, &message));
             }
-            added.extend(tokens.iter().map(|entry| entry.token(entry.special)));
+            added.extend(tokens.iter().map(AddedTokenEntry::as_it_says));
             Ok(())
         };
         if let Some(tokens) = config.added_tokens_decoder {

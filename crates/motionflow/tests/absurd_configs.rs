@@ -5,6 +5,7 @@ use std::fmt::{Debug, Display};
 use motionflow::error::Error;
 use motionflow::nets::clip_text::ClipTextConfig;
 use motionflow::nets::clip_vision::ClipVisionConfig;
+use motionflow::nets::umt5::Umt5Config;
 use motionflow::nets::unet::{MotionAdapterConfig, UNet2DConfig, UNet3DConfig, UNetMotionConfig, UNetShape};
 use motionflow::nets::vae::VaeConfig;
 use motionflow::nets::wan_vae::WanVaeConfig;
@@ -174,6 +175,27 @@ fn of_the_text_encoder() {
     refused("num_attention_heads", &json!(7), "a divisor of 512");
     refused("max_position_embeddings", &json!(1_000_000_000_000_i64), "1 to 1048576");
     refused("layer_norm_eps", &json!(0), "more than 0");
+}
+
+#[test]
+fn of_the_umt5_encoder() {
+    let refused = |key, value: &Value, expected| refused(Umt5Config::validate, key, value, expected);
+    refused("model_type", &json!("t5"), "runs \"umt5\"");
+    refused("feed_forward_proj", &json!("relu"), "runs \"gated-gelu\"");
+    refused("feed_forward_proj", &json!("\u{1b}[2J".repeat(100_000)), "runs \"gated-gelu\"");
+    refused("dense_act_fn", &json!("silu"), "runs \"gelu_new\"");
+    refused("is_gated_act", &json!(false), "runs true");
+    refused("is_decoder", &json!(true), "runs false");
+    refused("vocab_size", &json!(1_000_000_000), "1 to 1048576");
+    refused("d_model", &json!(i64::MAX), "1 to 1048576");
+    refused("d_kv", &json!(0), "1 to 1048576");
+    refused("d_ff", &json!(-1), "1 to 1048576");
+    refused("num_heads", &json!(i64::MIN), "1 to 1048576");
+    refused("num_layers", &json!(257), "1 to 256");
+    refused("relative_attention_num_buckets", &json!(3), "4 or more");
+    refused("relative_attention_num_buckets", &json!(1 << 21), "1 to 1048576");
+    refused("relative_attention_max_distance", &json!(8), "more than a quarter of the 32");
+    refused("layer_norm_epsilon", &json!(1), "more than 0");
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub(crate) fn of_prompts(
 
 /// The token at a position, as it is shown.
 fn word(prompt: &Prompt, tokens: &Tokens, position: usize) -> String {
-    if position == 0 {
+    if position < tokens.first {
         return "<start>".to_owned();
     }
     if position + 1 == tokens.length {
@@ -70,8 +70,11 @@ fn word(prompt: &Prompt, tokens: &Tokens, position: usize) -> String {
     // An accent that was a character of its own is of the letter before it, which the token stands for alone.
     let mut behind = tokens.offsets[position + 1..].iter().map(|next| next.start);
     let next = behind.find(|start| *start >= range.end).unwrap_or(range.end);
-    let text = prompt.text.get(range.start..next).unwrap_or_default().trim_end();
-    let range = range.start..range.start + text.len();
+    let text = prompt.text.get(range.start..next).unwrap_or_default();
+    // A piece of UMT5's begins with its space, and may be that alone.
+    let start = range.start + text.len() - text.trim_start().len();
+    let text = text.trim();
+    let range = start..start + text.len();
     let unknown = if tokens.unknown.contains(&position) { "?" } else { "" };
     let letter = |found: Option<char>| found.is_some_and(char::is_alphabetic);
     let next = prompt.text.get(range.end..).and_then(|rest| rest.chars().next());
@@ -81,7 +84,7 @@ fn word(prompt: &Prompt, tokens: &Tokens, position: usize) -> String {
     let opens = prompt.subjects.iter().any(|subject| positions(subject).first() == Some(&position));
     let closes = prompt.subjects.iter().any(|subject| positions(subject).last() == Some(&position));
     let bracket = |is_there, bracket| if is_there { bracket } else { "" };
-    let visible = on_one_line(text);
+    let visible = if text.is_empty() { "▁".to_owned() } else { on_one_line(text) };
     format!("{}{visible}{unknown}{piece}{}", bracket(opens, "["), bracket(closes, "]"))
 }
 

@@ -95,6 +95,11 @@ impl<'a> Loader<'a> {
         self.weights.get(&self.full_name(name)).is_some()
     }
 
+    /// Takes a tensor `name`, should there be one, for asked for: it says what another one has said.
+    pub fn skip(&self, name: &str) {
+        self.account.borrow_mut().asked.insert(self.full_name(name));
+    }
+
     /// Whether all that was requested is there. Else the net is built on, and never run, to learn what else is wrong:
     /// nothing may be computed of its tensors, since that could take memory.
     pub fn is_whole(&self) -> bool {

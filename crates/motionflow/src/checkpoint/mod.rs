@@ -221,19 +221,20 @@ impl Checkpoint {
     /// # Errors
     /// As [`Tokenizer::from_folder`] and, for the text encoder, [`Checkpoint::config`].
     pub fn tokenizer(&self) -> Result<Tokenizer, CheckpointError> {
-        /// Of the text encoder's configuration; the default is CLIP's.
+        /// Tokens of a text where the text encoder's configuration does not say: CLIP's.
+        const OF_CLIP: i64 = 77;
+        /// The same for UMT5, which takes any number: `max_sequence_length` of diffusers' `WanPipeline`.
+        const OF_UMT5: i64 = 512;
         #[derive(Deserialize)]
         struct Positions {
-            #[serde(default = "Positions::of_clip")]
-            max_position_embeddings: i64,
-        }
-        impl Positions {
-            const fn of_clip() -> i64 {
-                77
-            }
+            model_type: Option<String>,
+            max_position_embeddings: Option<i64>,
         }
         let text_encoder: Positions = self.config("text_encoder")?;
-        let positions = usize::try_from(text_encoder.max_position_embeddings).unwrap_or(0);
+        let is_umt5 = text_encoder.model_type.as_deref() == Some("umt5");
+        let default = if is_umt5 { OF_UMT5 } else { OF_CLIP };
+        let positions = text_encoder.max_position_embeddings.filter(|_| !is_umt5).unwrap_or(default);
+        let positions = usize::try_from(positions).unwrap_or(0);
         Ok(Tokenizer::from_folder(&self.folder.join("tokenizer"), positions)?)
     }
 

@@ -21,6 +21,9 @@ pub(super) const MAX_DIMENSIONS: usize = 8;
 /// The most files that weights may be split over.
 const MAX_SHARDS: usize = 1000;
 
+/// Elements of a tensor that are converted at once: 4 MiB in float32.
+const AT_ONCE: usize = 1 << 20;
+
 /// A file in memory, mostly by mapping: pages come from disk when they are touched.
 #[derive(Debug)]
 pub(super) struct MappedFile {
@@ -56,6 +59,25 @@ impl MappedFile {
         match &self.bytes {
             Bytes::Mapped(bytes) => bytes,
             Bytes::Read(bytes) => bytes,
+        }
+    }
+
+    /// Gives the memory of these bytes back to the system, as far as they are mapped: they come from disk again when they
+    /// are touched. Without this a process that reads files larger than its share of the memory looks as large as they are.
+    fn release(&self, place: Range<usize>) {
+        #[cfg(not(unix))]
+        let _ = place;
+        #[cfg(unix)]
+        if let Bytes::Mapped(bytes) = &self.bytes
+            && !place.is_empty()
+        {
+            // SAFETY: the map is of a file and is never written to, so that what is dropped is still in the file.
+            #[allow(unsafe_code)]
+            let released = unsafe {
+                bytes.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, place.start, place.len())
+            };
+            // It is advice: what the system does not want to drop, it keeps.
+            drop(released);
         }
     }
 
@@ -166,21 +188,59 @@ impl StoredTensor {
             .f_contiguous()
     }
 
-    /// The same on another device than the CPU. What is stored densely is copied there straight from the file.
+    /// The same on a device and as another type. Besides the tensor this takes little memory: what is stored densely is
+    /// converted in parts, and what was read of the file is given back to the system.
     ///
     /// # Errors
     /// As [`StoredTensor::to_tensor`].
     pub(super) fn to_device(&self, device: Device, kind: Kind) -> Result<Tensor, tch::TchError> {
-        if self.strides.is_some() || self.length == 0 || device == Device::Cpu {
-            return self.to_tensor()?.f_to_kind(kind)?.f_to_device(device);
+        if self.strides.is_none() && self.length > 0 && kind != self.kind {
+            return self.converted(device, kind);
         }
-        let bytes = &self.file.bytes()[self.place()];
-        let strides = dense_strides(&self.shape);
-        // SAFETY: the bytes hold every element, the tensor is only read, and it is gone before they are.
+        let tensor = match device {
+            Device::Cpu => self.to_tensor()?.f_to_kind(kind),
+            _ => self.copied(device)?.f_to_kind(kind),
+        };
+        self.file.release(self.place());
+        tensor
+    }
+
+    /// What is stored densely, as another type, some elements after the others.
+    fn converted(&self, device: Device, kind: Kind) -> Result<Tensor, tch::TchError> {
+        let whole = Tensor::f_empty(&self.shape, (kind, device))?;
+        let flat = whole.f_view(-1)?;
+        let size = self.kind.elt_size_in_bytes();
+        let mut begin = 0;
+        for part in self.file.bytes()[self.place()].chunks(AT_ONCE * size) {
+            let count = (part.len() / size) as i64;
+            let read = self.in_file(part, &[count])?;
+            flat.f_narrow(0, begin, count)?.f_copy_(&read.f_to_device(device)?)?;
+            let start = self.start + begin as usize * size;
+            self.file.release(start..start + part.len());
+            begin += count;
+        }
+        Ok(whole)
+    }
+
+    /// A copy on another device than the CPU, of the stored type. What is stored densely goes there straight from the file.
+    fn copied(&self, device: Device) -> Result<Tensor, tch::TchError> {
+        if self.strides.is_some() || self.length == 0 {
+            return self.to_tensor()?.f_to_device(device);
+        }
+        self.in_file(&self.file.bytes()[self.place()], &self.shape)?.f_to_device(device)
+    }
+
+    /// The elements that these bytes of the file are, as a tensor that must be gone before they are. Where they lie as no
+    /// element may lie in memory, a copy.
+    fn in_file(&self, bytes: &[u8], shape: &[i64]) -> Result<Tensor, tch::TchError> {
+        if bytes.as_ptr().align_offset(self.kind.elt_size_in_bytes()) != 0 {
+            return Tensor::f_from_data_size(bytes, shape, self.kind);
+        }
+        // SAFETY: the bytes hold every element, and the callers only read the tensor, while the file is there.
         #[allow(unsafe_code)]
-        let in_file =
-            unsafe { Tensor::f_from_blob(bytes.as_ptr(), &self.shape, &strides, self.kind, Device::Cpu)? };
-        in_file.f_to_device(device)?.f_to_kind(kind)
+        unsafe {
+            Tensor::f_from_blob(bytes.as_ptr(), shape, &dense_strides(shape), self.kind, Device::Cpu)
+        }
     }
 
     /// Drops trailing dimensions of size 1 until two are left: what a 1×1 convolution has over a linear layer.
@@ -416,6 +476,32 @@ impl Format {
             )
         } else {
             Self::Other(format!("something that begins with the bytes {:02x?}", &bytes[..bytes.len().min(8)]))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn converting_in_parts_is_converting_the_whole() {
+        tch::manual_seed(5);
+        let elements = AT_ONCE as i64 + 300;
+        let numbers = Tensor::randn([elements], (Kind::Float, Device::Cpu));
+        let mut bytes = vec![0; 1 + 4 * elements as usize];
+        // One of these two lies as no number may lie in memory.
+        for start in [0, 1] {
+            let end = start + 4 * elements as usize;
+            numbers.copy_data_u8(&mut bytes[start..], elements as usize);
+            let file = Arc::new(MappedFile::of_bytes(Path::new("numbers"), bytes.clone()));
+            let tensor = StoredTensor::new(&file, "x", Kind::Float, vec![2, elements / 2], None, start..end);
+            let tensor = tensor.unwrap();
+            for kind in [Kind::BFloat16, Kind::Half, Kind::Double, Kind::Float] {
+                let converted = tensor.to_device(Device::Cpu, kind).unwrap();
+                assert_eq!(converted, numbers.view([2, -1]).to_kind(kind), "{kind:?}");
+                assert_eq!(converted.kind(), kind);
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ mod wan;
 mod wan_vae;
 
 use crate::nets::clip_text::ClipTextConfig;
+use crate::nets::umt5::Umt5Config;
 
 pub use costs::{Costs, Runs, VideoSize};
 pub use plan::MemoryPlan;
@@ -190,4 +191,14 @@ pub fn text_encoder_parameters(config: &ClipTextConfig) -> u64 {
     let attention = 4 * (hidden * hidden + hidden);
     let feed_forward = 2 * hidden * inner + inner + hidden;
     (embeddings + config.num_hidden_layers * (2 * norm + attention + feed_forward) + norm) as u64
+}
+
+/// Parameters of a UMT5 encoder.
+pub fn umt5_parameters(config: &Umt5Config) -> u64 {
+    let hidden = config.d_model;
+    let bias = config.relative_attention_num_buckets * config.num_heads;
+    let attention = 4 * hidden * config.num_heads * config.d_kv + bias;
+    let feed_forward = 3 * hidden * config.d_ff;
+    let norm = hidden;
+    (config.vocab_size * hidden + config.num_layers * (2 * norm + attention + feed_forward) + norm) as u64
 }

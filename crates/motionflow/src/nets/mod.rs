@@ -10,6 +10,7 @@ pub mod layers;
 pub mod resnet;
 pub mod temporal;
 pub mod transformer_2d;
+pub mod umt5;
 pub mod unet;
 pub mod vae;
 pub mod wan;

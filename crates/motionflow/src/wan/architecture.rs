@@ -2,9 +2,9 @@
 
 use tch::Device;
 
+use super::Wan;
 use super::costs::WanCosts;
 use super::guidance::blocks_for;
-use super::Wan;
 use crate::architecture::{Architecture, Suited};
 use crate::checkpoint::{Checkpoint, Component, ComponentKind, Layout};
 use crate::compute::Compute;
@@ -39,7 +39,9 @@ static LAYOUT: Layout = Layout {
         Component {
             name: "tokenizer",
             kind: ComponentKind::Tokenizer,
-            classes: || vec!["T5TokenizerFast", "T5Tokenizer", "TokenizersBackend", "PreTrainedTokenizerFast"],
+            classes: || {
+                vec!["T5TokenizerFast", "T5Tokenizer", "TokenizersBackend", "PreTrainedTokenizerFast"]
+            },
         },
         Component { name: "scheduler", kind: ComponentKind::Scheduler, classes: flow_class_names },
     ],

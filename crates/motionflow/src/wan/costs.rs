@@ -1,8 +1,8 @@
 //! What the nets of such a checkpoint cost.
 
+use super::TEXT_LENGTH;
 use super::architecture::check_size;
 use super::guidance::blocks_for;
-use super::TEXT_LENGTH;
 use crate::cost::{
     Costs, MemoryPlan, NetCost, Runs, VideoSize, WanPart, umt5_parameters, wan_transformer, wan_vae_decode,
     wan_vae_encode,
@@ -40,7 +40,11 @@ impl WanCosts {
 
     fn transformer(&self, size: VideoSize, plan: MemoryPlan, part: WanPart) -> NetCost {
         let downscale = self.vae.downscale();
-        let latents = [self.vae.latent_frames(size.frames).unwrap_or(1), size.height / downscale, size.width / downscale];
+        let latents = [
+            self.vae.latent_frames(size.frames).unwrap_or(1),
+            size.height / downscale,
+            size.width / downscale,
+        ];
         wan_transformer(&self.transformer, latents, TEXT_LENGTH, part, plan.layers)
     }
 }

@@ -37,7 +37,8 @@ pub(super) fn blocks_for(config: &WanConfig, names: &[String]) -> Result<Vec<Str
     let mut chosen = Vec::new();
     for name in names {
         let range = name.strip_prefix("blocks.").and_then(|range| range.split_once('-'));
-        let bounds = range.and_then(|(first, last)| Some((first.parse::<i64>().ok()?, last.parse::<i64>().ok()?)));
+        let bounds =
+            range.and_then(|(first, last)| Some((first.parse::<i64>().ok()?, last.parse::<i64>().ok()?)));
         match bounds {
             Some((first, last)) if (0..=last).contains(&first) && last < config.num_layers => {
                 chosen.extend((first..=last).map(name_of));
@@ -45,7 +46,10 @@ pub(super) fn blocks_for(config: &WanConfig, names: &[String]) -> Result<Vec<Str
             _ => {
                 check_blocks(std::slice::from_ref(name), &known_names).map_err(|_| Error::UnknownBlock {
                     name: name.clone(),
-                    known: format!("blocks.0 to blocks.{}, and ranges such as blocks.10-19", config.num_layers - 1),
+                    known: format!(
+                        "blocks.0 to blocks.{}, and ranges such as blocks.10-19",
+                        config.num_layers - 1
+                    ),
                 })?;
                 chosen.push(name.clone());
             }
@@ -94,7 +98,10 @@ mod tests {
 
     #[test]
     fn ranges_and_single_blocks_are_joined() {
-        assert_eq!(chosen(&["blocks.5", "blocks.2-3", "blocks.3"]).unwrap(), ["blocks.2", "blocks.3", "blocks.5"]);
+        assert_eq!(
+            chosen(&["blocks.5", "blocks.2-3", "blocks.3"]).unwrap(),
+            ["blocks.2", "blocks.3", "blocks.5"]
+        );
         for wrong in ["blocks.30", "blocks.3-30", "blocks.4-3", "blocks.-1-3", "mid_block", "blocks."] {
             let message = chosen(&[wrong]).unwrap_err().to_string();
             assert!(message.contains(wrong) && message.contains("blocks.0 to blocks.29"), "{message}");

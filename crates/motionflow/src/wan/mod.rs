@@ -20,7 +20,7 @@ use crate::native;
 use crate::nets::attention::AttentionObserver;
 use crate::nets::config::ConfigError;
 use crate::nets::umt5::{Umt5Config, Umt5Encoder};
-use crate::nets::wan::{WanConfig, WanTransformer};
+use crate::nets::wan::WanTransformer;
 use crate::nets::wan_vae::{AutoencoderKlWan, WanVaeConfig};
 use crate::prompt::{Prompt, prompt_warnings, subject_positions};
 use crate::schedule::Schedule;
@@ -152,7 +152,8 @@ impl Traced for Trace {
         if !loss.requires_grad() {
             return self.latents.zeros_like();
         }
-        let gradient = native::gradients(&[(loss.shallow_clone(), loss.ones_like())], &[self.latents.shallow_clone()]);
+        let gradient =
+            native::gradients(&[(loss.shallow_clone(), loss.ones_like())], &[self.latents.shallow_clone()]);
         gradient.into_iter().next().flatten().unwrap_or_else(|| self.latents.zeros_like())
     }
 }

@@ -10,8 +10,6 @@ pub(super) struct Text {
     pub(super) features: Tensor,
     /// What is added to the scores of each key, [1, 1, 1, keys], float32: 0, and ln of the number of zero rows for theirs.
     pub(super) score: Tensor,
-    /// Tokens before the padding.
-    tokens: i64,
 }
 
 impl Text {
@@ -27,17 +25,11 @@ impl Text {
         if padding > 0 {
             let _ = score.narrow(3, tokens, 1).fill_((padding as f64).ln());
         }
-        Self { features: embed(&features.narrow(1, 0, keys)), score, tokens }
+        Self { features: embed(&features.narrow(1, 0, keys)), score }
     }
 
     /// Of factors of all rows, [1, rows, 1], those of the keys: [1, keys, 1]
     pub(super) fn of_keys(&self, of_rows: &Tensor) -> Tensor {
         of_rows.narrow(1, 0, self.score.size()[3])
-    }
-
-    /// Tokens before the padding.
-    #[cfg(test)]
-    pub(super) fn tokens(&self) -> i64 {
-        self.tokens
     }
 }
