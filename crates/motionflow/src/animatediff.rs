@@ -6,11 +6,20 @@ use crate::checkpoint::{Checkpoint, Component, ComponentKind, Layout, MOTION_ADA
 use crate::error::Error;
 use crate::nets::unet::{MotionAdapterConfig, UNet2DConfig, UNetMotionConfig, UNetShape};
 use crate::schedule::{Schedule, ScheduleConfig};
+use crate::settings::Settings;
 use crate::text_to_video::{UNetArchitecture, components, own_schedule};
 
 /// What the motion modules were trained on.
-const SUITED: Suited =
-    Suited { width: 512, height: 512, frames: 16, fps: 8.0, guidance_scale: 7.5, is_made_for_frames: true };
+fn suited() -> Suited {
+    Suited {
+        width: 512,
+        height: 512,
+        frames: 16,
+        fps: 8.0,
+        settings: Settings { guidance_scale: 7.5, ..Settings::default() },
+        is_made_for_frames: true,
+    }
+}
 
 /// How β goes where a motion adapter decides it, whatever the pictures' schedule is.
 pub const ADAPTERS_BETA_SCHEDULE: &str = "linear";
@@ -28,7 +37,7 @@ pub static ANIMATE_DIFF: UNetArchitecture = UNetArchitecture {
     },
     shape: |checkpoint| Ok(checkpoint.config::<UNetMotionConfig>("unet")?.shape()?),
     schedule: own_schedule,
-    suited: SUITED,
+    suited,
 };
 
 /// Stable Diffusion 1.5, or a net trained on from it, and a motion adapter.
@@ -44,7 +53,7 @@ pub static STABLE_DIFFUSION: UNetArchitecture = UNetArchitecture {
     },
     shape: shape_with_adapter,
     schedule: linear_schedule,
-    suited: SUITED,
+    suited,
 };
 
 fn shape_with_adapter(checkpoint: &Checkpoint) -> Result<UNetShape, Error> {

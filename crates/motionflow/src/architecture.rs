@@ -11,9 +11,10 @@ use crate::error::Error;
 use crate::model::VideoModel;
 use crate::parity_case::ParityModel;
 use crate::schedule::Schedule;
+use crate::settings::Settings;
 
-/// The videos that the nets of an architecture were trained on, where a checkpoint does not say otherwise.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What suits the nets of an architecture, where a checkpoint does not say otherwise.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Suited {
     /// Pixels.
     pub width: u32,
@@ -23,8 +24,8 @@ pub struct Suited {
     pub frames: u32,
     /// Frames per second.
     pub fps: f64,
-    /// Of classifier-free guidance.
-    pub guidance_scale: f64,
+    /// The method's.
+    pub settings: Settings,
     /// Whether more or fewer frames make poorer videos, whatever the checkpoint.
     pub is_made_for_frames: bool,
 }
@@ -34,8 +35,8 @@ pub trait Architecture: Debug + Sync {
     /// The layout of its folders.
     fn layout(&self) -> &Layout;
 
-    /// What its nets were trained on.
-    fn suited(&self) -> &Suited;
+    /// What suits its nets.
+    fn suited(&self) -> Suited;
 
     /// The noise schedule.
     ///

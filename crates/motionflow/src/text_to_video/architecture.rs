@@ -16,6 +16,7 @@ use crate::nets::unet::{UNet3DConfig, UNetShape};
 use crate::parity_case::ParityModel;
 use crate::schedule::Schedule;
 use crate::schedule_config;
+use crate::settings::Settings;
 
 /// A kind of checkpoint: its layout, and how its configs describe the UNet and the noise schedule.
 pub struct UNetArchitecture {
@@ -25,8 +26,8 @@ pub struct UNetArchitecture {
     pub(crate) shape: fn(&Checkpoint) -> Result<UNetShape, Error>,
     /// The noise schedule.
     pub(crate) schedule: fn(&Checkpoint) -> Result<Schedule, Error>,
-    /// What its nets were trained on.
-    pub(crate) suited: Suited,
+    /// What suits its nets.
+    pub(crate) suited: fn() -> Suited,
 }
 
 /// `ModelScope`, `ZeroScope` and their family.
@@ -42,12 +43,12 @@ pub static UNET_3D: UNetArchitecture = UNetArchitecture {
     },
     shape: |checkpoint| Ok(checkpoint.config::<UNet3DConfig>("unet")?.shape()?),
     schedule: own_schedule,
-    suited: Suited {
+    suited: || Suited {
         width: 576,
         height: 320,
         frames: 24,
         fps: 8.0,
-        guidance_scale: 9.0,
+        settings: Settings::default(),
         is_made_for_frames: false,
     },
 };
@@ -97,8 +98,8 @@ impl Architecture for UNetArchitecture {
         &self.layout
     }
 
-    fn suited(&self) -> &Suited {
-        &self.suited
+    fn suited(&self) -> Suited {
+        (self.suited)()
     }
 
     fn schedule(&self, checkpoint: &Checkpoint) -> Result<Schedule, Error> {

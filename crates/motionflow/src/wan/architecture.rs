@@ -16,6 +16,7 @@ use crate::nets::wan::WanConfig;
 use crate::nets::wan_vae::WanVaeConfig;
 use crate::parity_case::ParityModel;
 use crate::schedule::{FlowConfig, FlowSchedule, Schedule, flow_class_names};
+use crate::settings::{MaskLayers, Settings};
 use crate::tokenizer::Tokenizer;
 
 /// Wan 2.1 text-to-video.
@@ -53,13 +54,21 @@ impl Architecture for WanArchitecture {
         &LAYOUT
     }
 
-    fn suited(&self) -> &Suited {
-        &Suited {
+    /// All guidance layers have one resolution, so that one mask serves them; self-attention spans the whole video, and losses
+    /// on what of it stays in a frame or at a place are an option.
+    fn suited(&self) -> Suited {
+        Suited {
             width: 832,
             height: 480,
             frames: 33,
             fps: 16.0,
-            guidance_scale: 5.0,
+            settings: Settings {
+                guidance_scale: 5.0,
+                lambda_self: 0.0,
+                lambda_temporal: 0.0,
+                mask_layers: MaskLayers::Finest,
+                ..Settings::default()
+            },
             is_made_for_frames: false,
         }
     }
