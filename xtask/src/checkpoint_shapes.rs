@@ -4,10 +4,9 @@
 pub struct Shape {
     /// What `--like` calls it.
     pub name: &'static str,
-    /// Every tensor: a line for each layer, with its weight's shape and whether it has a bias, or `pe` where a positional
-    /// embedding is all that it has. `motionflow` tests that its nets ask for exactly these
+    /// Every tensor, as [`crate::tensor_list`] reads it. `motionflow` tests that its nets ask for exactly these
     /// (`tests/random_checkpoints.rs`).
-    pub tensors: &'static str,
+    pub tensors: &'static [&'static str],
     /// Files that are text: configs as published, and a vocabulary that is at hand.
     pub files: &'static [(&'static str, &'static str)],
     /// The file for the weights of each component of the list.
@@ -25,10 +24,10 @@ const MERGES: &str = text!("../models/demo/tokenizer/merges.txt");
 const VAE: &str = text!("zeroscope/vae/config.json");
 
 /// Every shape, the default first.
-pub const SHAPES: [Shape; 2] = [
+pub const SHAPES: [Shape; 4] = [
     Shape {
         name: "zeroscope",
-        tensors: text!("zeroscope/tensors.txt"),
+        tensors: &[text!("zeroscope/tensors.txt")],
         files: &[
             ("model_index.json", text!("zeroscope/model_index.json")),
             ("unet/config.json", text!("zeroscope/unet/config.json")),
@@ -49,7 +48,7 @@ pub const SHAPES: [Shape; 2] = [
     // Stable Diffusion 1.5 and the motion adapter v1-5-2, in a folder each; the VAE has ZeroScope's shape.
     Shape {
         name: "animatediff",
-        tensors: text!("animatediff/tensors.txt"),
+        tensors: &[text!("animatediff/tensors.txt")],
         files: &[
             ("base/model_index.json", text!("animatediff/base/model_index.json")),
             ("base/unet/config.json", text!("animatediff/base/unet/config.json")),
@@ -78,4 +77,44 @@ pub const SHAPES: [Shape; 2] = [
             ("motion_adapter", "motion-adapter/diffusion_pytorch_model.safetensors"),
         ],
     },
+    wan("wan-1.3b", &[WAN, text!("wan/1.3b/tensors.txt")], &SMALL_WAN_FILES),
+    wan("wan-14b", &[WAN, text!("wan/14b/tensors.txt")], &LARGE_WAN_FILES),
 ];
+
+/// UMT5 and the VAE, which both sizes of Wan 2.1 have.
+const WAN: &str = text!("wan/tensors.txt");
+
+const SMALL_WAN_FILES: [(&str, &str); 8] = wan_files(text!("wan/1.3b/transformer/config.json"));
+const LARGE_WAN_FILES: [(&str, &str); 8] = wan_files(text!("wan/14b/transformer/config.json"));
+
+/// Wan 2.1 text-to-video. The published files are float32 and in several shards; here each component is one file of float16.
+const fn wan(
+    name: &'static str,
+    tensors: &'static [&'static str],
+    files: &'static [(&'static str, &'static str)],
+) -> Shape {
+    Shape {
+        name,
+        tensors,
+        files,
+        weights: &[
+            ("text_encoder", "text_encoder/model.safetensors"),
+            ("transformer", "transformer/diffusion_pytorch_model.safetensors"),
+            ("vae", "vae/diffusion_pytorch_model.safetensors"),
+        ],
+    }
+}
+
+/// The tokenizer knows few words: 400 pieces and UMT5's extra ids.
+const fn wan_files(transformer: &'static str) -> [(&'static str, &'static str); 8] {
+    [
+        ("model_index.json", text!("wan/model_index.json")),
+        ("transformer/config.json", transformer),
+        ("vae/config.json", text!("wan/vae/config.json")),
+        ("text_encoder/config.json", text!("wan/text_encoder/config.json")),
+        ("scheduler/scheduler_config.json", text!("wan/scheduler/scheduler_config.json")),
+        ("tokenizer/tokenizer.json", text!("wan/tokenizer/tokenizer.json")),
+        ("tokenizer/tokenizer_config.json", text!("wan/tokenizer/tokenizer_config.json")),
+        ("tokenizer/special_tokens_map.json", text!("wan/tokenizer/special_tokens_map.json")),
+    ]
+}

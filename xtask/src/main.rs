@@ -20,6 +20,7 @@ mod random_checkpoint;
 mod reference;
 mod run;
 mod setup;
+mod tensor_list;
 mod test;
 mod wheels;
 mod workspace;
@@ -44,8 +45,9 @@ Usage: cargo xtask <COMMAND>
   parity --committed         write the small cases under crates/motionflow/tests/ anew
   bench [ARGS]               time a forward of the UNet against PyTorch's; ARGS go to benches/unet_forward.py
   fuzz [TARGET] [--seconds N | --runs N]   run the fuzz targets, 60 seconds each; what they learn stays in target/fuzz/
-  random-checkpoint [--like zeroscope|animatediff] FOLDER   write a checkpoint of that shape with random weights: ZeroScope's,
-                             3.7 GB, or Stable Diffusion 1.5's and a motion adapter's, 3.0 GB; needs no workspace
+  random-checkpoint [--like NAME] FOLDER   write a checkpoint of a published one's shape with random weights of float16; NAME:
+                             zeroscope (3.7 GB), animatediff (Stable Diffusion 1.5 and a motion adapter, 3.0 GB),
+                             wan-1.3b (14.5 GB), wan-14b (40.2 GB); needs no workspace
   circles                    check that no folders of a crate import one another in a circle
   ci                         what must pass: fmt, clippy, circles, cargo-deny, every test, the demo at few steps
 

@@ -30,6 +30,8 @@ pub enum Script {
     Method,
     /// Of the method on AnimateDiff: `make_case_animatediff.py`.
     AnimateDiff,
+    /// Of the method on Wan 2.1: `make_case_wan.py`.
+    Wan,
     /// Of CLIP: `make_clip_case.py`.
     Clip,
 }
@@ -48,6 +50,10 @@ const fn committed(name: &'static str, flags: &'static [&'static str]) -> Case {
 
 const fn animatediff(name: &'static str, when: When, flags: &'static [&'static str]) -> Case {
     Case { name, script: Script::AnimateDiff, flags, when }
+}
+
+const fn wan(name: &'static str, when: When, flags: &'static [&'static str]) -> Case {
+    Case { name, script: Script::Wan, flags, when }
 }
 
 const fn clip(name: &'static str, when: When, flags: &'static [&'static str]) -> Case {
@@ -122,6 +128,27 @@ pub const CASES: &[Case] = &[
     animatediff("animatediff-tiny-merged", When::Committed, &["--seed", "5", "--checkpoint", "merged", "--adapter-again", "0", "--motion-mid", "0",
         "--vocabulary", "300", "--blocks", "8,16", "--heads", "2", "--groups", "4", "--context", "8", "--vae-blocks", "4,8", "--vae-groups", "4",
         "--latent", "5x7", "--frames", "3"]),
+    wan("wan", When::Always, &["--seed", "70"]),
+    wan("wan-shift-5-euler", When::Always, &["--seed", "71", "--shift", "5", "--scheduler", "euler"]),
+    wan("wan-one-frame", When::Always, &["--seed", "72", "--frames", "1"]),
+    wan("wan-13-frames-odd", When::Always, &["--seed", "73", "--frames", "13", "--latent", "6x10"]),
+    wan("wan-sharded", When::Always, &["--seed", "74", "--layout", "sharded"]),
+    wan("wan-self-attention", When::Always, &["--seed", "75", "--self-attention", "1", "--weights", "1,0.5,0.25"]),
+    wan("wan-six-blocks", When::Always, &["--seed", "76", "--depth", "6", "--guidance-blocks", "1-3"]),
+    wan("wan-no-byte-fallback", When::Always, &["--seed", "77", "--byte-fallback", "0",
+        "--source-prompt", "a [großer Elefant] on the road", "--prompt", "a [weißer Bär] 漫画 style"]),
+    wan("wan-text-layers-other-heads", When::Always, &["--seed", "78", "--text-layers", "3", "--text-heads", "3", "--text-head-dim", "10",
+        "--text-dim", "20", "--heads", "3", "--head-dim", "12"]),
+    wan("wan-two-subjects", When::Always, &["--seed", "79", "--source-prompt", TWO, "--prompt", TWO_OTHERS]),
+    wan("wan-identity-normalization", When::Always, &["--seed", "181", "--normalization", "identity", "--negative-prompt", ""]),
+    wan("wan-two-vae-layers", When::Always, &["--seed", "82", "--vae-layers", "2", "--vae-mult", "1,1,2,4"]),
+    wan("wan-tiny", When::Committed, &["--seed", "6", "--pieces", "400", "--normalization", "identity", "--vae-dim", "4",
+        "--vae-mult", "1,1,2,2", "--latent", "6x8", "--frames", "5", "--channels", "3", "--text-dim", "12", "--sharpness", "10",
+        "--depth", "3", "--guidance-blocks", "0-1"]),
+    wan("wan-tiny-self-attention", When::Committed, &["--seed", "105", "--pieces", "400", "--normalization", "identity", "--vae-dim", "4",
+        "--vae-mult", "1,1,2,2", "--latent", "6x6", "--frames", "9", "--channels", "3", "--text-dim", "12", "--sharpness", "10",
+        "--tau", "0.5", "--depth", "2", "--guidance-blocks", "0-1", "--self-attention", "1", "--weights", "1,0.5,0.25",
+        "--layout", "sharded", "--scheduler", "euler", "--shift", "5", "--source-prompt", TWO, "--prompt", TWO_OTHERS]),
     clip("clip", When::Always, &["--seed", "40"]),
     clip("clip-own-end-token-gelu", When::Always, &["--seed", "41", "--act", "gelu", "--eos", "own", "--image", "48", "--patch", "16",
         "--heads", "2,6", "--layers", "3,1", "--pad-token", "!"]),

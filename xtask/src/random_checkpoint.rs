@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,9 +15,16 @@ use half::f16;
 
 use crate::arguments::Arguments;
 use crate::checkpoint_shapes::{SHAPES, Shape};
+use crate::tensor_list::{self, Tensor};
 
 /// Values are drawn from so many, evenly apart: as many as a float16's mantissa tells apart.
 const LEVELS: u16 = 1 << 11;
+
+/// Values that one thread writes at a time: a larger tensor is written by several.
+const PIECE: usize = 1 << 26;
+
+/// Bytes that are made before they go to the file.
+const BUFFER: usize = 1 << 18;
 
 /// Runs the chore.
 pub fn random_checkpoint(mut arguments: Arguments) -> Result<ExitCode> {
@@ -39,101 +46,45 @@ pub fn random_checkpoint(mut arguments: Arguments) -> Result<ExitCode> {
     if partial.exists() {
         fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
     }
-    let count = write(&partial, shape).with_context(|| format!("cannot write {}", partial.display()))?;
+    let tensors = tensor_list::read(shape.tensors)?;
+    let count: usize = tensors.iter().map(Tensor::elements).sum();
+    // Of 2 bytes each.
+    let tenths = (count + 25_000_000) / 50_000_000;
+    eprintln!("writing {}.{} GB into {}", tenths / 10, tenths % 10, folder.display());
+    write(&partial, shape, &tensors).with_context(|| format!("cannot write {}", partial.display()))?;
     fs::rename(&partial, &folder).with_context(|| format!("cannot write {}", folder.display()))?;
     println!("{}: {count} random parameters of float16, the shape of {}", folder.display(), shape.name);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the whole checkpoint and gives the number of its parameters.
-fn write(folder: &Path, shape: &Shape) -> Result<usize> {
+/// Writes the whole checkpoint.
+fn write(folder: &Path, shape: &Shape, tensors: &[Tensor]) -> Result<()> {
     for (name, text) in shape.files {
         let path = folder.join(name);
         fs::create_dir_all(path.parent().unwrap_or(folder))?;
         fs::write(path, text)?;
     }
-    let tensors = tensors(shape.tensors)?;
     for (component, file) in shape.weights {
         let own: Vec<&Tensor> = tensors.iter().filter(|tensor| tensor.component == *component).collect();
         write_weights(&folder.join(file), &own)?;
     }
-    Ok(tensors.iter().map(Tensor::elements).sum())
-}
-
-/// A tensor, and how its values are drawn: evenly from `centre - reach` to `centre + reach`.
-struct Tensor {
-    component: String,
-    name: String,
-    shape: Vec<u32>,
-    centre: f64,
-    reach: f64,
-}
-
-impl Tensor {
-    fn elements(&self) -> usize {
-        self.shape.iter().map(|&side| side as usize).product()
-    }
-}
-
-/// Reads the list.
-fn tensors(list: &str) -> Result<Vec<Tensor>> {
-    let mut tensors = Vec::new();
-    let mut component = "";
-    for line in list.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            component = name;
-            continue;
-        }
-        let mut words = line.split(' ');
-        let (Some(layer), Some(shape)) = (words.next(), words.next()) else {
-            bail!("a line of the list: {line}")
-        };
-        let shape = shape.split('x').map(str::parse).collect::<Result<Vec<u32>, _>>()?;
-        let (kind, bias) = match words.next() {
-            None => ("weight", None),
-            Some("+bias") => ("weight", Some(shape[0])),
-            Some("pe") => ("pe", None),
-            Some(other) => bail!("a line of the list ends in {other}: {line}"),
-        };
-        let (centre, reach) = if kind == "pe" { (0.0, 1.0) } else { weight_values(layer, &shape) };
-        let tensor = |parameter: &str, shape, centre, reach| Tensor {
-            component: component.to_owned(),
-            name: format!("{layer}.{parameter}"),
-            shape,
-            centre,
-            reach,
-        };
-        tensors.push(tensor(kind, shape, centre, reach));
-        tensors.extend(bias.map(|channels| tensor("bias", vec![channels], 0.0, 0.02)));
-    }
-    Ok(tensors)
-}
-
-/// Centre and reach of a layer's weight: activations stay near 1 through all nets, and attentions are peaked, so that
-/// masks and losses say something.
-fn weight_values(layer: &str, shape: &[u32]) -> (f64, f64) {
-    if shape.len() == 1 {
-        return (1.0, 0.1); // a norm
-    }
-    let ends = |names: &[&str]| names.iter().any(|name| layer.ends_with(name));
-    let looked_up = ends(&["token_embedding", "position_embedding"]);
-    let fan_in = if looked_up { 1 } else { shape[1..].iter().product() };
-    let gain = if ends(&["to_q", "to_k", "q_proj", "k_proj"]) { 1.5 } else { 0.6 };
-    // The deviation of an even spread is its reach by √3.
-    (0.0, gain * (3.0 / f64::from(fan_in)).sqrt())
+    Ok(())
 }
 
 /// Writes a safetensors file: the length of its header, the header, and the tensors in the header's order.
 fn write_weights(path: &Path, tensors: &[&Tensor]) -> Result<()> {
     let mut header = String::from(r#"{"__metadata__":{"format":"pt"}"#);
-    let mut places = Vec::new();
+    let mut pieces = Vec::new();
     let mut end = 0;
     for tensor in tensors {
         let Tensor { name, shape, .. } = tensor;
         let begin = end;
         end += 2 * tensor.elements();
         write!(header, r#","{name}":{{"dtype":"F16","shape":{shape:?},"data_offsets":[{begin},{end}]}}"#)?;
-        places.push(begin);
+        for first in (0..tensor.elements()).step_by(PIECE) {
+            let count = PIECE.min(tensor.elements() - first);
+            pieces.push(Piece { tensor, index: first / PIECE, place: begin + 2 * first, count });
+        }
     }
     header.push('}');
     header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
@@ -145,14 +96,12 @@ fn write_weights(path: &Path, tensors: &[&Tensor]) -> Result<()> {
 
     let next = AtomicUsize::new(0);
     let work = || -> Result<()> {
-        let mut file = BufWriter::with_capacity(1 << 20, File::options().write(true).open(path)?);
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(tensor) = tensors.get(index) else { break };
-            file.seek(SeekFrom::Start((start + places[index]) as u64))?;
-            write_values(&mut file, tensor)?;
+        let mut file = File::options().write(true).open(path)?;
+        while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+            file.seek(SeekFrom::Start((start + piece.place) as u64))?;
+            write_values(&mut file, piece)?;
         }
-        Ok(file.flush()?)
+        Ok(())
     };
     thread::scope(|scope| {
         let workers: Vec<_> =
@@ -163,22 +112,41 @@ fn write_weights(path: &Path, tensors: &[&Tensor]) -> Result<()> {
     })
 }
 
-/// Writes a tensor's values, which follow from its name.
-fn write_values(file: &mut impl Write, tensor: &Tensor) -> Result<()> {
+/// What one thread writes at a time.
+struct Piece<'tensor> {
+    tensor: &'tensor Tensor,
+    /// Its number in the tensor.
+    index: usize,
+    /// Where its bytes begin behind the header.
+    place: usize,
+    /// Values.
+    count: usize,
+}
+
+/// Writes a piece's values, which follow from the tensor's name and the piece's number.
+fn write_values(file: &mut impl Write, piece: &Piece) -> Result<()> {
+    let &Piece { tensor, index, count, .. } = piece;
     let level = |index: u16| {
         let at = 2.0 * f64::from(index) / f64::from(LEVELS - 1) - 1.0;
         f16::from_f64(tensor.centre + tensor.reach * at).to_le_bytes()
     };
     let values: Vec<[u8; 2]> = (0..LEVELS).map(level).collect();
-    let mut random = Xorshift::of(&tensor.name);
-    let mut left = tensor.elements();
+    let mut random = match index {
+        0 => Xorshift::of(&tensor.name),
+        _ => Xorshift::of(&format!("{} {index}", tensor.name)),
+    };
+    let mut buffer = vec![0; BUFFER.min((2 * count).next_multiple_of(8))];
+    let mut left = 2 * count;
     while left > 0 {
-        let bits = random.next().to_le_bytes();
-        let index = |place: usize| usize::from(u16::from_le_bytes([bits[place], bits[place + 1]]) % LEVELS);
-        let four = [0, 2, 4, 6].map(|place| values[index(place)]);
-        let count = left.min(four.len());
-        file.write_all(four[..count].as_flattened())?;
-        left -= count;
+        for eight in buffer.as_chunks_mut::<8>().0 {
+            let bits = random.next().to_le_bytes();
+            for (value, bits) in eight.as_chunks_mut().0.iter_mut().zip(bits.as_chunks().0) {
+                *value = values[usize::from(u16::from_le_bytes(*bits) % LEVELS)];
+            }
+        }
+        let bytes = left.min(buffer.len());
+        file.write_all(&buffer[..bytes])?;
+        left -= bytes;
     }
     Ok(())
 }
@@ -208,22 +176,26 @@ mod tests {
     use super::*;
 
     fn parameters(shape: &Shape, component: &str) -> usize {
-        let tensors = tensors(shape.tensors).expect("a list that can be read");
+        let tensors = tensor_list::read(shape.tensors).expect("a list that can be read");
         tensors.iter().filter(|tensor| tensor.component == component).map(Tensor::elements).sum()
     }
 
     #[test]
     fn the_nets_have_as_many_parameters_as_those_published() {
-        let [zeroscope, animatediff] = &SHAPES;
+        let [zeroscope, animatediff, small_wan, wan] = &SHAPES;
         assert_eq!(parameters(zeroscope, "unet"), 1_411_233_860);
         assert_eq!(parameters(animatediff, "unet"), 859_520_964);
         assert_eq!(parameters(animatediff, "motion_adapter"), 453_813_440);
+        assert_eq!(parameters(small_wan, "transformer"), 1_418_996_800);
+        assert_eq!(parameters(wan, "transformer"), 14_288_491_584);
+        assert_eq!(parameters(wan, "text_encoder"), 5_680_910_336);
+        assert_eq!(parameters(wan, "vae"), 126_892_531);
     }
 
     #[test]
     fn every_component_has_a_file() {
         for shape in &SHAPES {
-            let tensors = tensors(shape.tensors).expect("a list that can be read");
+            let tensors = tensor_list::read(shape.tensors).expect("a list that can be read");
             let has_file = |tensor: &Tensor| shape.weights.iter().any(|(name, _)| *name == tensor.component);
             assert!(tensors.iter().all(has_file), "{}", shape.name);
         }
@@ -232,7 +204,7 @@ mod tests {
     #[test]
     fn a_file_is_a_whole_safetensors_file_and_the_same_again() {
         let list = "[vae]\nquant_conv 3x2x1x1 +bias\nconv_norm_out 5 +bias\npos_embed 1x2x3 pe\n";
-        let tensors = tensors(list).expect("a list");
+        let tensors = tensor_list::read(&[list]).expect("a list");
         let tensors: Vec<&Tensor> = tensors.iter().collect();
         let path = std::env::temp_dir().join(format!("xtask-random-{}.safetensors", std::process::id()));
         let written = || {

@@ -45,6 +45,7 @@ impl Reference {
             Script::AnimateDiff => {
                 &["make_case_animatediff.py", "case_tools.py", "motionflow_arch.py", "motionflow_ref.py"]
             }
+            Script::Wan => &["make_case_wan.py", "case_tools.py", "motionflow_arch.py", "motionflow_ref.py"],
             Script::Clip => &["make_clip_case.py"],
         };
         let mut made_from = case.flags.join("\n");

@@ -15,12 +15,13 @@ use crate::nets::clip_vision::ClipVisionConfig;
 use crate::nets::umt5::Umt5Config;
 use crate::nets::unet::{MotionAdapterConfig, UNet2DConfig, UNet3DConfig, UNetMotionConfig, UNetShape};
 use crate::nets::vae::VaeConfig;
+use crate::nets::wan::WanConfig;
 use crate::nets::wan_vae::WanVaeConfig;
 use crate::parity::parse_case;
 use crate::prompt::{Prompt, subject_positions};
 use crate::registry;
 use crate::sampler::Sampler;
-use crate::schedule::{Schedule, ScheduleConfig};
+use crate::schedule::{FlowConfig, FlowSchedule, Schedule, ScheduleConfig};
 use crate::settings::{SamplerName, Settings};
 use crate::text_to_video::check_size;
 use crate::tokenizer::{Files, Tokenizer, Tokens, Words};
@@ -45,8 +46,10 @@ pub fn configs(data: &[u8]) {
         b'u' => check_unet(text),
         b'v' => check_vae(text),
         b'a' => check_wan_vae(text),
+        b'n' => check_wan(text),
         b't' => check_text_encoder(text),
         b's' => check_schedule(text),
+        b'f' => check_flow(text),
         b'm' => model_index(text, &registry::layouts()),
         b'i' => shard_index(text),
         b'w' => check_vision(text),
@@ -105,6 +108,14 @@ fn check_wan_vae(text: &[u8]) {
     }
 }
 
+fn check_wan(text: &[u8]) {
+    let Some(transformer) = config::<WanConfig>(text) else { return };
+    if or_told(transformer.validate()).is_some() {
+        assert!((1..=1 << 24).contains(&transformer.channels()) && transformer.num_layers <= 256);
+        assert!(transformer.attention_head_dim % 2 == 0 && transformer.rope_max_seq_len <= 1 << 16);
+    }
+}
+
 fn check_text_encoder(text: &[u8]) {
     let Some(encoder) = config::<ClipTextConfig>(text) else { return };
     if or_told(encoder.validate()).is_some() {
@@ -148,6 +159,17 @@ fn check_schedule(text: &[u8]) {
             assert!(timesteps.len() == steps && are_trained_on, "{timesteps:?}");
         }
     }
+}
+
+fn check_flow(text: &[u8]) {
+    let Some(flow) = config::<FlowConfig>(text) else { return };
+    let Some(schedule) = or_told(FlowSchedule::new(&flow)) else { return };
+    let steps = schedule.ascending(schedule.train_timesteps().min(7));
+    // What float32 makes of a small shift lies a little above 1.
+    let most = 1.0001 * schedule.train_timesteps() as f64;
+    assert!(steps.iter().all(|step| (0.0..=most).contains(&step.timestep.value())), "{steps:?}");
+    assert!(steps.iter().all(|step| step.lower < step.upper), "{steps:?}");
+    assert!(steps[0].lower == 0.0 && steps.is_sorted_by(|one, next| one.upper <= next.lower), "{steps:?}");
 }
 
 fn check_tokenizer(text: &[u8]) {

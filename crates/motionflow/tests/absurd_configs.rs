@@ -8,8 +8,9 @@ use motionflow::nets::clip_vision::ClipVisionConfig;
 use motionflow::nets::umt5::Umt5Config;
 use motionflow::nets::unet::{MotionAdapterConfig, UNet2DConfig, UNet3DConfig, UNetMotionConfig, UNetShape};
 use motionflow::nets::vae::VaeConfig;
+use motionflow::nets::wan::WanConfig;
 use motionflow::nets::wan_vae::WanVaeConfig;
-use motionflow::schedule::ScheduleConfig;
+use motionflow::schedule::{FlowConfig, FlowSchedule, ScheduleConfig};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -128,6 +129,37 @@ fn of_the_vae() {
 }
 
 #[test]
+fn of_wans_transformer() {
+    let refused = |key, value: &Value, expected| refused(WanConfig::validate, key, value, expected);
+    refused("_class_name", &json!("WanVACETransformer3DModel"), "WanTransformer3DModel");
+    refused("_class_name", &json!("\u{1b}[2J".repeat(100_000)), "WanTransformer3DModel");
+    refused("patch_size", &json!([1, 4, 4]), "runs [1, 2, 2]");
+    refused("patch_size", &json!([]), "runs [1, 2, 2]");
+    refused("patch_size", &json!(vec![2; 1_000_000]), "runs [1, 2, 2]");
+    refused("num_attention_heads", &json!(0), "1 to 1048576");
+    refused("num_attention_heads", &json!(i64::MAX), "1 to 1048576");
+    refused("num_attention_heads", &json!(4097), "1 to 4096");
+    refused("attention_head_dim", &json!(i64::MIN), "1 to 1048576");
+    refused("attention_head_dim", &json!(127), "an even number of at most 4096");
+    refused("attention_head_dim", &json!(1 << 20), "an even number of at most 4096");
+    refused("in_channels", &json!(0), "1 to 1048576");
+    refused("out_channels", &json!(1_000_000_000_000_i64), "1 to 1048576");
+    refused("text_dim", &json!(-1), "1 to 1048576");
+    refused("freq_dim", &json!(i64::MAX), "1 to 1048576");
+    refused("ffn_dim", &json!(1_000_000_000), "1 to 1048576");
+    refused("num_layers", &json!(0), "1 to 1048576");
+    refused("num_layers", &json!(257), "1 to 256");
+    refused("rope_max_seq_len", &json!(65_537), "1 to 65536");
+    refused("cross_attn_norm", &json!(false), "runs true");
+    refused("qk_norm", &json!(null), "rms_norm_across_heads");
+    refused("qk_norm", &json!("rms_norm"), "rms_norm_across_heads");
+    refused("eps", &json!(0), "more than 0");
+    refused("image_dim", &json!(1280), "text-to-video alone");
+    refused("added_kv_proj_dim", &json!(vec![vec!["\u{1b}"; 1000]; 100]), "text-to-video alone");
+    refused("pos_embed_seq_len", &json!(514), "text-to-video alone");
+}
+
+#[test]
 fn of_wans_vae() {
     let refused = |key, value: &Value, expected| refused(WanVaeConfig::validate, key, value, expected);
     refused("_class_name", &json!("AutoencoderKL"), "AutoencoderKLWan");
@@ -217,4 +249,41 @@ fn of_the_schedule() {
     refused("num_train_timesteps", &json!(0), "1 to 1048576");
     refused("trained_betas", &json!(vec![0.5; 100_000]), "one number a timestep");
     refused("steps_offset", &json!(i64::MAX), "below num_train_timesteps");
+}
+
+#[test]
+fn of_a_schedule_of_flow_matching() {
+    let refused = |key, value: &Value, expected| refused(FlowSchedule::new, key, value, expected);
+    refused("_class_name", &json!("DDIMScheduler"), "FlowMatchEulerDiscreteScheduler");
+    refused("_class_name", &json!("\u{1b}[2J".repeat(100_000)), "FlowMatchEulerDiscreteScheduler");
+    refused("num_train_timesteps", &json!(0), "1 to 1048576");
+    refused("num_train_timesteps", &json!(i64::MAX), "1 to 1048576");
+    refused("num_train_timesteps", &json!(100_001), "at most 100000");
+    for shift in [0.0, -3.0, 1e-9, 0.01, 1e300] {
+        refused("shift", &json!(shift), "0.1 to 1000");
+    }
+    refused("use_dynamic_shifting", &json!(true), "runs false");
+    refused("invert_sigmas", &json!(true), "runs false");
+    refused("stochastic_sampling", &json!(true), "runs false");
+    refused("shift_terminal", &json!(0.1), "runs null");
+}
+
+/// The keys of `UniPCMultistepScheduler`, which has other ones of its own.
+#[test]
+fn of_flow_matching_with_unipcs_keys() {
+    let refused = |key: &str, value: Value, expected: &str| {
+        let mut config = json!({
+            "_class_name": "UniPCMultistepScheduler", "prediction_type": "flow_prediction", "use_flow_sigmas": true,
+        });
+        config[key] = value;
+        let config: FlowConfig = serde_json::from_value(config).unwrap();
+        let message = FlowSchedule::new(&config).unwrap_err().to_string();
+        assert!(message.contains(&format!(": {key}")) && message.contains(expected), "{message}");
+        assert!(message.len() < 1000, "{} bytes", message.len());
+    };
+    refused("prediction_type", json!("epsilon".repeat(1_000_000)), "flow_prediction");
+    refused("use_flow_sigmas", json!(false), "runs true");
+    refused("flow_shift", json!(0), "0.1 to 1000");
+    refused("flow_shift", json!(1001), "0.1 to 1000");
+    refused("use_karras_sigmas", json!(true), "runs false");
 }

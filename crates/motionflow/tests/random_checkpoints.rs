@@ -11,13 +11,18 @@ use motionflow::nets::clip_text::{ClipText, ClipTextConfig};
 use motionflow::nets::config::ConfigError;
 use motionflow::nets::unet::{MotionAdapterConfig, UNet, UNet2DConfig, UNet3DConfig, UNetShape};
 use motionflow::nets::vae::{AutoencoderKl, VaeConfig};
-use motionflow::schedule::{Schedule, ScheduleConfig};
+use motionflow::nets::wan::{WanConfig, WanTransformer};
+use motionflow::nets::wan_vae::{AutoencoderKlWan, WanVaeConfig};
+use motionflow::schedule::{FlowConfig, FlowSchedule, Schedule, ScheduleConfig};
 use serde::de::DeserializeOwned;
 use tch::{Device, Kind};
 
 /// What `--like` names.
 const ZEROSCOPE: &str = "zeroscope";
 const ANIMATE_DIFF: &str = "animatediff";
+const WAN: &str = "wan";
+/// The transformers of Wan and how many parameters they have.
+const WAN_SIZES: [(&str, i64); 2] = [("wan/1.3b", 1_418_996_800), ("wan/14b", 14_288_491_584)];
 
 fn folder(shape: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask").join(shape)
@@ -35,15 +40,40 @@ fn listed(shape: &str, component: &str) -> BTreeSet<String> {
     for line in section.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let last = words.get(2).copied();
-        let parameter = if last == Some("pe") { "pe" } else { "weight" };
-        tensors.insert(format!("{}.{parameter} [{}]", words[0], words[1].replace('x', ", ")));
-        if last == Some("+bias") {
-            let channels = words[1].split('x').next().unwrap();
-            tensors.insert(format!("{}.bias [{channels}]", words[0]));
+        let parameter = match last {
+            None | Some("+bias") => ".weight",
+            Some("pe") => ".pe",
+            Some("gamma") => ".gamma",
+            Some("alone") => "",
+            Some(_) => panic!("{line}"),
+        };
+        for layer in layers(words[0]) {
+            tensors.insert(format!("{layer}{parameter} [{}]", words[1].replace('x', ", ")));
+            if last == Some("+bias") {
+                let channels = words[1].split('x').next().unwrap();
+                tensors.insert(format!("{layer}.bias [{channels}]"));
+            }
         }
-        assert!(matches!(last, None | Some("pe" | "+bias")), "{line}");
     }
     tensors
+}
+
+/// The names that one with a range, as `blocks.{0..30}.norm2`, stands for.
+fn layers(name: &str) -> Vec<String> {
+    let Some((before, rest)) = name.split_once('{') else { return vec![name.to_owned()] };
+    let (range, after) = rest.split_once('}').unwrap();
+    let (first, end) = range.split_once("..").unwrap();
+    let range = first.parse::<i64>().unwrap()..end.parse().unwrap();
+    range.map(|index| format!("{before}{index}{after}")).collect()
+}
+
+/// How many numbers tensors have.
+fn numbers(tensors: &BTreeSet<String>) -> i64 {
+    let of = |tensor: &String| {
+        let shape = tensor.split_once(" [").unwrap().1.trim_end_matches(']');
+        shape.split(", ").map(|side| side.parse::<i64>().unwrap()).product::<i64>()
+    };
+    tensors.iter().map(of).sum()
 }
 
 /// What a net asks a checkpoint without tensors for.
@@ -92,6 +122,21 @@ fn animate_diffs_list_is_what_the_nets_ask_for() {
 }
 
 #[test]
+fn wans_lists_are_what_the_nets_ask_for() {
+    for (shape, parameters) in WAN_SIZES {
+        let transformer: WanConfig = config(shape, "transformer/config.json");
+        let listed = listed(shape, "transformer");
+        assert_eq!(listed, asked(|weights| WanTransformer::new(weights, transformer)), "{shape}");
+        assert_eq!(numbers(&listed), parameters);
+    }
+    let vae: WanVaeConfig = config(WAN, "vae/config.json");
+    let listed_vae = listed(WAN, "vae");
+    assert_eq!(listed_vae, asked(|weights| AutoencoderKlWan::new(weights, vae)));
+    assert_eq!(numbers(&listed_vae), 126_892_531);
+    assert_eq!(numbers(&listed(WAN, "text_encoder")), 5_680_910_336);
+}
+
+#[test]
 fn the_configs_are_those_published() {
     let zeroscope = config::<UNet3DConfig>(ZEROSCOPE, "unet/config.json").shape().unwrap();
     let input = UNetInput { videos: 1, frames: 1, height: 8, width: 8, tokens: 77, in_parts: false };
@@ -106,4 +151,7 @@ fn the_configs_are_those_published() {
         let schedule: ScheduleConfig = config(shape, file);
         assert_eq!(Schedule::new(&schedule).unwrap().ascending(50)[49].key, 981);
     }
+    let flow: FlowConfig = config(WAN, "scheduler/scheduler_config.json");
+    let of_euler = FlowConfig { shift: Some(3.0), ..FlowConfig::default() };
+    assert_eq!(FlowSchedule::new(&flow).unwrap(), FlowSchedule::new(&of_euler).unwrap());
 }

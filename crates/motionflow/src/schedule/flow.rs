@@ -122,9 +122,10 @@ impl FlowSchedule {
             return wrong("num_train_timesteps", &config.num_train_timesteps, "at most 100000");
         }
         let shift = shift.unwrap_or(1.0);
-        if !(shift > 0.0 && shift <= 1000.0) {
+        // With a smaller one 1 + (shift − 1) is lost in float32, and the first level is not 1.
+        if !(0.1..=1000.0).contains(&shift) {
             let key = if config.class_name == EULER { "shift" } else { "flow_shift" };
-            return wrong(key, &shift, "more than 0, at most 1000");
+            return wrong(key, &shift, "0.1 to 1000");
         }
         Ok(Self { shift, train_timesteps: usize::try_from(config.num_train_timesteps).unwrap_or(1) })
     }
@@ -145,8 +146,8 @@ impl FlowSchedule {
         let trained = self.train_timesteps as f64;
         // In float32, as diffusers has its ends.
         let end = |sigma: f32| {
-            let (shift, one) = (self.shift as f32, 1f32);
-            f64::from(shift * sigma / (one + (shift - one) * sigma)) * trained
+            let (shift, more) = (self.shift as f32, (self.shift - 1.0) as f32);
+            f64::from(shift * sigma / (1.0 + more * sigma)) * trained
         };
         let (first, last) = (end(1.0), end((1.0 / trained) as f32));
         let between = if steps > 1 { (last - first) / (steps - 1) as f64 } else { 0.0 };
@@ -203,6 +204,18 @@ mod tests {
         let steps = schedule.ascending(6);
         assert_eq!((steps[0].key, steps[0].lower, steps[5].timestep.value()), (0, 0.0, 1000.0));
         assert!(steps.windows(2).all(|pair| pair[0].upper.to_bits() == pair[1].lower.to_bits()));
+    }
+
+    /// `set_timesteps(3)` of `FlowMatchEulerDiscreteScheduler`, where float32 rounds the shift and the shift less 1.
+    #[test]
+    fn levels_are_those_of_diffusers_where_the_shift_is_rounded() {
+        for (shift, expected) in [
+            (0.66, [1.000_000_2_f32, 0.397_906_72, 0.000_435_846, 0.0]),
+            (2.36, [0.999_999_94, 0.703_365_3, 0.005_544_265, 0.0]),
+        ] {
+            let config = FlowConfig { shift: Some(shift), ..FlowConfig::default() };
+            assert_eq!(FlowSchedule::new(&config).unwrap().sigmas(3), expected.map(f64::from), "{shift}");
+        }
     }
 
     #[test]
