@@ -28,6 +28,7 @@ pub mod losses;
 pub mod masking;
 pub mod masks;
 pub mod model;
+pub mod multistep_config;
 mod native;
 pub mod nets;
 pub mod noised;

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use serde::{Deserialize, Deserializer};
 
+use crate::multistep_config::MultistepConfig;
 use crate::nets::config::{ConfigError, count};
-use crate::sampler::MultistepConfig;
 use crate::settings::{SamplerName, TimestepSpacing};
 
 /// How β goes from its first to its last value.

@@ -2,9 +2,9 @@
 
 use tch::Tensor;
 
-use super::config::{FinalSigma, wrong};
 use super::levels::Levels;
 use crate::error::Error;
+use crate::multistep_config::{FinalSigma, wrong};
 use crate::schedule::DiffusionSchedule;
 use crate::settings::{SamplerName, Settings};
 

@@ -1,7 +1,7 @@
 //! The timesteps and noise levels of the multistep samplers.
 
-use super::config::{FinalSigma, wrong};
 use crate::error::Error;
+use crate::multistep_config::{FinalSigma, wrong};
 use crate::schedule::DiffusionSchedule;
 use crate::settings::{SamplerName, Settings, TimestepSpacing};
 use crate::spacing;

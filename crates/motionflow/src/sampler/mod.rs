@@ -4,7 +4,6 @@
 //! remembers what the net saw in earlier steps; guided updates move the latents between steps, and what was seen stays as
 //! it was seen.
 
-mod config;
 mod ddim;
 mod dpmpp;
 mod euler;
@@ -13,7 +12,6 @@ mod unipc;
 
 use tch::{Kind, Tensor};
 
-pub use self::config::MultistepConfig;
 use self::ddim::Ddim;
 use self::dpmpp::Dpmpp;
 use self::euler::Euler;

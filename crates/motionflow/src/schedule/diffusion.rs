@@ -7,8 +7,8 @@ use tch::{Device, Kind, Tensor};
 
 use super::Step;
 use crate::error::Error;
+use crate::multistep_config::MultistepConfig;
 use crate::nets::config::ConfigError;
-use crate::sampler::MultistepConfig;
 use crate::schedule_config::{BetaSchedule, PredictionType, Resolved, ScheduleConfig};
 use crate::settings::{SamplerName, SettingsError, TimestepSpacing};
 use crate::spacing;

@@ -43,14 +43,14 @@ pub struct MultistepConfig {
 
 /// The noise level after the last step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FinalSigma {
+pub(crate) enum FinalSigma {
     Zero,
     SigmaMin,
 }
 
 impl MultistepConfig {
     /// What both samplers must find as it is.
-    pub(super) fn check(&self, sampler: SamplerName, karras: bool) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, sampler: SamplerName, karras: bool) -> Result<(), ConfigError> {
         if let Some(order) = self.solver_order.filter(|order| *order != 2) {
             return Err(wrong(sampler, "solver_order", &order, "2"));
         }
@@ -62,7 +62,7 @@ impl MultistepConfig {
         Ok(())
     }
 
-    pub(super) fn final_sigma(&self, sampler: SamplerName) -> Result<FinalSigma, ConfigError> {
+    pub(crate) fn final_sigma(&self, sampler: SamplerName) -> Result<FinalSigma, ConfigError> {
         match self.final_sigmas_type.as_deref() {
             None | Some("zero") => Ok(FinalSigma::Zero),
             Some("sigma_min") => Ok(FinalSigma::SigmaMin),
@@ -72,7 +72,7 @@ impl MultistepConfig {
 }
 
 /// The error of a key that this sampler cannot be run with.
-pub(super) fn wrong(sampler: SamplerName, key: &str, found: &dyn Debug, expected: &str) -> ConfigError {
+pub(crate) fn wrong(sampler: SamplerName, key: &str, found: &dyn Debug, expected: &str) -> ConfigError {
     let expected = format!("{expected} with --sampler {sampler}; --sampler ddim does not read it");
     ConfigError::new("scheduler", key, found, expected)
 }
