@@ -146,7 +146,7 @@ impl Found {
 impl From<&Kind> for Found {
     fn from(kind: &Kind) -> Self {
         match kind {
-            Kind::Checkpoint(_) => Self::Checkpoint,
+            Kind::Checkpoint(_) | Kind::Flow(_) => Self::Checkpoint,
             Kind::Pictures(_) => Self::Pictures,
             Kind::MotionAdapter => Self::MotionAdapter,
         }

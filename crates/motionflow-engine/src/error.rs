@@ -191,6 +191,7 @@ fn is_misuse(cause: &(dyn std::error::Error + 'static)) -> bool {
                 | Core::Settings(_)
                 | Core::Size { .. }
                 | Core::TooManyFrames { .. }
+                | Core::Frames { .. }
                 | Core::SubjectCount { .. }
                 | Core::NoSubject { .. }
                 | Core::EndOfSeveral { .. }

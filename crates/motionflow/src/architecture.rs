@@ -38,6 +38,11 @@ pub trait Architecture: Debug + Sync {
     /// What suits its nets.
     fn suited(&self) -> Suited;
 
+    /// Whether a clip can be seen in sliding windows: a latent frame is a frame of the clip.
+    fn takes_context_windows(&self) -> bool {
+        true
+    }
+
     /// The noise schedule.
     ///
     /// # Errors
@@ -55,6 +60,16 @@ pub trait Architecture: Debug + Sync {
     /// # Errors
     /// [`Error::UnknownBlock`] with the blocks that there are.
     fn check_blocks(&self, checkpoint: &Checkpoint, names: &[String]) -> Result<(), Error>;
+
+    /// The blocks that are looked at where somebody wants to know which of them show the subjects; those that guide where
+    /// empty.
+    ///
+    /// # Errors
+    /// When a config is damaged.
+    fn inspected_blocks(&self, checkpoint: &Checkpoint) -> Result<Vec<String>, Error> {
+        let _ = checkpoint;
+        Ok(Vec::new())
+    }
 
     /// What the nets cost, guided by these blocks; by all where none is named.
     ///

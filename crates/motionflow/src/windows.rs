@@ -50,8 +50,9 @@ impl ContextOptions {
         [frames, height, width]: [i64; 3],
         seed: u64,
     ) -> Result<Latents, Error> {
-        let of_window = model.noise(self.frames_at_once(frames), height, width, seed)?;
-        if of_window.frames() == frames {
+        let at_once = self.frames_at_once(frames);
+        let of_window = model.noise(at_once, height, width, seed)?;
+        if at_once == frames {
             return Ok(of_window);
         }
         let mut shape = of_window.tensor().size();

@@ -22,8 +22,7 @@ use crate::eval::npz;
 use crate::hub_server::{Cut, Hub, program_with_hub, sha256};
 
 /// Rows that nothing from outside brings about, by the beginning of their messages.
-const UNPROVOKED: [(&str, &str); 28] = [
-    ("…--deepcache-interval: this kind", "every kind of model that there is has them"),
+const UNPROVOKED: [(&str, &str); 27] = [
     ("--device …: there is no CUDA device", "takes a machine with CUDA"),
     ("…: cannot be written; set HF_HOME", "takes a disk that fills up in a download"),
     ("this should not have happened", "a fault in the program; failure.rs tests how it is told"),
@@ -64,7 +63,7 @@ const ID: &str = "someone/tiny-video";
 
 #[test]
 fn every_row_can_be_provoked_and_every_message_has_its_row() {
-    let topics: [fn(&Place) -> Vec<Outcome>; 21] = [
+    let topics: [fn(&Place) -> Vec<Outcome>; 22] = [
         command_line,
         settings_files,
         prompts,
@@ -72,6 +71,7 @@ fn every_row_can_be_provoked_and_every_message_has_its_row() {
         crate::films::provoked,
         checkpoints,
         crate::animatediff::provoked,
+        crate::wan::provoked,
         hub,
         hub_troubles,
         hub_disk,

@@ -41,4 +41,5 @@ mod sweep;
 mod terminal;
 mod transfer;
 mod values;
+mod wan;
 mod windows;

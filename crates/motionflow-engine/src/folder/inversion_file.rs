@@ -212,7 +212,12 @@ impl SavedInversion {
         ensure!(frames.size() == expected, "frames: the shape is {:?}, expected {expected:?}", frames.size());
         let inversion = inversion_in(weights)?;
         let in_latents = inversion.latents.frames();
-        ensure!(in_latents == i64::from(count), "latents: they have {in_latents} frames, expected {count}");
+        // A latent frame may stand for several.
+        let expected = 1..=i64::from(count);
+        ensure!(
+            expected.contains(&in_latents),
+            "latents: they have {in_latents} frames, expected at most {count}"
+        );
         let frames = pictures(&frames, width, height)?;
         let source = SourceClip { frames, record: self.source_record(), notices: Vec::new() };
         Ok((source, inversion))

@@ -19,6 +19,7 @@ use motionflow::settings::Settings;
 use motionflow::tokenizer::Tokenizer;
 use motionflow::windows::ContextOptions;
 
+use crate::error::Misuse;
 use crate::folder::record::ModelRecord;
 use crate::hub::Layout;
 use crate::models::identity::identity_of;
@@ -123,7 +124,13 @@ impl FoundModel {
     /// When they cannot; says which sizes they can.
     pub fn check_size(&self, video: &Video, context: ContextOptions) -> Result<()> {
         let [frames, height, width] = [video.frames, video.height, video.width].map(i64::from);
-        let frames = context.frames_at_once(frames);
+        let at_once = context.frames_at_once(frames);
+        if at_once < frames && !self.architecture().takes_context_windows() {
+            let message = "--context-frames: this kind of model sees a clip as a whole, whose latents have several frames in \
+                           one; leave it out";
+            return Err(Misuse(message.to_owned()).into());
+        }
+        let frames = at_once;
         self.explained(self.architecture().check_size(&self.checkpoint, frames, height, width))
     }
 
@@ -205,6 +212,15 @@ impl FoundModel {
     /// Names the block that is not there, and those that are.
     pub fn check_blocks(&self, names: &[String]) -> Result<()> {
         self.explained(self.architecture().check_blocks(&self.checkpoint, names))
+    }
+
+    /// The blocks that are looked at where somebody wants to know which of them show the subjects; those that guide where
+    /// empty.
+    ///
+    /// # Errors
+    /// When a config is damaged.
+    pub fn inspected_blocks(&self) -> Result<Vec<String>> {
+        self.explained(self.architecture().inspected_blocks(&self.checkpoint))
     }
 
     /// Loads the weights.

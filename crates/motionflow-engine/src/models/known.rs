@@ -1,6 +1,9 @@
 //! Checkpoints and motion adapters that are known by name: how large, under which licence, and what suits them.
 
+use motionflow::architecture::Architecture;
 use motionflow::settings::{MaskSource, SamplerName, Settings};
+
+use motionflow::wan::WanArchitecture;
 
 use crate::models::found::SHIPPED;
 use crate::request::domain::Domain;
@@ -26,6 +29,8 @@ pub enum Kind {
     Checkpoint(Suited),
     /// A checkpoint of pictures, which makes videos with a motion adapter.
     Pictures(Suited),
+    /// A checkpoint of flow matching, a diffusion transformer.
+    Flow(Suited),
     /// A motion adapter.
     MotionAdapter,
 }
@@ -59,6 +64,13 @@ const ZEROSCOPE: Suited =
 const ANIMATE_DIFF: Suited =
     Suited { width: 512, height: 512, frames: 16, guidance_scale: 7.5, negative_prompt: "" };
 
+/// Its card and diffusers' documentation: 832x480, 16 frames a second, a guidance scale of 5.
+const WAN: Suited = Suited { width: 832, height: 480, frames: 33, guidance_scale: 5.0, negative_prompt: "" };
+
+const fn wan(name: &'static str, bytes: u64) -> Known {
+    Known { name, fetched_bytes: Some(bytes), licence: "Apache-2.0", kind: Kind::Flow(WAN) }
+}
+
 const fn zeroscope(name: &'static str, suited: Suited) -> Known {
     let (fetched_bytes, licence) = (Some(FETCHED), "CC-BY-NC-4.0");
     Known { name, fetched_bytes, licence, kind: Kind::Checkpoint(suited) }
@@ -75,7 +87,7 @@ const fn adapter(name: &'static str, bytes: u64) -> Known {
 }
 
 /// All that are known, in the order in which they are listed.
-pub const KNOWN: [Known; 9] = [
+pub const KNOWN: [Known; 11] = [
     // models/demo/CARD.md; what suits it is in its own motionflow.toml.
     Known {
         name: SHIPPED,
@@ -105,6 +117,9 @@ pub const KNOWN: [Known; 9] = [
     adapter("guoyww/animatediff-motion-adapter-v1-5-2", 1_820_000_000),
     adapter("guoyww/animatediff-motion-adapter-v1-5-3", 1_670_000_000),
     adapter("guoyww/animatediff-motion-adapter-v1-5", 1_670_000_000),
+    // float32, as published: transformer 5.7 GB and 57 GB, text encoder 22.7 GB, vae 508 MB, tokenizer 21 MB.
+    wan("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", 28_900_000_000),
+    wan("Wan-AI/Wan2.1-T2V-14B-Diffusers", 80_500_000_000),
 ];
 
 impl Known {
@@ -117,24 +132,34 @@ impl Known {
     /// the runner above. Sampler, steps and masks are the fastest that lost nothing on the shipped checkpoint
     /// (docs/experiments.md): they are not measured on these. The rest of the method's settings are the general ones.
     pub fn recommended(&self) -> Option<Recommended> {
-        let (Kind::Checkpoint(suited) | Kind::Pictures(suited)) = &self.kind else { return None };
+        let (suited, fps, settings) = match &self.kind {
+            Kind::Checkpoint(suited) | Kind::Pictures(suited) => (suited, 8.0, fast()),
+            Kind::Flow(suited) => (suited, 16.0, WanArchitecture.suited().settings),
+            Kind::MotionAdapter => return None,
+        };
+        let settings = Settings { guidance_scale: suited.guidance_scale, ..settings };
         Some(Recommended {
-            settings: Settings {
-                steps: 15,
-                guided_steps: 5,
-                updates_per_step: 3,
-                guidance_scale: suited.guidance_scale,
-                sampler: SamplerName::Dpmpp2m,
-                karras_sigmas: Some(true),
-                deepcache_interval: 2,
-                mask_source: MaskSource::Noised,
-                ..Settings::default()
-            },
-            video: Video { width: suited.width, height: suited.height, frames: suited.frames, fps: 8.0 },
-            made_for_frames: Some(suited.frames),
+            settings,
+            video: Video { width: suited.width, height: suited.height, frames: suited.frames, fps },
+            made_for_frames: matches!(self.kind, Kind::Checkpoint(_) | Kind::Pictures(_))
+                .then_some(suited.frames),
             negative_prompt: suited.negative_prompt.to_owned(),
             domain: Domain::default(),
         })
+    }
+}
+
+/// The fastest that lost nothing on the shipped checkpoint.
+fn fast() -> Settings {
+    Settings {
+        steps: 15,
+        guided_steps: 5,
+        updates_per_step: 3,
+        sampler: SamplerName::Dpmpp2m,
+        karras_sigmas: Some(true),
+        deepcache_interval: 2,
+        mask_source: MaskSource::Noised,
+        ..Settings::default()
     }
 }
 

@@ -34,10 +34,12 @@ pub struct Steps {
 #[serde(default)]
 #[schemars(extend("x-heading" = "Sampling"))]
 pub struct Sampling {
-    /// Sampler that removes the noise: DDIM, DPM-Solver++ 2M or UniPC; the inversion is DDIM in any case
-    #[schemars(with = "String", extend("enum" = ["ddim", "dpmpp-2m", "unipc"], "x-setting" = {
+    /// Sampler that removes the noise: DDIM, DPM-Solver++ 2M or UniPC, whose inversion is DDIM in any case; or Euler on a
+    /// checkpoint of flow matching
+    #[schemars(with = "String", extend("enum" = ["ddim", "dpmpp-2m", "unipc", "euler"], "x-setting" = {
         "value": "NAME", "paper": "ddim",
-        "default": "the checkpoint's recommendation, else the one in its scheduler_config.json, else ddim"
+        "default": "the checkpoint's recommendation, else the one in its scheduler_config.json, else ddim; euler of flow \
+                    matching"
     }))]
     pub sampler: Option<SamplerName>,
     /// Spacing of the sampling timesteps; the inversion keeps that of the checkpoint's `scheduler_config.json`

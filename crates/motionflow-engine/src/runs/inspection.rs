@@ -79,7 +79,10 @@ fn inspect_on(
     let ffmpeg = stores.sources.ffmpeg()?;
     let found = engine.find(&request.model, progress)?;
     found.prepare_record();
-    let settings = request.settings.resolve(&found.recommended.settings);
+    let mut settings = request.settings.resolve(&found.recommended.settings);
+    if command.way == Way::Inspect && settings.guidance_layers.is_empty() {
+        settings.guidance_layers = found.inspected_blocks()?;
+    }
     found.check_settings(&settings)?;
     found.check_inversion(&settings)?;
     found.check_subjects(&[&prompt])?;

@@ -4,7 +4,7 @@ use tch::Device;
 
 use super::Wan;
 use super::costs::WanCosts;
-use super::guidance::blocks_for;
+use super::guidance::{all_blocks, blocks_for};
 use crate::architecture::{Architecture, Suited};
 use crate::checkpoint::{Checkpoint, Component, ComponentKind, Layout};
 use crate::compute::Compute;
@@ -16,7 +16,7 @@ use crate::nets::wan::WanConfig;
 use crate::nets::wan_vae::WanVaeConfig;
 use crate::parity_case::ParityModel;
 use crate::schedule::{FlowConfig, FlowSchedule, Schedule, flow_class_names};
-use crate::settings::{MaskLayers, Settings};
+use crate::settings::{MaskLayers, SamplerName, Settings};
 use crate::tokenizer::Tokenizer;
 
 /// Wan 2.1 text-to-video.
@@ -67,10 +67,15 @@ impl Architecture for WanArchitecture {
                 lambda_self: 0.0,
                 lambda_temporal: 0.0,
                 mask_layers: MaskLayers::Finest,
+                sampler: SamplerName::Euler,
                 ..Settings::default()
             },
             is_made_for_frames: false,
         }
+    }
+
+    fn takes_context_windows(&self) -> bool {
+        false
     }
 
     fn schedule(&self, checkpoint: &Checkpoint) -> Result<Schedule, Error> {
@@ -84,6 +89,10 @@ impl Architecture for WanArchitecture {
 
     fn check_blocks(&self, checkpoint: &Checkpoint, names: &[String]) -> Result<(), Error> {
         blocks_for(&configs(checkpoint)?.0, names).map(drop)
+    }
+
+    fn inspected_blocks(&self, checkpoint: &Checkpoint) -> Result<Vec<String>, Error> {
+        Ok(all_blocks(&configs(checkpoint)?.0))
     }
 
     fn costs(&self, checkpoint: &Checkpoint, guidance_blocks: &[String]) -> Result<Box<dyn Costs>, Error> {

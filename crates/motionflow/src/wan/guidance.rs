@@ -32,7 +32,7 @@ pub(super) fn blocks_for(config: &WanConfig, names: &[String]) -> Result<Vec<Str
     if names.is_empty() {
         return Ok(default_blocks(config.num_layers).map(name_of).collect());
     }
-    let known: Vec<String> = (0..config.num_layers).map(name_of).collect();
+    let known = all_blocks(config);
     let known_names: Vec<&str> = known.iter().map(String::as_str).collect();
     let mut chosen = Vec::new();
     for name in names {
@@ -58,6 +58,11 @@ pub(super) fn blocks_for(config: &WanConfig, names: &[String]) -> Result<Vec<Str
     chosen.sort_by_key(|name| known.iter().position(|known| known == name));
     chosen.dedup();
     Ok(chosen)
+}
+
+/// The names of all blocks.
+pub(super) fn all_blocks(config: &WanConfig) -> Vec<String> {
+    (0..config.num_layers).map(name_of).collect()
 }
 
 fn of_blocks(net: &WanTransformer, names: &[String], of_video: bool) -> GuidanceLayers {
