@@ -38,7 +38,7 @@ impl fmt::Display for Timestep {
 impl Serialize for Timestep {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let whole = self.0 as i64;
-        if whole as f64 == self.0 {
+        if self.0.fract().abs() < f64::MIN_POSITIVE {
             serializer.serialize_i64(whole)
         } else {
             serializer.serialize_f64(self.0)

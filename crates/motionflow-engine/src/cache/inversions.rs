@@ -75,14 +75,14 @@ pub(crate) fn of_user(progress: &mut Progress) -> Result<Option<Cache>> {
 
 impl InversionCache {
     /// For the source of a run, in the user's cache if it may be used.
-    pub(crate) fn of(made: Made, cache: Option<Cache>) -> Self {
-        Self { place: cache.zip(Self::key(&made)), is_store: false, keeps: made.began_in.is_none() }
+    pub(crate) fn of(made: &Made, cache: Option<Cache>) -> Self {
+        Self { place: cache.zip(Self::key(made)), is_store: false, keeps: made.began_in.is_none() }
     }
 
     /// As [`InversionCache::of`], in a folder where every run of one source and source prompt finds the same inversion.
-    pub(crate) fn store(made: Made, folder: &Path) -> Self {
+    pub(crate) fn store(made: &Made, folder: &Path) -> Self {
         let cache = Some(Cache::at(folder.to_owned()));
-        Self { place: cache.zip(Self::key(&made)), is_store: true, keeps: made.began_in.is_none() }
+        Self { place: cache.zip(Self::key(made)), is_store: true, keeps: made.began_in.is_none() }
     }
 
     /// Whether what lies here goes before what this run has begun itself.

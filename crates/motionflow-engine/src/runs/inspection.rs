@@ -114,7 +114,7 @@ fn inspect_on(
         settings: settings.clone(),
         output: OutputRecord { metadata: true },
     };
-    let cache = InversionCache::of(Made::by(model.nets(), &record, began_in.as_deref())?, cache);
+    let cache = InversionCache::of(&Made::by(model.nets(), &record, began_in.as_deref())?, cache);
     let inspected = Inspected { ffmpeg, settings, video, source, prompt, record };
 
     let Inspected { settings, source, prompt, record, .. } = &inspected;

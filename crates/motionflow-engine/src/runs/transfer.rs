@@ -103,8 +103,8 @@ impl Engine {
         let record = job.record()?;
         let made = Made::by(nets, &record, began_in.as_deref())?;
         let cache = match &options.inversions {
-            Some(folder) => InversionCache::store(made, folder),
-            None => InversionCache::of(made, cache),
+            Some(folder) => InversionCache::store(&made, folder),
+            None => InversionCache::of(&made, cache),
         };
         let unfinished = folder.begin(&record)?;
         unfinished.keep_quickly(options.quick);

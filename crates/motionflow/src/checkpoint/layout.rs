@@ -1,5 +1,7 @@
 //! What the folder of a checkpoint holds, by its kind.
 
+use serde_json::Value;
+
 use super::TOKENIZER_CONFIG;
 
 /// The layout of the checkpoints of one architecture.
@@ -9,6 +11,10 @@ pub struct Layout {
     pub pipelines: &'static [&'static str],
     /// The parts, the denoising net first.
     pub components: &'static [Component],
+    /// Parts that not every such checkpoint has: those for which `model_index.json` names a class.
+    pub optional: &'static [Component],
+    /// What else in `model_index.json` matters.
+    pub entries: &'static [IndexEntry],
     /// Whether the denoising net needs a motion adapter, which lies in a folder of its own.
     pub takes_motion_adapter: bool,
 }
@@ -22,6 +28,17 @@ pub struct Component {
     pub kind: ComponentKind,
     /// The classes of diffusers or transformers that can be run.
     pub classes: fn() -> Vec<&'static str>,
+}
+
+/// An entry of `model_index.json` that changes the arithmetic, or stands for a part that cannot be run.
+#[derive(Debug, Clone, Copy)]
+pub struct IndexEntry {
+    /// Its key. It may be missing, and null says as much.
+    pub key: &'static str,
+    /// Whether a value that is not null can be run.
+    pub is_run: fn(&Value) -> bool,
+    /// What can be run, in words.
+    pub expected: &'static str,
 }
 
 /// What is in a component's folder.
@@ -40,7 +57,7 @@ pub enum ComponentKind {
 impl Layout {
     /// The component of this name.
     pub(super) fn component(&self, name: &str) -> Option<&Component> {
-        self.components.iter().find(|component| component.name == name)
+        self.components.iter().chain(self.optional).find(|component| component.name == name)
     }
 }
 

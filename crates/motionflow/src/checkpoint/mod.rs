@@ -9,6 +9,8 @@
 //! scheduler/     scheduler_config.json
 //! ```
 //!
+//! A denoising net may have another name than `unet`, and a checkpoint parts that others of its kind have not: see [`Layout`].
+//!
 //! Stable Diffusion's checkpoints are such folders, too, and become text-to-video ones with a motion adapter: another folder,
 //! with config.json and weights.
 //!
@@ -31,16 +33,18 @@ mod torch_file;
 mod weights;
 mod zip;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 pub(crate) use adapter::MOTION_ADAPTER_NAME;
 pub use adapter::{MotionAdapter, check_motion_adapter};
 pub use clip::{ClipCheckpoint, check_clip};
 pub use error::{CheckpointError, TensorProblems, listed};
-pub use layout::{Component, ComponentKind, Layout};
+pub use layout::{Component, ComponentKind, IndexEntry, Layout};
 pub use loader::Loader;
 pub use published::{needed_adapter_files, needed_clip_files, needed_files};
 pub use weights::{StoredTensor, Weights};
@@ -95,13 +99,29 @@ impl CheckpointFile {
     }
 }
 
-/// `model_index.json`: the pipeline's class, and for each component its library and class.
+/// `model_index.json`: the pipeline's class, for each component its library and class, and what else the pipeline is told.
 #[derive(Deserialize)]
 struct ModelIndex {
     #[serde(rename = "_class_name")]
     pipeline: String,
     #[serde(flatten)]
-    components: std::collections::BTreeMap<String, serde_json::Value>,
+    entries: BTreeMap<String, Value>,
+}
+
+impl ModelIndex {
+    /// What it says under this key: null, and the pair of nulls that stands for a part that is not there, are nothing.
+    fn entry(&self, key: &str) -> Option<&Value> {
+        let is_nothing = |value: &&Value| match value {
+            Value::Array(parts) => parts.iter().all(Value::is_null),
+            value => value.is_null(),
+        };
+        self.entries.get(key).filter(|value| !is_nothing(value))
+    }
+
+    /// The class that it names for a component.
+    fn class(&self, component: &str) -> Option<&str> {
+        self.entry(component)?.get(1)?.as_str()
+    }
 }
 
 impl Checkpoint {
@@ -115,11 +135,15 @@ impl Checkpoint {
         if !index.is_file() {
             adapter::refuse_as_checkpoint(folder)?;
         }
-        let layout = if index.is_file() { layout_of(&index, layouts)? } else { layouts[0] };
+        let index = if index.is_file() { Some(read_index(&index, layouts)?) } else { None };
+        let layout = index.as_ref().map_or(layouts[0], |(_, layout)| layout);
+        let is_there = |component: &&Component| {
+            index.as_ref().is_some_and(|(index, _)| index.class(component.name).is_some())
+        };
         let mut missing = Vec::new();
         let mut names = vec![INDEX.to_owned()];
         let mut weights = Vec::new();
-        for component in layout.components {
+        for component in layout.components.iter().chain(layout.optional.iter().filter(is_there)) {
             let prefix = format!("{}/", component.name);
             if component.kind == ComponentKind::Tokenizer {
                 match tokenizer_files(&prefix, |name| folder.join(name).is_file()) {
@@ -200,6 +224,27 @@ impl Checkpoint {
         folder.join(known.map_or("config.json", Component::config))
     }
 
+    /// Whether a net of this name is part of it.
+    pub fn has_net(&self, component: &str) -> bool {
+        self.weights.iter().any(|(name, _)| *name == component)
+    }
+
+    /// What `model_index.json` says under a key: None where it says nothing, or null.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Json`], also for a value of another type, and [`CheckpointError::Read`].
+    pub fn index_entry<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, CheckpointError> {
+        let path = self.folder.join(INDEX);
+        let index: ModelIndex = json::read(&path, small_file::CONFIG)?;
+        let value = index.entry(key).map(T::deserialize).transpose();
+        value.map_err(|error| CheckpointError::Json {
+            path,
+            line: 0,
+            column: 1,
+            message: printable(&format!("{key}: {error}")),
+        })
+    }
+
     /// The weights of a net, under the names that diffusers 0.42 and transformers 5.17 give
     /// them: the text encoder's without the prefix `text_model.` and without `position_ids`.
     ///
@@ -254,7 +299,16 @@ impl Checkpoint {
 /// # Errors
 /// [`CheckpointError::Unsupported`], [`CheckpointError::Json`], [`CheckpointError::Read`].
 pub fn layout_of(path: &Path, layouts: &[&'static Layout]) -> Result<&'static Layout, CheckpointError> {
-    check_index(path, &json::read(path, small_file::CONFIG)?, layouts)
+    read_index(path, layouts).map(|(_, layout)| layout)
+}
+
+fn read_index(
+    path: &Path,
+    layouts: &[&'static Layout],
+) -> Result<(ModelIndex, &'static Layout), CheckpointError> {
+    let index = json::read(path, small_file::CONFIG)?;
+    let layout = check_index(path, &index, layouts)?;
+    Ok((index, layout))
 }
 
 fn check_index(
@@ -273,15 +327,27 @@ fn check_index(
         let pipelines: Vec<&str> = layouts.iter().flat_map(|layout| layout.pipelines).copied().collect();
         return Err(unsupported("_class_name", &pipelines, &index.pipeline));
     };
-    let class_of = |component| {
-        index.components.get(component).and_then(|entry| entry.get(1)).and_then(|class| class.as_str())
-    };
     for component in layout.components {
         // The scheduler's config says itself what it is of.
         let default = (component.kind != ComponentKind::Scheduler).then_some("not there");
         let classes = (component.classes)();
-        if let Some(class) = class_of(component.name).or(default).filter(|class| !classes.contains(class)) {
+        if let Some(class) = index.class(component.name).or(default).filter(|class| !classes.contains(class))
+        {
             return Err(unsupported(component.name, &classes, class));
+        }
+    }
+    for component in layout.optional {
+        let Some(entry) = index.entry(component.name) else { continue };
+        let classes = (component.classes)();
+        match index.class(component.name) {
+            Some(class) if classes.contains(&class) => {}
+            Some(class) => return Err(unsupported(component.name, &classes, class)),
+            None => return Err(unsupported(component.name, &classes, &entry.to_string())),
+        }
+    }
+    for IndexEntry { key, is_run, expected } in layout.entries {
+        if let Some(value) = index.entry(key).filter(|value| !is_run(value)) {
+            return Err(unsupported(key, &[expected], &value.to_string()));
         }
     }
     Ok(layout)

@@ -1,37 +1,41 @@
 //! Which of the files that a repository publishes make a checkpoint.
 
-use super::layout::{ComponentKind, Layout};
+use super::layout::{Component, ComponentKind, Layout};
 use super::{INDEX, adapter, clip, index_names, only_like_weights, tokenizer_files, whole_name};
 
 /// Chooses the files that a checkpoint needs out of all names that a repository has, with `/` between the parts.
 ///
 /// Of each net's weights one form is chosen: the `fp16` variant before full precision, since it is half as large and
 /// the nets were published from it, then safetensors before `.bin`, then one file before shards. `model_index.json`
-/// comes first and weights last, so that what is wrong is found before much is read.
+/// comes first and weights last, so that what is wrong is found before much is read. A part that not every checkpoint of a
+/// layout has is needed where its config is published.
 ///
 /// # Errors
-/// What is missing, in words: the repository holds no checkpoint in one of these layouts; where it is like none, what the
-/// first wants.
+/// What is missing, in words: the repository holds no checkpoint in one of these layouts, and this is what the one wants
+/// that it lacks least for.
 pub fn needed_files(published: &[&str], layouts: &[&'static Layout]) -> Result<Vec<String>, Vec<String>> {
-    let needed: Vec<_> = layouts.iter().map(|layout| needed_of(published, layout)).collect();
-    let best = needed.iter().position(Result::is_ok).unwrap_or(0);
-    needed.into_iter().nth(best).unwrap_or_else(|| Ok(Vec::new()))
+    let needed = layouts.iter().map(|layout| needed_of(published, layout));
+    let lacking = |needed: &Result<_, Vec<String>>| needed.as_ref().err().map_or(0, Vec::len);
+    needed.min_by_key(lacking).unwrap_or_else(|| Ok(Vec::new()))
 }
 
 fn needed_of(published: &[&str], layout: &Layout) -> Result<Vec<String>, Vec<String>> {
     let mut names = vec![INDEX.to_owned()];
-    let configs = layout.components.iter().filter(|component| component.kind != ComponentKind::Tokenizer);
-    names.extend(configs.map(|component| format!("{}/{}", component.name, component.config())));
     let has = |name: &str| published.contains(&name);
+    let config_of = |component: &Component| format!("{}/{}", component.name, component.config());
+    let optional = layout.optional.iter().filter(|component| has(&config_of(component)));
+    let components: Vec<&Component> = layout.components.iter().chain(optional).collect();
+    let configs = components.iter().filter(|component| component.kind != ComponentKind::Tokenizer);
+    names.extend(configs.map(|component| config_of(component)));
     let mut missing: Vec<String> = names.iter().filter(|name| !has(name)).cloned().collect();
-    for component in layout.components.iter().filter(|component| component.kind == ComponentKind::Tokenizer) {
+    for component in components.iter().filter(|component| component.kind == ComponentKind::Tokenizer) {
         match tokenizer_files(&format!("{}/", component.name), has) {
             Ok(files) => names.extend(files),
             Err(lacks) => missing.extend(lacks),
         }
     }
     // The denoising net, the first component, is the largest: it comes last.
-    let (first, others) = layout.components.split_at(1);
+    let (first, others) = components.split_at(1);
     for component in others.iter().chain(first) {
         let Some(stems) = component.weight_stems() else { continue };
         let prefix = format!("{}/", component.name);
@@ -193,6 +197,33 @@ mod tests {
                 "unet/diffusion_pytorch_model.fp16.safetensors"
             ]
         );
+    }
+
+    #[test]
+    fn a_second_transformer_is_needed_where_its_config_is_published() {
+        let mut published = vec![
+            "model_index.json",
+            "scheduler/scheduler_config.json",
+            "text_encoder/config.json",
+            "text_encoder/model.safetensors",
+            "tokenizer/tokenizer.json",
+            "transformer/config.json",
+            "transformer/diffusion_pytorch_model.safetensors",
+            "vae/config.json",
+            "vae/diffusion_pytorch_model.safetensors",
+        ];
+        let one = needed_files(&published, &layouts()).unwrap();
+        let weights = "transformer_2/diffusion_pytorch_model.safetensors";
+        published.push(weights);
+        assert_eq!(needed_files(&published, &layouts()).unwrap(), one);
+        published.push("transformer_2/config.json");
+        let two = needed_files(&published, &layouts()).unwrap();
+        assert_eq!(two.len(), one.len() + 2);
+        assert!(two.iter().any(|name| name == weights), "{two:?}");
+        assert_eq!(two.last().unwrap(), "transformer/diffusion_pytorch_model.safetensors");
+        published.retain(|name| *name != weights);
+        let missing = needed_files(&published, &layouts()).unwrap_err();
+        assert_eq!(missing, ["the weights of transformer_2"]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::timestep::Timestep;
 #[derive(Debug, Clone)]
 pub enum Schedule {
     /// z = √ᾱ·x₀ + √(1−ᾱ)·ε
-    Diffusion(DiffusionSchedule),
+    Diffusion(Box<DiffusionSchedule>),
     /// z = (1−σ)·x₀ + σ·ε
     Flow(FlowSchedule),
 }
@@ -44,7 +44,7 @@ impl Schedule {
     /// # Errors
     /// As [`DiffusionSchedule::new`].
     pub fn new(config: &ScheduleConfig) -> Result<Self, ConfigError> {
-        DiffusionSchedule::new(config).map(Self::Diffusion)
+        DiffusionSchedule::new(config).map(|schedule| Self::Diffusion(Box::new(schedule)))
     }
 
     /// The sampler that suits a transfer on it: the one that a config of diffusion names, DDIM where it names none of those

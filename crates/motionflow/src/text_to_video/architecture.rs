@@ -39,6 +39,8 @@ pub static UNET_3D: UNetArchitecture = UNetArchitecture {
             kind: ComponentKind::Net,
             classes: || vec!["UNet3DConditionModel"],
         }),
+        optional: &[],
+        entries: &[],
         takes_motion_adapter: false,
     },
     shape: |checkpoint| Ok(checkpoint.config::<UNet3DConfig>("unet")?.shape()?),

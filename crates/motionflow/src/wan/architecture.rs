@@ -4,9 +4,10 @@ use tch::Device;
 
 use super::Wan;
 use super::costs::WanCosts;
+use super::experts::{BOUNDARY_RATIO, SECOND, second_config};
 use super::guidance::{all_blocks, blocks_for};
 use crate::architecture::{Architecture, Suited};
-use crate::checkpoint::{Checkpoint, Component, ComponentKind, Layout};
+use crate::checkpoint::{Checkpoint, Component, ComponentKind, IndexEntry, Layout};
 use crate::compute::Compute;
 use crate::cost::Costs;
 use crate::error::Error;
@@ -19,18 +20,14 @@ use crate::schedule::{FlowConfig, FlowSchedule, Schedule, flow_class_names};
 use crate::settings::{MaskLayers, SamplerName, Settings};
 use crate::tokenizer::Tokenizer;
 
-/// Wan 2.1 text-to-video.
+/// Wan text-to-video: 2.1, and 2.2 T2V-A14B.
 #[derive(Debug)]
 pub struct WanArchitecture;
 
 static LAYOUT: Layout = Layout {
     pipelines: &["WanPipeline"],
     components: &[
-        Component {
-            name: "transformer",
-            kind: ComponentKind::Net,
-            classes: || vec!["WanTransformer3DModel"],
-        },
+        Component { name: "transformer", kind: ComponentKind::Net, classes: transformer_classes },
         Component { name: "vae", kind: ComponentKind::Net, classes: || vec!["AutoencoderKLWan"] },
         Component {
             name: "text_encoder",
@@ -46,8 +43,30 @@ static LAYOUT: Layout = Layout {
         },
         Component { name: "scheduler", kind: ComponentKind::Scheduler, classes: flow_class_names },
     ],
+    optional: &[Component { name: SECOND, kind: ComponentKind::Net, classes: transformer_classes }],
+    entries: &[
+        IndexEntry {
+            key: BOUNDARY_RATIO,
+            is_run: |value| value.as_f64().is_some_and(|ratio| (0.0..=1.0).contains(&ratio)),
+            expected: "a number of 0 to 1",
+        },
+        IndexEntry {
+            key: "expand_timesteps",
+            is_run: |value| value.as_bool() == Some(false),
+            expected: "false: Wan 2.1 and Wan 2.2 T2V-A14B, not TI2V-5B",
+        },
+        IndexEntry { key: "image_encoder", is_run: |_| false, expected: TEXT_TO_VIDEO },
+        IndexEntry { key: "image_processor", is_run: |_| false, expected: TEXT_TO_VIDEO },
+    ],
     takes_motion_adapter: false,
 };
+
+/// What may stand for a part that an image-to-video checkpoint has.
+const TEXT_TO_VIDEO: &str = "null: text-to-video alone";
+
+fn transformer_classes() -> Vec<&'static str> {
+    vec!["WanTransformer3DModel"]
+}
 
 impl Architecture for WanArchitecture {
     fn layout(&self) -> &Layout {
@@ -98,7 +117,8 @@ impl Architecture for WanArchitecture {
     fn costs(&self, checkpoint: &Checkpoint, guidance_blocks: &[String]) -> Result<Box<dyn Costs>, Error> {
         let (transformer, vae, text_encoder) = configs(checkpoint)?;
         check_parts(&transformer, &vae, &text_encoder, &checkpoint.tokenizer()?)?;
-        Ok(Box::new(WanCosts::new(transformer, vae, text_encoder, guidance_blocks)?))
+        let second = second_config(checkpoint, &transformer)?.map(|(config, _)| config);
+        Ok(Box::new(WanCosts::new(transformer, second, vae, text_encoder, guidance_blocks)?))
     }
 
     fn load(&self, checkpoint: &Checkpoint, compute: Compute) -> Result<Box<dyn VideoModel + Send>, Error> {

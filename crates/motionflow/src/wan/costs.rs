@@ -12,10 +12,12 @@ use crate::nets::umt5::Umt5Config;
 use crate::nets::wan::WanConfig;
 use crate::nets::wan_vae::WanVaeConfig;
 
-/// Transformer, VAE and text encoder, whose configs are valid.
+/// Transformers, VAE and text encoder, whose configs are valid.
 #[derive(Debug)]
 pub(super) struct WanCosts {
     transformer: WanConfig,
+    /// Lies in memory beside the first; a run of it is counted as one of that.
+    second: Option<WanConfig>,
     vae: WanVaeConfig,
     text_encoder: Umt5Config,
     /// The last block that guides, and how many do.
@@ -27,6 +29,7 @@ impl WanCosts {
     /// As [`crate::architecture::Architecture::check_blocks`].
     pub(super) fn new(
         transformer: WanConfig,
+        second: Option<WanConfig>,
         vae: WanVaeConfig,
         text_encoder: Umt5Config,
         guidance_blocks: &[String],
@@ -35,7 +38,7 @@ impl WanCosts {
         let number = |name: &String| name.rsplit('.').next().and_then(|number| number.parse().ok());
         let last = blocks.iter().filter_map(number).max().unwrap_or(0);
         let guidance = WanPart::UpTo { last, shown: blocks.len() as i64 };
-        Ok(Self { transformer, vae, text_encoder, guidance })
+        Ok(Self { transformer, second, vae, text_encoder, guidance })
     }
 
     fn transformer(&self, size: VideoSize, plan: MemoryPlan, part: WanPart) -> NetCost {
@@ -53,7 +56,9 @@ impl Costs for WanCosts {
     fn parameters(&self) -> u64 {
         let side = 2 * self.vae.downscale();
         let plan = crate::cost::Layers::Plain;
-        wan_transformer(&self.transformer, [1, 2, 2], 1, WanPart::Whole, plan).parameters
+        let of_transformer = |config| wan_transformer(config, [1, 2, 2], 1, WanPart::Whole, plan).parameters;
+        of_transformer(&self.transformer)
+            + self.second.as_ref().map_or(0, of_transformer)
             + wan_vae_encode(&self.vae, 5, side, side, plan).parameters
             + wan_vae_decode(&self.vae, 5, side, side, plan).parameters
             + self.text_encoder_parameters()

@@ -1,7 +1,11 @@
-//! Wan 2.1 text-to-video (<https://arxiv.org/abs/2503.20314>): UMT5, a diffusion transformer and a causal VAE as a [`VideoModel`].
+//! Wan text-to-video (<https://arxiv.org/abs/2503.20314>): UMT5, a diffusion transformer and a causal VAE as a [`VideoModel`].
+//!
+//! Wan 2.2's T2V-A14B has two transformers, one for the noisier timesteps and one for the others. Inversion, masks and guided
+//! updates run the one of their timestep; one guidance scale serves both.
 
 mod architecture;
 mod costs;
+mod experts;
 mod guidance;
 mod parity;
 
@@ -20,7 +24,6 @@ use crate::native;
 use crate::nets::attention::AttentionObserver;
 use crate::nets::config::ConfigError;
 use crate::nets::umt5::{Umt5Config, Umt5Encoder};
-use crate::nets::wan::WanTransformer;
 use crate::nets::wan_vae::{AutoencoderKlWan, WanVaeConfig};
 use crate::prompt::{Prompt, prompt_warnings, subject_positions};
 use crate::schedule::Schedule;
@@ -30,6 +33,7 @@ use crate::tokenizer::Tokenizer;
 use crate::wider::{Coded, Wider, wider_than};
 
 pub use architecture::WanArchitecture;
+use experts::Experts;
 
 /// Rows of a text, most of them zero.
 const TEXT_LENGTH: i64 = 512;
@@ -37,14 +41,14 @@ const TEXT_LENGTH: i64 = 512;
 /// What to say of values that are not finite where nothing but the weights can be to blame.
 const BROKEN: &str = "the checkpoint is broken; get it anew";
 
-/// UMT5, transformer and VAE of one checkpoint. The first leaves memory when the others run, and comes back for the next
+/// UMT5, transformers and VAE of one checkpoint. The first leaves memory when the others run, and comes back for the next
 /// prompt.
 #[derive(Debug)]
 pub struct Wan {
     checkpoint: Checkpoint,
     tokenizer: Tokenizer,
     text_encoder: RefCell<Option<Umt5Encoder>>,
-    transformer: WanTransformer,
+    transformers: Experts,
     vae: AutoencoderKlWan,
     schedule: Schedule,
     /// Those that guide where the settings name none.
@@ -62,16 +66,15 @@ impl Wan {
         let (config, vae, text) = architecture::configs(checkpoint)?;
         let tokenizer = checkpoint.tokenizer()?;
         architecture::check_parts(&config, &vae, &text, &tokenizer)?;
-        let transformer =
-            load_net(checkpoint, "transformer", compute, |weights| WanTransformer::new(weights, config))?;
+        let transformers = Experts::load(checkpoint, config, compute)?;
         Ok(Self {
             checkpoint: checkpoint.clone(),
             tokenizer,
             text_encoder: RefCell::default(),
-            guidance_layers: guidance::default_layers(&transformer),
+            guidance_layers: guidance::default_layers(transformers.first()),
             vae: load_net(checkpoint, "vae", compute, |weights| AutoencoderKlWan::new(weights, vae))?,
             schedule: architecture::schedule(checkpoint)?,
-            transformer,
+            transformers,
             compute,
         })
     }
@@ -200,7 +203,7 @@ impl VideoModel for Wan {
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
         self.release_text_encoder();
-        self.transformer.forward(latents, timestep, features, observer)
+        self.transformers.at(timestep).forward(latents, timestep, features, observer)
     }
 
     fn trace<'a>(
@@ -212,7 +215,7 @@ impl VideoModel for Wan {
     ) -> Box<dyn Traced + 'a> {
         self.release_text_encoder();
         let latents = latents.detach().set_requires_grad(true);
-        let _ = self.transformer.forward(&latents, timestep, features, observer);
+        let _ = self.transformers.at(timestep).forward(&latents, timestep, features, observer);
         Box::new(Trace { latents })
     }
 
@@ -229,7 +232,7 @@ impl VideoModel for Wan {
     }
 
     fn layers_for(&self, settings: &Settings) -> Result<GuidanceLayers, Error> {
-        guidance::layers_for(&self.transformer, settings)
+        guidance::layers_for(self.transformers.first(), settings)
     }
 
     fn kept_layers(&self, settings: &Settings) -> Result<Vec<GuidanceLayer>, Error> {
@@ -246,13 +249,13 @@ impl VideoModel for Wan {
 
     fn noise(&self, frames: i64, height: i64, width: i64, seed: u64) -> Result<Latents, Error> {
         self.check_size(frames, height, width)?;
-        let (config, downscale) = (self.transformer.config(), self.vae.config().downscale());
+        let (config, downscale) = (self.transformers.config(), self.vae.config().downscale());
         let shape =
             [1, config.in_channels, self.latent_frames(frames), height / downscale, width / downscale];
         Ok(Latents::new(seeded_noise(&shape, seed, self.compute.device)))
     }
 
     fn check_size(&self, frames: i64, height: i64, width: i64) -> Result<(), Error> {
-        architecture::check_size(self.transformer.config(), self.vae.config(), frames, height, width)
+        architecture::check_size(self.transformers.config(), self.vae.config(), frames, height, width)
     }
 }

@@ -17,7 +17,7 @@ impl ParityModel for Wan {
     }
 
     fn latent_channels(&self) -> i64 {
-        self.transformer.config().in_channels
+        self.transformers.config().in_channels
     }
 
     /// The VAE both ways and the transformer at three timesteps.
