@@ -7,9 +7,7 @@ use crate::settings::Settings;
 
 /// The blocks that guide where none is named, of so many: the middle third.
 pub(super) fn default_blocks(count: i64) -> std::ops::Range<i64> {
-    let third = (count / 3).max(1);
-    let first = (count - third) / 2;
-    first..first + third
+    count / 3..(2 * count + 2) / 3
 }
 
 /// The cross-attentions of those.
@@ -97,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_middle_third_guides_where_nothing_is_said() {
-        assert_eq!((default_blocks(30), default_blocks(40), default_blocks(1)), (10..20, 13..26, 0..1));
+        assert_eq!((default_blocks(30), default_blocks(40), default_blocks(1)), (10..20, 13..27, 0..1));
         assert_eq!(chosen(&[]).unwrap(), chosen(&["blocks.10-19"]).unwrap());
     }
 
