@@ -2,11 +2,11 @@
 
     python make_sampler_case.py OUT
 
-OUT/cases.json            a list; each case has its scheduler_config.json, the sampler, the number of steps, and the timesteps
+OUT/cases.json            a list; each case has its scheduler_config.json ("config"), the sampler, the number of steps, and the timesteps
 OUT/latents.safetensors   start [8], and for each case, by its number, the latents after each step [steps, 8], float32
 
 The net is net(z, t) = 0.8 sin(z + t/250) + 0.1 z. A case that diffusers gives no finite numbers for has "refused": the
-key of its config that is to blame.
+key of its config that is to blame. A case of flow matching, where the net predicts ε − x₀, has "flow" in place of "config".
 
 Needs: torch numpy safetensors diffusers==0.42.1
 """
@@ -33,7 +33,9 @@ CLASSES = {
     "ddim-inverse": diffusers.DDIMInverseScheduler,
     "dpmpp-2m": diffusers.DPMSolverMultistepScheduler,
     "unipc": diffusers.UniPCMultistepScheduler,
+    "euler": diffusers.FlowMatchEulerDiscreteScheduler,
 }
+OF_DIFFUSION = ("ddim", "ddim-inverse", "dpmpp-2m", "unipc")
 MULTISTEP = ("dpmpp-2m", "unipc")
 BASE = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, clip_sample=False,
             set_alpha_to_one=False)
@@ -66,7 +68,7 @@ torch.manual_seed(0)
 START = torch.randn(8)
 made = []
 for sampler, spacing, prediction, zero, karras, steps in itertools.product(
-        CLASSES, ("leading", "linspace", "trailing"), ("epsilon", "v_prediction", "sample"), (False, True), (False, True), (4, 16)):
+        OF_DIFFUSION, ("leading", "linspace", "trailing"), ("epsilon", "v_prediction", "sample"), (False, True), (False, True), (4, 16)):
     if (karras and sampler not in MULTISTEP) or (karras and spacing != "linspace"):
         continue
     if sampler == "ddim-inverse" and spacing == "linspace":
@@ -110,7 +112,31 @@ made.append(case("unipc", 7, {**BASE, "solver_type": "bh1"}, refused="solver_typ
 made.append(case("unipc", 7, {**BASE, "lower_order_final": False}, refused="lower_order_final"))
 made.append(case("ddim", 4, {k: v for k, v in BASE.items() if k != "clip_sample"}))
 # A file of DDIM alone, whose keys another scheduler takes.
-made += [case(sampler, 25, BASE, "DDIMScheduler") for sampler in CLASSES]
+made += [case(sampler, 25, BASE, "DDIMScheduler") for sampler in OF_DIFFUSION]
+
+FLOW = dict(prediction_type="flow_prediction", use_flow_sigmas=True)
+
+
+def flow_case(sampler, steps, config, **more):
+    out, latents = case(sampler, steps, config, **more)
+    return {"flow": out.pop("config"), **out}, latents
+
+
+for shift, steps in itertools.product((1, 3, 5, 8), (1, 2, 3, 6, 20, 50)):
+    made.append(flow_case("euler", steps, dict(shift=float(shift))))
+    made.append(flow_case("unipc", steps, dict(**FLOW, flow_shift=float(shift))))
+for more in [
+    dict(solver_type="midpoint"),
+    dict(disable_corrector=[0, 1]),
+    dict(final_sigmas_type="sigma_min"),
+    dict(solver_type="bh1", final_sigmas_type="sigma_min"),
+    dict(lower_order_final=False, final_sigmas_type="sigma_min"),
+    dict(num_train_timesteps=600),
+    dict(timestep_spacing="trailing", steps_offset=1),
+]:
+    made.append(flow_case("unipc", 6, dict(**FLOW, flow_shift=3.0, **more)))
+made.append(flow_case("unipc", 7, dict(**FLOW, solver_type="bh1"), refused="solver_type"))
+made.append(flow_case("unipc", 7, dict(**FLOW, lower_order_final=False), refused="lower_order_final"))
 
 cases, latents = zip(*made)
 a.out.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ use crate::prompt::{Prompt, subject_positions};
 use crate::registry;
 use crate::sampler::Sampler;
 use crate::schedule::{FlowConfig, FlowSchedule, Schedule, ScheduleConfig};
-use crate::settings::{SamplerName, Settings};
+use crate::settings::{Init, SamplerName, Settings};
 use crate::text_to_video::check_size;
 use crate::tokenizer::{Files, Tokenizer, Tokens, Words};
 
@@ -170,6 +170,15 @@ fn check_flow(text: &[u8]) {
     assert!(steps.iter().all(|step| (0.0..=most).contains(&step.timestep.value())), "{steps:?}");
     assert!(steps.iter().all(|step| step.lower < step.upper), "{steps:?}");
     assert!(steps[0].lower == 0.0 && steps.is_sorted_by(|one, next| one.upper <= next.lower), "{steps:?}");
+    let computed = Schedule::Flow(schedule);
+    for sampler in [SamplerName::Euler, SamplerName::UniPc] {
+        let plain = Settings { init: Init::Noise, updates: false, ..Settings::default() };
+        let settings = Settings { steps: steps.len(), sampler, ..plain };
+        let Some(sampler) = or_told(Sampler::new(&computed, &settings)) else { continue };
+        let timesteps = sampler.timesteps();
+        let are_levels = timesteps.iter().all(|timestep| (0.0..=most).contains(&timestep.value()));
+        assert!(timesteps.len() == steps.len() && are_levels, "{timesteps:?}");
+    }
 }
 
 fn check_tokenizer(text: &[u8]) {

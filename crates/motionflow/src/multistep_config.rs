@@ -48,31 +48,43 @@ pub(crate) enum FinalSigma {
     SigmaMin,
 }
 
+/// Which sampler reads the keys, and what to take where they cannot be run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader {
+    /// The sampler that reads them.
+    pub(crate) sampler: SamplerName,
+    /// One that runs on the same schedule and does not.
+    pub(crate) other: SamplerName,
+}
+
+impl Reader {
+    /// The error of a key that this sampler cannot be run with.
+    pub(crate) fn wrong(self, key: &str, found: &dyn Debug, expected: &str) -> ConfigError {
+        let Self { sampler, other } = self;
+        let expected = format!("{expected} with --sampler {sampler}; --sampler {other} does not read it");
+        ConfigError::new("scheduler", key, found, expected)
+    }
+}
+
 impl MultistepConfig {
     /// What both samplers must find as it is.
-    pub(crate) fn check(&self, sampler: SamplerName, karras: bool) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, reader: Reader, karras: bool) -> Result<(), ConfigError> {
         if let Some(order) = self.solver_order.filter(|order| *order != 2) {
-            return Err(wrong(sampler, "solver_order", &order, "2"));
+            return Err(reader.wrong("solver_order", &order, "2"));
         }
         for (key, value) in [("sigma_min", self.sigma_min), ("sigma_max", self.sigma_max)] {
             if let Some(value) = value.filter(|_| karras) {
-                return Err(wrong(sampler, key, &value, "null"));
+                return Err(reader.wrong(key, &value, "null"));
             }
         }
         Ok(())
     }
 
-    pub(crate) fn final_sigma(&self, sampler: SamplerName) -> Result<FinalSigma, ConfigError> {
+    pub(crate) fn final_sigma(&self, reader: Reader) -> Result<FinalSigma, ConfigError> {
         match self.final_sigmas_type.as_deref() {
             None | Some("zero") => Ok(FinalSigma::Zero),
             Some("sigma_min") => Ok(FinalSigma::SigmaMin),
-            Some(other) => Err(wrong(sampler, "final_sigmas_type", &other, "zero or sigma_min")),
+            Some(other) => Err(reader.wrong("final_sigmas_type", &other, "zero or sigma_min")),
         }
     }
-}
-
-/// The error of a key that this sampler cannot be run with.
-pub(crate) fn wrong(sampler: SamplerName, key: &str, found: &dyn Debug, expected: &str) -> ConfigError {
-    let expected = format!("{expected} with --sampler {sampler}; --sampler ddim does not read it");
-    ConfigError::new("scheduler", key, found, expected)
 }

@@ -286,4 +286,5 @@ fn of_flow_matching_with_unipcs_keys() {
     refused("flow_shift", json!(0), "0.1 to 1000");
     refused("flow_shift", json!(1001), "0.1 to 1000");
     refused("use_karras_sigmas", json!(true), "runs false");
+    refused("thresholding", json!(true), "runs false");
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use motionflow::error::Error;
 use motionflow::sampler::{History, Sampler};
-use motionflow::schedule::{Schedule, ScheduleConfig};
-use motionflow::settings::{SamplerName, Settings};
+use motionflow::schedule::{FlowConfig, FlowSchedule, Schedule, ScheduleConfig};
+use motionflow::settings::{Init, SamplerName, Settings};
 use motionflow::timestep::Timestep;
 use serde::Deserialize;
 use tch::{Kind, Tensor};
@@ -15,11 +15,29 @@ const TOLERANCE: f64 = 1e-5;
 
 #[derive(Deserialize)]
 struct Case {
-    config: ScheduleConfig,
+    #[serde(flatten)]
+    config: Config,
     sampler: String,
     steps: usize,
-    timesteps: Vec<i64>,
+    timesteps: Vec<f64>,
     refused: Option<String>,
+}
+
+/// The scheduler's config, by the key that it stands under.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Config {
+    Config(ScheduleConfig),
+    Flow(FlowConfig),
+}
+
+impl Config {
+    fn schedule(&self) -> Result<Schedule, Error> {
+        match self {
+            Self::Config(config) => Ok(Schedule::new(config)?),
+            Self::Flow(config) => Ok(Schedule::Flow(FlowSchedule::new(config)?)),
+        }
+    }
 }
 
 /// What stands for a net.
@@ -28,8 +46,8 @@ fn net(z: &Tensor, timestep: Timestep) -> Tensor {
 }
 
 /// Timesteps, and the latents after each step: [steps, 8]
-fn run(case: &Case, start: &Tensor) -> Result<(Vec<i64>, Tensor), Error> {
-    let schedule = Schedule::new(&case.config)?;
+fn run(case: &Case, start: &Tensor) -> Result<(Vec<f64>, Tensor), Error> {
+    let schedule = case.config.schedule()?;
     let mut z = start.shallow_clone();
     let mut latents = Vec::new();
     if case.sampler == "ddim-inverse" {
@@ -39,23 +57,23 @@ fn run(case: &Case, start: &Tensor) -> Result<(Vec<i64>, Tensor), Error> {
             z = schedule.add_noise_step(&z, &net(&z, step.timestep), *step);
             latents.push(z.shallow_clone());
         }
-        return Ok((steps.iter().map(|step| step.key).collect(), Tensor::stack(&latents, 0)));
+        return Ok((steps.iter().map(|step| step.timestep.value()).collect(), Tensor::stack(&latents, 0)));
     }
     let sampler = match case.sampler.as_str() {
         "ddim" => SamplerName::Ddim,
         "dpmpp-2m" => SamplerName::Dpmpp2m,
+        "euler" => SamplerName::Euler,
         _ => SamplerName::UniPc,
     };
-    let settings = Settings { sampler, steps: case.steps, ..Settings::default() };
+    let plain = Settings { init: Init::Noise, updates: false, ..Settings::default() };
+    let settings = Settings { sampler, steps: case.steps, ..plain };
     let (sampler, mut history) = (Sampler::new(&schedule, &settings)?, History::default());
     for (index, timestep) in sampler.timesteps().iter().enumerate() {
         z = sampler.step(index, &z, &net(&z, *timestep), false, &mut history);
         latents.push(z.shallow_clone());
     }
-    Ok((
-        sampler.timesteps().iter().map(|timestep| timestep.value() as i64).collect(),
-        Tensor::stack(&latents, 0),
-    ))
+    let timesteps = sampler.timesteps().iter().map(|timestep| timestep.value()).collect();
+    Ok((timesteps, Tensor::stack(&latents, 0)))
 }
 
 #[test]
@@ -65,7 +83,8 @@ fn every_step_is_diffusers() {
     let tensors = Tensor::read_safetensors(folder.join("latents.safetensors")).unwrap();
     let tensor = |wanted: &str| &tensors.iter().find(|(name, _)| name == wanted).unwrap().1;
     let mut wrong = Vec::new();
-    let (mut worst, mut refused) = (0.0_f64, 0);
+    // Of diffusion, and of flow matching.
+    let (mut worst, mut refused) = ([0.0_f64; 2], 0);
     for (index, case) in cases.iter().enumerate() {
         let name = format!("case {index}: {} in {} steps, {:?}", case.sampler, case.steps, case.config);
         match (run(case, tensor("start")), &case.refused) {
@@ -75,7 +94,8 @@ fn every_step_is_diffusers() {
                     |tensor: &Tensor| tensor.square().sum_dim_intlist(1, false, Kind::Double).sqrt();
                 let error = of_step(&(latents.to_kind(Kind::Double) - &expected)) / of_step(&expected);
                 let error = error.max().double_value(&[]);
-                worst = worst.max(error);
+                let worst = &mut worst[usize::from(matches!(case.config, Config::Flow(_)))];
+                *worst = worst.max(error);
                 if timesteps != case.timesteps || error.is_nan() || error > TOLERANCE {
                     wrong.push(format!("{name}: {error:.1e} {timesteps:?}, expected {:?}", case.timesteps));
                 }
@@ -86,9 +106,11 @@ fn every_step_is_diffusers() {
         }
     }
     println!(
-        "{} cases, {refused} of them refused; the largest relative error of a step is {worst:.1e}",
-        cases.len()
+        "{} cases, {refused} of them refused; the largest relative error of a step is {:.1e}, of flow matching {:.1e}",
+        cases.len(),
+        worst[0],
+        worst[1]
     );
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-    assert!(refused > 0 && cases.len() > 200);
+    assert!(refused > 0 && cases.len() > 260);
 }

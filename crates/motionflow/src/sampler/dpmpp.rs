@@ -3,10 +3,11 @@
 use tch::Tensor;
 
 use super::levels::Levels;
+use super::levels::diffusion::reader;
 use crate::error::Error;
-use crate::multistep_config::{FinalSigma, wrong};
+use crate::multistep_config::FinalSigma;
 use crate::schedule::DiffusionSchedule;
-use crate::settings::{SamplerName, Settings};
+use crate::settings::Settings;
 
 /// Runs of fewer steps end in lower order, where the config does not say otherwise.
 const FEW_STEPS: usize = 15;
@@ -22,21 +23,20 @@ pub(super) struct Dpmpp {
 
 impl Dpmpp {
     pub(super) fn new(schedule: &DiffusionSchedule, settings: &Settings) -> Result<Self, Error> {
-        const SAMPLER: SamplerName = SamplerName::Dpmpp2m;
-        let config = &schedule.multistep;
-        let levels = Levels::new(schedule, settings)?;
+        let (config, reader) = (&schedule.multistep, reader(settings));
+        let levels = Levels::of_diffusion(schedule, settings)?;
         match config.algorithm_type.as_deref() {
             None | Some("dpmsolver++" | "deis") => {}
-            Some(other) => return Err(wrong(SAMPLER, "algorithm_type", &other, "dpmsolver++").into()),
+            Some(other) => return Err(reader.wrong("algorithm_type", &other, "dpmsolver++").into()),
         }
         let is_heun = match config.solver_type.as_deref() {
             None | Some("midpoint" | "logrho" | "bh1" | "bh2") => false,
             Some("heun") => true,
-            Some(other) => return Err(wrong(SAMPLER, "solver_type", &other, "midpoint or heun").into()),
+            Some(other) => return Err(reader.wrong("solver_type", &other, "midpoint or heun").into()),
         };
         let ends_in_first_order = config.euler_at_final.unwrap_or(false)
             || (config.lower_order_final.unwrap_or(true) && levels.steps() < FEW_STEPS)
-            || config.final_sigma(SAMPLER)? == FinalSigma::Zero;
+            || config.final_sigma(reader)? == FinalSigma::Zero;
         Ok(Self { levels, is_heun, ends_in_first_order })
     }
 

@@ -2,9 +2,7 @@
 
 use tch::Tensor;
 
-use crate::error::Error;
 use crate::schedule::{FlowSchedule, Step};
-use crate::settings::{Settings, SettingsError};
 use crate::timestep::Timestep;
 
 /// Its steps, noise descending.
@@ -14,21 +12,10 @@ pub(super) struct Euler {
 }
 
 impl Euler {
-    pub(super) fn new(schedule: &FlowSchedule, settings: &Settings) -> Result<Self, Error> {
-        let off = |name, found: &str| {
-            let expected = "left out on a checkpoint of flow matching, whose noise levels it does not move";
-            Err(SettingsError { name, found: found.to_owned(), expected: expected.to_owned() }.into())
-        };
-        if settings.timestep_spacing.is_some() {
-            return off("timestep_spacing", "set");
-        }
-        if settings.karras_sigmas == Some(true) {
-            return off("karras_sigmas", "on");
-        }
-        schedule.check_inversion(settings.steps)?;
-        let mut steps = schedule.ascending(settings.steps);
+    pub(super) fn new(schedule: &FlowSchedule, steps: usize) -> Self {
+        let mut steps = schedule.ascending(steps);
         steps.reverse();
-        Ok(Self { steps })
+        Self { steps }
     }
 
     pub(super) fn timesteps(&self) -> Vec<Timestep> {
@@ -39,10 +26,10 @@ impl Euler {
         self.steps.iter().map(|step| step.key).collect()
     }
 
-    /// σ/(1−σ)
+    /// σ/(1−σ), infinite where there is no signal; what float32 makes of some shifts lies a little above 1.
     pub(super) fn noise_level(&self, index: usize) -> f64 {
         let sigma = self.steps[index].upper;
-        sigma / (1.0 - sigma)
+        sigma / (1.0 - sigma).max(0.0)
     }
 
     /// The latents after the step, of the same shape, float32.

@@ -7,6 +7,7 @@
 mod ddim;
 mod dpmpp;
 mod euler;
+mod flow;
 mod levels;
 mod unipc;
 
@@ -15,9 +16,10 @@ use tch::{Kind, Tensor};
 use self::ddim::Ddim;
 use self::dpmpp::Dpmpp;
 use self::euler::Euler;
+use self::levels::Levels;
 use self::unipc::UniPc;
 use crate::error::Error;
-use crate::schedule::{DiffusionSchedule, FlowSchedule, PredictionType, Schedule};
+use crate::schedule::{DiffusionSchedule, Schedule};
 use crate::settings::{SamplerName, Settings, SettingsError};
 use crate::timestep::Timestep;
 
@@ -61,8 +63,8 @@ pub struct Sampler<'a> {
 #[derive(Debug)]
 enum Solver<'a> {
     Ddim(Ddim<'a>),
-    Dpmpp(Dpmpp, PredictionType),
-    UniPc(UniPc, PredictionType),
+    Dpmpp(Dpmpp),
+    UniPc(UniPc),
     Euler(Euler),
 }
 
@@ -75,22 +77,24 @@ impl<'a> Sampler<'a> {
     pub fn new(schedule: &'a Schedule, settings: &Settings) -> Result<Self, Error> {
         match schedule {
             Schedule::Diffusion(diffusion) => Self::of_diffusion(diffusion, settings),
-            Schedule::Flow(flow) => Self::of_flow(flow, settings),
+            Schedule::Flow(flow) => flow::sampler(flow, settings),
         }
     }
 
     fn of_diffusion(schedule: &'a DiffusionSchedule, settings: &Settings) -> Result<Self, Error> {
-        let prediction = schedule.prediction_type;
         let solver = match settings.sampler {
             SamplerName::Ddim => Solver::Ddim(Ddim::new(schedule, settings)?),
-            SamplerName::Dpmpp2m => Solver::Dpmpp(Dpmpp::new(schedule, settings)?, prediction),
-            SamplerName::UniPc => Solver::UniPc(UniPc::new(schedule, settings)?, prediction),
+            SamplerName::Dpmpp2m => Solver::Dpmpp(Dpmpp::new(schedule, settings)?),
+            SamplerName::UniPc => {
+                let levels = Levels::of_diffusion(schedule, settings)?;
+                Solver::UniPc(UniPc::new(levels, &schedule.multistep, levels::diffusion::reader(settings))?)
+            }
             SamplerName::Euler => return Err(other_sampler(settings, "ddim, dpmpp-2m or unipc")),
         };
         let timesteps = match &solver {
             Solver::Ddim(ddim) => ddim.timesteps(),
-            Solver::Dpmpp(dpmpp, _) => dpmpp.levels.timesteps.clone(),
-            Solver::UniPc(unipc, _) => unipc.levels.timesteps.clone(),
+            Solver::Dpmpp(dpmpp) => dpmpp.levels.timesteps.clone(),
+            Solver::UniPc(unipc) => unipc.levels.timesteps.clone(),
             Solver::Euler(_) => Vec::new(),
         };
         let inverted = schedule.timesteps(settings.steps, schedule.ddim_spacing());
@@ -98,15 +102,6 @@ impl<'a> Sampler<'a> {
             |timestep: &i64| inverted.iter().copied().min_by_key(|inverted| (inverted - timestep).abs());
         let mask_keys = timesteps.iter().filter_map(nearest).collect();
         Ok(Self { solver, timesteps: timesteps.into_iter().map(Timestep::from).collect(), mask_keys })
-    }
-
-    fn of_flow(schedule: &FlowSchedule, settings: &Settings) -> Result<Self, Error> {
-        if settings.sampler != SamplerName::Euler {
-            return Err(other_sampler(settings, "euler"));
-        }
-        let euler = Euler::new(schedule, settings)?;
-        let (timesteps, mask_keys) = (euler.timesteps(), euler.keys());
-        Ok(Self { solver: Solver::Euler(euler), timesteps, mask_keys })
     }
 
     /// The timesteps of the steps, noise descending.
@@ -118,8 +113,8 @@ impl<'a> Sampler<'a> {
     pub fn noise_level(&self, index: usize) -> f64 {
         match &self.solver {
             Solver::Ddim(ddim) => ddim.noise_level(index),
-            Solver::Dpmpp(dpmpp, _) => dpmpp.levels.sigma(index),
-            Solver::UniPc(unipc, _) => unipc.levels.sigma(index),
+            Solver::Dpmpp(dpmpp) => dpmpp.levels.noise_level(index),
+            Solver::UniPc(unipc) => unipc.levels.noise_level(index),
             Solver::Euler(euler) => euler.noise_level(index),
         }
     }
@@ -142,23 +137,22 @@ impl<'a> Sampler<'a> {
         moved: bool,
         history: &mut History,
     ) -> Tensor {
-        let (levels, prediction_type) = match &self.solver {
+        let levels = match &self.solver {
             Solver::Ddim(ddim) => return ddim.step(index, latents, prediction),
             Solver::Euler(euler) => return euler.step(index, latents, prediction),
-            Solver::Dpmpp(dpmpp, prediction) => (&dpmpp.levels, prediction),
-            Solver::UniPc(unipc, prediction) => (&unipc.levels, prediction),
+            Solver::Dpmpp(dpmpp) => &dpmpp.levels,
+            Solver::UniPc(unipc) => &unipc.levels,
         };
         let (latents, prediction) = (latents.to_kind(Kind::Float), prediction.to_kind(Kind::Float));
-        let level = levels.at(index);
-        let clean = prediction_type.clean(&latents, &prediction, level.signal, level.noise);
+        let clean = levels.clean(index, &latents, &prediction);
         match &self.solver {
             Solver::Ddim(_) | Solver::Euler(_) => latents,
-            Solver::Dpmpp(dpmpp, _) => {
+            Solver::Dpmpp(dpmpp) => {
                 let next = dpmpp.step(index, &latents, &clean, history.clean.last());
                 history.remember(clean, 1);
                 next
             }
-            Solver::UniPc(unipc, _) => {
+            Solver::UniPc(unipc) => {
                 let corrected = match &history.began {
                     Some(began) if !moved && unipc.corrects(index) => {
                         unipc.correct(index, began, &clean, &history.clean)

@@ -4,9 +4,7 @@ use tch::Tensor;
 
 use super::levels::Levels;
 use crate::error::Error;
-use crate::multistep_config::{FinalSigma, wrong};
-use crate::schedule::DiffusionSchedule;
-use crate::settings::{SamplerName, Settings};
+use crate::multistep_config::{FinalSigma, MultistepConfig, Reader};
 
 /// A predictor of the second order for the prediction of x₀, with a corrector.
 #[derive(Debug)]
@@ -35,30 +33,27 @@ struct Move {
 }
 
 impl UniPc {
-    pub(super) fn new(schedule: &DiffusionSchedule, settings: &Settings) -> Result<Self, Error> {
-        const SAMPLER: SamplerName = SamplerName::UniPc;
-        let config = &schedule.multistep;
-        let levels = Levels::new(schedule, settings)?;
+    pub(super) fn new(levels: Levels, config: &MultistepConfig, reader: Reader) -> Result<Self, Error> {
         if config.predict_x0 == Some(false) {
-            return Err(wrong(SAMPLER, "predict_x0", &false, "true").into());
+            return Err(reader.wrong("predict_x0", &false, "true").into());
         }
         if let Some(solver) = &config.solver_p {
-            return Err(wrong(SAMPLER, "solver_p", solver, "null").into());
+            return Err(reader.wrong("solver_p", solver, "null").into());
         }
-        let ends_in_zero = config.final_sigma(SAMPLER)? == FinalSigma::Zero;
+        let ends_in_zero = config.final_sigma(reader)? == FinalSigma::Zero;
         let is_bh1 = match config.solver_type.as_deref() {
             None | Some("bh2" | "midpoint" | "heun" | "logrho") => false,
             Some("bh1") if ends_in_zero => {
                 let expected = "bh2, or bh1 with final_sigmas_type sigma_min,";
-                return Err(wrong(SAMPLER, "solver_type", &"bh1", expected).into());
+                return Err(reader.wrong("solver_type", &"bh1", expected).into());
             }
             Some("bh1") => true,
-            Some(other) => return Err(wrong(SAMPLER, "solver_type", &other, "bh1 or bh2").into()),
+            Some(other) => return Err(reader.wrong("solver_type", &other, "bh1 or bh2").into()),
         };
         let ends_in_first_order = config.lower_order_final.unwrap_or(true);
         if ends_in_zero && !ends_in_first_order && levels.steps() > 1 {
             let expected = "true, or false with final_sigmas_type sigma_min,";
-            return Err(wrong(SAMPLER, "lower_order_final", &false, expected).into());
+            return Err(reader.wrong("lower_order_final", &false, expected).into());
         }
         let uncorrected = config.disable_corrector.clone().unwrap_or_default();
         Ok(Self { levels, is_bh1, ends_in_first_order, uncorrected })

@@ -6,6 +6,7 @@ use tch::{Kind, Tensor};
 
 use super::Step;
 use crate::error::Error;
+use crate::multistep_config::MultistepConfig;
 use crate::nets::config::{ConfigError, count};
 use crate::settings::SettingsError;
 use crate::timestep::Timestep;
@@ -31,8 +32,6 @@ pub struct FlowConfig {
     /// Must be false: the shift would depend on the resolution.
     pub use_dynamic_shifting: Option<bool>,
     /// Must be false: other noise levels.
-    pub use_karras_sigmas: Option<bool>,
-    /// Must be false: other noise levels.
     pub use_exponential_sigmas: Option<bool>,
     /// Must be false: other noise levels.
     pub use_beta_sigmas: Option<bool>,
@@ -42,6 +41,11 @@ pub struct FlowConfig {
     pub invert_sigmas: Option<bool>,
     /// Must be absent: the last level is shifted to it.
     pub shift_terminal: Option<f64>,
+    /// Must be false: x₀ is clipped in every step.
+    pub thresholding: Option<bool>,
+    /// What UniPC reads besides; `use_karras_sigmas` must be false: other noise levels.
+    #[serde(flatten)]
+    pub multistep: MultistepConfig,
 }
 
 impl Default for FlowConfig {
@@ -54,12 +58,13 @@ impl Default for FlowConfig {
             prediction_type: None,
             use_flow_sigmas: None,
             use_dynamic_shifting: None,
-            use_karras_sigmas: None,
             use_exponential_sigmas: None,
             use_beta_sigmas: None,
             stochastic_sampling: None,
             invert_sigmas: None,
             shift_terminal: None,
+            thresholding: None,
+            multistep: MultistepConfig::default(),
         }
     }
 }
@@ -73,10 +78,11 @@ pub(crate) fn class_names() -> Vec<&'static str> {
 }
 
 /// Noise levels σ from 1 down to 0.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct FlowSchedule {
     shift: f64,
     train_timesteps: usize,
+    pub(crate) multistep: Box<MultistepConfig>,
 }
 
 impl FlowSchedule {
@@ -104,11 +110,12 @@ impl FlowSchedule {
         };
         for (key, value) in [
             ("use_dynamic_shifting", config.use_dynamic_shifting),
-            ("use_karras_sigmas", config.use_karras_sigmas),
+            ("use_karras_sigmas", config.multistep.use_karras_sigmas),
             ("use_exponential_sigmas", config.use_exponential_sigmas),
             ("use_beta_sigmas", config.use_beta_sigmas),
             ("stochastic_sampling", config.stochastic_sampling),
             ("invert_sigmas", config.invert_sigmas),
+            ("thresholding", config.thresholding),
         ] {
             if value == Some(true) {
                 return wrong(key, &true, "false");
@@ -127,7 +134,8 @@ impl FlowSchedule {
             let key = if config.class_name == EULER { "shift" } else { "flow_shift" };
             return wrong(key, &shift, "0.1 to 1000");
         }
-        Ok(Self { shift, train_timesteps: usize::try_from(config.num_train_timesteps).unwrap_or(1) })
+        let train_timesteps = usize::try_from(config.num_train_timesteps).unwrap_or(1);
+        Ok(Self { shift, train_timesteps, multistep: Box::new(config.multistep.clone()) })
     }
 
     /// How many timesteps the net was trained with.

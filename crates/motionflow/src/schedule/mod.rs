@@ -48,7 +48,7 @@ impl Schedule {
     }
 
     /// The sampler that suits a transfer on it: the one that a config of diffusion names, DDIM where it names none of those
-    /// that there are; Euler of flow matching.
+    /// that there are; Euler of flow matching, whatever the config names.
     pub fn sampler(&self) -> SamplerName {
         match self {
             Self::Diffusion(diffusion) => diffusion.sampler(),

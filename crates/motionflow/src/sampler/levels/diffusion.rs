@@ -1,7 +1,8 @@
-//! The timesteps and noise levels of the multistep samplers.
+//! The noise levels of diffusion.
 
+use super::{Kind, Levels};
 use crate::error::Error;
-use crate::multistep_config::{FinalSigma, wrong};
+use crate::multistep_config::{FinalSigma, Reader};
 use crate::schedule::DiffusionSchedule;
 use crate::settings::{SamplerName, Settings, TimestepSpacing};
 use crate::spacing;
@@ -9,29 +10,18 @@ use crate::spacing;
 /// What takes the place of ᾱ = 0 at the last timestep, where σ would be infinite.
 const LEAST_ALPHA: f64 = 1.0 / 16_777_216.0;
 
-/// Timesteps, descending, and σ = √((1−ᾱ)/ᾱ) at each and after the last.
-#[derive(Debug)]
-pub(super) struct Levels {
-    pub(super) timesteps: Vec<i64>,
-    sigmas: Vec<f64>,
-}
-
-/// One noise level: z = `signal`·x₀ + `noise`·ε.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Level {
-    pub(super) signal: f64,
-    pub(super) noise: f64,
-    /// ln(signal/noise)
-    pub(super) lambda: f64,
-}
-
 impl Levels {
-    pub(super) fn new(schedule: &DiffusionSchedule, settings: &Settings) -> Result<Self, Error> {
+    /// Those of diffusion, as settings ask for them.
+    pub(in crate::sampler) fn of_diffusion(
+        schedule: &DiffusionSchedule,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
         let (sampler, steps) = (settings.sampler, settings.steps);
+        let reader = reader(settings);
         let config = &schedule.multistep;
         let karras = settings.karras_sigmas.or(config.use_karras_sigmas).unwrap_or(false);
-        config.check(sampler, karras)?;
-        let last_sigma = config.final_sigma(sampler)?;
+        config.check(reader, karras)?;
+        let last_sigma = config.final_sigma(reader)?;
         let mut alphas = schedule.alphas_cumprod().to_vec();
         if let Some(last) = alphas.last_mut().filter(|_| schedule.zero_snr) {
             *last = LEAST_ALPHA;
@@ -56,23 +46,13 @@ impl Levels {
         };
         levels.push(if last_sigma == FinalSigma::Zero { 0.0 } else { lowest });
         let sigmas = levels.into_iter().map(|sigma| f64::from(sigma as f32)).collect();
-        Ok(Self { timesteps, sigmas })
+        Ok(Self { timesteps, sigmas, kind: Kind::Diffusion(schedule.prediction_type) })
     }
+}
 
-    /// The noise level at a step; behind the last step, the one that it leads to.
-    pub(super) fn at(&self, index: usize) -> Level {
-        let sigma = self.sigmas[index];
-        let signal = 1.0 / (sigma * sigma + 1.0).sqrt();
-        Level { signal, noise: sigma * signal, lambda: -sigma.ln() }
-    }
-
-    pub(super) fn sigma(&self, index: usize) -> f64 {
-        self.sigmas[index]
-    }
-
-    pub(super) fn steps(&self) -> usize {
-        self.timesteps.len()
-    }
+/// DDIM reads none of the keys.
+pub(in crate::sampler) fn reader(settings: &Settings) -> Reader {
+    Reader { sampler: settings.sampler, other: SamplerName::Ddim }
 }
 
 /// Timesteps, descending. The one of the least noise, from which no step would lead down, is left out.
@@ -86,7 +66,7 @@ fn spaced(schedule: &DiffusionSchedule, settings: &Settings, sigmas: &[f32]) -> 
     if let Some(least) = least.filter(|_| clipped > 0 && (spacing == TimestepSpacing::Trailing || last == 0))
     {
         let expected = "what leaves out no timestep, with timestep_spacing trailing, or not all";
-        return Err(wrong(settings.sampler, "lambda_min_clipped", &least, expected).into());
+        return Err(reader(settings).wrong("lambda_min_clipped", &least, expected).into());
     }
     let mut timesteps = match spacing {
         TimestepSpacing::Leading => {
