@@ -113,6 +113,8 @@ fn every_command_runs_it() {
     let half =
         ["-p", "a [panda]", "--steps", "2", "--guided-steps", "1", "--precision", "bf16", "--memory", "low"];
     run_of("transfer", &[&source[..], &half].concat(), "half");
+    let unipc = ["-p", "a panda", "--model", &model(), "--sampler", "unipc", "--steps", "3"];
+    run_of("generate", &[&unipc[..], &SIZE].concat(), "unipc");
     run_of(
         "bench",
         &["--model", &model(), "-W", "16", "-H", "16", "--frames", "5", "--steps", "2"],
@@ -167,6 +169,7 @@ fn what_it_does_not_take_is_told() {
     };
     with(&["--sampler", "ddim"], &["--sampler is ddim", "euler"]);
     with(&["--karras-sigmas"], &["--karras-sigmas is on", "flow matching"]);
+    run(transfer(&place, "out").args(["--sampler", "unipc"])).fails(2, &["--sampler is unipc", "euler"]);
     let blocks = run(transfer(&place, "out").args(["--guidance-layers", "blocks.7"]));
     blocks.fails(2, &["no guidance block \"blocks.7\"", "blocks.0 to blocks.2"]);
     assert!(!place.path("out").exists());
