@@ -25,6 +25,7 @@ pub mod kernels;
 pub mod latents;
 mod loss_scale;
 pub mod losses;
+pub mod map_score;
 pub mod masking;
 pub mod masks;
 pub mod model;

@@ -111,7 +111,7 @@ fn finest(maps: &LayerMaps, latents: &Latents) -> Result<LayerMaps, Error> {
     maps.iter().map(|(layer, map)| Ok((layer.clone(), resampled(map)?))).collect()
 }
 
-fn size_of(map: &Tensor, latents: &Latents) -> Result<(i64, i64), Error> {
+pub(crate) fn size_of(map: &Tensor, latents: &Latents) -> Result<(i64, i64), Error> {
     let places = map.size()[1];
     latents.map_size(places).ok_or_else(|| {
         let (height, width) = latents.size();

@@ -44,6 +44,15 @@ fn inspect_shows_where_the_subject_is_seen() {
     let report = read_json(&place.path("look/inspect.json"));
     assert_eq!(report["steps"].as_array().unwrap().len(), 3 * layers);
     assert!(report["steps"][0]["coverage"].is_f64() && report["steps"][0]["overlap"].is_f64());
+    let scores = report["scores"].as_array().unwrap();
+    assert_eq!(scores.len(), 3 * layers);
+    for of_map in scores {
+        let part = |name: &str| of_map[name].as_f64().unwrap();
+        let parts = ["agreement", "steadiness", "contrast"].map(part);
+        assert!(parts.iter().all(|part| (0.0..=1.0).contains(part)), "{of_map}");
+        assert!((part("score") - parts.iter().product::<f64>().cbrt()).abs() < 1e-12, "{of_map}");
+    }
+    assert_eq!(outcome.stdout.matches("step by step; score 0.").count(), layers, "{}", outcome.stdout);
 
     let tensors = tch::Tensor::read_safetensors(place.path("look/maps.safetensors")).unwrap();
     assert_eq!(tensors.len(), 3 * layers);

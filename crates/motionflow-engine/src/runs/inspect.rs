@@ -1,10 +1,12 @@
 //! An inspection: where the model sees the subject, per step and layer.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
 use motionflow::diagnostics::mask_figures;
 use motionflow::latents::Latents;
+use motionflow::map_score::map_scores;
 use motionflow::masks::{LayerMaps, MotionMasks, SubjectMaps};
 use motionflow::model::VideoModel;
 use motionflow::settings::MaskSource;
@@ -43,6 +45,8 @@ struct Report {
     /// Over the timesteps that a transfer would be guided at.
     masks: Vec<MaskRecord>,
     steps: Vec<StepFigures>,
+    /// How well each map seems to show its subject.
+    scores: Vec<ScoreRecord>,
     #[serde(flatten)]
     totals: Totals,
     /// All other files of the run.
@@ -57,6 +61,19 @@ struct StepFigures {
     layer: String,
     coverage: f64,
     overlap: f64,
+}
+
+/// What speaks for one layer's map of one subject at one timestep, 0..1.
+#[derive(Serialize)]
+struct ScoreRecord {
+    timestep: i64,
+    subject: String,
+    layer: String,
+    agreement: f64,
+    steadiness: f64,
+    contrast: f64,
+    /// All three in one figure.
+    score: f64,
 }
 
 impl Engine {
@@ -85,7 +102,10 @@ fn write(
     progress: &mut Progress,
 ) -> Result<()> {
     let layers = layers(nets);
+    let subjects = prompts::subjects(&job.prompt);
     let drawing = Drawing { job, analysis, maps: analysis.maps()?, latents: analysis.latents()? };
+    let scores = score_records(&drawing.maps, drawing.latents, job.settings.tau, &subjects)?;
+    let means = mean_scores(&scores);
     let path = folder.path().to_owned();
     let mut left_out = LeftOut::default();
     folder.publish(|folder| {
@@ -103,12 +123,12 @@ fn write(
         stage.finish();
         left_out.tell(progress);
         job.record.write(folder)?;
-        let steps = step_figures(&analysis.masks, &prompts::subjects(&job.prompt));
+        let steps = step_figures(&analysis.masks, &subjects);
         let (totals, files) = (Totals::of(progress), files_in(folder, None)?);
-        let report = Report { masks: analysis.figures.clone(), steps, totals, files };
+        let report = Report { masks: analysis.figures.clone(), steps, scores, totals, files };
         write_json(&folder.join("inspect.json"), &report)
     })?;
-    tell(&path, &analysis.figures, &layers, &left_out, progress);
+    tell(&path, &analysis.figures, &layers, &means, &left_out, progress);
     Ok(())
 }
 
@@ -277,18 +297,61 @@ fn step_figures(masks: &MotionMasks, subjects: &[&str]) -> Vec<StepFigures> {
     all
 }
 
+/// The scores of every map, in the order of timesteps, subjects and layers.
+fn score_records(
+    maps: &SubjectMaps,
+    latents: &Latents,
+    tau: f64,
+    subjects: &[&str],
+) -> Result<Vec<ScoreRecord>> {
+    let mut all = Vec::new();
+    for (timestep, of_subjects) in &maps.at {
+        for (maps, subject) in of_subjects.iter().zip(subjects) {
+            all.extend(map_scores(maps, latents, tau)?.into_iter().map(|(layer, score)| ScoreRecord {
+                timestep: *timestep,
+                subject: (*subject).to_owned(),
+                layer,
+                agreement: score.agreement,
+                steadiness: score.steadiness,
+                contrast: score.contrast,
+                score: score.total(),
+            }));
+        }
+    }
+    Ok(all)
+}
+
+/// Every layer's mean score.
+fn mean_scores(scores: &[ScoreRecord]) -> BTreeMap<String, f64> {
+    let mut of_layers: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for record in scores {
+        of_layers.entry(record.layer.clone()).or_default().push(record.score);
+    }
+    of_layers
+        .into_iter()
+        .map(|(layer, scores)| (layer, scores.iter().sum::<f64>() / scores.len() as f64))
+        .collect()
+}
+
 fn tell(
     path: &Path,
     masks: &[MaskRecord],
     layers: &[(String, String)],
+    scores: &BTreeMap<String, f64>,
     left_out: &LeftOut,
     progress: &Progress,
 ) {
     let pictures: Vec<(String, String)> = layers
         .iter()
-        .flat_map(|(_, name)| {
-            [("attention", "where the subject is seen"), ("masks", "what becomes a mask")]
-                .map(|(what, shows)| (format!("{what}-{name}.png"), format!("{shows}, step by step")))
+        .flat_map(|(layer, name)| {
+            let score = scores.get(layer).copied().unwrap_or_default();
+            [
+                (
+                    format!("attention-{name}.png"),
+                    format!("where the subject is seen, step by step; score {score:.2}"),
+                ),
+                (format!("masks-{name}.png"), "what becomes a mask, step by step".to_owned()),
+            ]
         })
         .collect();
     let mut files = vec![("overview.png", "source, attention and mask, frame by frame")];
