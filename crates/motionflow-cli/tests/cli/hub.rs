@@ -262,10 +262,10 @@ fn a_repository_of_something_else() {
     let (hub, place) = (Hub::serving(ID), Place::new());
     hub.change(|hub| {
         let index = String::from_utf8(hub.files["model_index.json"].clone()).unwrap();
-        let other = index.replace("TextToVideoSDPipeline", "StableDiffusionPipeline");
+        let other = index.replace("TextToVideoSDPipeline", "CogVideoXPipeline");
         hub.files.insert("model_index.json".into(), other.into_bytes());
     });
-    fetch(&hub, &place).fails(2, &[ID, "StableDiffusionPipeline", "TextToVideoSDPipeline"]);
+    fetch(&hub, &place).fails(2, &[ID, "CogVideoXPipeline", "TextToVideoSDPipeline"]);
     assert_eq!(fetched(&hub.requests()), ["model_index.json"]);
     hub.change(|hub| hub.files.retain(|name, _| !name.starts_with("unet/") && !name.ends_with("index.json")));
     fetch(&hub, &place).fails(2, &[ID, "not a text-to-video checkpoint", "model_index.json", "unet"]);
