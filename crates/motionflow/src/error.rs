@@ -142,6 +142,9 @@ pub enum Error {
     Inversion(String),
 }
 
+/// What to say of values that are not finite where nothing but the weights can be to blame.
+pub(crate) const BROKEN: &str = "the checkpoint is broken; get it anew";
+
 /// What to try when values are not finite, where the nets compute in `kind`; `hint` where the method is to blame.
 pub(crate) fn not_finite_hint(kind: Kind, hint: &str) -> String {
     if kind == Kind::Half {

@@ -23,6 +23,7 @@ pub mod guidance_interval;
 pub mod inversion;
 pub mod kernels;
 pub mod latents;
+mod load_net;
 mod loss_scale;
 pub mod losses;
 pub mod map_score;

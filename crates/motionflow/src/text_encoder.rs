@@ -2,50 +2,45 @@
 
 use std::cell::RefCell;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::checkpoint::Checkpoint;
 use crate::compute::{Compute, MemoryUse};
-use crate::error::Error;
-use crate::nets::clip_text::{ClipText, ClipTextConfig};
-use crate::text_to_video::load_net;
+use crate::error::{BROKEN, Error, not_finite_hint};
+use crate::latents::is_finite;
+use crate::model::EncodedPrompt;
+use crate::prompt::{Prompt, prompt_warnings, subject_positions};
+use crate::tokenizer::Tokenizer;
+
+/// How a net is loaded.
+type Load<Net> = fn(&Checkpoint, Compute) -> Result<Net, Error>;
 
 /// The net, loaded where it is wanted.
 #[derive(Debug)]
-pub(crate) struct TextEncoder {
+pub(crate) struct TextEncoder<Net> {
     checkpoint: Checkpoint,
     compute: Compute,
-    config: ClipTextConfig,
-    net: RefCell<Option<ClipText>>,
+    load: Load<Net>,
+    net: RefCell<Option<Net>>,
 }
 
-impl TextEncoder {
-    /// Loads the net for the first time.
-    ///
-    /// # Errors
-    /// As [`crate::text_to_video::TextToVideo::load`].
-    pub(crate) fn load(checkpoint: &Checkpoint, compute: Compute) -> Result<Self, Error> {
-        let net = load(checkpoint, compute)?;
-        let config = net.config().clone();
-        Ok(Self { checkpoint: checkpoint.clone(), compute, config, net: RefCell::new(Some(net)) })
+impl<Net> TextEncoder<Net> {
+    /// Nothing is loaded yet.
+    pub(crate) fn new(checkpoint: &Checkpoint, compute: Compute, load: Load<Net>) -> Self {
+        Self { checkpoint: checkpoint.clone(), compute, load, net: RefCell::default() }
     }
 
-    /// What the net was built from.
-    pub(crate) fn config(&self) -> &ClipTextConfig {
-        &self.config
-    }
-
-    /// Features of token ids: [1, tokens, features]
+    /// What `work` makes of the net.
     ///
     /// # Errors
-    /// When the net was released, and cannot be loaded again.
-    pub(crate) fn encode(&self, ids: &[i64]) -> Result<Tensor, Error> {
+    /// When the net is not in memory, and cannot be loaded.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&Net) -> T) -> Result<T, Error> {
         let _no_gradients = tch::no_grad_guard();
         if let Some(net) = &*self.net.borrow() {
-            return Ok(net.forward(ids));
+            return Ok(work(net));
         }
-        let net = load(&self.checkpoint, self.compute)?;
-        Ok(self.net.borrow_mut().insert(net).forward(ids))
+        let net = (self.load)(&self.checkpoint, self.compute)?;
+        Ok(work(self.net.borrow_mut().insert(net)))
     }
 
     /// Leaves the net's memory to the others, unless memory may be taken to be faster.
@@ -56,8 +51,33 @@ impl TextEncoder {
     }
 }
 
-fn load(checkpoint: &Checkpoint, compute: Compute) -> Result<ClipText, Error> {
-    load_net(checkpoint, "text_encoder", compute, ClipText::new)
+/// A prompt with the features that `encode` gives of its token ids, [1, tokens, features], and where its subjects are.
+/// `kind` is what the features are computed in.
+///
+/// # Errors
+/// [`Error::CodingNotFinite`] where the features are no numbers; those of the tokenizer, the subjects and `encode`.
+pub(crate) fn encode_prompt(
+    tokenizer: &Tokenizer,
+    prompt: &Prompt,
+    kind: Kind,
+    encode: impl FnOnce(&[i64]) -> Result<Tensor, Error>,
+) -> Result<EncodedPrompt, Error> {
+    let tokens = tokenizer.encode(&prompt.text)?;
+    let warnings = prompt_warnings(prompt, &tokens)?;
+    let mut subjects = Vec::new();
+    for subject in &prompt.subjects {
+        let positions = subject_positions(&tokens, subject)?;
+        subjects.push(positions.into_iter().map(|position| position as i64).collect());
+    }
+    let end = tokens.length as i64 - 1;
+    let features = encode(&tokens.ids)?;
+    if !is_finite(&features) {
+        return Err(Error::CodingNotFinite {
+            stage: "the text encoder",
+            hint: not_finite_hint(kind, BROKEN),
+        });
+    }
+    Ok(EncodedPrompt { features, subjects, end, warnings })
 }
 
 #[cfg(test)]
@@ -67,6 +87,7 @@ mod tests {
     use tch::Device;
 
     use super::*;
+    use crate::text_to_video::load_text_encoder;
 
     #[test]
     fn it_goes_and_comes_back_the_same() {
@@ -76,11 +97,12 @@ mod tests {
             [(MemoryUse::Low, false), (MemoryUse::Balanced, false), (MemoryUse::Fast, true)]
         {
             let compute = Compute { memory, ..Compute::exact(Device::Cpu) };
-            let encoder = TextEncoder::load(&checkpoint, compute).unwrap();
-            let features = encoder.encode(&[1, 2, 3]).unwrap();
+            let encoder = TextEncoder::new(&checkpoint, compute, load_text_encoder);
+            let encode = || encoder.with(|net| net.forward(&[1, 2, 3])).unwrap();
+            let features = encode();
             encoder.release();
             assert_eq!(encoder.net.borrow().is_some(), stays);
-            assert_eq!(encoder.encode(&[1, 2, 3]).unwrap(), features);
+            assert_eq!(encode(), features);
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use tch::Kind;
+use tch::{Kind, Tensor};
 
-use crate::compute::Precision;
+use crate::compute::{Compute, Precision};
+use crate::error::Error;
+use crate::latents::is_finite;
 
 /// What the VAE encoded or decoded.
 #[derive(Debug)]
@@ -34,8 +36,37 @@ impl fmt::Display for Wider {
     }
 }
 
+/// What a VAE makes, in the first precision that gives finite values: that of `compute`, in which it is loaded, or a wider
+/// one, in which `load` loads it. `hint` is what to try where even float32 gives none.
+///
+/// # Errors
+/// [`Error::CodingNotFinite`] where it gives none; those of `load`.
+pub(crate) fn code<Vae>(
+    (vae, compute): (&Vae, Compute),
+    load: impl Fn(Compute) -> Result<Vae, Error>,
+    (stage, hint): (&'static str, &str),
+    work: impl Fn(&Vae, Kind) -> Tensor,
+) -> Result<Coded<Tensor>, Error> {
+    let _no_gradients = tch::no_grad_guard();
+    let value = work(vae, compute.kind);
+    if is_finite(&value) {
+        return Ok(Coded { value, wider: None });
+    }
+    drop(value);
+    for &kind in wider_than(compute.kind) {
+        let wider = Compute { kind, ..compute };
+        let value = work(&load(wider)?, kind);
+        if is_finite(&value) {
+            let wider = Wider { stage, from: compute.precision(), to: wider.precision() };
+            return Ok(Coded { value, wider: Some(wider) });
+        }
+    }
+    let in_vain = if compute.kind == Kind::Float { "" } else { "float32 gives none either; " };
+    Err(Error::CodingNotFinite { stage, hint: format!("{in_vain}{hint}") })
+}
+
 /// The kinds with a wider range or more digits than `kind`, the one of its size first.
-pub(crate) fn wider_than(kind: Kind) -> &'static [Kind] {
+fn wider_than(kind: Kind) -> &'static [Kind] {
     match kind {
         Kind::Half => &[Kind::BFloat16, Kind::Float],
         Kind::BFloat16 => &[Kind::Float],

@@ -7,33 +7,29 @@ mod parity;
 
 use std::ops::ControlFlow;
 
-use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{Checkpoint, Loader, MOTION_ADAPTER_NAME};
 use crate::clip::Clip;
 use crate::compute::{Compute, MemoryUse};
-use crate::error::{Error, not_finite_hint};
-use crate::latents::{Latents, is_finite, seeded_noise};
+use crate::error::{BROKEN, Error};
+use crate::latents::{Latents, seeded_noise};
+use crate::load_net::load_net;
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, Traced, VideoModel};
 use crate::nets::attention::AttentionObserver;
-use crate::nets::clip_text::ClipTextConfig;
-use crate::nets::config::ConfigError;
+use crate::nets::clip_text::{ClipText, ClipTextConfig};
 use crate::nets::unet::{AttentionNames, Recomputed, Trace, UNet, UNetShape};
 use crate::nets::vae::{AutoencoderKl, VaeConfig};
-use crate::prompt::{Prompt, prompt_warnings, subject_positions};
+use crate::prompt::Prompt;
 use crate::schedule::Schedule;
-use crate::text_encoder::TextEncoder;
+use crate::text_encoder::{TextEncoder, encode_prompt};
 use crate::timestep::Timestep;
 use crate::tokenizer::Tokenizer;
-use crate::wider::{Coded, Wider, wider_than};
+use crate::wider::{Coded, code};
 
 pub use architecture::{UNET_3D, UNetArchitecture};
 pub(crate) use architecture::{components, own_schedule};
 pub use costs::UNetCosts;
-
-/// What to say of values that are not finite where nothing but the weights can be to blame.
-const BROKEN: &str = "the checkpoint is broken; get it anew";
 
 /// CLIP text encoder, UNet and VAE of one checkpoint. The first leaves memory when the others run, and comes back for the
 /// next prompt.
@@ -41,7 +37,7 @@ const BROKEN: &str = "the checkpoint is broken; get it anew";
 pub struct TextToVideo {
     checkpoint: Checkpoint,
     tokenizer: Tokenizer,
-    text_encoder: TextEncoder,
+    text_encoder: TextEncoder<ClipText>,
     unet: UNet,
     vae: AutoencoderKl,
     schedule: Schedule,
@@ -61,7 +57,8 @@ impl TextToVideo {
         compute: Compute,
     ) -> Result<Self, Error> {
         let _no_gradients = tch::no_grad_guard();
-        let text_encoder = TextEncoder::load(checkpoint, compute)?;
+        let text_encoder = TextEncoder::new(checkpoint, compute, load_text_encoder);
+        let text = text_encoder.with(|net| net.config().clone())?;
         let unet = load_unet(checkpoint, shape, compute)?;
         let vae = load_vae(checkpoint, compute)?;
         let model = Self {
@@ -74,8 +71,7 @@ impl TextToVideo {
             vae,
             compute,
         };
-        let (unet, vae, text) = (model.unet.shape(), model.vae.config(), model.text_encoder.config());
-        check_parts(unet, vae, text, &model.tokenizer)?;
+        check_parts(model.unet.shape(), model.vae.config(), &text, &model.tokenizer)?;
         Ok(model)
     }
 
@@ -103,22 +99,7 @@ impl TextToVideo {
         work: impl Fn(&AutoencoderKl, Kind) -> Tensor,
     ) -> Result<Coded<Tensor>, Error> {
         self.text_encoder.release();
-        let _no_gradients = tch::no_grad_guard();
-        let value = work(&self.vae, self.compute.kind);
-        if is_finite(&value) {
-            return Ok(Coded { value, wider: None });
-        }
-        drop(value);
-        for &kind in wider_than(self.compute.kind) {
-            let compute = Compute { kind, ..self.compute };
-            let value = work(&load_vae(&self.checkpoint, compute)?, kind);
-            if is_finite(&value) {
-                let wider = Wider { stage, from: self.compute.precision(), to: compute.precision() };
-                return Ok(Coded { value, wider: Some(wider) });
-            }
-        }
-        let in_vain = if self.compute.kind == Kind::Float { "" } else { "float32 gives none either; " };
-        Err(Error::CodingNotFinite { stage, hint: format!("{in_vain}{hint}") })
+        code((&self.vae, self.compute), |compute| load_vae(&self.checkpoint, compute), (stage, hint), work)
     }
 }
 
@@ -161,22 +142,16 @@ fn load_unet(checkpoint: &Checkpoint, shape: UNetShape, compute: Compute) -> Res
 }
 
 fn load_vae(checkpoint: &Checkpoint, compute: Compute) -> Result<AutoencoderKl, Error> {
-    let vae = load_net(checkpoint, "vae", compute, AutoencoderKl::new)?;
+    let vae = load_net(checkpoint, "vae", compute, |weights| {
+        Ok(AutoencoderKl::new(weights, checkpoint.config("vae")?)?)
+    })?;
     Ok(if compute.memory == MemoryUse::Low { vae.one_frame_at_a_time() } else { vae })
 }
 
-/// Builds one net from its folder's config and weights; says all that is wrong with the weights at once.
-pub(crate) fn load_net<Net, Config: DeserializeOwned>(
-    checkpoint: &Checkpoint,
-    component: &str,
-    compute: Compute,
-    build: impl FnOnce(&Loader, Config) -> Result<Net, ConfigError>,
-) -> Result<Net, Error> {
-    let weights = checkpoint.weights(component)?;
-    let loader = Loader::new(&weights, component, compute.device, compute.kind).with_memory(compute.memory);
-    let net = build(&loader, checkpoint.config(component)?)?;
-    loader.finish()?;
-    Ok(net)
+pub(crate) fn load_text_encoder(checkpoint: &Checkpoint, compute: Compute) -> Result<ClipText, Error> {
+    load_net(checkpoint, "text_encoder", compute, |weights| {
+        Ok(ClipText::new(weights, checkpoint.config("text_encoder")?)?)
+    })
 }
 
 /// Checks, from the configs alone, that the nets can take a video of this size in pixels.
@@ -234,20 +209,9 @@ impl Traced for Trace<'_> {
 
 impl VideoModel for TextToVideo {
     fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error> {
-        let tokens = self.tokenizer.encode(&prompt.text)?;
-        let warnings = prompt_warnings(prompt, &tokens)?;
-        let mut subjects = Vec::new();
-        for subject in &prompt.subjects {
-            let positions = subject_positions(&tokens, subject)?;
-            subjects.push(positions.into_iter().map(|position| position as i64).collect());
-        }
-        let end = tokens.length as i64 - 1;
-        let features = self.text_encoder.encode(&tokens.ids)?;
-        if !is_finite(&features) {
-            let hint = not_finite_hint(self.compute.kind, BROKEN);
-            return Err(Error::CodingNotFinite { stage: "the text encoder", hint });
-        }
-        Ok(EncodedPrompt { features, subjects, end, warnings })
+        encode_prompt(&self.tokenizer, prompt, self.compute.kind, |ids| {
+            self.text_encoder.with(|net| net.forward(ids))
+        })
     }
 
     fn encode_clip(&self, clip: &Clip) -> Result<Coded<Latents>, Error> {

@@ -1,10 +1,10 @@
 //! The transformers of a checkpoint, each for its timesteps: one in Wan 2.1, two in Wan 2.2's T2V-A14B.
 
 use super::architecture::schedule;
-use super::load_net;
 use crate::checkpoint::Checkpoint;
 use crate::compute::Compute;
 use crate::error::Error;
+use crate::load_net::load_net;
 use crate::nets::config::ConfigError;
 use crate::nets::wan::{WanConfig, WanTransformer};
 use crate::timestep::Timestep;
@@ -31,7 +31,7 @@ impl Experts {
     pub(super) fn load(checkpoint: &Checkpoint, first: WanConfig, compute: Compute) -> Result<Self, Error> {
         let second = second_config(checkpoint, &first)?;
         let load = |component: &str, config| {
-            load_net(checkpoint, component, compute, |weights| WanTransformer::new(weights, config))
+            load_net(checkpoint, component, compute, |weights| Ok(WanTransformer::new(weights, config)?))
         };
         let first = load("transformer", first)?;
         let second = second.map(|(config, below)| Ok::<_, Error>((load(SECOND, config)?, below)));

@@ -9,28 +9,28 @@ mod experts;
 mod guidance;
 mod parity;
 
-use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::checkpoint::{Checkpoint, Loader};
+use crate::checkpoint::Checkpoint;
 use crate::clip::Clip;
-use crate::compute::{Compute, MemoryUse};
-use crate::error::{Error, not_finite_hint};
-use crate::latents::{Latents, is_finite, seeded_noise};
+use crate::compute::Compute;
+use crate::error::{BROKEN, Error};
+use crate::latents::{Latents, seeded_noise};
+use crate::load_net::load_net;
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, Traced, VideoModel};
 use crate::native;
 use crate::nets::attention::AttentionObserver;
-use crate::nets::config::ConfigError;
-use crate::nets::umt5::{Umt5Config, Umt5Encoder};
+use crate::nets::umt5::Umt5Encoder;
 use crate::nets::wan_vae::{AutoencoderKlWan, WanVaeConfig};
-use crate::prompt::{Prompt, prompt_warnings, subject_positions};
+use crate::prompt::Prompt;
 use crate::schedule::Schedule;
 use crate::settings::Settings;
+use crate::text_encoder::{TextEncoder, encode_prompt};
 use crate::timestep::Timestep;
 use crate::tokenizer::Tokenizer;
-use crate::wider::{Coded, Wider, wider_than};
+use crate::wider::{Coded, code};
 
 pub use architecture::WanArchitecture;
 use experts::Experts;
@@ -38,16 +38,13 @@ use experts::Experts;
 /// Rows of a text, most of them zero.
 const TEXT_LENGTH: i64 = 512;
 
-/// What to say of values that are not finite where nothing but the weights can be to blame.
-const BROKEN: &str = "the checkpoint is broken; get it anew";
-
 /// UMT5, transformers and VAE of one checkpoint. The first leaves memory when the others run, and comes back for the next
 /// prompt.
 #[derive(Debug)]
 pub struct Wan {
     checkpoint: Checkpoint,
     tokenizer: Tokenizer,
-    text_encoder: RefCell<Option<Umt5Encoder>>,
+    text_encoder: TextEncoder<Umt5Encoder>,
     transformers: Experts,
     vae: AutoencoderKlWan,
     schedule: Schedule,
@@ -70,9 +67,9 @@ impl Wan {
         Ok(Self {
             checkpoint: checkpoint.clone(),
             tokenizer,
-            text_encoder: RefCell::default(),
+            text_encoder: TextEncoder::new(checkpoint, compute, load_text_encoder),
             guidance_layers: guidance::default_layers(transformers.first()),
-            vae: load_net(checkpoint, "vae", compute, |weights| AutoencoderKlWan::new(weights, vae))?,
+            vae: load_vae(checkpoint, vae, compute)?,
             schedule: architecture::schedule(checkpoint)?,
             transformers,
             compute,
@@ -82,22 +79,9 @@ impl Wan {
     /// Features of token ids, with zero rows behind them: [1, 512, features]
     fn encode(&self, ids: &[i64]) -> Result<Tensor, Error> {
         let _no_gradients = tch::no_grad_guard();
-        let mut loaded = self.text_encoder.borrow_mut();
-        if loaded.is_none() {
-            let config: Umt5Config = self.checkpoint.config("text_encoder")?;
-            let build = |weights: &Loader| Umt5Encoder::new(weights, config);
-            *loaded = Some(load_net(&self.checkpoint, "text_encoder", self.compute, build)?);
-        }
-        let features = loaded.as_ref().map(|encoder| encoder.forward(ids)).unwrap_or_default();
+        let features = self.text_encoder.with(|net| net.forward(ids))?;
         let padding = TEXT_LENGTH - features.size()[1];
         Ok(features.constant_pad_nd([0, 0, 0, padding.max(0)]))
-    }
-
-    /// Leaves the text encoder's memory to the other nets, unless memory may be taken to be faster.
-    fn release_text_encoder(&self) {
-        if self.compute.memory != MemoryUse::Fast {
-            *self.text_encoder.borrow_mut() = None;
-        }
     }
 
     /// What the VAE makes, in the first precision that gives finite values: the model's own, or a wider one. `hint` is
@@ -108,41 +92,27 @@ impl Wan {
         hint: &str,
         work: impl Fn(&AutoencoderKlWan, Kind) -> Tensor,
     ) -> Result<Coded<Tensor>, Error> {
-        self.release_text_encoder();
-        let _no_gradients = tch::no_grad_guard();
-        let value = work(&self.vae, self.compute.kind);
-        if is_finite(&value) {
-            return Ok(Coded { value, wider: None });
-        }
-        drop(value);
-        for &kind in wider_than(self.compute.kind) {
-            let compute = Compute { kind, ..self.compute };
-            let config: WanVaeConfig = self.checkpoint.config("vae")?;
-            let vae =
-                load_net(&self.checkpoint, "vae", compute, |weights| AutoencoderKlWan::new(weights, config))?;
-            let value = work(&vae, kind);
-            if is_finite(&value) {
-                let wider = Wider { stage, from: self.compute.precision(), to: compute.precision() };
-                return Ok(Coded { value, wider: Some(wider) });
-            }
-        }
-        let in_vain = if self.compute.kind == Kind::Float { "" } else { "float32 gives none either; " };
-        Err(Error::CodingNotFinite { stage, hint: format!("{in_vain}{hint}") })
+        self.text_encoder.release();
+        code(
+            (&self.vae, self.compute),
+            |compute| load_vae(&self.checkpoint, self.checkpoint.config("vae")?, compute),
+            (stage, hint),
+            work,
+        )
     }
 }
 
-/// Builds one net from its weights; says all that is wrong with them at once.
-fn load_net<Net>(
+fn load_text_encoder(checkpoint: &Checkpoint, compute: Compute) -> Result<Umt5Encoder, Error> {
+    let config = checkpoint.config("text_encoder")?;
+    load_net(checkpoint, "text_encoder", compute, |weights| Ok(Umt5Encoder::new(weights, config)?))
+}
+
+fn load_vae(
     checkpoint: &Checkpoint,
-    component: &str,
+    config: WanVaeConfig,
     compute: Compute,
-    build: impl FnOnce(&Loader) -> Result<Net, ConfigError>,
-) -> Result<Net, Error> {
-    let weights = checkpoint.weights(component)?;
-    let loader = Loader::new(&weights, component, compute.device, compute.kind).with_memory(compute.memory);
-    let net = build(&loader)?;
-    loader.finish()?;
-    Ok(net)
+) -> Result<AutoencoderKlWan, Error> {
+    load_net(checkpoint, "vae", compute, |weights| Ok(AutoencoderKlWan::new(weights, config)?))
 }
 
 /// A run of the transformer with its graph.
@@ -163,20 +133,7 @@ impl Traced for Trace {
 
 impl VideoModel for Wan {
     fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error> {
-        let tokens = self.tokenizer.encode(&prompt.text)?;
-        let warnings = prompt_warnings(prompt, &tokens)?;
-        let mut subjects = Vec::new();
-        for subject in &prompt.subjects {
-            let positions = subject_positions(&tokens, subject)?;
-            subjects.push(positions.into_iter().map(|position| position as i64).collect());
-        }
-        let end = tokens.length as i64 - 1;
-        let features = self.encode(&tokens.ids)?;
-        if !is_finite(&features) {
-            let hint = not_finite_hint(self.compute.kind, BROKEN);
-            return Err(Error::CodingNotFinite { stage: "the text encoder", hint });
-        }
-        Ok(EncodedPrompt { features, subjects, end, warnings })
+        encode_prompt(&self.tokenizer, prompt, self.compute.kind, |ids| self.encode(ids))
     }
 
     fn encode_clip(&self, clip: &Clip) -> Result<Coded<Latents>, Error> {
@@ -202,7 +159,7 @@ impl VideoModel for Wan {
         features: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        self.release_text_encoder();
+        self.text_encoder.release();
         self.transformers.at(timestep).forward(latents, timestep, features, observer)
     }
 
@@ -213,7 +170,7 @@ impl VideoModel for Wan {
         features: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> Box<dyn Traced + 'a> {
-        self.release_text_encoder();
+        self.text_encoder.release();
         let latents = latents.detach().set_requires_grad(true);
         let _ = self.transformers.at(timestep).forward(&latents, timestep, features, observer);
         Box::new(Trace { latents })

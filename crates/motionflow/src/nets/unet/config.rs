@@ -99,9 +99,7 @@ impl UNet3DConfig {
     /// # Errors
     /// [`ConfigError`] names the first key whose value this program cannot run.
     pub fn shape(&self) -> Result<UNetShape, ConfigError> {
-        if self.class_name != "UNet3DConditionModel" {
-            return Err(ConfigError::new("unet", "_class_name", &self.class_name, "UNet3DConditionModel"));
-        }
+        check_class("unet", &self.class_name, "UNet3DConditionModel")?;
         if self.num_attention_heads.is_some() {
             return Err(ConfigError::new("unet", "num_attention_heads", self.num_attention_heads, "null"));
         }
@@ -130,4 +128,12 @@ impl UNet3DConfig {
 /// For each block whether it is of the kind that has attention.
 pub(super) fn attends<Kind: PartialEq>(blocks: &[Kind], attending: &Kind) -> Vec<bool> {
     blocks.iter().map(|kind| kind == attending).collect()
+}
+
+/// Checks that a config is of the class that it is taken for.
+pub(super) fn check_class(component: &'static str, found: &str, expected: &str) -> Result<(), ConfigError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(ConfigError::new(component, "_class_name", found, expected))
 }

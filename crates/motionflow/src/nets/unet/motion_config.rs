@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::config::attends;
+use super::config::{attends, check_class};
 use super::shape::{Heads, MotionModules, Temporal, UNetShape};
 use crate::error::Error;
 use crate::nets::config::{ConfigError, count};
@@ -336,13 +336,6 @@ impl SpatialConfig {
         }
         .checked()
     }
-}
-
-fn check_class(component: &'static str, found: &str, expected: &str) -> Result<(), ConfigError> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(ConfigError::new(component, "_class_name", found, expected))
 }
 
 fn check_fixed(
