@@ -105,8 +105,13 @@ fn wan_costs_what_was_counted_elsewhere() {
         assert!(is_near(whole.parameters as f64, parameters, 0.001), "{}", whole.parameters);
         assert!(is_near(whole.flops(), flops, 0.01), "{:e}", whole.flops());
         let (last, shown) = if config.num_layers == 30 { (19, 10) } else { (26, 14) };
-        let counted = cost(WanPart::UpTo { last, shown }).flops();
+        let counted = cost(WanPart::UpTo { last, shown, recomputes: true }).flops();
         assert!(is_near(counted, part, 0.03), "{counted:e}");
+        let [kept, again] = [false, true].map(|recomputes| cost(WanPart::UpTo { last, shown, recomputes }));
+        // A block's input, and the inside of one block.
+        let share = again.backward_peak as f64 / kept.backward_peak as f64;
+        assert!(share < 0.25, "{share}");
+        assert!(again.recomputed == again.operations[again.operations.len() - again.recomputed.len()..]);
     }
 }
 

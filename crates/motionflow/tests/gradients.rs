@@ -11,7 +11,7 @@ use motionflow::device::DeviceChoice;
 use motionflow::generation::{Generating, GenerationEvent, generate};
 use motionflow::latents::Latents;
 use motionflow::model::VideoModel;
-use motionflow::nets::unet::Recomputed;
+use motionflow::nets::trace::Recomputed;
 use motionflow::observer::MapKeeper;
 use motionflow::registry;
 use motionflow::settings::Settings;
@@ -96,5 +96,37 @@ fn with_less_memory_the_result_is_the_same() {
     let size = results[0].norm().double_value(&[]);
     for result in &results[1..] {
         assert!((result - &results[0]).norm().double_value(&[]) < 1e-4 * size);
+    }
+}
+
+/// On the CPU to the last bit, since each block is computed again by the same operations.
+#[test]
+fn wans_gradient_is_the_same_however_much_of_it_is_kept() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/wan-tiny-self-attention/model");
+    let checkpoint = registry::open(&folder).unwrap();
+    let architecture = registry::architecture_of(&checkpoint);
+    let device = DeviceChoice::Auto.open().unwrap();
+    let settings = Settings { lambda_self: 0.5, lambda_temporal: 0.25, ..architecture.suited().settings };
+    let gradients = [MemoryUse::Fast, MemoryUse::Balanced, MemoryUse::Low].map(|memory| {
+        let compute = Compute { memory, ..Compute::exact(device) };
+        let model = architecture.load(&checkpoint, compute).unwrap();
+        let latents = model.noise(9, 48, 64, 3).unwrap();
+        let features = model.encode_prompt(&"a camel on a road".parse().unwrap()).unwrap().features;
+        let layers = model.layers_for(&settings).unwrap();
+        let every: Vec<_> = layers.cross.iter().chain(&layers.spatial).chain(&layers.temporal).collect();
+        assert!(!layers.spatial.is_empty() && layers.spatial.len() == layers.temporal.len());
+        [&every[..1], &every[every.len() - 1..], &every[..]].map(|wanted| {
+            let mut keeper = MapKeeper::stopping(wanted.iter().copied());
+            let trace = model.trace(latents.tensor(), 501.into(), &features, &mut keeper);
+            assert_eq!(keeper.maps.len(), wanted.len());
+            trace.gradient(&loss(&keeper.maps))
+        })
+    });
+    let [full, others @ ..] = &gradients;
+    for (expected, found) in others.iter().flat_map(|found| full.iter().zip(found)) {
+        let size = expected.norm().double_value(&[]);
+        let off = (found - expected).norm().double_value(&[]) / size;
+        assert!(size > 0.0 && off < 1e-5, "off by {off}");
+        assert!(device.is_cuda() || found.equal(expected));
     }
 }

@@ -10,6 +10,8 @@ pub struct MemoryPlan {
     pub layers: Layers,
     /// What a guided update computes again instead of keeping it.
     pub recompute: Recompute,
+    /// Whether it computes the blocks of a transformer again, each from its input.
+    pub recomputes_blocks: bool,
     /// The halves of classifier-free guidance that go through the denoising net at once.
     pub halves_at_once: i64,
     /// Frames that go through the VAE at once.
@@ -27,6 +29,7 @@ impl MemoryPlan {
         let all = Self {
             layers: if is_cuda { Layers::Fused } else { Layers::Plain },
             recompute: Recompute::Nothing,
+            recomputes_blocks: compute.memory != MemoryUse::Fast,
             halves_at_once: 2,
             frames_at_once: FRAMES_AT_ONCE,
             in_parts: false,

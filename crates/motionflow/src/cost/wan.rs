@@ -15,6 +15,8 @@ pub enum WanPart {
         last: i64,
         /// Blocks that show the probabilities of their cross-attention.
         shown: i64,
+        /// Whether the gradient keeps each block's input alone and computes the block again.
+        recomputes: bool,
     },
 }
 
@@ -45,11 +47,15 @@ pub fn wan_transformer(
     tape.hold(tokens * channels);
     let walk = Walk { config, tokens, text };
     for block in 0..config.num_layers {
-        let (shown, ends) = match part {
-            WanPart::Whole => (false, false),
-            WanPart::UpTo { last, shown } => (block + shown > last, block == last),
+        let (shown, ends, recomputes) = match part {
+            WanPart::Whole => (false, false, false),
+            WanPart::UpTo { last, shown, recomputes } => (block + shown > last, block == last, recomputes),
         };
+        let mark = tape.mark();
         walk.block(&mut tape, shown, ends);
+        if recomputes {
+            tape.recompute_since(mark, tokens * channels);
+        }
         if ends {
             return tape.cost;
         }
@@ -80,6 +86,7 @@ impl Walk<'_> {
         tape.takes(AT_ONCE * hidden);
         if shown {
             let probabilities = self.config.num_attention_heads * tokens * self.text;
+            tape.show(tokens * self.text);
             tape.save(2 * probabilities);
             tape.takes(3 * probabilities);
         }

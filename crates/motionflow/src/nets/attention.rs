@@ -2,13 +2,13 @@
 //!
 //! "Attention Is All You Need" (<https://arxiv.org/abs/1706.03762>), in diffusers' arrangement.
 
-use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use tch::{Kind, Tensor};
 
 use super::feed_forward::FeedForward;
 use super::layers::{LayerNorm, Linear};
+use super::of_texts::OfTexts;
 use crate::checkpoint::Loader;
 use crate::kernels;
 
@@ -143,31 +143,17 @@ fn split<const N: usize>(joined: Vec<Tensor>, heads: i64) -> [Tensor; N] {
 struct TextProjection {
     to_kv: Linear,
     heads: i64,
-    /// Features of a text, which stay in memory so that no other text can take their place; its keys and values.
-    known: RefCell<Vec<(Tensor, [Tensor; 2])>>,
+    known: OfTexts<2>,
 }
 
 impl TextProjection {
-    /// How many texts a run has: the source's, the prompt's, and the prompt's and the negative one, together or each.
-    const TEXTS: usize = 4;
-
     fn new(to_kv: Linear, heads: i64) -> Self {
-        Self { to_kv, heads, known: RefCell::default() }
+        Self { to_kv, heads, known: OfTexts::default() }
     }
 
     /// [videos, tokens, context] -> twice [videos, heads, tokens, d]
     fn keys_and_values(&self, features: &Tensor) -> [Tensor; 2] {
-        let mut known = self.known.borrow_mut();
-        let same = |text: &Tensor| text.data_ptr() == features.data_ptr() && text.size() == features.size();
-        if let Some((_, found)) = known.iter().find(|(text, _)| same(text)) {
-            return found.each_ref().map(Tensor::shallow_clone);
-        }
-        let made: [Tensor; 2] = split(self.to_kv.forward_joined(features, 2), self.heads);
-        if known.len() == Self::TEXTS {
-            drop(known.remove(0));
-        }
-        known.push((features.shallow_clone(), made.each_ref().map(Tensor::shallow_clone)));
-        made
+        self.known.of(features, || split(self.to_kv.forward_joined(features, 2), self.heads))
     }
 }
 

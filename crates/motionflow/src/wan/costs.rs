@@ -21,7 +21,7 @@ pub(super) struct WanCosts {
     vae: WanVaeConfig,
     text_encoder: Umt5Config,
     /// The last block that guides, and how many do.
-    guidance: WanPart,
+    guidance: [i64; 2],
 }
 
 impl WanCosts {
@@ -37,8 +37,14 @@ impl WanCosts {
         let blocks = blocks_for(&transformer, guidance_blocks)?;
         let number = |name: &String| name.rsplit('.').next().and_then(|number| number.parse().ok());
         let last = blocks.iter().filter_map(number).max().unwrap_or(0);
-        let guidance = WanPart::UpTo { last, shown: blocks.len() as i64 };
+        let guidance = [last, blocks.len() as i64];
         Ok(Self { transformer, second, vae, text_encoder, guidance })
+    }
+
+    /// What shows the maps, and keeps no more for a gradient than the plan allows.
+    fn guidance(&self, plan: MemoryPlan) -> WanPart {
+        let [last, shown] = self.guidance;
+        WanPart::UpTo { last, shown, recomputes: plan.recomputes_blocks }
     }
 
     fn transformer(&self, size: VideoSize, plan: MemoryPlan, part: WanPart) -> NetCost {
@@ -93,11 +99,11 @@ impl Costs for WanCosts {
     }
 
     fn maps(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
-        once(self.transformer(size, plan, self.guidance))
+        once(self.transformer(size, plan, self.guidance(plan)))
     }
 
     fn update(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
-        once(self.transformer(size, plan, self.guidance))
+        once(self.transformer(size, plan, self.guidance(plan)))
     }
 }
 

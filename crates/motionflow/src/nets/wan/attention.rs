@@ -9,6 +9,7 @@ use super::text::Text;
 use crate::checkpoint::Loader;
 use crate::nets::attention::{AttentionObserver, attention_probabilities, scaled_dot_product_attention};
 use crate::nets::layers::Linear;
+use crate::nets::of_texts::OfTexts;
 
 /// Queries, keys and values with a bias, queries and keys normed over all heads together.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Attention {
     to_out: Linear,
     norm_q: RmsNorm,
     norm_k: RmsNorm,
+    /// Keys and values of texts, [1, heads, keys, d], where it attends to one.
+    texts: OfTexts<2>,
 }
 
 impl Attention {
@@ -36,6 +39,7 @@ impl Attention {
             to_out: linear("to_out.0"),
             norm_q: norm("norm_q"),
             norm_k: norm("norm_k"),
+            texts: OfTexts::default(),
         }
     }
 
@@ -79,8 +83,10 @@ impl Attention {
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
         let q = self.split(&self.norm_q.forward(&self.to_q.forward(x))).transpose(1, 2);
-        let k = self.split(&self.norm_k.forward(&self.to_k.forward(&text.features))).transpose(1, 2);
-        let v = self.split(&self.to_v.forward(&text.features)).transpose(1, 2);
+        let [k, v] = self.texts.of(&text.features, || {
+            let k = self.norm_k.forward(&self.to_k.forward(&text.features));
+            [k, self.to_v.forward(&text.features)].map(|x| self.split(&x).transpose(1, 2))
+        });
         let v = match observer.token_weights() {
             Some(weights) => v * text.of_keys(weights).unsqueeze(1),
             None => v,

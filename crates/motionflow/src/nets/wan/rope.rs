@@ -41,6 +41,11 @@ impl Rotation {
         Self { cos: on_device(angles.cos()), sin: on_device(angles.sin()) }
     }
 
+    /// The same, sharing its tensors.
+    pub(super) fn share(&self) -> Self {
+        Self { cos: self.cos.shallow_clone(), sin: self.sin.shallow_clone() }
+    }
+
     /// Turns pairs of neighbouring features: [batch, tokens, heads, d], same shape and kind out
     pub(super) fn turn(&self, x: &Tensor) -> Tensor {
         let pairs = x.unflatten(-1, [-1, 2]);
