@@ -63,6 +63,14 @@ impl Linear {
         x.linear(&self.weight, self.bias.as_ref())
     }
 
+    /// The same with GELU in its tanh form after it; the layer has a bias.
+    pub fn forward_gelu(&self, x: &Tensor) -> Tensor {
+        match &self.bias {
+            Some(bias) => kernels::linear_gelu(x, &self.weight, bias),
+            None => self.forward(x).gelu("tanh"),
+        }
+    }
+
     /// What each of `count` layers gives that were joined, [.., input] -> [.., output / count]. In one product on CUDA,
     /// where that is faster; one by one on the CPU, where it is as diffusers computes it, to the last bit.
     pub fn forward_joined(&self, x: &Tensor, count: i64) -> Vec<Tensor> {

@@ -1,6 +1,7 @@
 //! Launches of the CUDA kernels, on rows of channels [.., channels] that lie dense.
 
 pub(super) mod compiled;
+pub(super) mod dit;
 mod program;
 
 use std::collections::BTreeMap;
@@ -54,6 +55,11 @@ impl Numbers {
         }
     }
 
+    /// Whether they are float16 or bfloat16.
+    pub(super) fn is_half(self) -> bool {
+        self.kind != Kind::Float
+    }
+
     fn program(self, source: Source, width: i64) -> Program {
         let kind = match self.kind {
             Kind::Float => 0,
@@ -76,6 +82,7 @@ impl Numbers {
             (Source::LayerNorm, 10),
             (Source::Elementwise, 4),
             (Source::TemporalAttention, 24),
+            (Source::DiffusionTransformer, 16 * 8 + 1),
         ];
         sources.into_iter().find_map(|(source, width)| self.program(source, width).ready().err())
     }

@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 use super::rope::Rotation;
 use super::text::Text;
 use crate::checkpoint::Loader;
+use crate::kernels;
 use crate::nets::attention::{AttentionObserver, attention_probabilities, scaled_dot_product_attention};
 use crate::nets::layers::Linear;
 use crate::nets::of_texts::OfTexts;
@@ -57,9 +58,10 @@ impl Attention {
         frames: i64,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let q = rotation.turn(&self.split(&self.norm_q.forward(&self.to_q.forward(x)))).transpose(1, 2);
-        let k = rotation.turn(&self.split(&self.norm_k.forward(&self.to_k.forward(x)))).transpose(1, 2);
-        let v = self.split(&self.to_v.forward(x)).transpose(1, 2);
+        let turn = Some(rotation.turn());
+        let q = self.split(&self.norm_q.forward(&self.to_q.forward(x), turn));
+        let k = self.split(&self.norm_k.forward(&self.to_k.forward(x), turn));
+        let v = self.split(&self.to_v.forward(x));
         // [heads, frames, places, d]
         let by_frame = |x: &Tensor| x.squeeze_dim(0).unflatten(1, [frames, -1]);
         let names = [same_frame(&self.name), same_place(&self.name)];
@@ -82,10 +84,10 @@ impl Attention {
         frames: i64,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let q = self.split(&self.norm_q.forward(&self.to_q.forward(x))).transpose(1, 2);
+        let q = self.split(&self.norm_q.forward(&self.to_q.forward(x), None));
         let [k, v] = self.texts.of(&text.features, || {
-            let k = self.norm_k.forward(&self.to_k.forward(&text.features));
-            [k, self.to_v.forward(&text.features)].map(|x| self.split(&x).transpose(1, 2))
+            let k = self.norm_k.forward(&self.to_k.forward(&text.features), None);
+            [k, self.to_v.forward(&text.features)].map(|x| self.split(&x))
         });
         let v = match observer.token_weights() {
             Some(weights) => v * text.of_keys(weights).unsqueeze(1),
@@ -106,9 +108,9 @@ impl Attention {
         ControlFlow::Continue(self.joined(&attended))
     }
 
-    /// [1, tokens, channels] -> [1, tokens, heads, d]
+    /// [1, tokens, channels] -> [1, heads, tokens, d], the memory as it is
     fn split(&self, x: &Tensor) -> Tensor {
-        x.unflatten(2, [self.heads, -1])
+        x.unflatten(2, [self.heads, -1]).transpose(1, 2)
     }
 
     /// [1, heads, tokens, d] -> [1, tokens, channels], projected
@@ -139,10 +141,8 @@ impl RmsNorm {
         Self { weight: weights.tensor("weight", &[channels]), epsilon }
     }
 
-    /// [.., channels], same shape and kind out; computed in float32
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let wide = x.to_kind(Kind::Float);
-        let mean = wide.square().mean_dim(-1, true, None);
-        (wide * (mean + self.epsilon).rsqrt()).to_kind(x.kind()) * &self.weight
+    /// [1, tokens, channels], same shape and kind out, turned where its heads are.
+    fn forward(&self, x: &Tensor, turn: Option<[&Tensor; 2]>) -> Tensor {
+        kernels::rms_norm(x, &self.weight, turn, self.epsilon)
     }
 }

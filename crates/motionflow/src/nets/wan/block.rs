@@ -9,6 +9,7 @@ use super::config::WanConfig;
 use super::rope::Rotation;
 use super::text::Text;
 use crate::checkpoint::Loader;
+use crate::kernels::{Scaling, gated_add, gated_add_scaled_norm, scaled_norm};
 use crate::nets::attention::AttentionObserver;
 use crate::nets::layers::Linear;
 
@@ -70,34 +71,23 @@ impl Block {
         conditions: &Conditions,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let kind = x.kind();
+        let Conditions { text, rotation, frames, .. } = *conditions;
         let time = (&self.scale_shift_table + conditions.time).chunk(6, 1);
-        let wide = x.to_kind(Kind::Float);
-        let normed = scaled(&self.norm(&wide, None), &time[1], &time[0]).to_kind(kind);
-        let attended = self.attn1.to_video(&normed, conditions.rotation, conditions.frames, observer)?;
-        let x = (wide + attended * &time[2]).to_kind(kind);
-        let normed = self.norm(&x.to_kind(Kind::Float), Some(&self.norm2)).to_kind(kind);
-        let x = x + self.attn2.to_text(&normed, conditions.text, conditions.frames, observer)?;
-        let wide = x.to_kind(Kind::Float);
-        let normed = scaled(&self.norm(&wide, None), &time[4], &time[3]).to_kind(kind);
-        let middle = self.project_in.forward(&normed).gelu("tanh");
-        let forward = self.project_out.forward(&middle).to_kind(Kind::Float);
-        ControlFlow::Continue((wide + forward * &time[5]).to_kind(kind))
+        let [of_attention, of_forward] = [1, 4].map(|scale| &time[scale] + 1.0);
+        let normed = scaled_norm(x, Scaling::Modulated([&of_attention, &time[0]]), self.epsilon);
+        let attended = self.attn1.to_video(&normed, rotation, frames, observer)?;
+        drop(normed);
+        let [weight, bias] = &self.norm2;
+        let affine = Scaling::Affine([weight, bias]);
+        let (x, normed) = gated_add_scaled_norm(&attended, Some(&time[2]), x, affine, self.epsilon);
+        drop(attended);
+        let attended = self.attn2.to_text(&normed, text, frames, observer)?;
+        drop(normed);
+        let modulated = Scaling::Modulated([&of_forward, &time[3]]);
+        let (x, normed) = gated_add_scaled_norm(&attended, None, &x, modulated, self.epsilon);
+        drop(attended);
+        let middle = self.project_in.forward_gelu(&normed);
+        drop(normed);
+        ControlFlow::Continue(gated_add(&self.project_out.forward(&middle), &time[5], &x))
     }
-
-    fn norm(&self, x: &Tensor, affine: Option<&[Tensor; 2]>) -> Tensor {
-        layer_norm(x, affine, self.epsilon)
-    }
-}
-
-/// Layer normalisation over the last dimension: [.., channels], float32, same shape out
-pub(super) fn layer_norm(x: &Tensor, affine: Option<&[Tensor; 2]>, epsilon: f64) -> Tensor {
-    let channels = x.size().last().copied().unwrap_or(1);
-    let (weight, bias) = affine.map_or((None, None), |[weight, bias]| (Some(weight), Some(bias)));
-    x.layer_norm([channels], weight, bias, epsilon, false)
-}
-
-/// x·(1 + scale) + shift
-pub(super) fn scaled(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Tensor {
-    x * (scale + 1.0) + shift
 }

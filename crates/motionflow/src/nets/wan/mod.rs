@@ -15,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 
 pub use config::WanConfig;
 
-use self::block::{Block, Conditions, layer_norm, scaled};
+use self::block::{Block, Conditions};
 use self::rope::Rotation;
 use self::text::Text;
 use super::attention::AttentionObserver;
@@ -25,6 +25,7 @@ use super::of_texts::OfTexts;
 use super::trace::{Recomputed, Row, Trace};
 use super::unet::timestep_features;
 use crate::checkpoint::Loader;
+use crate::kernels::{Scaling, scaled_norm};
 use crate::timestep::Timestep;
 
 /// Rows and columns of a patch.
@@ -112,8 +113,8 @@ impl WanTransformer {
             x = row.run(block, &x, None, observer)?;
         }
         let ends = (&self.scale_shift_table + row.embedding.unsqueeze(1)).chunk(2, 1);
-        let normed = layer_norm(&x.to_kind(Kind::Float), None, self.config.eps);
-        let out = self.proj_out.forward(&scaled(&normed, &ends[1], &ends[0]).to_kind(self.kind));
+        let scaling = Scaling::Modulated([&(&ends[1] + 1.0), &ends[0]]);
+        let out = self.proj_out.forward(&scaled_norm(&x, scaling, self.config.eps));
         let [frames, rows, columns] = row.patches;
         let patches = out.view(&[1, frames, rows, columns, 1, PATCH, PATCH, -1][..]);
         let video = patches.permute([0, 7, 1, 4, 2, 5, 3, 6]);

@@ -46,11 +46,8 @@ impl Rotation {
         Self { cos: self.cos.shallow_clone(), sin: self.sin.shallow_clone() }
     }
 
-    /// Turns pairs of neighbouring features: [batch, tokens, heads, d], same shape and kind out
-    pub(super) fn turn(&self, x: &Tensor) -> Tensor {
-        let pairs = x.unflatten(-1, [-1, 2]);
-        let (a, b) = (pairs.select(-1, 0), pairs.select(-1, 1));
-        let turned = [&a * &self.cos - &b * &self.sin, &a * &self.sin + &b * &self.cos];
-        Tensor::stack(&turned, -1).flatten(-2, -1).to_kind(x.kind())
+    /// Cosines and sines that pairs of neighbouring features turn by, each [tokens, 1, d / 2].
+    pub(super) fn turn(&self) -> [&Tensor; 2] {
+        [&self.cos, &self.sin]
     }
 }
