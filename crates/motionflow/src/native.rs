@@ -15,6 +15,9 @@ unsafe extern "C" {
     fn motionflow_let_segments_grow() -> *mut c_char;
     fn motionflow_device_memory(device: i8, figures: *mut u64) -> *mut c_char;
     fn motionflow_reset_peak_memory(device: i8) -> *mut c_char;
+    fn motionflow_pinned(tensor: *mut C_tensor, pinned: *mut *mut C_tensor) -> *mut c_char;
+    fn motionflow_copy_beside(to: *mut C_tensor, from: *mut C_tensor) -> *mut c_char;
+    fn motionflow_await_copies(to: *mut C_tensor) -> *mut c_char;
     fn motionflow_grad_enabled() -> bool;
     fn motionflow_gradients(
         outputs: *const *mut C_tensor,
@@ -70,6 +73,37 @@ pub(crate) fn device_memory(device: i8) -> Result<[u64; 4], String> {
 pub(crate) fn reset_peak_memory(device: i8) -> Result<(), String> {
     // SAFETY: takes a number, and gives a message that is ours.
     unsafe { told(motionflow_reset_peak_memory(device)) }
+}
+
+/// A copy of a tensor of the CPU in memory that CUDA devices fetch from while they compute. An error where there is no more of it.
+pub(crate) fn pinned(tensor: &Tensor) -> Result<Tensor, String> {
+    let mut pinned = ptr::null_mut();
+    // SAFETY: the tensor lives through the call; what comes back without a message is new and ours.
+    unsafe {
+        told(motionflow_pinned(tensor.as_ptr().cast_mut(), &raw mut pinned))?;
+        Ok(Tensor::from_ptr(pinned))
+    }
+}
+
+/// Copies to a tensor of the same shape and kind on a CUDA device beside what is computed there, and after what was requested
+/// of it so far. Who reads it calls [`await_copies`] before. On the CPU it is copied at once.
+///
+/// # Panics
+/// When libtorch fails, as `tch` does.
+pub(crate) fn copy_beside(to: &Tensor, from: &Tensor) {
+    // SAFETY: both tensors live through the call, and libtorch keeps their memory until the copy is done.
+    let told = unsafe { told(motionflow_copy_beside(to.as_ptr().cast_mut(), from.as_ptr().cast_mut())) };
+    told.unwrap_or_else(|message| panic!("{message}"));
+}
+
+/// What is requested of this tensor's device from now on waits for the copies that were requested so far.
+///
+/// # Panics
+/// When libtorch fails, as `tch` does.
+pub(crate) fn await_copies(to: &Tensor) {
+    // SAFETY: the tensor lives through the call.
+    let told = unsafe { told(motionflow_await_copies(to.as_ptr().cast_mut())) };
+    told.unwrap_or_else(|message| panic!("{message}"));
 }
 
 /// Does something without a graph. Other than `tch`'s, it leaves the thread as it was where that panics, as it does when

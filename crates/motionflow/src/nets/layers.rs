@@ -53,6 +53,11 @@ impl Linear {
         std::iter::once(&self.weight).chain(&self.bias).map(Tensor::shallow_clone)
     }
 
+    /// The same, so that others can take their place.
+    pub(super) fn weights_mut(&mut self) -> impl Iterator<Item = &mut Tensor> {
+        std::iter::once(&mut self.weight).chain(&mut self.bias)
+    }
+
     /// The size of what comes out.
     pub(super) fn outputs(&self) -> i64 {
         self.weight.size()[0]

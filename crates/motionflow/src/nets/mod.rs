@@ -8,6 +8,7 @@ pub mod config;
 pub(crate) mod feed_forward;
 pub mod layers;
 mod of_texts;
+mod parts;
 pub mod resnet;
 pub mod temporal;
 pub mod trace;

@@ -1,16 +1,18 @@
 //! What the nets of such a checkpoint cost.
 
-use super::TEXT_LENGTH;
 use super::architecture::check_size;
 use super::guidance::blocks_for;
 use crate::cost::{
-    Costs, MemoryPlan, NetCost, Runs, VideoSize, WanPart, umt5_parameters, wan_transformer, wan_vae_decode,
-    wan_vae_encode,
+    Costs, MemoryPlan, NetCost, Runs, VideoSize, WanPart, umt5_block_parameters, umt5_parameters,
+    wan_block_parameters, wan_transformer, wan_vae_decode, wan_vae_encode,
 };
 use crate::error::Error;
 use crate::nets::umt5::Umt5Config;
 use crate::nets::wan::WanConfig;
 use crate::nets::wan_vae::WanVaeConfig;
+
+/// Keys of a text: its tokens, of which nobody knows the number before, and one for its padding.
+const TEXT_KEYS: i64 = 32;
 
 /// Transformers, VAE and text encoder, whose configs are valid.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ impl WanCosts {
     /// What shows the maps, and keeps no more for a gradient than the plan allows.
     fn guidance(&self, plan: MemoryPlan) -> WanPart {
         let [last, shown] = self.guidance;
-        WanPart::UpTo { last, shown, recomputes: plan.recomputes_blocks }
+        WanPart::UpTo { last, shown, recomputes: plan.recomputes_blocks() }
     }
 
     fn transformer(&self, size: VideoSize, plan: MemoryPlan, part: WanPart) -> NetCost {
@@ -54,7 +56,7 @@ impl WanCosts {
             size.height / downscale,
             size.width / downscale,
         ];
-        wan_transformer(&self.transformer, latents, TEXT_LENGTH, part, plan.layers)
+        wan_transformer(&self.transformer, latents, TEXT_KEYS, part, plan.layers)
     }
 }
 
@@ -72,6 +74,25 @@ impl Costs for WanCosts {
 
     fn text_encoder_parameters(&self) -> u64 {
         umt5_parameters(&self.text_encoder)
+    }
+
+    /// Of each transformer two blocks, where weights are streamed.
+    fn held_parameters(&self, plan: MemoryPlan) -> u64 {
+        let all = self.parameters() - self.text_encoder_parameters();
+        if !plan.streams_weights {
+            return all;
+        }
+        let on_host =
+            |config: &WanConfig| wan_block_parameters(config) * (config.num_layers.max(2) as u64 - 2);
+        all - on_host(&self.transformer) - self.second.as_ref().map_or(0, on_host)
+    }
+
+    fn held_text_encoder_parameters(&self, plan: MemoryPlan) -> u64 {
+        if plan.streams_weights {
+            2 * umt5_block_parameters(&self.text_encoder)
+        } else {
+            self.text_encoder_parameters()
+        }
     }
 
     fn takes(&self, size: VideoSize) -> bool {

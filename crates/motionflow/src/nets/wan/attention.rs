@@ -7,10 +7,11 @@ use tch::{Kind, Tensor};
 use super::rope::Rotation;
 use super::text::Text;
 use crate::checkpoint::Loader;
-use crate::kernels;
 use crate::nets::attention::{AttentionObserver, attention_probabilities, scaled_dot_product_attention};
+use crate::nets::feed_forward::{MIDDLE, parts};
 use crate::nets::layers::Linear;
 use crate::nets::of_texts::OfTexts;
+use crate::{kernels, native};
 
 /// Queries, keys and values with a bias, queries and keys normed over all heads together.
 #[derive(Debug)]
@@ -42,6 +43,12 @@ impl Attention {
             norm_k: norm("norm_k"),
             texts: OfTexts::default(),
         }
+    }
+
+    pub(super) fn weights_mut(&mut self) -> Vec<&mut Tensor> {
+        let layers = [&mut self.to_q, &mut self.to_k, &mut self.to_v, &mut self.to_out];
+        let norms = [&mut self.norm_q.weight, &mut self.norm_k.weight];
+        layers.into_iter().flat_map(Linear::weights_mut).chain(norms).collect()
     }
 
     /// The checkpoint's name of this layer, e.g. `blocks.10.attn2`.
@@ -94,13 +101,9 @@ impl Attention {
             None => v,
         };
         let attended = if observer.wants(&self.name) {
-            let scale = (q.size()[3] as f64).powf(-0.5);
-            let (q, k) = (q.to_kind(Kind::Float), k.to_kind(Kind::Float));
-            let scores = q.matmul(&k.transpose(-1, -2)) * scale + &text.score;
-            let probabilities = scores.softmax(-1, None);
-            let seen = probabilities.mean_dim(1, false, None).squeeze_dim(0).unflatten(0, [frames, -1]);
-            observer.observe(&self.name, seen)?;
-            probabilities.to_kind(v.kind()).matmul(&v)
+            let [seen, attended] = shown(&q, [&k, &v, &text.score], MIDDLE);
+            observer.observe(&self.name, seen.squeeze_dim(0).unflatten(0, [frames, -1]))?;
+            attended
         } else {
             let score = text.score.to_kind(q.kind());
             Tensor::scaled_dot_product_attention(&q, &k, &v, Some(score), 0.0, false, None, false)
@@ -117,6 +120,63 @@ impl Attention {
     fn joined(&self, attended: &Tensor) -> Tensor {
         self.to_out.forward(&attended.transpose(1, 2).flatten(2, 3))
     }
+}
+
+/// softmax(Q·Kᵀ/√d + score) in the plain way: its mean over the heads, [batch, query, key] in float32, and its product with V,
+/// [batch, heads, query, d]. Of more than `at_once` probabilities some heads' come after the others', and none is kept for the
+/// gradient, which flows to Q alone.
+fn shown(q: &Tensor, [k, v, score]: [&Tensor; 3], at_once: i64) -> [Tensor; 2] {
+    let (heads, keys) = (q.size()[1], k.size()[2]);
+    let groups = parts(q.size()[0] * heads * q.size()[2] * keys, at_once).min(heads);
+    if groups <= 1 {
+        let [sum, attended] = summed(q, k, v, score, |probabilities| probabilities.mean_dim(1, false, None));
+        return [sum, attended];
+    }
+    let of_group = parts(heads, groups);
+    let split = move |x: &Tensor| x.split(of_group, 1);
+    let sum = |probabilities: &Tensor| probabilities.sum_dim_intlist(1, false, None);
+    let outputs = native::no_grad(|| {
+        let mut made: Option<Tensor> = None;
+        let mut attended = Vec::new();
+        for ((q, k), v) in split(q).iter().zip(split(k)).zip(split(v)) {
+            let [seen, of_group] = summed(q, &k, &v, score, sum);
+            made = Some(made.map_or_else(|| seen.shallow_clone(), |made| made + &seen));
+            attended.push(of_group);
+        }
+        [made.unwrap_or_default() / heads as f64, Tensor::cat(&attended, 1)]
+    });
+    if !(q.requires_grad() && native::grad_enabled()) {
+        return outputs;
+    }
+    let saved = [q, k, v, score].map(Tensor::shallow_clone);
+    let gradient = move |saved: &[Tensor], gradients: &[Tensor]| {
+        let of_seen = &gradients[0] / heads as f64;
+        let [q, k, v, of_attended] = [&saved[0], &saved[1], &saved[2], &gradients[1]].map(split);
+        let groups = q.iter().zip(k).zip(v).zip(of_attended).map(|(((q, k), v), of_attended)| {
+            let q = q.detach().set_requires_grad(true);
+            let [seen, attended] = tch::with_grad(|| summed(&q, &k, &v, &saved[3], sum));
+            let outputs = [(seen, of_seen.shallow_clone()), (attended, of_attended)];
+            native::gradients(&outputs, &[q]).swap_remove(0).unwrap_or_default()
+        });
+        [Some(Tensor::cat(&groups.collect::<Vec<_>>(), 1)), None]
+    };
+    let mut recorded = native::record(q, None, &outputs, &saved, Box::new(gradient));
+    let attended = recorded.swap_remove(1);
+    [recorded.swap_remove(0), attended]
+}
+
+/// softmax(Q·Kᵀ/√d + score) in float32, what `sum` makes of it, and its product with V.
+fn summed(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    score: &Tensor,
+    sum: impl Fn(&Tensor) -> Tensor,
+) -> [Tensor; 2] {
+    let scale = (q.size()[3] as f64).powf(-0.5);
+    let (q, k) = (q.to_kind(Kind::Float), k.to_kind(Kind::Float));
+    let probabilities = (q.matmul(&k.transpose(-1, -2)) * scale + score).softmax(-1, None);
+    [sum(&probabilities), probabilities.to_kind(v.kind()).matmul(v)]
 }
 
 /// The name under which a self-attention's pairs of one frame are shown.
@@ -144,5 +204,43 @@ impl RmsNorm {
     /// [1, tokens, channels], same shape and kind out, turned where its heads are.
     fn forward(&self, x: &Tensor, turn: Option<[&Tensor; 2]>) -> Tensor {
         kernels::rms_norm(x, &self.weight, turn, self.epsilon)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    #[test]
+    fn heads_in_groups_show_and_pass_on_what_all_at_once_do() {
+        tch::manual_seed(2);
+        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        let [heads, queries, keys] = [5, 9, 4];
+        let q = random(&[1, queries, heads, 6]).transpose(1, 2).detach().set_requires_grad(true);
+        let [k, v] = [random(&[1, heads, keys, 6]), random(&[1, heads, keys, 6])];
+        let score = random(&[1, 1, 1, keys]);
+        let along = [random(&[1, queries, keys]), random(&[1, heads, queries, 6])];
+        let run = |at_once| {
+            let outputs = shown(&q, [&k, &v, &score], at_once);
+            let pairs: Vec<_> = outputs
+                .iter()
+                .zip(&along)
+                .map(|(x, along)| (x.shallow_clone(), along.shallow_clone()))
+                .collect();
+            let gradient = native::gradients(&pairs, &[q.shallow_clone()]).swap_remove(0).unwrap();
+            let [seen, attended] = outputs.map(|x| x.detach());
+            [seen, attended, gradient]
+        };
+        let whole = run(heads * queries * keys);
+        for at_once in [heads * queries * keys - 1, 2 * queries * keys, 1] {
+            for (found, expected) in run(at_once).iter().zip(&whole) {
+                assert_eq!(found.size(), expected.size());
+                let off = (found - expected).abs().max().double_value(&[]);
+                assert!(off < 1e-6, "{at_once}: {off}");
+            }
+            assert!(!native::no_grad(|| shown(&q, [&k, &v, &score], at_once))[0].requires_grad());
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::checkpoint::Loader;
 use crate::kernels::{Scaling, gated_add, gated_add_scaled_norm, scaled_norm};
 use crate::nets::attention::AttentionObserver;
 use crate::nets::layers::Linear;
+use crate::nets::parts::Part;
 
 /// What every block is given besides the tokens.
 pub(super) struct Conditions<'a> {
@@ -89,5 +90,16 @@ impl Block {
         let middle = self.project_in.forward_gelu(&normed);
         drop(normed);
         ControlFlow::Continue(gated_add(&self.project_out.forward(&middle), &time[5], &x))
+    }
+}
+
+impl Part for Block {
+    fn weights_mut(&mut self) -> Vec<&mut Tensor> {
+        let mut weights = self.attn1.weights_mut();
+        weights.extend(self.attn2.weights_mut());
+        weights.extend(&mut self.norm2);
+        weights.extend(self.project_in.weights_mut().chain(self.project_out.weights_mut()));
+        weights.push(&mut self.scale_shift_table);
+        weights
     }
 }

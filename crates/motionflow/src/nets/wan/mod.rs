@@ -22,6 +22,7 @@ use super::attention::AttentionObserver;
 use super::config::ConfigError;
 use super::layers::Linear;
 use super::of_texts::OfTexts;
+use super::parts::Parts;
 use super::trace::{Recomputed, Row, Trace};
 use super::unet::timestep_features;
 use crate::checkpoint::Loader;
@@ -42,7 +43,7 @@ pub struct WanTransformer {
     time_embedder: [Linear; 2],
     time_proj: Linear,
     text_embedder: [Linear; 2],
-    blocks: Vec<Block>,
+    blocks: Parts<Block>,
     /// [1, 2, channels], float32
     scale_shift_table: Tensor,
     proj_out: Linear,
@@ -74,9 +75,9 @@ impl WanTransformer {
             time_embedder: two(&wide.sub("condition_embedder.time_embedder"), config.freq_dim),
             time_proj: Linear::new(&condition.sub("time_proj"), channels, 6 * channels),
             text_embedder: two(&condition.sub("text_embedder"), config.text_dim),
-            blocks: (0..config.num_layers)
-                .map(|index| Block::new(&weights.sub("blocks").sub(index), &config))
-                .collect(),
+            blocks: Parts::new(&weights.sub("blocks"), config.num_layers, true, |weights, index| {
+                Block::new(&weights.sub(index), &config)
+            }),
             scale_shift_table: wide.tensor("scale_shift_table", &[1, 2, channels]),
             proj_out: Linear::new(&weights.sub("proj_out"), channels, PATCH * PATCH * config.out_channels),
             texts: OfTexts::default(),
@@ -198,7 +199,7 @@ struct Blocks<'a> {
 
 impl Row for Blocks<'_> {
     fn count(&self) -> usize {
-        self.net.blocks.len()
+        self.net.blocks.count()
     }
 
     fn input(&self, latents: &Tensor) -> Tensor {
@@ -206,7 +207,7 @@ impl Row for Blocks<'_> {
     }
 
     fn is_observed(&self, stage: usize, observer: &dyn AttentionObserver) -> bool {
-        let block = &self.net.blocks[stage];
+        let block = self.net.blocks.get(stage);
         observer.wants(block.cross()) || block.of_video().iter().any(|name| observer.wants(name))
     }
 
@@ -219,6 +220,6 @@ impl Row for Blocks<'_> {
     ) -> ControlFlow<(), Tensor> {
         let Self { time, text, rotation, patches, .. } = self;
         let conditions = Conditions { time, text, rotation, frames: patches[0] };
-        self.net.blocks[stage].forward(x, &conditions, observer)
+        self.net.blocks.at(stage).forward(x, &conditions, observer)
     }
 }
