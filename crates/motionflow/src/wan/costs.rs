@@ -16,7 +16,7 @@ const TEXT_KEYS: i64 = 32;
 
 /// Transformers, VAE and text encoder, whose configs are valid.
 #[derive(Debug)]
-pub(super) struct WanCosts {
+pub struct WanCosts {
     transformer: WanConfig,
     /// Lies in memory beside the first; a run of it is counted as one of that.
     second: Option<WanConfig>,
@@ -27,9 +27,11 @@ pub(super) struct WanCosts {
 }
 
 impl WanCosts {
+    /// Of configs that are valid, for the guidance blocks of these names, or the middle third.
+    ///
     /// # Errors
     /// As [`crate::architecture::Architecture::check_blocks`].
-    pub(super) fn new(
+    pub fn new(
         transformer: WanConfig,
         second: Option<WanConfig>,
         vae: WanVaeConfig,

@@ -33,6 +33,7 @@ use crate::tokenizer::Tokenizer;
 use crate::wider::{Coded, code};
 
 pub use architecture::WanArchitecture;
+pub use costs::WanCosts;
 use experts::Experts;
 
 /// Rows of a text, most of them zero.
