@@ -10,7 +10,7 @@ use motionflow::compute::{Compute, MemoryUse};
 use motionflow::device::DeviceChoice;
 use motionflow::generation::{Generating, GenerationEvent, generate};
 use motionflow::latents::Latents;
-use motionflow::model::VideoModel;
+use motionflow::model::{GuidanceLayer, VideoModel};
 use motionflow::nets::trace::Recomputed;
 use motionflow::observer::MapKeeper;
 use motionflow::registry;
@@ -115,8 +115,23 @@ fn wans_gradient_is_the_same_however_much_of_it_is_kept() {
         let layers = model.layers_for(&settings).unwrap();
         let every: Vec<_> = layers.cross.iter().chain(&layers.spatial).chain(&layers.temporal).collect();
         assert!(!layers.spatial.is_empty() && layers.spatial.len() == layers.temporal.len());
-        [&every[..1], &every[every.len() - 1..], &every[..]].map(|wanted| {
-            let mut keeper = MapKeeper::stopping(wanted.iter().copied());
+        // Three latent frames, twelve places; the masks of two subjects.
+        let masks = |layers: &[GuidanceLayer], shape: &[i64]| -> BTreeMap<String, Tensor> {
+            let mask = random(shape, device).gt(0.0).to_kind(Kind::Float);
+            layers.iter().map(|layer| (layer.name.clone(), mask.shallow_clone())).collect()
+        };
+        let mut values = masks(&layers.spatial, &[3, 12, 2]);
+        values.extend(masks(&layers.temporal, &[12, 3, 2]));
+        let none = BTreeMap::new();
+        let looks = [
+            (&every[..1], &none),
+            (&every[every.len() - 1..], &none),
+            (&every[..], &none),
+            (&every[..], &values),
+        ];
+        looks.map(|(wanted, values)| {
+            let values = values.iter().map(|(name, of)| (name.clone(), of.shallow_clone())).collect();
+            let mut keeper = MapKeeper::stopping(wanted.iter().copied()).with_values(values);
             let trace = model.trace(latents.tensor(), 501.into(), &features, &mut keeper);
             assert_eq!(keeper.maps.len(), wanted.len());
             trace.gradient(&loss(&keeper.maps))

@@ -20,8 +20,15 @@ pub trait AttentionObserver {
     /// Whether the probabilities of the layer of this name are to be computed and shown.
     fn wants(&self, layer: &str) -> bool;
 
-    /// Receives a layer's probabilities [batch, query, key], averaged over its heads. `Break` ends the net's run here.
+    /// Receives a layer's probabilities [batch, query, key], averaged over its heads, or their product with
+    /// [`AttentionObserver::values`]. `Break` ends the net's run here.
     fn observe(&mut self, layer: &str, probabilities: Tensor) -> ControlFlow<()>;
+
+    /// Where their product with values of the keys, [batch, key, values] in float32, is enough to see of a layer's
+    /// probabilities: those values. The product is [batch, query, values].
+    fn values(&self, _layer: &str) -> Option<&Tensor> {
+        None
+    }
 
     /// Factors of the values of the text's tokens, [videos, tokens, 1]; without them every value counts as it is.
     fn token_weights(&self) -> Option<&Tensor> {
@@ -118,6 +125,10 @@ impl Attention {
         let attended = if observer.wants(&self.name) {
             let probabilities = attention_probabilities(&q, &k);
             let seen = probabilities.mean_dim(1, false, None).view([size[0], size[1], -1]);
+            let seen = match observer.values(&self.name) {
+                Some(values) => product(&seen, values),
+                None => seen,
+            };
             observer.observe(&self.name, seen)?;
             probabilities.to_kind(v.kind()).matmul(&v)
         } else {
@@ -155,6 +166,12 @@ impl TextProjection {
     fn keys_and_values(&self, features: &Tensor) -> [Tensor; 2] {
         self.known.of(features, || split(self.to_kv.forward_joined(features, 2), self.heads))
     }
+}
+
+/// [batch, query, key] · [batch, key, values], the values one after the other, so that each is to the last bit what it is alone.
+fn product(probabilities: &Tensor, values: &Tensor) -> Tensor {
+    let of_each = values.split(1, -1);
+    Tensor::cat(&of_each.iter().map(|values| probabilities.matmul(values)).collect::<Vec<_>>(), -1)
 }
 
 /// softmax(Q·Kᵀ/√d), in float32: [batch, heads, query, d] and [batch, heads, key, d] -> [batch, heads, query, key]

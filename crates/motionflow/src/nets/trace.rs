@@ -100,7 +100,7 @@ pub struct Trace<'a> {
     steps: Vec<Step>,
     /// What the graph of the rest, and of the loss, hangs on: outputs of `steps`, by index, and maps that they showed.
     leaves: Vec<(usize, Tensor)>,
-    maps: Vec<(usize, String, Tensor)>,
+    maps: Vec<(usize, ShownMap)>,
 }
 
 /// A stage that was run without a graph.
@@ -168,7 +168,7 @@ impl<'a> Trace<'a> {
         let output = native::no_grad(|| {
             self.row.run(stage, &state.x.1, skip.as_ref().map(|(_, skip)| skip), &mut shown)
         });
-        self.maps.extend(shown.leaves.into_iter().map(|(name, leaf)| (stage, name, leaf)));
+        self.maps.extend(shown.leaves.into_iter().map(|shown| (stage, shown)));
         let output = output.continue_value();
         let (input, skip) = (state.x.0, skip.and_then(|(made_by, _)| made_by));
         let kept = output.as_ref().map(Tensor::shallow_clone);
@@ -208,7 +208,7 @@ impl<'a> Trace<'a> {
             return zeros;
         }
         let leaves =
-            self.leaves.iter().map(|(_, leaf)| leaf).chain(self.maps.iter().map(|(_, _, leaf)| leaf));
+            self.leaves.iter().map(|(_, leaf)| leaf).chain(self.maps.iter().map(|(_, shown)| &shown.map));
         let mut inputs: Vec<Tensor> = leaves.map(Tensor::shallow_clone).collect();
         inputs.push(self.latents.shallow_clone());
         let ones = loss.detach().ones_like();
@@ -224,25 +224,23 @@ impl<'a> Trace<'a> {
             add(&mut along[*index], gradient);
         }
         let maps = std::mem::take(&mut self.maps).into_iter().zip(of_maps);
-        let of_maps =
-            maps.filter_map(|((index, name, _), gradient)| Some((index, name, gradient?))).collect();
+        let of_maps = maps
+            .filter_map(|((index, shown), gradient)| Some((index, ShownMap { map: gradient?, ..shown })))
+            .collect();
         self.back(along, of_maps).unwrap_or(zeros)
     }
 
     /// Back through the steps, the last first. `along` are the gradients with respect to their outputs, `of_maps` those with
     /// respect to the maps that they showed, by step and layer.
-    fn back(
-        mut self,
-        mut along: Vec<Option<Tensor>>,
-        mut of_maps: Vec<(usize, String, Tensor)>,
-    ) -> Option<Tensor> {
+    fn back(mut self, mut along: Vec<Option<Tensor>>, mut of_maps: Vec<(usize, ShownMap)>) -> Option<Tensor> {
         self.leaves.clear();
         let mut of_latents = None;
         while let Some(Step { input, skip, output }) = self.steps.pop() {
             drop(output);
             let index = self.steps.len();
             let gradient = along.pop().flatten();
-            let shown = of_maps.split_off(of_maps.partition_point(|(of, _, _)| *of < index));
+            let shown = of_maps.split_off(of_maps.partition_point(|(of, _)| *of < index));
+            let shown: Vec<ShownMap> = shown.into_iter().map(|(_, shown)| shown).collect();
             if gradient.is_none() && shown.is_empty() {
                 continue;
             }
@@ -280,10 +278,17 @@ fn add(sum: &mut Option<Tensor>, term: Option<Tensor>) {
     };
 }
 
+/// What an observer was shown of a layer, and the values that it is a product with, if it is one.
+struct ShownMap {
+    layer: String,
+    map: Tensor,
+    values: Option<Tensor>,
+}
+
 /// Another observer, to whom maps without a graph are shown as leaves of one.
 struct Shown<'a> {
     observer: &'a mut dyn AttentionObserver,
-    leaves: Vec<(String, Tensor)>,
+    leaves: Vec<ShownMap>,
 }
 
 impl AttentionObserver for Shown<'_> {
@@ -293,8 +298,13 @@ impl AttentionObserver for Shown<'_> {
 
     fn observe(&mut self, layer: &str, probabilities: Tensor) -> ControlFlow<()> {
         let leaf = probabilities.detach().set_requires_grad(true);
-        self.leaves.push((layer.to_owned(), leaf.shallow_clone()));
+        let values = self.observer.values(layer).map(Tensor::shallow_clone);
+        self.leaves.push(ShownMap { layer: layer.to_owned(), map: leaf.shallow_clone(), values });
         tch::with_grad(|| self.observer.observe(layer, leaf))
+    }
+
+    fn values(&self, layer: &str) -> Option<&Tensor> {
+        self.observer.values(layer)
     }
 
     fn token_weights(&self) -> Option<&Tensor> {
@@ -302,22 +312,32 @@ impl AttentionObserver for Shown<'_> {
     }
 }
 
-/// Looks at the maps that have a gradient once more, each with its gradient.
+/// Looks at the maps that have a gradient once more, each with its gradient in the map's place.
 struct Again<'a> {
-    shown: Vec<(usize, String, Tensor)>,
+    shown: Vec<ShownMap>,
     outputs: Vec<(Tensor, Tensor)>,
     token_weights: Option<&'a Tensor>,
 }
 
+impl Again<'_> {
+    fn of(&self, layer: &str) -> Option<&ShownMap> {
+        self.shown.iter().find(|shown| shown.layer == layer)
+    }
+}
+
 impl AttentionObserver for Again<'_> {
     fn wants(&self, layer: &str) -> bool {
-        self.shown.iter().any(|(_, name, _)| name == layer)
+        self.of(layer).is_some()
     }
 
     fn observe(&mut self, layer: &str, probabilities: Tensor) -> ControlFlow<()> {
-        let gradient = self.shown.iter().find(|(_, name, _)| name == layer);
-        self.outputs.extend(gradient.map(|(_, _, gradient)| (probabilities, gradient.shallow_clone())));
+        let gradient = self.of(layer).map(|shown| shown.map.shallow_clone());
+        self.outputs.extend(gradient.map(|gradient| (probabilities, gradient)));
         ControlFlow::Continue(())
+    }
+
+    fn values(&self, layer: &str) -> Option<&Tensor> {
+        self.of(layer)?.values.as_ref()
     }
 
     fn token_weights(&self) -> Option<&Tensor> {

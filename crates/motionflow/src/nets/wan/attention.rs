@@ -77,8 +77,12 @@ impl Attention {
                 continue;
             }
             let grouped = |x: &Tensor| if index == 0 { by_frame(x) } else { by_frame(x).transpose(1, 2) };
-            let probabilities = attention_probabilities(&grouped(&q), &grouped(&k));
-            observer.observe(name, probabilities.mean_dim(0, false, None))?;
+            let [q, k] = [&q, &k].map(grouped);
+            let seen = match observer.values(name) {
+                Some(values) => fused_product(&q, &k, values),
+                None => attention_probabilities(&q, &k).mean_dim(0, false, None),
+            };
+            observer.observe(name, seen)?;
         }
         ControlFlow::Continue(self.joined(&scaled_dot_product_attention(&q, &k, &v)))
     }
@@ -120,6 +124,22 @@ impl Attention {
     fn joined(&self, attended: &Tensor) -> Tensor {
         self.to_out.forward(&attended.transpose(1, 2).flatten(2, 3))
     }
+}
+
+/// The mean over the heads of softmax(Q·Kᵀ/√d)·V, whose probabilities are never in memory: [heads, batch, query, d] and
+/// [heads, batch, key, d], values [batch, key, values] in float32 -> [batch, query, values] in float32
+fn fused_product(q: &Tensor, k: &Tensor, values: &Tensor) -> Tensor {
+    let (features, count) = (q.size()[3], values.size()[2]);
+    // Fused attentions want values as long as keys.
+    let of_part = |values: Tensor| {
+        let padded = values.to_kind(q.kind()).constant_pad_nd([0, features - values.size()[2]]);
+        let attended = scaled_dot_product_attention(q, k, &padded.unsqueeze(0).expand_as(k));
+        attended.narrow(3, 0, values.size()[2]).to_kind(Kind::Float).mean_dim(0, false, None)
+    };
+    if count <= features {
+        return of_part(values.shallow_clone());
+    }
+    Tensor::cat(&values.split(features, 2).into_iter().map(of_part).collect::<Vec<_>>(), 2)
 }
 
 /// softmax(Q·Kᵀ/√d + score) in the plain way: its mean over the heads, [batch, query, key] in float32, and its product with V,
@@ -212,6 +232,31 @@ mod tests {
     use tch::Device;
 
     use super::*;
+
+    #[test]
+    fn products_with_values_are_those_of_the_probabilities() {
+        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        let [heads, batch, tokens, d] = [3, 4, 7, 6];
+        let leaf =
+            || random(&[tokens, heads, batch, d]).permute([1, 2, 0, 3]).detach().set_requires_grad(true);
+        let (q, k) = (leaf(), leaf());
+        for count in [1, 2, 13] {
+            let (values, along) = (random(&[batch, tokens, count]), random(&[batch, tokens, count]));
+            let gradients = |seen: &Tensor| {
+                let pair = (seen.shallow_clone(), along.shallow_clone());
+                native::gradients(&[pair], &[q.shallow_clone(), k.shallow_clone()])
+            };
+            let fused = fused_product(&q, &k, &values);
+            let plain = attention_probabilities(&q, &k).mean_dim(0, false, None).matmul(&values);
+            let near = |x: &Tensor, y: &Tensor| {
+                (x - y).norm().double_value(&[]) <= 1e-5 * y.norm().double_value(&[])
+            };
+            assert!(near(&fused, &plain));
+            for (found, expected) in gradients(&fused).iter().zip(gradients(&plain)) {
+                assert!(near(found.as_ref().unwrap(), &expected.unwrap()), "{count}");
+            }
+        }
+    }
 
     #[test]
     fn heads_in_groups_show_and_pass_on_what_all_at_once_do() {
