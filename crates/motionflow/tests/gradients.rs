@@ -18,7 +18,8 @@ use motionflow::settings::Settings;
 use motionflow::text_to_video::{TextToVideo, UNET_3D};
 use tch::{Device, Kind, Tensor};
 
-const ALL: [Recomputed; 3] = [Recomputed::None, Recomputed::Unobserved, Recomputed::All];
+const ALL: [Recomputed; 4] =
+    [Recomputed::None, Recomputed::Unobserved, Recomputed::AllButAttention, Recomputed::All];
 
 fn model(memory: MemoryUse) -> TextToVideo {
     let device = DeviceChoice::Auto.open().unwrap();

@@ -21,7 +21,7 @@ pub use costs::{Costs, Runs, VideoSize};
 pub use plan::MemoryPlan;
 pub use unet::{Recompute, UNetInput, UNetPart, unet};
 pub use vae::{FRAMES_AT_ONCE, vae_decode, vae_encode};
-pub use wan::{WanPart, wan_block_parameters, wan_transformer};
+pub use wan::{BlockPart, WanPart, wan_block_parameters, wan_transformer};
 pub use wan_vae::{wan_vae_decode, wan_vae_encode};
 
 /// Which layers compute. The arithmetic is the same; what they pass over and what they keep in memory is not.

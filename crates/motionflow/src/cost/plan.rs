@@ -1,6 +1,6 @@
 //! How a device runs the nets, by how much memory it may take.
 
-use super::{FRAMES_AT_ONCE, Layers, Recompute};
+use super::{BlockPart, FRAMES_AT_ONCE, Layers, Recompute};
 use crate::compute::{Compute, MemoryUse};
 
 /// How the nets run.
@@ -25,9 +25,13 @@ impl MemoryPlan {
         self.memory == MemoryUse::Low
     }
 
-    /// Whether a guided update computes the blocks of a transformer again, each from its input.
-    pub fn recomputes_blocks(self) -> bool {
-        self.memory != MemoryUse::Fast
+    /// What a guided update computes again of the blocks of a transformer.
+    pub fn recomputed_blocks(self) -> BlockPart {
+        match self.memory {
+            MemoryUse::Low => BlockPart::All,
+            MemoryUse::Balanced => BlockPart::AllButAttention,
+            MemoryUse::Fast => BlockPart::Nothing,
+        }
     }
 
     /// Else the text encoder leaves memory before the other nets run.

@@ -16,9 +16,20 @@ pub enum WanPart {
         last: i64,
         /// Blocks that show the probabilities of their cross-attention.
         shown: i64,
-        /// Whether the gradient keeps each block's input alone and computes the block again.
-        recomputes: bool,
+        /// What the gradient computes again of each block.
+        recomputed: BlockPart,
     },
+}
+
+/// How much of a block, whose input is kept, is computed again on the way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockPart {
+    /// Nothing: all that the gradient needs is kept.
+    Nothing,
+    /// All but the product of its self-attention, which is kept.
+    AllButAttention,
+    /// All of it.
+    All,
 }
 
 /// What a run costs on latents of so many frames, height and width, under a text of so many rows. The config must be valid.
@@ -41,14 +52,21 @@ pub fn wan_transformer(
     tape.hold(tokens * channels);
     let walk = Walk { config, tokens, text };
     for block in 0..config.num_layers {
-        let (shown, ends, recomputes) = match part {
-            WanPart::Whole => (false, false, false),
-            WanPart::UpTo { last, shown, recomputes } => (block + shown > last, block == last, recomputes),
+        let (shown, ends, recomputed) = match part {
+            WanPart::Whole => (false, false, BlockPart::Nothing),
+            WanPart::UpTo { last, shown, recomputed } => (block + shown > last, block == last, recomputed),
         };
         let mark = tape.mark();
         walk.block(&mut tape, shown, ends);
-        if recomputes {
-            tape.recompute_since(mark, tokens * channels);
+        match recomputed {
+            BlockPart::Nothing => {}
+            BlockPart::AllButAttention => {
+                tape.recompute_since(mark, 2 * tokens * channels);
+                let is_kept =
+                    |operation: &Operation| matches!(operation, Operation::Attention { to_text: false, .. });
+                tape.cost.recomputed.retain(|operation| !is_kept(operation));
+            }
+            BlockPart::All => tape.recompute_since(mark, tokens * channels),
         }
         if ends {
             return tape.cost;

@@ -87,6 +87,9 @@ pub enum Recomputed {
     None,
     /// Those before the first attention that is looked at.
     Unobserved,
+    /// All but the products of attentions over the whole video, where the net can keep them: most of the work, and little of the
+    /// memory.
+    AllButAttention,
     /// All.
     All,
 }
@@ -141,7 +144,7 @@ impl<'a> Trace<'a> {
             Recomputed::Unobserved => {
                 (0..count).find(|&stage| self.row.is_observed(stage, observer)).unwrap_or(0)
             }
-            Recomputed::All => count,
+            Recomputed::AllButAttention | Recomputed::All => count,
         };
         let mut state = State::new(native::no_grad(|| self.row.input(&self.latents)));
         for stage in 0..again {

@@ -48,7 +48,7 @@ impl WanCosts {
     /// What shows the maps, and keeps no more for a gradient than the plan allows.
     fn guidance(&self, plan: MemoryPlan) -> WanPart {
         let [last, shown] = self.guidance;
-        WanPart::UpTo { last, shown, recomputes: plan.recomputes_blocks() }
+        WanPart::UpTo { last, shown, recomputed: plan.recomputed_blocks() }
     }
 
     fn transformer(&self, size: VideoSize, plan: MemoryPlan, part: WanPart) -> NetCost {

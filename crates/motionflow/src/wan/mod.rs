@@ -158,7 +158,8 @@ impl VideoModel for Wan {
         self.text_encoder.release();
         // A block's inside is some twenty times its input: too much to keep of every block, on the CPU, too.
         let recomputed = match self.compute.memory {
-            MemoryUse::Low | MemoryUse::Balanced => Recomputed::All,
+            MemoryUse::Low => Recomputed::All,
+            MemoryUse::Balanced => Recomputed::AllButAttention,
             MemoryUse::Fast => Recomputed::None,
         };
         Box::new(self.transformers.at(timestep).trace(latents, timestep, features, recomputed, observer))

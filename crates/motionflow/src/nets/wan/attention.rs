@@ -1,5 +1,6 @@
 //! Wan's attentions: to all tokens of the video, and to the text.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use tch::{Kind, Tensor};
@@ -7,6 +8,7 @@ use tch::{Kind, Tensor};
 use super::rope::Rotation;
 use super::text::Text;
 use crate::checkpoint::Loader;
+use crate::native::Attended;
 use crate::nets::attention::{AttentionObserver, attention_probabilities, scaled_dot_product_attention};
 use crate::nets::feed_forward::{MIDDLE, parts};
 use crate::nets::layers::Linear;
@@ -63,6 +65,7 @@ impl Attention {
         x: &Tensor,
         rotation: &Rotation,
         frames: i64,
+        kept: Option<&KeptProduct>,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
         let turn = Some(rotation.turn());
@@ -84,7 +87,7 @@ impl Attention {
             };
             observer.observe(name, seen)?;
         }
-        ControlFlow::Continue(self.joined(&scaled_dot_product_attention(&q, &k, &v)))
+        ControlFlow::Continue(self.joined(&attended([&q, &k, &v], kept)))
     }
 
     /// Every token to the text; x [1, tokens, channels], same shape out. Shown as [frames, places, keys of the text].
@@ -124,6 +127,25 @@ impl Attention {
     fn joined(&self, attended: &Tensor) -> Tensor {
         self.to_out.forward(&attended.transpose(1, 2).flatten(2, 3))
     }
+}
+
+/// What a run without a graph keeps of an attention, for the same run with one.
+pub(super) type KeptProduct = RefCell<Option<Attended>>;
+
+/// softmax(Q·Kᵀ/√d)·V, all [1, heads, tokens, d].
+fn attended([q, k, v]: [&Tensor; 3], kept: Option<&KeptProduct>) -> Tensor {
+    if let Some(kept) = kept {
+        if native::grad_enabled() {
+            if let Some(known) = kept.take() {
+                return known.recorded([q, k, v]);
+            }
+        } else if let Some(made) = Attended::of([q, k, v]) {
+            let result = made.result();
+            kept.replace(Some(made));
+            return result;
+        }
+    }
+    scaled_dot_product_attention(q, k, v)
 }
 
 /// The mean over the heads of softmax(Q·Kᵀ/√d)·V, whose probabilities are never in memory: [heads, batch, query, d] and

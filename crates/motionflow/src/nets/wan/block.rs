@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use tch::{Kind, Tensor};
 
-use super::attention::{Attention, same_frame, same_place};
+use super::attention::{Attention, KeptProduct, same_frame, same_place};
 use super::config::WanConfig;
 use super::rope::Rotation;
 use super::text::Text;
@@ -24,6 +24,8 @@ pub(super) struct Conditions<'a> {
     pub(super) rotation: &'a Rotation,
     /// Latent frames.
     pub(super) frames: i64,
+    /// Where the product of the self-attention is kept for a run with a graph.
+    pub(super) kept: Option<&'a KeptProduct>,
 }
 
 /// Self-attention, cross-attention and a feed-forward net, each with its norm before and its input added after.
@@ -72,11 +74,11 @@ impl Block {
         conditions: &Conditions,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let Conditions { text, rotation, frames, .. } = *conditions;
+        let Conditions { text, rotation, frames, kept, .. } = *conditions;
         let time = (&self.scale_shift_table + conditions.time).chunk(6, 1);
         let [of_attention, of_forward] = [1, 4].map(|scale| &time[scale] + 1.0);
         let normed = scaled_norm(x, Scaling::Modulated([&of_attention, &time[0]]), self.epsilon);
-        let attended = self.attn1.to_video(&normed, rotation, frames, observer)?;
+        let attended = self.attn1.to_video(&normed, rotation, frames, kept, observer)?;
         drop(normed);
         let [weight, bias] = &self.norm2;
         let affine = Scaling::Affine([weight, bias]);

@@ -15,6 +15,7 @@ use tch::{Device, Kind, Tensor};
 
 pub use config::WanConfig;
 
+use self::attention::KeptProduct;
 use self::block::{Block, Conditions};
 use self::rope::Rotation;
 use self::text::Text;
@@ -108,7 +109,7 @@ impl WanTransformer {
         text: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let row = self.row(latents, timestep, text);
+        let row = self.row(latents, timestep, text, false);
         let mut x = row.input(latents);
         for block in 0..row.count() {
             x = row.run(block, &x, None, observer)?;
@@ -133,10 +134,12 @@ impl WanTransformer {
         recomputed: Recomputed,
         observer: &mut dyn AttentionObserver,
     ) -> Trace<'_> {
-        Trace::run(latents, |latents| self.row(latents, timestep, text), recomputed, observer)
+        let keeps = recomputed == Recomputed::AllButAttention;
+        Trace::run(latents, |latents| self.row(latents, timestep, text, keeps), recomputed, observer)
     }
 
-    fn row(&self, latents: &Tensor, timestep: Timestep, text: &Tensor) -> Blocks<'_> {
+    /// `keeps` says whether the products of self-attentions are kept for another run.
+    fn row(&self, latents: &Tensor, timestep: Timestep, text: &Tensor, keeps: bool) -> Blocks<'_> {
         let size = latents.size();
         let patches = [size[2], size[3] / PATCH, size[4] / PATCH];
         let embedding = self.time(timestep, latents);
@@ -152,6 +155,11 @@ impl WanTransformer {
             time: self.time_proj.forward(&embedding.silu()).unflatten(1, [6, -1]).to_kind(Kind::Float),
             embedding,
             text: Text { features, score },
+            kept: if keeps {
+                (0..self.blocks.count()).map(|_| KeptProduct::default()).collect()
+            } else {
+                Vec::new()
+            },
             rotation: self.rotation(patches, latents.device()),
             patches,
         }
@@ -192,6 +200,8 @@ struct Blocks<'a> {
     /// What the blocks take of it, [1, 6, channels], float32.
     time: Tensor,
     text: Text,
+    /// Of each block, or none.
+    kept: Vec<KeptProduct>,
     rotation: Rotation,
     /// Latent frames, and rows and columns of patches.
     patches: [i64; 3],
@@ -219,7 +229,8 @@ impl Row for Blocks<'_> {
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
         let Self { time, text, rotation, patches, .. } = self;
-        let conditions = Conditions { time, text, rotation, frames: patches[0] };
+        let kept = self.kept.get(stage);
+        let conditions = Conditions { time, text, rotation, frames: patches[0], kept };
         self.net.blocks.at(stage).forward(x, &conditions, observer)
     }
 }
