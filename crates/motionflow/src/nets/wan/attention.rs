@@ -155,7 +155,7 @@ fn fused_product(q: &Tensor, k: &Tensor, values: &Tensor) -> Tensor {
     // Fused attentions want values as long as keys.
     let of_part = |values: Tensor| {
         let padded = values.to_kind(q.kind()).constant_pad_nd([0, features - values.size()[2]]);
-        let attended = scaled_dot_product_attention(q, k, &padded.unsqueeze(0).expand_as(k));
+        let attended = scaled_dot_product_attention(q, k, &padded.unsqueeze(0).expand_as(k).contiguous());
         attended.narrow(3, 0, values.size()[2]).to_kind(Kind::Float).mean_dim(0, false, None)
     };
     if count <= features {
