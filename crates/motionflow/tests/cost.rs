@@ -115,7 +115,9 @@ fn wan_costs_what_was_counted_elsewhere() {
         let flops = |cost: &NetCost| cost.recomputed.iter().map(Operation::flops).sum::<f64>();
         assert!(flops(&half) < 0.6 * flops(&again) && kept.recomputed.is_empty());
         assert!(half.backward_peak < kept.backward_peak / 3);
-        assert!(again.recomputed == again.operations[again.operations.len() - again.recomputed.len()..]);
+        // Each block but for its last product, and the last block as far as it runs.
+        let again_flops = flops(&again) / again.flops();
+        assert!((0.75..0.95).contains(&again_flops), "{again_flops}");
     }
 }
 

@@ -58,6 +58,7 @@ pub fn wan_transformer(
         };
         let mark = tape.mark();
         walk.block(&mut tape, shown, ends);
+        let before = tape.cost.recomputed.len();
         match recomputed {
             BlockPart::Nothing => {}
             BlockPart::AllButAttention => {
@@ -67,6 +68,13 @@ pub fn wan_transformer(
                 tape.cost.recomputed.retain(|operation| !is_kept(operation));
             }
             BlockPart::All => tape.recompute_since(mark, tokens * channels),
+        }
+        // The last product's value is not wanted again, nor the sum behind it.
+        let again = &mut tape.cost.recomputed;
+        if !ends && again.len() > before {
+            let is_product = |operation: &Operation| matches!(operation, Operation::Linear { .. });
+            let last = again.iter().rposition(is_product).unwrap_or(before);
+            again.truncate(last);
         }
         if ends {
             return tape.cost;

@@ -74,6 +74,14 @@ pub fn gated_add_scaled_norm(
     (both.swap_remove(0), y)
 }
 
+/// x·gate: [.., channels], same shape and kind out, without a graph. The gate has `channels` elements in float32.
+pub(crate) fn gated(x: &Tensor, gate: &Tensor) -> Tensor {
+    native::no_grad(|| match numbers_of(x) {
+        Some(numbers) => cuda::dit::gated_add(numbers, &x.contiguous(), gate, None),
+        None => (x * gate).to_kind(x.kind()),
+    })
+}
+
 /// x·gate + residual: [.., channels], same shape out. The gate has `channels` elements in float32.
 pub fn gated_add(x: &Tensor, gate: &Tensor, residual: &Tensor) -> Tensor {
     let Some(numbers) = numbers_of(x).filter(|_| alike(x, residual)) else {

@@ -16,6 +16,7 @@ use tch::{Device, Kind, Tensor};
 use self::cuda::{GroupNormShape, Numbers, Order};
 use crate::native;
 
+pub(crate) use self::dit::gated;
 pub use self::dit::{Scaling, gated_add, gated_add_scaled_norm, linear_gelu, rms_norm, scaled_norm};
 
 /// The weights of a group norm over dimension 1.

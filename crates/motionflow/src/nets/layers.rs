@@ -48,6 +48,11 @@ impl Linear {
         Self { weight: weights[0].shallow_clone(), bias: weights.get(1).map(Tensor::shallow_clone) }
     }
 
+    /// [output, input]
+    pub(super) fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// `weight` and, where there is one, `bias`.
     pub(super) fn weights(&self) -> impl Iterator<Item = Tensor> + '_ {
         std::iter::once(&self.weight).chain(&self.bias).map(Tensor::shallow_clone)

@@ -9,7 +9,8 @@ use super::config::WanConfig;
 use super::rope::Rotation;
 use super::text::Text;
 use crate::checkpoint::Loader;
-use crate::kernels::{Scaling, gated_add, gated_add_scaled_norm, scaled_norm};
+use crate::kernels::{Scaling, gated, gated_add, gated_add_scaled_norm, scaled_norm};
+use crate::native;
 use crate::nets::attention::AttentionObserver;
 use crate::nets::layers::Linear;
 use crate::nets::parts::Part;
@@ -26,6 +27,8 @@ pub(super) struct Conditions<'a> {
     pub(super) frames: i64,
     /// Where the product of the self-attention is kept for a run with a graph.
     pub(super) kept: Option<&'a KeptProduct>,
+    /// Whether the block ran before, so that its gradient is wanted and its output is not.
+    pub(super) is_again: bool,
 }
 
 /// Self-attention, cross-attention and a feed-forward net, each with its norm before and its input added after.
@@ -74,7 +77,7 @@ impl Block {
         conditions: &Conditions,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let Conditions { text, rotation, frames, kept, .. } = *conditions;
+        let Conditions { text, rotation, frames, kept, is_again, .. } = *conditions;
         let time = (&self.scale_shift_table + conditions.time).chunk(6, 1);
         let [of_attention, of_forward] = [1, 4].map(|scale| &time[scale] + 1.0);
         let normed = scaled_norm(x, Scaling::Modulated([&of_attention, &time[0]]), self.epsilon);
@@ -91,7 +94,22 @@ impl Block {
         drop(attended);
         let middle = self.project_in.forward_gelu(&normed);
         drop(normed);
-        ControlFlow::Continue(gated_add(&self.project_out.forward(&middle), &time[5], &x))
+        ControlFlow::Continue(if is_again {
+            self.gradient_alone(&middle, &time[5], &x)
+        } else {
+            gated_add(&self.project_out.forward(&middle), &time[5], &x)
+        })
+    }
+
+    /// What depends on the middle of the feed-forward net and on the sum before it as the block's output does, without the last
+    /// product: it has another value. All [1, tokens, ..]
+    fn gradient_alone(&self, middle: &Tensor, gate: &Tensor, x: &Tensor) -> Tensor {
+        let saved = [gate.shallow_clone(), self.project_out.weight().shallow_clone()];
+        let gradient = |saved: &[Tensor], gradients: &[Tensor]| {
+            let of_product = gated(&gradients[0], &saved[0]);
+            [Some(of_product.matmul(&saved[1])), Some(gradients[0].shallow_clone())]
+        };
+        native::record(middle, Some(x), &[x.detach()], &saved, Box::new(gradient)).swap_remove(0)
     }
 }
 

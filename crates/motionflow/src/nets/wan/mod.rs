@@ -28,6 +28,7 @@ use super::trace::{Recomputed, Row, Trace};
 use super::unet::timestep_features;
 use crate::checkpoint::Loader;
 use crate::kernels::{Scaling, scaled_norm};
+use crate::native;
 use crate::timestep::Timestep;
 
 /// Rows and columns of a patch.
@@ -109,7 +110,7 @@ impl WanTransformer {
         text: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let row = self.row(latents, timestep, text, false);
+        let row = self.row(latents, timestep, text, Recomputed::None);
         let mut x = row.input(latents);
         for block in 0..row.count() {
             x = row.run(block, &x, None, observer)?;
@@ -134,12 +135,12 @@ impl WanTransformer {
         recomputed: Recomputed,
         observer: &mut dyn AttentionObserver,
     ) -> Trace<'_> {
-        let keeps = recomputed == Recomputed::AllButAttention;
-        Trace::run(latents, |latents| self.row(latents, timestep, text, keeps), recomputed, observer)
+        Trace::run(latents, |latents| self.row(latents, timestep, text, recomputed), recomputed, observer)
     }
 
-    /// `keeps` says whether the products of self-attentions are kept for another run.
-    fn row(&self, latents: &Tensor, timestep: Timestep, text: &Tensor, keeps: bool) -> Blocks<'_> {
+    /// `recomputed` says what runs another time with a graph, after a run without one.
+    fn row(&self, latents: &Tensor, timestep: Timestep, text: &Tensor, recomputed: Recomputed) -> Blocks<'_> {
+        let keeps = recomputed == Recomputed::AllButAttention;
         let size = latents.size();
         let patches = [size[2], size[3] / PATCH, size[4] / PATCH];
         let embedding = self.time(timestep, latents);
@@ -160,6 +161,7 @@ impl WanTransformer {
             } else {
                 Vec::new()
             },
+            is_run_twice: matches!(recomputed, Recomputed::AllButAttention | Recomputed::All),
             rotation: self.rotation(patches, latents.device()),
             patches,
         }
@@ -202,6 +204,8 @@ struct Blocks<'a> {
     text: Text,
     /// Of each block, or none.
     kept: Vec<KeptProduct>,
+    /// Whether all blocks run another time.
+    is_run_twice: bool,
     rotation: Rotation,
     /// Latent frames, and rows and columns of patches.
     patches: [i64; 3],
@@ -230,7 +234,8 @@ impl Row for Blocks<'_> {
     ) -> ControlFlow<(), Tensor> {
         let Self { time, text, rotation, patches, .. } = self;
         let kept = self.kept.get(stage);
-        let conditions = Conditions { time, text, rotation, frames: patches[0], kept };
+        let is_again = self.is_run_twice && native::grad_enabled();
+        let conditions = Conditions { time, text, rotation, frames: patches[0], kept, is_again };
         self.net.blocks.at(stage).forward(x, &conditions, observer)
     }
 }
