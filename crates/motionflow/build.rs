@@ -18,6 +18,9 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         .include(include)
         .define("_GLIBCXX_USE_CXX11_ABI", abi.as_str())
-        .files(["attention", "device", "function", "stream"].map(|name| format!("native/{name}.cpp")))
+        .files(
+            ["attention", "device", "function", "kept_attention", "stream"]
+                .map(|name| format!("native/{name}.cpp")),
+        )
         .compile("motionflow_native");
 }

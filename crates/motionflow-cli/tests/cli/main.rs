@@ -23,6 +23,7 @@ mod hostile;
 mod hub;
 mod hub_server;
 mod inversions_once;
+mod layer_choice;
 mod machines;
 mod motion_arrives;
 mod noised;

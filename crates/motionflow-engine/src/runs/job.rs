@@ -32,6 +32,7 @@ use crate::request::resolve::{self};
 use crate::request::tables::required;
 use crate::request::{Request, prompts};
 use crate::runs::analysis::SourceAnalysis;
+use crate::runs::layer_choice;
 use crate::runs::pictures::legend;
 use crate::source::{SourceClip, source_path};
 
@@ -143,13 +144,14 @@ impl Job {
         }
         let Resolved { settings, mut video, negative_prompt, metadata } =
             Resolved::of(request, saved.as_ref(), &found.recommended)?;
+        layer_choice::check(&settings, request)?;
         found.check_settings(&settings)?;
         if saved.is_none() {
             found.check_inversion(&settings)?;
         }
         found.check_subjects(&[&source_prompt, &prompt])?;
         found.check_domain(&[("the source prompt", &source_prompt), ("the prompt", &prompt)], progress);
-        found.check_blocks(&settings.guidance_layers)?;
+        found.check_blocks(&settings)?;
         settings.subject_map.check(source_prompt.subjects.len())?;
         let context = settings.context();
         found.check_size(&video, context)?;

@@ -25,6 +25,7 @@ use crate::request::{Request, prompts};
 use crate::runs::analysis::{InversionFrom, analyze_source};
 use crate::runs::compare::compare;
 use crate::runs::encoding::Source;
+use crate::runs::layer_choice;
 use crate::runs::open::{self, OpenRun};
 use crate::runs::pictures::with_masks;
 use crate::runs::sampling::{Start, make_video};
@@ -100,6 +101,9 @@ impl Engine {
             text.warnings.iter().for_each(|warning| progress.warn(warning));
         }
 
+        let source = Source { clip: &job.source, text: &texts.source, encoded: None };
+        let (chosen, encoded) =
+            layer_choice::choose(nets, source, &mut job.settings, &job.found, &request, progress)?;
         let record = job.record()?;
         let made = Made::by(nets, &record, began_in.as_deref())?;
         let cache = match &options.inversions {
@@ -108,6 +112,7 @@ impl Engine {
         };
         let unfinished = folder.begin(&record)?;
         unfinished.keep_quickly(options.quick);
+        let chosen = unfinished.layer_choice(chosen)?;
         let inverts = match job.inversion.take() {
             Some(inversion) => {
                 check_fit(&inversion, nets, &job.video, &job.settings)?;
@@ -116,7 +121,7 @@ impl Engine {
             None if inverts => InversionFrom::Source(cache),
             None => InversionFrom::No,
         };
-        let source = Source { clip: &job.source, text: &texts.source };
+        let source = Source { encoded: encoded.as_ref(), clip: &job.source, text: &texts.source };
         let subjects = prompts::subjects(&job.source_prompt);
         let mut analysis =
             analyze_source(nets, source, &subjects, &job.settings, inverts, unfinished, progress)?;
@@ -153,6 +158,7 @@ impl Engine {
             record.write(folder)?;
             let history = RunHistory {
                 inversion: analysis.origin(),
+                layer_choice: chosen,
                 steps: analysis.steps,
                 masks: analysis.figures,
                 totals: Totals::of(progress),
