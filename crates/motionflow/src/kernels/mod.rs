@@ -6,6 +6,7 @@
 //! kernels cannot be compiled.
 
 mod cuda;
+mod dit;
 mod plain;
 
 use std::path::Path;
@@ -14,6 +15,9 @@ use tch::{Device, Kind, Tensor};
 
 use self::cuda::{GroupNormShape, Numbers, Order};
 use crate::native;
+
+pub(crate) use self::dit::gated;
+pub use self::dit::{Scaling, gated_add, gated_add_scaled_norm, linear_gelu, rms_norm, scaled_norm};
 
 /// The weights of a group norm over dimension 1.
 #[derive(Debug, Clone, Copy)]

@@ -48,9 +48,19 @@ impl Linear {
         Self { weight: weights[0].shallow_clone(), bias: weights.get(1).map(Tensor::shallow_clone) }
     }
 
+    /// [output, input]
+    pub(super) fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// `weight` and, where there is one, `bias`.
     pub(super) fn weights(&self) -> impl Iterator<Item = Tensor> + '_ {
         std::iter::once(&self.weight).chain(&self.bias).map(Tensor::shallow_clone)
+    }
+
+    /// The same, so that others can take their place.
+    pub(super) fn weights_mut(&mut self) -> impl Iterator<Item = &mut Tensor> {
+        std::iter::once(&mut self.weight).chain(&mut self.bias)
     }
 
     /// The size of what comes out.
@@ -61,6 +71,14 @@ impl Linear {
     /// [.., input] -> [.., output]
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, self.bias.as_ref())
+    }
+
+    /// The same with GELU in its tanh form after it; the layer has a bias.
+    pub fn forward_gelu(&self, x: &Tensor) -> Tensor {
+        match &self.bias {
+            Some(bias) => kernels::linear_gelu(x, &self.weight, bias),
+            None => self.forward(x).gelu("tanh"),
+        }
     }
 
     /// What each of `count` layers gives that were joined, [.., input] -> [.., output / count]. In one product on CUDA,

@@ -1,6 +1,7 @@
 //! Launches of the CUDA kernels, on rows of channels [.., channels] that lie dense.
 
 pub(super) mod compiled;
+pub(super) mod dit;
 mod program;
 
 use std::collections::BTreeMap;
@@ -54,6 +55,11 @@ impl Numbers {
         }
     }
 
+    /// Whether they are float16 or bfloat16.
+    pub(super) fn is_half(self) -> bool {
+        self.kind != Kind::Float
+    }
+
     fn program(self, source: Source, width: i64) -> Program {
         let kind = match self.kind {
             Kind::Float => 0,
@@ -71,7 +77,12 @@ impl Numbers {
 
     /// Why not all kernels can be used here, if they cannot.
     pub(super) fn problem(self) -> Option<String> {
-        let sources = [(Source::GroupNorm, 4), (Source::LayerNorm, 10), (Source::Elementwise, 4)];
+        let sources = [
+            (Source::GroupNorm, 4),
+            (Source::LayerNorm, 10),
+            (Source::Elementwise, 4),
+            (Source::DiffusionTransformer, 16 * 8 + 1),
+        ];
         let attention = Program { dim: 64, ..self.program(Source::TemporalAttention, 24) };
         let mut programs = sources.into_iter().map(|(source, width)| self.program(source, width));
         programs.find_map(|program| program.ready().err()).or_else(|| attention.ready().err())
