@@ -19,7 +19,7 @@ fn main() {
         .include(include)
         .define("_GLIBCXX_USE_CXX11_ABI", abi.as_str())
         .files(
-            ["attention", "device", "function", "kept_attention", "stream"]
+            ["attention", "device", "flash_attention", "function", "stream"]
                 .map(|name| format!("native/{name}.cpp")),
         )
         .compile("motionflow_native");

@@ -210,13 +210,13 @@ proptest! {
 
     #[test]
     fn layer_norm(rows in 1i64..40, size in prop_oneof![2i64..80, Just(320), Just(1280), Just(2047), Just(2048), Just(3000)]) {
-        let constants = [random(&[size], 1), random(&[size], 2)];
+        let constants = [random(&[size], 1), random(&[size], 2), random(&[1, rows, size], 5)];
         let x = [random(&[2, rows, size], 3), random(&[2, rows, size], 4)];
         compare(
             "layer norm",
             &x[..1],
             &constants,
-            |x, c| kernels::layer_norm(&x[0], &c[0], &c[1], 1e-5),
+            |x, c| kernels::layer_norm(&x[0], &c[0], &c[1], 1e-5, None),
             |x, c| x[0].layer_norm([size], Some(&c[0]), Some(&c[1]), 1e-5, false),
         );
         compare(
@@ -224,13 +224,14 @@ proptest! {
             &x,
             &constants,
             |x, c| {
-                let (sum, normed) = kernels::add_layer_norm(&x[0], &x[1], &c[0], &c[1], 1e-5);
-                sum * 3.0 + normed
+                let (sum, normed) = kernels::add_layer_norm(&x[0], &x[1], &c[0], &c[1], 1e-5, Some(&c[2]));
+                let alone = kernels::layer_norm(&x[0], &c[0], &c[1], 1e-5, Some(&c[2]));
+                sum * 3.0 + normed + alone
             },
             |x, c| {
                 let sum = &x[0] + &x[1];
-                let normed = sum.layer_norm([size], Some(&c[0]), Some(&c[1]), 1e-5, false);
-                sum * 3.0 + normed
+                let positioned = |x: &Tensor| x.layer_norm([size], Some(&c[0]), Some(&c[1]), 1e-5, false) + &c[2];
+                &sum * 3.0 + positioned(&sum) + positioned(&x[0])
             },
         );
     }

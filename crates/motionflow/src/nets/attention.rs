@@ -273,24 +273,15 @@ impl TransformerBlock {
         times: i64,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let attended = self.attn1.forward(&self.positioned(self.norm1.forward(x)), None, observer)?;
-        let (x, normed) = self.norm2.forward_added(&attended, x);
-        let normed = self.positioned(normed);
+        let tokens = x.size()[1];
+        let positions = self.positions.as_ref().map(|positions| positions.narrow(1, 0, tokens));
+        let positions = positions.as_ref();
+        let attended = self.attn1.forward(&self.norm1.forward_positioned(x, positions), None, observer)?;
+        let (x, normed) = self.norm2.forward_added(&attended, x, positions);
         let (x, normed) = (repeated(x, times), repeated(normed, times));
         let attended = self.attn2.forward(&normed, text, observer)?;
-        let (x, normed) = self.norm3.forward_added(&attended, &x);
+        let (x, normed) = self.norm3.forward_added(&attended, &x, None);
         ControlFlow::Continue(self.ff.forward(&normed) + x)
-    }
-
-    /// With the positional embedding added, where the block has one: [batch, tokens, channels], same shape out
-    fn positioned(&self, x: Tensor) -> Tensor {
-        match &self.positions {
-            Some(positions) => {
-                let tokens = x.size()[1];
-                x + positions.narrow(1, 0, tokens)
-            }
-            None => x,
-        }
     }
 }
 

@@ -264,12 +264,22 @@ impl LayerNorm {
 
     /// [.., size], same shape out
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        kernels::layer_norm(x, &self.weight, &self.bias, self.epsilon)
+        self.forward_positioned(x, None)
     }
 
-    /// x + residual, and the norm of that: twice [.., size]
-    pub fn forward_added(&self, x: &Tensor, residual: &Tensor) -> (Tensor, Tensor) {
-        kernels::add_layer_norm(x, residual, &self.weight, &self.bias, self.epsilon)
+    /// [.., tokens, size], same shape out; `positions` [1, tokens, size] are added to what comes out
+    pub fn forward_positioned(&self, x: &Tensor, positions: Option<&Tensor>) -> Tensor {
+        kernels::layer_norm(x, &self.weight, &self.bias, self.epsilon, positions)
+    }
+
+    /// x + residual, and the norm of that, with `positions` added: twice [.., tokens, size]
+    pub fn forward_added(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        positions: Option<&Tensor>,
+    ) -> (Tensor, Tensor) {
+        kernels::add_layer_norm(x, residual, &self.weight, &self.bias, self.epsilon, positions)
     }
 }
 

@@ -250,15 +250,18 @@ fn layer_norm_grid(rows: i64) -> Grid {
     Grid { blocks: [(rows + 7) / 8, 1], threads: [32, 8], shared: 0 }
 }
 
-/// Rows [.., channels] and a residual that is added before, if any -> the sum (the input itself without one), normed
+/// Rows [.., channels] and a residual that is added before, if any -> the sum (the input itself without one), normed, and
+/// with `positions` [.., tokens, channels] added, if any
 pub(super) fn layer_norm(
     numbers: Numbers,
     x: &Tensor,
     residual: Option<&Tensor>,
     [weight, bias]: [&Tensor; 2],
     epsilon: f64,
+    positions: Option<&Tensor>,
 ) -> (Tensor, Tensor) {
     let channels = weight.size()[0];
+    let tokens = positions.map_or(1, |positions| positions.numel() as i64 / channels);
     let rows = x.numel() as i64 / channels;
     let sum = if residual.is_some() { x.empty_like() } else { x.shallow_clone() };
     let y = x.empty_like();
@@ -267,10 +270,12 @@ pub(super) fn layer_norm(
         pointer_or_null(residual),
         pointer(weight),
         pointer(bias),
+        pointer_or_null(positions),
         pointer(&sum),
         pointer(&y),
         Argument::Long(rows),
         int(channels),
+        int(tokens),
         Argument::Float(epsilon as f32),
     ];
     let program = numbers.program(Source::LayerNorm, packs_of_a_lane(channels));
