@@ -118,19 +118,8 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, turn: Option<[&Tensor; 2]>, epsilon
 
 /// GELU in its tanh form of a linear layer: [.., input] -> [.., output]
 pub fn linear_gelu(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
-    let traced = native::grad_enabled() && x.requires_grad();
-    if Numbers::of(x).is_some_and(Numbers::is_half) && !traced {
-        // Behind the product, before it is written; on CUDA that is the tanh form.
-        let rows = x.flatten(0, -2);
-        if let Ok(y) = bias.f_internal_addmm_activation(&rows, &weight.transpose(0, 1), true) {
-            let mut size = x.size();
-            if let Some(last) = size.last_mut() {
-                *last = weight.size()[0];
-            }
-            return y.view(size.as_slice());
-        }
-    }
-    x.linear(weight, Some(bias)).gelu("tanh")
+    let mut y = x.linear(weight, Some(bias));
+    if native::grad_enabled() && x.requires_grad() { y.gelu("tanh") } else { y.gelu_("tanh") }
 }
 
 fn numbers_of(x: &Tensor) -> Option<Numbers> {

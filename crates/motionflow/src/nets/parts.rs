@@ -42,10 +42,10 @@ impl<P: Part> Parts<P> {
         if !weights.streams() {
             return Self { parts: (0..count).map(|index| build(weights, index)).collect(), stream: None };
         }
-        let on_host = weights.on(Device::Cpu);
         let mut stream: Option<Stream> = None;
         let parts = (0..count).map(|index| {
-            let mut part = build(&on_host, index);
+            // On the device, where a file's type of numbers becomes the net's in a moment.
+            let mut part = build(weights, index);
             if weights.is_whole()
                 && let Err(error) =
                     Stream::take(&mut stream, &mut part.weights_mut(), weights.device(), is_pinned)

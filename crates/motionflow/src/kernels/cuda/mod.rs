@@ -55,11 +55,6 @@ impl Numbers {
         }
     }
 
-    /// Whether they are float16 or bfloat16.
-    pub(super) fn is_half(self) -> bool {
-        self.kind != Kind::Float
-    }
-
     fn program(self, source: Source, width: i64) -> Program {
         let kind = match self.kind {
             Kind::Float => 0,
