@@ -24,6 +24,7 @@ mod hub;
 mod hub_server;
 mod inversions_once;
 mod machines;
+mod mask_files;
 mod motion_arrives;
 mod noised;
 mod out_of_memory;

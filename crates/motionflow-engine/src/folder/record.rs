@@ -330,7 +330,7 @@ impl StepRecord {
     }
 }
 
-/// The weighted sum and its parts before weighting; null is a part without a map. The last two are absent where they are
+/// The weighted sum and its parts before weighting; null is a part without a map. The last three are absent where they are
 /// off.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct LossRecord {
@@ -344,13 +344,15 @@ pub struct LossRecord {
     outside: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     other: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    avoid: Option<f64>,
 }
 
 impl LossRecord {
     /// Of an update.
     pub fn of(update: &GuidedUpdate) -> Self {
-        let LossParts { cross, spatial, temporal, outside, other } = update.parts;
-        Self { total: update.loss, cross, spatial, temporal, outside, other }
+        let LossParts { cross, spatial, temporal, outside, other, avoid } = update.parts;
+        Self { total: update.loss, cross, spatial, temporal, outside, other, avoid }
     }
 }
 

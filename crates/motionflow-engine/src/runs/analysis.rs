@@ -4,21 +4,25 @@ use anyhow::{Context, Result};
 use motionflow::diagnostics::{MaskFigures, mask_figures, mask_warnings};
 use motionflow::inversion::Inversion;
 use motionflow::latents::Latents;
+use motionflow::masking::average_map;
 use motionflow::masks::{MotionMasks, SubjectMaps};
 use motionflow::model::VideoModel;
 use motionflow::noised::NoisedSource;
 use motionflow::settings::{MaskSource, Settings};
 use motionflow_media::Mask;
+use motionflow_media::image::GrayImage;
 
 use crate::cache::inversions::InversionCache;
 use crate::error::FAULT;
 use crate::folder::record::{MaskRecord, Origin, StepRecord};
 use crate::folder::unfinished::Unfinished;
+use crate::motion::mask_files::SubjectPictures;
 use crate::progress::Progress;
+use crate::request::recommended::Video;
 use crate::runs::encoding::Source;
 use crate::runs::inverting::{Inverted, invert_source};
 use crate::runs::noised_passes::run_noised_passes;
-use crate::runs::pictures::masks_of;
+use crate::runs::pictures::{map_of, masks_of};
 
 /// Where a run's inversion comes from.
 #[derive(Debug)]
@@ -58,7 +62,7 @@ pub(crate) fn analyze_source(
 ) -> Result<SourceAnalysis> {
     let mut steps = Vec::new();
     let noised = match settings.mask_source {
-        MaskSource::Inversion => None,
+        MaskSource::Inversion | MaskSource::Given => None,
         MaskSource::Noised => {
             let (noised, passes) = run_noised_passes(model, source, settings, unfinished, progress)?;
             steps.extend(passes);
@@ -119,6 +123,26 @@ impl SourceAnalysis {
             .filter_map(|subject| self.masks.average(subject, |timestep| self.timesteps.contains(&timestep)))
             .map(|mask| masks_of(&mask, latents))
             .collect()
+    }
+
+    /// For every subject its masks at the video's size: where its mean mask over the guided timesteps is one half or more, and
+    /// the mean of the maps that they are made of.
+    pub(crate) fn pictures(&self, video: &Video) -> Result<Vec<SubjectPictures>> {
+        let (latents, maps, frames) = (self.latents()?, self.maps()?, video.frames as usize);
+        let serves = |timestep: i64| self.noised.is_some() || self.timesteps.contains(&timestep);
+        let of_frames = |cells: &[Mask], draw: fn(&Mask, u32, u32) -> GrayImage| -> Vec<GrayImage> {
+            let cells = (0..frames).filter_map(|frame| cells.get(map_of(frame, frames, cells.len())));
+            cells.map(|cells| draw(cells, video.width, video.height)).collect()
+        };
+        let shown = self.shown_masks()?.into_iter().enumerate();
+        let pictures = |(subject, masks): (usize, Vec<Mask>)| {
+            let soft = average_map(&maps, subject, serves).map(|map| masks_of(&map, latents));
+            Ok(SubjectPictures {
+                masks: of_frames(&masks, Mask::picture),
+                soft: of_frames(&soft.transpose()?.unwrap_or_default(), Mask::soft_picture),
+            })
+        };
+        shown.map(pictures).collect()
     }
 }
 

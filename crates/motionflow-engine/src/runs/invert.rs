@@ -14,6 +14,7 @@ use crate::folder::outputs;
 use crate::folder::record::{RunHistory, Totals, write_json};
 use crate::folder::report;
 use crate::folder::run_folder::RunFolder;
+use crate::motion::mask_files;
 use crate::progress::Progress;
 use crate::request::prompts;
 use crate::runs::analysis::SourceAnalysis;
@@ -59,8 +60,10 @@ fn write(
         progress.warn(outputs::left_out("masks.mp4", &error));
         Vec::new()
     });
+    let pictures = analysis.pictures(&job.video);
     let masked = with_masks(&job.source.frames, &shown);
     let mut files = FILES.to_vec();
+    files.extend([mask_files::FOLDER, mask_files::ARRAYS]);
     let path = folder.path().to_owned();
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
@@ -78,7 +81,8 @@ fn write(
             outputs::picture("masks.mp4", &write_masks),
             outputs::picture("contact-sheet.png", &write_sheet),
         ];
-        let left_out = outputs::write(folder, &files_to_write)?;
+        let mut left_out = outputs::write(folder, &files_to_write)?;
+        mask_files::write(folder, &subjects, &pictures, &mut left_out);
         stage.finish();
         left_out.tell(progress);
         files.retain(|(name, _)| !left_out.has(name));

@@ -25,6 +25,7 @@ use crate::folder::record::{OutputRecord, ProgramRecord, PromptRecord, RunRecord
 use crate::models::found::FoundModel;
 use crate::models::store::LoadedModel;
 use crate::models::suitability::warn_of_source;
+use crate::motion::mask_files;
 use crate::plan::{Plan, Preview, tokens};
 use crate::progress::Progress;
 use crate::request::recommended::{Recommended, Video};
@@ -218,7 +219,7 @@ impl Job {
     pub(super) fn plan(&self, output: &Path, progress: &mut Progress) -> Result<Plan> {
         let mut files = FILES.to_vec();
         if !self.source_prompt.subjects.is_empty() {
-            files.push(MASKS_FILE);
+            files.extend([MASKS_FILE, mask_files::FOLDER, mask_files::ARRAYS]);
         }
         let negative = Prompt::literal(&self.negative_prompt);
         let prompts = [

@@ -18,6 +18,7 @@ use crate::folder::record::{
     write_json,
 };
 use crate::folder::report;
+use crate::motion::mask_files;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::request::resolve::Cut;
@@ -137,16 +138,22 @@ impl Engine {
             progress.warn(outputs::left_out(MASKS_FILE.0, &error));
             Vec::new()
         });
+        let pictures = analysis.pictures(&job.video);
+        let has_pictures = !options.quick && !shown.is_empty();
         let masked = (!shown.is_empty()).then(|| with_masks(&job.source.frames, &shown));
         let path = folder.path().to_owned();
         let notes = Notes::of(&record, progress)?;
         let mut files = FILES.to_vec();
         files.extend(masked.as_ref().map(|_| MASKS_FILE));
+        files.extend(has_pictures.then_some([mask_files::FOLDER, mask_files::ARRAYS]).into_iter().flatten());
         files.retain(|(name, _)| !options.quick || FEW_FILES.contains(name));
         folder.publish(|folder| {
             let stage = progress.stage("write", 1);
-            let left_out =
+            let mut left_out =
                 job.write(folder, &result, masked.as_deref(), &generation.updates, &notes, options.quick)?;
+            if has_pictures {
+                mask_files::write(folder, &subjects, &pictures, &mut left_out);
+            }
             stage.finish();
             left_out.tell(progress);
             files.retain(|(name, _)| !left_out.has(name));
