@@ -111,36 +111,51 @@ pub fn read_npy(path: &Path) -> Result<Array, FileError> {
     parse(&bytes).map_err(wrong)
 }
 
-/// An array of bytes to be written.
+/// The elements of an array to be written.
+#[derive(Debug, Clone, Copy)]
+pub enum Values<'a> {
+    /// As uint8.
+    Bytes(&'a [u8]),
+    /// As float32.
+    Floats(&'a [f32]),
+}
+
+/// An array to be written.
 #[derive(Debug)]
-pub struct Bytes<'a> {
+pub struct Named<'a> {
     /// Its name.
     pub name: &'a str,
     /// Length of each dimension.
     pub shape: &'a [usize],
     /// The elements, the last dimension fastest.
-    pub values: &'a [u8],
+    pub values: Values<'a>,
 }
 
-/// Writes arrays of uint8 as `numpy.savez_compressed` does, the same bytes for the same arrays.
+/// Writes arrays as `numpy.savez_compressed` does, the same bytes for the same arrays.
 ///
 /// # Errors
 /// [`FileError`] when the file cannot be written.
-pub fn write(path: &Path, arrays: &[Bytes]) -> Result<(), FileError> {
+pub fn write(path: &Path, arrays: &[Named]) -> Result<(), FileError> {
     let written = || -> Result<(), ZipError> {
         let mut writer = ZipWriter::new(BufWriter::new(File::create(path)?));
         let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
-        for Bytes { name, shape, values } in arrays {
+        for Named { name, shape, values } in arrays {
             writer.start_file(format!("{name}.npy"), options)?;
             let lengths: Vec<String> = shape.iter().map(usize::to_string).collect();
             let lengths = lengths.join(", ") + ",";
-            let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({lengths}), }}");
+            let (descr, bytes) = match values {
+                Values::Bytes(values) => ("|u1", values.to_vec()),
+                Values::Floats(values) => {
+                    ("<f4", values.iter().flat_map(|value| value.to_le_bytes()).collect())
+                }
+            };
+            let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({lengths}), }}");
             // The elements begin at a multiple of 64 bytes.
             let padded = (MAGIC.len() + 4 + header.len() + 1).next_multiple_of(64) - MAGIC.len() - 4;
             let length = (padded as u16).to_le_bytes();
             writer.write_all(&[MAGIC, &[1, 0], &length].concat())?;
             writer.write_all(format!("{header:<width$}\n", width = padded - 1).as_bytes())?;
-            writer.write_all(values)?;
+            writer.write_all(&bytes)?;
         }
         writer.finish()?.flush()?;
         Ok(())
@@ -367,15 +382,15 @@ mod tests {
         let path = folder.path().join("a.npz");
         let values: Vec<u8> = (0..24).collect();
         let arrays = [
-            Bytes { name: "masks", shape: &[2, 3, 4], values: &values },
-            Bytes { name: "one", shape: &[1], values: &[7] },
+            Named { name: "masks", shape: &[2, 3, 4], values: Values::Bytes(&values) },
+            Named { name: "one", shape: &[1], values: Values::Floats(&[-7.5]) },
         ];
         write(&path, &arrays).unwrap();
         assert!(is_npz(&path) && !is_npy(&path));
         let mut npz = Npz::open(&path).unwrap();
         let read = npz.read("masks").unwrap();
         assert_eq!((read.shape, read.values[23].to_bits()), (vec![2, 3, 4], 23_f32.to_bits()));
-        assert_eq!(npz.read("one").unwrap().values, [7.0]);
+        assert_eq!(npz.read("one").unwrap().values, [-7.5]);
         let bytes = std::fs::read(&path).unwrap();
         write(&path, &arrays).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), bytes);

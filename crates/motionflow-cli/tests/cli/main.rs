@@ -18,6 +18,7 @@ mod error_table;
 mod errors;
 mod eval;
 mod films;
+mod given_motion;
 mod guidance;
 mod hostile;
 mod hub;

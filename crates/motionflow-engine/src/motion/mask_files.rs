@@ -20,7 +20,7 @@ pub(crate) const ARRAYS: (&str, &str) = ("masks.npz", "the masks as arrays");
 const SOFT: &str = "soft";
 
 /// One subject's masks at the video's size, one a frame.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SubjectPictures {
     /// White where the subject is, black elsewhere.
     pub(crate) masks: Vec<GrayImage>,
@@ -61,7 +61,8 @@ pub(crate) fn is_of_a_run(folder: &Path) -> bool {
     folder.is_dir() && entries(folder).iter().all(is_subject)
 }
 
-fn write_numbered(folder: &Path, pictures: &[GrayImage]) -> Result<()> {
+/// Pictures as `0001.png` and so on.
+pub(crate) fn write_numbered(folder: &Path, pictures: &[GrayImage]) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
     for (index, picture) in pictures.iter().enumerate() {
         write_grey_png(&folder.join(format!("{:04}.png", index + 1)), picture)?;
@@ -81,8 +82,8 @@ fn write_arrays(path: &Path, subjects: &[SubjectPictures]) -> Result<()> {
     let masks: Vec<u8> = all(|subject| &subject.masks).into_iter().map(|value| value / u8::MAX).collect();
     let soft = all(|subject| &subject.soft);
     let arrays = [
-        npz::Bytes { name: "masks", shape: &shape, values: &masks },
-        npz::Bytes { name: "soft", shape: &shape, values: &soft },
+        npz::Named { name: "masks", shape: &shape, values: npz::Values::Bytes(&masks) },
+        npz::Named { name: "soft", shape: &shape, values: npz::Values::Bytes(&soft) },
     ];
     Ok(npz::write(path, &arrays)?)
 }

@@ -18,6 +18,7 @@ use crate::folder::record::{
     write_json,
 };
 use crate::folder::report;
+use crate::motion::given::Given;
 use crate::motion::mask_files;
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -26,6 +27,7 @@ use crate::request::{Request, prompts};
 use crate::runs::analysis::{InversionFrom, analyze_source};
 use crate::runs::compare::compare;
 use crate::runs::encoding::Source;
+use crate::runs::given_masks::For;
 use crate::runs::open::{self, OpenRun};
 use crate::runs::pictures::with_masks;
 use crate::runs::sampling::{Start, make_video};
@@ -89,7 +91,8 @@ impl Engine {
         let OpenRun { request, mut folder } = run;
         let mut job = Job::check(&request, true, self, compute, stores, progress)?;
         self.check_memory(&job.task()?, &job.video, &job.found, &mut stores.models)?;
-        compare(&request, Some(&job.source.record), &job.found, folder.is_resumed(), progress)?;
+        let source_record = job.source.as_ref().map(|source| &source.record);
+        compare(&request, source_record, &job.motion(), &job.found, folder.is_resumed(), progress)?;
         let began_in = folder.take_up(compute.memory, &job.found.recommended, progress)?;
         let inverts = job.inversion.is_none() && job.settings.takes_inversion();
         let may_keep = inverts && options.inversions.is_none() && request.program.cache.unwrap_or(true);
@@ -97,7 +100,7 @@ impl Engine {
         let model = stores.models.load(&job.found, compute, progress)?;
         let texts = job.encode(model)?;
         let nets = model.nets();
-        for text in [&texts.source, &texts.target, &texts.negative] {
+        for text in texts.source.iter().chain([&texts.target, &texts.negative]) {
             text.warnings.iter().for_each(|warning| progress.warn(warning));
         }
 
@@ -117,13 +120,26 @@ impl Engine {
             None if inverts => InversionFrom::Source(cache),
             None => InversionFrom::No,
         };
-        let source = Source { clip: &job.source, text: &texts.source };
-        let subjects = prompts::subjects(&job.source_prompt);
+        let source = job.source.as_ref().zip(texts.source.as_ref()).map(|(clip, text)| Source { clip, text });
+        let subjects = job.subjects();
         let mut analysis =
             analyze_source(nets, source, &subjects, &job.settings, inverts, unfinished, progress)?;
+        let latents = job.start_latents(&analysis, nets)?;
+        if let Some(given) = &job.given {
+            let of = For {
+                model,
+                record: &record.model,
+                settings: &job.settings,
+                video: &job.video,
+                timesteps: &analysis.timesteps.clone(),
+                latents: &latents,
+                subjects: &subjects,
+            };
+            analysis.lead(given, &of, progress)?;
+        }
 
         let start = Start {
-            latents: job.start_latents(&analysis, nets)?,
+            latents,
             masks: job.settings.is_guided().then_some(&analysis.masks),
             prompt: &texts.target,
             negative: &texts.negative,
@@ -140,7 +156,7 @@ impl Engine {
         });
         let pictures = analysis.pictures(&job.video);
         let has_pictures = !options.quick && !shown.is_empty();
-        let masked = (!shown.is_empty()).then(|| with_masks(&job.source.frames, &shown));
+        let masked = (!shown.is_empty()).then(|| with_masks(&job.ground(), &shown));
         let path = folder.path().to_owned();
         let notes = Notes::of(&record, progress)?;
         let mut files = FILES.to_vec();
@@ -182,7 +198,8 @@ fn record_now(
     progress: &mut Progress,
 ) -> Result<RunRecord> {
     let saved = request.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
-    let path = if saved.is_none() { Some(source_path(request)?) } else { None };
+    let has_source = request.source.path.is_some() || !request.motion.gives_all();
+    let path = if saved.is_none() && has_source { Some(source_path(request)?) } else { None };
     let found = engine.find(&request.model, progress)?;
     found.prepare_record();
     let Resolved { settings, mut video, negative_prompt, metadata } =
@@ -206,6 +223,11 @@ fn record_now(
     if let Some(fps) = request.video.rate.fps.or(source.as_ref().map(|source| source.fps)) {
         video.fps = fps;
     }
+    let prompt = request.prompts.new.prompt.as_deref().unwrap_or_default();
+    let subjects = prompts::parse("--prompt", prompt)?.subjects.len();
+    let cut = request.source.cut.resolve()?;
+    let given = Given::read(&request.motion, subjects, &video, cut, sources, &mut Progress::silent())?;
+    let motion = given.map(|given| given.record).unwrap_or_default();
     let source_prompt = saved.map(|saved| saved.record.source_prompt);
     let mut program = then.program.clone();
     let resources = &request.program.resources;
@@ -227,6 +249,7 @@ fn record_now(
             negative_prompt: Some(negative_prompt),
         },
         source,
+        motion,
         video: VideoRecord::of(&video),
         model: ModelRecord { sha256: found.record()?.sha256, ..then.model.clone() },
         settings,
