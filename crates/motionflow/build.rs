@@ -18,6 +18,6 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         .include(include)
         .define("_GLIBCXX_USE_CXX11_ABI", abi.as_str())
-        .files(["native/device.cpp", "native/function.cpp"])
+        .files(["native/attention.cpp", "native/device.cpp", "native/function.cpp"])
         .compile("motionflow_native");
 }

@@ -38,7 +38,7 @@ pub fn write_gif(
     let palette = format!(
         "split[frames][sample];[sample]scale='min({PALETTE_WIDTH},iw)':-1:flags=neighbor,\
          palettegen=stats_mode=full:reserve_transparent=0[palette];\
-         [frames][palette]paletteuse=dither=sierra2_4a:diff_mode=rectangle"
+         [frames][palette]paletteuse=dither=bayer:bayer_scale=5:diff_mode=rectangle"
     );
     atomic::write_with(path, |passing| {
         video::encode(ffmpeg, path, passing, frames, fps, |command| {

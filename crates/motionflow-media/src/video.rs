@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 use crate::ffmpeg::{Ffmpeg, file_url};
 use crate::system;
 
+/// Frames that x264 works on side by side. The number is part of what makes the same frames give the same bytes.
+const THREADS: &str = "4";
+
 /// Writes frames as an MP4 that browsers play: H.264, yuv420p, BT.709, index first.
 ///
 /// - `frames`: one or more of one size. An odd width or height is made even by repeating the last column or row,
@@ -43,7 +46,7 @@ pub fn write_mp4(
                 .args(["-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd,format=yuv420p"]);
             command.args(["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"]);
             command.args(["-color_range", "tv", "-fflags", "+bitexact", "-flags:v", "+bitexact"]);
-            command.args(["-c:v", "libx264", "-preset", "medium", "-crf", "16", "-threads", "1"]);
+            command.args(["-c:v", "libx264", "-preset", "medium", "-crf", "16", "-threads", THREADS]);
             for (key, value) in metadata {
                 command.args(["-metadata", &format!("{key}={value}")]);
             }

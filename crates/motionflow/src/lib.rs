@@ -24,6 +24,7 @@ pub mod guidance_interval;
 pub mod inversion;
 pub mod kernels;
 pub mod latents;
+pub mod layer_choice;
 mod load_net;
 mod loss_scale;
 pub mod losses;

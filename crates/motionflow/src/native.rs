@@ -16,6 +16,12 @@ unsafe extern "C" {
     fn motionflow_device_memory(device: i8, figures: *mut u64) -> *mut c_char;
     fn motionflow_reset_peak_memory(device: i8) -> *mut c_char;
     fn motionflow_grad_enabled() -> bool;
+    fn motionflow_flash_attention(
+        query: *mut C_tensor,
+        key: *mut C_tensor,
+        value: *mut C_tensor,
+        attended: *mut *mut C_tensor,
+    ) -> *mut c_char;
     fn motionflow_gradients(
         outputs: *const *mut C_tensor,
         gradients: *const *mut C_tensor,
@@ -83,6 +89,19 @@ pub(crate) fn no_grad<T>(work: impl FnOnce() -> T) -> T {
 pub(crate) fn grad_enabled() -> bool {
     // SAFETY: reads a flag of this thread.
     unsafe { motionflow_grad_enabled() }
+}
+
+/// softmax(Q·Kᵀ/√d)·V over [batch, heads, tokens, d] by FlashAttention-2 (<https://arxiv.org/abs/2307.08691>), with its gradient.
+/// None where libtorch has none for these tensors.
+pub(crate) fn flash_attention(query: &Tensor, key: &Tensor, value: &Tensor) -> Option<Tensor> {
+    let pointer = |tensor: &Tensor| tensor.as_ptr().cast_mut();
+    let mut attended = ptr::null_mut();
+    // SAFETY: the tensors live through the call; what comes back is new and ours.
+    unsafe {
+        let message =
+            motionflow_flash_attention(pointer(query), pointer(key), pointer(value), &raw mut attended);
+        told(message).is_ok().then(|| Tensor::from_ptr(attended))
+    }
 }
 
 /// Σ gradientᵢ·∂outputᵢ/∂inputⱼ for every input; none where no output depends on it.

@@ -11,6 +11,9 @@ use crate::losses::LossWeights;
 use crate::sampler::Sampler;
 use crate::schedule::Schedule;
 
+/// In place of guidance blocks: those that show the source's subjects best.
+pub const AUTO: &str = "auto";
+
 /// A setting out of its range.
 #[derive(Debug, Error, PartialEq)]
 #[error("{name} is {found}, but must be {expected}")]
@@ -225,7 +228,8 @@ pub struct Settings {
     pub loss_threshold: f64,
     /// What an update leaves the latents of how they were.
     pub keep_statistics: KeepStatistics,
-    /// The blocks whose attentions give losses, by [`crate::model::GuidanceLayer::block`]; none for all.
+    /// The blocks whose attentions give losses, by [`crate::model::GuidanceLayer::block`]; none for all. [`AUTO`] alone is a
+    /// request: nets know no such block, and [`crate::layer_choice`] is to name others first.
     pub guidance_layers: Vec<String>,
     /// Where the subject's map is taken from.
     pub subject_map: SubjectMap,
@@ -394,6 +398,11 @@ impl Settings {
     /// Whether a transfer with these settings takes the source's inversion: to start from, or for the masks.
     pub fn takes_inversion(&self) -> bool {
         self.init == Init::Inverted || self.mask_source == MaskSource::Inversion
+    }
+
+    /// Whether the guidance blocks are yet to be chosen.
+    pub fn chooses_layers(&self) -> bool {
+        matches!(self.guidance_layers.as_slice(), [only] if only == AUTO)
     }
 
     /// Whether a run with these settings makes guided updates, and so needs motion masks.

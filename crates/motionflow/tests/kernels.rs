@@ -3,7 +3,7 @@
 
 use motionflow::device::cuda_devices;
 use motionflow::kernels::{self, Convolution, Norm};
-use motionflow::nets::attention::scaled_dot_product_attention;
+use motionflow::nets::attention::{scaled_dot_product_attention, self_attention};
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
@@ -250,17 +250,25 @@ proptest! {
     }
 
     #[test]
-    fn attention_over_short_sequences(batch in 1i64..6, heads in 1i64..4, tokens in 1i64..34, head_dim in prop_oneof![Just(64i64), Just(8)]) {
+    fn attention_over_short_sequences(batch in 1i64..6, heads in 1i64..4, tokens in 1i64..34, head_dim in prop_oneof![Just(64i64), Just(40), Just(80), Just(160), Just(8), Just(6)]) {
         let channels = heads * head_dim;
         compare(
             "attention",
             &[random(&[batch, tokens, 3 * channels], 1)],
             &[],
-            |x, _| attended(&x[0], heads, scaled_dot_product_attention),
-            |x, _| attended(&x[0], heads, |q, k, v| {
-                let scale = (head_dim as f64).powf(-0.5);
-                (q.matmul(&k.transpose(-1, -2)) * scale).softmax(-1, None).matmul(v)
-            }),
+            |x, _| self_attention(&x[0], heads),
+            |x, _| attended(&x[0], heads),
+        );
+    }
+
+    #[test]
+    fn attention_to_a_text(batch in 1i64..4, heads in 1i64..4, tokens in 65i64..200, keys in 1i64..90, head_dim in prop_oneof![Just(64i64), Just(40)]) {
+        compare(
+            "attention to a text",
+            &[random(&[batch, heads, tokens, head_dim], 1)],
+            &[random(&[batch, heads, keys, head_dim], 2), random(&[batch, heads, keys, head_dim], 3)],
+            |x, c| scaled_dot_product_attention(&x[0], &c[0], &c[1]),
+            |x, c| plain_attention(&x[0], &c[0], &c[1]),
         );
     }
 
@@ -277,10 +285,15 @@ proptest! {
     }
 }
 
+fn plain_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    let scale = (q.size()[3] as f64).powf(-0.5);
+    (q.matmul(&k.transpose(-1, -2)) * scale).softmax(-1, None).matmul(v)
+}
+
 /// [batch, tokens, 3·channels] -> [batch, tokens, channels]
-fn attended(x: &Tensor, heads: i64, attention: impl Fn(&Tensor, &Tensor, &Tensor) -> Tensor) -> Tensor {
+fn attended(x: &Tensor, heads: i64) -> Tensor {
     let size = x.size();
     let parts = x.view([size[0], size[1], 3, heads, -1]).unbind(2);
     let [q, k, v] = [0, 1, 2].map(|index| parts[index].transpose(1, 2));
-    attention(&q, &k, &v).transpose(1, 2).reshape([size[0], size[1], size[2] / 3])
+    plain_attention(&q, &k, &v).transpose(1, 2).reshape([size[0], size[1], size[2] / 3])
 }

@@ -607,6 +607,9 @@ fn inversions(place: &Place) -> Vec<Outcome> {
         command.args(["transfer", "--inversion", &folder, "--prompt", "a [panda]", "--model", model]);
         run(command.args(["-o", &place.text("out"), "--threads", "1"]))
     };
+    let mut choosing = program();
+    choosing.args(["transfer", "--inversion", &folder, "--prompt", "a [panda]", "--model", &model]);
+    outcomes.push(run(choosing.args(["--guidance-layers", "auto", "-o", &place.text("out")])));
     let other = place.copied_model();
     fs::write(
         other.join("vae/config.json"),

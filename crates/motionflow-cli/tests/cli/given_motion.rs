@@ -429,6 +429,7 @@ pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
         with(&["--mask", &both]),
         with(&["--track", &track, "--track", &track]),
         with(&["--mask", &black, "--track", &track]),
+        with(&["--track", &track, "--guidance-layers", "auto"]),
         with(&["--track", &track, "--transform", "shake"]),
         with(&["--track", &track, "--transform", "2: mirror"]),
         with(&["--mask-source", "given", "--source", &car(), "--source-prompt", "a [car]"]),

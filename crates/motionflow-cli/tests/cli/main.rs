@@ -24,6 +24,7 @@ mod hostile;
 mod hub;
 mod hub_server;
 mod inversions_once;
+mod layer_choice;
 mod machines;
 mod mask_files;
 mod motion_arrives;

@@ -87,7 +87,7 @@ fn in_range(request: &Request, engine: &Engine, progress: &mut Progress) -> Resu
     } else {
         found.check_settings(&settings)?;
     }
-    found.check_blocks(&settings.guidance_layers)?;
+    found.check_blocks(&settings)?;
     if inverted.is_none() {
         found.check_size(&video, settings.context())?;
     }

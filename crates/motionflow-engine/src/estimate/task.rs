@@ -3,6 +3,7 @@
 use anyhow::Result;
 use motionflow::compute::{Compute, MemoryUse};
 use motionflow::cost::{Costs, MemoryPlan, NetCost, Operation, Runs, VideoSize};
+use motionflow::layer_choice::CANDIDATES;
 use motionflow::settings::{MaskSource, Settings};
 use motionflow::step_plan::{Features, StepPlan};
 use motionflow::windows::ContextOptions;
@@ -66,7 +67,7 @@ pub(super) struct NetRun {
 impl Task {
     /// The run of a checkpoint that these settings ask for.
     pub(crate) fn new(found: &FoundModel, settings: &Settings, way: Way, compute: Compute) -> Result<Self> {
-        let costs = found.costs(&settings.guidance_layers)?;
+        let costs = found.costs(&found.possible_blocks(settings)?)?;
         let sampled = settings.step_plans(&found.schedule()?)?;
         Ok(Self::of(costs, found.file_bytes(), sampled, settings, way, compute))
     }
@@ -88,7 +89,13 @@ impl Task {
             Way::Inspect => settings.mask_source == MaskSource::Inversion,
             Way::FromInversion | Way::Generate => false,
         };
-        let passes = if way == Way::Generate { 0 } else { settings.pass_timesteps().len() };
+        let passes = match way {
+            Way::Generate => 0,
+            Way::Transfer | Way::Invert if settings.chooses_layers() => {
+                settings.pass_timesteps().len() + CANDIDATES
+            }
+            _ => settings.pass_timesteps().len(),
+        };
         let updates = if is_guided { settings.guided_steps * settings.updates_per_step } else { 0 };
         Self {
             costs,

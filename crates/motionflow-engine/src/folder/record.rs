@@ -216,6 +216,9 @@ pub struct RunHistory {
     /// Where the inversion came from, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inversion: Option<Origin>,
+    /// How the guidance blocks were chosen, where they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer_choice: Option<ChoiceRecord>,
     /// Every step, in order.
     pub steps: Vec<StepRecord>,
     /// One a subject.
@@ -225,6 +228,28 @@ pub struct RunHistory {
     pub totals: Totals,
     /// All other files of the run, so that damage is noticed.
     pub files: Vec<FileRecord>,
+}
+
+/// Which guidance blocks `--guidance-layers auto` chose, and by which scores.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChoiceRecord {
+    /// Those that guide.
+    pub blocks: Vec<String>,
+    /// Whose noise level shows the subjects best.
+    pub timestep: i64,
+    /// Of every block at every timestep that was tried.
+    pub scores: Vec<BlockRecord>,
+}
+
+/// The score of one block at one timestep, the mean over its layers and the subjects; 0..1, and 1 is best.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BlockRecord {
+    /// Whose noise was added to the source.
+    pub timestep: i64,
+    /// The block.
+    pub block: String,
+    /// Its score.
+    pub score: f64,
 }
 
 /// Where an inversion came from.

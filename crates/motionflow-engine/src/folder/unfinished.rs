@@ -30,7 +30,7 @@ use toml::{Table, Value};
 
 use crate::error::{Busy, Misuse};
 use crate::folder::map_tensors::{self, map_tensors, maps_at};
-use crate::folder::record::StepRecord;
+use crate::folder::record::{ChoiceRecord, StepRecord};
 use crate::threads;
 
 /// The folder's name.
@@ -41,6 +41,8 @@ pub(crate) const REQUEST: &str = "asked.toml";
 const LOCK: &str = "lock";
 /// What the checkpoint recommended, filled in.
 const RECOMMENDED: &str = "recommended.toml";
+/// How the guidance blocks were chosen.
+const LAYER_CHOICE: &str = "layer-choice.json";
 /// Where the results are written before they are moved.
 pub(crate) const FILES: &str = "files";
 const NOISED: &str = "noised";
@@ -185,6 +187,16 @@ impl Unfinished {
     /// What the checkpoint recommended when the run was begun; runs of earlier versions do not know.
     pub(crate) fn recommended(&self) -> Option<Table> {
         fs::read_to_string(self.folder.join(RECOMMENDED)).ok()?.parse().ok()
+    }
+
+    /// Keeps how the guidance blocks were chosen just now, or tells how they were when the run was begun.
+    pub(crate) fn layer_choice(&self, now: Option<ChoiceRecord>) -> Result<Option<ChoiceRecord>> {
+        let path = self.folder.join(LAYER_CHOICE);
+        let Some(choice) = now else {
+            return Ok(fs::read(path).ok().and_then(|kept| serde_json::from_slice(&kept).ok()));
+        };
+        atomic::write_atomically(&path, &serde_json::to_vec(&choice)?)?;
+        Ok(Some(choice))
     }
 
     /// In which memory the first step was made, where not all steps are made in one.

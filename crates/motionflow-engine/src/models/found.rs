@@ -206,12 +206,22 @@ impl FoundModel {
         }
     }
 
-    /// Checks, without the weights, that the nets have the guidance blocks of these names.
+    /// Checks, without the weights, that the nets have the guidance blocks that the settings name, or may name once they
+    /// are chosen.
     ///
     /// # Errors
     /// Names the block that is not there, and those that are.
-    pub fn check_blocks(&self, names: &[String]) -> Result<()> {
-        self.explained(self.architecture().check_blocks(&self.checkpoint, names))
+    pub fn check_blocks(&self, settings: &Settings) -> Result<()> {
+        let blocks = self.possible_blocks(settings)?;
+        self.explained(self.architecture().check_blocks(&self.checkpoint, &blocks))
+    }
+
+    /// The guidance blocks that the settings name; all that may be chosen where they are yet to be chosen.
+    ///
+    /// # Errors
+    /// When a config is damaged.
+    pub(crate) fn possible_blocks(&self, settings: &Settings) -> Result<Vec<String>> {
+        if settings.chooses_layers() { self.inspected_blocks() } else { Ok(settings.guidance_layers.clone()) }
     }
 
     /// The blocks that are looked at where somebody wants to know which of them show the subjects; those that guide where

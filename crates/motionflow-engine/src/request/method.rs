@@ -182,7 +182,8 @@ pub struct Guidance {
     /// Statistics of the latents that an update preserves: none, their norm, or the mean and deviation of each channel
     #[schemars(with = "String", extend("enum" = ["none", "norm", "channels"], "x-setting" = { "value": "WHAT" }))]
     pub keep_statistics: Option<KeepStatistics>,
-    /// Blocks whose attention the losses use, such as `up_blocks.1`
+    /// Blocks whose attention the losses use, such as `up_blocks.1`; or `auto`: those, and with `mask-source` noised the
+    /// timestep, that seem to show the source's subjects best
     #[schemars(extend("x-setting" = {
         "value": "NAME,...", "default": "the checkpoint's recommendation, else all guidance blocks"
     }))]

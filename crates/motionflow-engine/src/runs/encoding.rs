@@ -15,14 +15,18 @@ use crate::source::SourceClip;
 pub(crate) struct Source<'a> {
     pub(crate) clip: &'a SourceClip,
     pub(crate) text: &'a EncodedPrompt,
+    /// What [`encode`] made of it, where that was done already.
+    pub(crate) encoded: Option<&'a Encoded>,
 }
 
-/// Encodes the source. Gives the precision in which, where the run's own gave no finite values, and tells it.
-pub(crate) fn encode(
-    model: &dyn VideoModel,
-    source: Source,
-    progress: &mut Progress,
-) -> Result<(Latents, Option<Precision>)> {
+/// Clean latents, and in which precision they were made, where the run's own gave no finite values.
+pub(crate) type Encoded = (Latents, Option<Precision>);
+
+/// Encodes the source, unless it is encoded already. A precision that is not the run's own is told.
+pub(crate) fn encode(model: &dyn VideoModel, source: Source, progress: &mut Progress) -> Result<Encoded> {
+    if let Some((clean, encoded_in)) = source.encoded {
+        return Ok((clean.share(), *encoded_in));
+    }
     let stage = progress.stage("encode", 1);
     let clean = model.encode_clip(&source.clip.clip())?;
     stage.finish();

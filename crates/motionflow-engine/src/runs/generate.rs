@@ -132,6 +132,7 @@ fn make(
         record.write(folder)?;
         let history = RunHistory {
             inversion: None,
+            layer_choice: None,
             steps,
             masks: Vec::new(),
             totals: Totals::of(progress),

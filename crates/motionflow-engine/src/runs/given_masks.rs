@@ -59,7 +59,11 @@ fn masks_of(
             Origin::Clip(clip, prompt) => {
                 let text = of.model.encode(prompt)?;
                 text.warnings.iter().for_each(|warning| progress.warn(warning));
-                Motion::of_masks(&look(Source { clip: clip.as_ref(), text: &text }, of, progress)?)
+                Motion::of_masks(&look(
+                    Source { clip: clip.as_ref(), text: &text, encoded: None },
+                    of,
+                    progress,
+                )?)
             }
             Origin::Inversion(saved) => Motion::of_masks(&inverted(saved, of)?),
         };

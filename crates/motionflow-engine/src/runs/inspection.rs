@@ -11,7 +11,9 @@ use motionflow_media::Ffmpeg;
 use crate::cache::inversions::{self as inversion_cache, InversionCache, Made};
 use crate::engine::{Engine, Stores};
 use crate::estimate::{Task, Way};
-use crate::folder::record::{OutputRecord, ProgramRecord, PromptRecord, RunRecord, VideoRecord};
+use crate::folder::record::{
+    ChoiceRecord, OutputRecord, ProgramRecord, PromptRecord, RunRecord, VideoRecord,
+};
 use crate::folder::run_folder::RunFolder;
 use crate::models::store::LoadedModel;
 use crate::models::suitability::warn_of_source;
@@ -23,6 +25,7 @@ use crate::request::{MotionOptions, prompts, resolve};
 use crate::runs::analysis::{InversionFrom, SourceAnalysis, analyze_source};
 use crate::runs::compare::compare;
 use crate::runs::encoding::Source;
+use crate::runs::layer_choice;
 use crate::runs::open::{self, OpenRun};
 use crate::source::{SourceClip, source_path};
 
@@ -35,6 +38,8 @@ pub(crate) struct Inspected {
     pub(crate) source: Arc<SourceClip>,
     pub(crate) prompt: Prompt,
     pub(crate) record: RunRecord,
+    /// How the guidance blocks were chosen, where they were.
+    pub(crate) layer_choice: Option<ChoiceRecord>,
 }
 
 /// What looks at a source.
@@ -81,7 +86,7 @@ fn inspect_on(
     let found = engine.find(&request.model, progress)?;
     found.prepare_record();
     let mut settings = request.settings.resolve(&found.recommended.settings);
-    if command.way == Way::Inspect && settings.guidance_layers.is_empty() {
+    if command.way == Way::Inspect && (settings.guidance_layers.is_empty() || settings.chooses_layers()) {
         settings.guidance_layers = found.inspected_blocks()?;
     }
     given::settle(&mut settings, &MotionOptions::default())?;
@@ -114,6 +119,9 @@ fn inspect_on(
     let model = stores.models.load(&found, compute, progress)?;
     let text = model.encode(&prompt)?;
     text.warnings.iter().for_each(|warning| progress.warn(warning));
+    let seen = Source { clip: &source, text: &text, encoded: None };
+    let (chosen, encoded) =
+        layer_choice::choose(model.nets(), Some(seen), &mut settings, &found, &request, progress)?;
     let record = RunRecord {
         program: ProgramRecord::new(command.name, &ffmpeg, compute),
         prompts: PromptRecord { source_prompt: Some(source_prompt), ..PromptRecord::default() },
@@ -125,12 +133,13 @@ fn inspect_on(
         output: OutputRecord { metadata: true },
     };
     let cache = InversionCache::of(&Made::by(model.nets(), &record, began_in.as_deref())?, cache);
-    let inspected = Inspected { ffmpeg, settings, video, source, prompt, record };
+    let mut inspected = Inspected { ffmpeg, settings, video, source, prompt, record, layer_choice: None };
 
-    let Inspected { settings, source, prompt, record, .. } = &inspected;
-    let unfinished = folder.begin(record)?;
+    let unfinished = folder.begin(&inspected.record)?;
+    inspected.layer_choice = unfinished.layer_choice(chosen)?;
+    let Inspected { settings, source, prompt, .. } = &inspected;
     let inverts = if inverts { InversionFrom::Source(cache) } else { InversionFrom::No };
-    let source = Source { clip: source, text: &text };
+    let source = Source { clip: source, text: &text, encoded: encoded.as_ref() };
     let subjects = prompts::subjects(prompt);
     let analysis =
         analyze_source(model.nets(), Some(source), &subjects, settings, inverts, unfinished, progress)?;

@@ -89,6 +89,7 @@ fn write(
         job.record.write(folder)?;
         let history = RunHistory {
             inversion: analysis.origin(),
+            layer_choice: job.layer_choice.clone(),
             steps: analysis.steps,
             masks: analysis.figures,
             totals: Totals::of(progress),

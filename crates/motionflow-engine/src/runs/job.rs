@@ -22,7 +22,7 @@ use crate::folder::inversion_file::SavedInversion;
 use crate::folder::metadata::Notes;
 use crate::folder::outputs::{self, LeftOut};
 use crate::folder::record::{
-    OutputRecord, ProgramRecord, PromptRecord, RunRecord, SourceRecord, VideoRecord,
+    ModelRecord, OutputRecord, ProgramRecord, PromptRecord, RunRecord, SourceRecord, VideoRecord,
 };
 use crate::models::found::FoundModel;
 use crate::models::store::LoadedModel;
@@ -36,6 +36,8 @@ use crate::request::resolve::{self};
 use crate::request::tables::required;
 use crate::request::{MotionOptions, Request, prompts};
 use crate::runs::analysis::SourceAnalysis;
+use crate::runs::given_masks::For;
+use crate::runs::layer_choice;
 use crate::runs::pictures::legend;
 use crate::source::{SourceClip, source_path};
 
@@ -165,6 +167,7 @@ impl Job {
         }
         let Resolved { settings, mut video, negative_prompt, metadata } =
             Resolved::of(request, saved.as_ref(), &found.recommended)?;
+        layer_choice::check(&settings, request)?;
         found.check_settings(&settings)?;
         if saved.is_none() {
             found.check_inversion(&settings)?;
@@ -177,7 +180,7 @@ impl Job {
         let named: Vec<(&str, &Prompt)> = named.chain([("the prompt", &prompt)]).collect();
         found.check_subjects(&named.iter().map(|(_, prompt)| *prompt).collect::<Vec<_>>())?;
         found.check_domain(&named, progress);
-        found.check_blocks(&settings.guidance_layers)?;
+        found.check_blocks(&settings)?;
         settings.subject_map.check(source_prompt.as_ref().unwrap_or(&prompt).subjects.len())?;
         let context = settings.context();
         found.check_size(&video, context)?;
@@ -293,6 +296,18 @@ impl Job {
     pub(super) fn subjects(&self) -> Vec<&str> {
         let source = self.source_prompt.as_ref().filter(|_| self.settings.mask_source != MaskSource::Given);
         prompts::subjects(source.unwrap_or(&self.prompt))
+    }
+
+    /// What masks that are given are made for.
+    pub(super) fn led<'a>(
+        &'a self,
+        model: &'a LoadedModel,
+        record: &'a ModelRecord,
+        timesteps: &'a [i64],
+        latents: &'a Latents,
+        subjects: &'a [&'a str],
+    ) -> For<'a> {
+        For { model, record, settings: &self.settings, video: &self.video, timesteps, latents, subjects }
     }
 
     /// What masks are drawn over: the source, or a dark ground.

@@ -11,6 +11,7 @@ pub(crate) mod invert;
 pub mod inverting;
 pub(crate) mod job;
 pub(crate) mod kept_steps;
+pub(crate) mod layer_choice;
 pub(crate) mod noised_passes;
 pub mod open;
 pub(crate) mod pictures;

@@ -27,7 +27,7 @@ use crate::request::{Request, prompts};
 use crate::runs::analysis::{InversionFrom, analyze_source};
 use crate::runs::compare::compare;
 use crate::runs::encoding::Source;
-use crate::runs::given_masks::For;
+use crate::runs::layer_choice;
 use crate::runs::open::{self, OpenRun};
 use crate::runs::pictures::with_masks;
 use crate::runs::sampling::{Start, make_video};
@@ -104,6 +104,11 @@ impl Engine {
             text.warnings.iter().for_each(|warning| progress.warn(warning));
         }
 
+        let clip = job.source.clone();
+        let seen = clip.as_ref().zip(texts.source.as_ref());
+        let source = seen.map(|(clip, text)| Source { clip, text, encoded: None });
+        let (chosen, encoded) =
+            layer_choice::choose(nets, source, &mut job.settings, &job.found, &request, progress)?;
         let record = job.record()?;
         let made = Made::by(nets, &record, began_in.as_deref())?;
         let cache = match &options.inversions {
@@ -112,6 +117,7 @@ impl Engine {
         };
         let unfinished = folder.begin(&record)?;
         unfinished.keep_quickly(options.quick);
+        let chosen = unfinished.layer_choice(chosen)?;
         let inverts = match job.inversion.take() {
             Some(inversion) => {
                 check_fit(&inversion, nets, &job.video, &job.settings)?;
@@ -120,21 +126,14 @@ impl Engine {
             None if inverts => InversionFrom::Source(cache),
             None => InversionFrom::No,
         };
-        let source = job.source.as_ref().zip(texts.source.as_ref()).map(|(clip, text)| Source { clip, text });
+        let source = source.map(|source| Source { encoded: encoded.as_ref(), ..source });
         let subjects = job.subjects();
         let mut analysis =
             analyze_source(nets, source, &subjects, &job.settings, inverts, unfinished, progress)?;
         let latents = job.start_latents(&analysis, nets)?;
         if let Some(given) = &job.given {
-            let of = For {
-                model,
-                record: &record.model,
-                settings: &job.settings,
-                video: &job.video,
-                timesteps: &analysis.timesteps.clone(),
-                latents: &latents,
-                subjects: &subjects,
-            };
+            let timesteps = analysis.timesteps.clone();
+            let of = job.led(model, &record.model, &timesteps, &latents, &subjects);
             analysis.lead(given, &of, progress)?;
         }
 
@@ -176,6 +175,7 @@ impl Engine {
             record.write(folder)?;
             let history = RunHistory {
                 inversion: analysis.origin(),
+                layer_choice: chosen,
                 steps: analysis.steps,
                 masks: analysis.figures,
                 totals: Totals::of(progress),

@@ -1,8 +1,8 @@
 //! The layers between matrix products and convolutions that are worth a kernel of their own on CUDA.
 //!
 //! Activations lie channels-last there, so all of them pass once over rows of channels. Each function is differentiable
-//! with respect to its input and its residual (weights, biases and shifts get no gradient; enlargement and attention along
-//! time take libtorch's where one is wanted), and is computed by libtorch's own operations on the CPU and wherever the
+//! with respect to its input and its residual (weights, biases and shifts get no gradient; enlargement takes libtorch's where
+//! one is wanted), and is computed by libtorch's own operations on the CPU and wherever the
 //! kernels cannot be compiled.
 
 mod cuda;
@@ -203,11 +203,16 @@ pub fn geglu(x: &Tensor) -> Tensor {
     }
 }
 
-/// softmax(Q·Kᵀ/√d)·V over short sequences, all [batch, heads, tokens, d]. None where no kernel can, or where a gradient is
-/// wanted, which libtorch's fused attentions have.
-pub(crate) fn short_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Option<Tensor> {
-    let traced = native::grad_enabled() && [q, k, v].iter().any(|tensor| tensor.requires_grad());
-    if traced { None } else { cuda::short_attention(q, k, v) }
+/// softmax(Q·Kᵀ/√d)·V over short sequences: queries, keys and values of all heads, [batch, tokens, 3·heads·d], after one
+/// another -> [batch, tokens, heads·d]. None where no kernel can.
+pub(crate) fn short_attention(joined: &Tensor, heads: i64) -> Option<Tensor> {
+    let fused = cuda::ShortAttention::of(joined, heads)?;
+    let y = native::no_grad(|| fused.forward(joined));
+    let gradient = move |saved: &[Tensor], gradients: &[Tensor]| {
+        [Some(fused.backward(&saved[0], &gradients[0].contiguous())), None]
+    };
+    let saved = [joined.shallow_clone()];
+    Some(recorded(joined, None, vec![y], &saved, Box::new(gradient)).swap_remove(0))
 }
 
 /// Enlargement by the nearest neighbour: [batch, channels, height, width] -> [batch, channels, `to`]

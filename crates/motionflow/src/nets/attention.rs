@@ -11,9 +11,14 @@ use super::feed_forward::FeedForward;
 use super::layers::{LayerNorm, Linear};
 use crate::checkpoint::Loader;
 use crate::kernels;
+use crate::native;
 
 /// Sequences of so many tokens are faster in another of libtorch's fused attentions (measured on an H200).
 const SHORT: i64 = 64;
+
+/// From so many tokens on, cuDNN's attention is faster than FlashAttention-2 (measured on an H200). For shorter ones, and for
+/// texts, it takes a process longer to prepare cuDNN's for each shape, some 0.1 s, than it saves in a transfer.
+const LONG: i64 = 512;
 
 /// Somebody who looks at attention while a net runs, and may weigh the words of its text.
 pub trait AttentionObserver {
@@ -94,6 +99,10 @@ impl Attention {
     ) -> ControlFlow<(), Tensor> {
         let size = x.size();
         let [q, k, v] = match (&self.projections, text) {
+            (Projections::ToItself { to_qkv }, _) if kernels::are_used(x) && !observer.wants(&self.name) => {
+                let attended = self_attention(&to_qkv.forward(x), self.heads);
+                return ControlFlow::Continue(self.to_out.forward(&attended));
+            }
             (Projections::ToItself { to_qkv }, _) => split(to_qkv.forward_joined(x, 3), self.heads),
             (Projections::ToText { to_q, text }, Some(features)) => {
                 let [k, v] = text.keys_and_values(features);
@@ -103,9 +112,10 @@ impl Attention {
                 };
                 let (videos, frames) = (features.size()[0], size[0] / features.size()[0]);
                 let q = to_q.forward(x);
-                // All queries of a video in one sequence, so that its text need not be repeated for every frame; by
-                // frames on the CPU, as diffusers has it.
-                let batch = if kernels::are_used(x) { videos } else { size[0] };
+                // All queries of a video in one sequence, so that its text need not be repeated for every frame. By frames on
+                // the CPU, as diffusers has it, and for a gradient, which the GPU has sooner of many sequences of queries.
+                let traced = native::grad_enabled() && q.requires_grad();
+                let batch = if kernels::are_used(x) && !traced { videos } else { size[0] };
                 let [q] = split(vec![q.view([batch, -1, size[2]])], self.heads);
                 let repeated = |x: Tensor| {
                     if batch == videos { x } else { x.repeat_interleave_self_int(frames, 0, batch) }
@@ -178,12 +188,19 @@ pub fn attention_probabilities(q: &Tensor, k: &Tensor) -> Tensor {
     (q.matmul(&k.transpose(-1, -2)) * scale).softmax(-1, None)
 }
 
+/// Attention of tokens to one another: queries, keys and values [batch, tokens, 3·channels], after one another ->
+/// [batch, tokens, channels]
+pub fn self_attention(joined: &Tensor, heads: i64) -> Tensor {
+    if let Some(attended) = kernels::short_attention(joined, heads) {
+        return attended;
+    }
+    let [q, k, v] = split(joined.unflatten(2, [3, -1]).unbind(2), heads);
+    scaled_dot_product_attention(&q, &k, &v).transpose(1, 2).flatten(2, 3)
+}
+
 /// libtorch's fused attention over [batch, heads, tokens, d].
 pub fn scaled_dot_product_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
     if q.device().is_cuda() && q.size()[2].max(k.size()[2]) <= SHORT {
-        if let Some(attended) = kernels::short_attention(q, k, v) {
-            return attended;
-        }
         let traced = [q, k, v].iter().any(|tensor| tensor.requires_grad());
         let none = None::<Tensor>;
         let attended = Tensor::f_internal_scaled_dot_product_efficient_attention(
@@ -191,6 +208,10 @@ pub fn scaled_dot_product_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tenso
         );
         // Not every device has it for every type of numbers.
         if let Ok((attended, ..)) = attended {
+            return attended;
+        }
+    } else if q.device().is_cuda() && q.kind() != Kind::Float && q.size()[2].min(k.size()[2]) < LONG {
+        if let Some(attended) = native::flash_attention(q, k, v) {
             return attended;
         }
     }

@@ -60,7 +60,7 @@ impl Numbers {
             Kind::Half => 1,
             _ => 2,
         };
-        Program { device: self.device, source, kind, width }
+        Program { device: self.device, source, kind, width, dim: 0 }
     }
 
     /// Elements that are moved at once, up to 16 bytes.
@@ -71,13 +71,10 @@ impl Numbers {
 
     /// Why not all kernels can be used here, if they cannot.
     pub(super) fn problem(self) -> Option<String> {
-        let sources = [
-            (Source::GroupNorm, 4),
-            (Source::LayerNorm, 10),
-            (Source::Elementwise, 4),
-            (Source::TemporalAttention, 24),
-        ];
-        sources.into_iter().find_map(|(source, width)| self.program(source, width).ready().err())
+        let sources = [(Source::GroupNorm, 4), (Source::LayerNorm, 10), (Source::Elementwise, 4)];
+        let attention = Program { dim: 64, ..self.program(Source::TemporalAttention, 24) };
+        let mut programs = sources.into_iter().map(|(source, width)| self.program(source, width));
+        programs.find_map(|program| program.ready().err()).or_else(|| attention.ready().err())
     }
 
     pub(super) fn can_group_norm(self, channels: i64, groups: i64) -> bool {
@@ -371,40 +368,68 @@ fn launch_geglu(numbers: Numbers, name: &'static str, tensors: &[&Tensor], inner
     numbers.program(Source::Elementwise, width).launch(name, grid, &mut arguments);
 }
 
-/// Tokens and features of a head that [`short_attention`] takes.
+/// Most tokens, and features of a head, that [`short_attention`] takes.
 const MOST_TOKENS: i64 = 32;
-const HEAD_DIM: i64 = 64;
+const MOST_FEATURES: i64 = 160;
 
-/// softmax(Q·Kᵀ/√d)·V, all [batch, heads, tokens, d] with the same strides; no gradient. None for what the kernel cannot do.
-pub(super) fn short_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Option<Tensor> {
-    let numbers = Numbers::of(q).filter(|numbers| numbers.kind != Kind::Float)?;
-    let (size, stride) = (q.size(), q.stride());
-    let fits = size[2] <= MOST_TOKENS && size[3] == HEAD_DIM && stride[3] == 1;
-    let aligned = stride[..3].iter().all(|stride| stride % 8 == 0)
-        && [q, k, v].iter().all(|tensor| (tensor.data_ptr() as usize).is_multiple_of(16));
-    let alike = [k, v].iter().all(|other| other.size() == size && other.stride() == stride);
-    let program = numbers.program(Source::TemporalAttention, (size[2] + 7) / 8 * 8);
-    if !(fits && aligned && alike && program.ready().is_ok()) {
-        return None;
+/// Attention over short sequences: queries, keys and values of all heads lie together, [batch, tokens, 3, heads, d].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ShortAttention {
+    program: Program,
+    batch: i64,
+    tokens: i64,
+    heads: i64,
+    head_dim: i64,
+}
+
+impl ShortAttention {
+    /// Over [batch, tokens, 3·heads·d]. None where no kernel can do it.
+    pub(super) fn of(joined: &Tensor, heads: i64) -> Option<Self> {
+        let numbers = Numbers::of(joined).filter(|numbers| numbers.kind != Kind::Float)?;
+        let size = joined.size();
+        let (tokens, head_dim) = (size[1], size[2] / (3 * heads));
+        let fits = tokens <= MOST_TOKENS && head_dim <= MOST_FEATURES && head_dim % 8 == 0;
+        let aligned = (joined.data_ptr() as usize).is_multiple_of(16);
+        let program =
+            Program { dim: head_dim, ..numbers.program(Source::TemporalAttention, (tokens + 7) / 8 * 8) };
+        let this = Self { program, batch: size[0], tokens, heads, head_dim };
+        (fits && aligned && joined.is_contiguous() && program.ready().is_ok()).then_some(this)
     }
-    let [batch, heads, tokens] = [size[0], size[1], size[2]];
-    let y = Tensor::empty([batch, tokens, heads, HEAD_DIM], (q.kind(), q.device()));
-    let mut arguments = [
-        pointer(q),
-        pointer(k),
-        pointer(v),
-        pointer(&y),
-        Argument::Long(batch * heads),
-        int(heads),
-        int(tokens),
-        Argument::Long(stride[0]),
-        int(stride[1]),
-        int(stride[2]),
-        Argument::Float((HEAD_DIM as f32).powf(-0.5)),
-    ];
-    let grid = Grid { blocks: [(batch * heads + 3) / 4, 1], threads: [32, 4], shared: 0 };
-    program.launch("temporal_attention", grid, &mut arguments);
-    Some(y.transpose(1, 2))
+
+    /// [batch, tokens, heads·d]
+    pub(super) fn forward(self, joined: &Tensor) -> Tensor {
+        let size = [self.batch, self.tokens, self.heads * self.head_dim];
+        let y = Tensor::empty(size, (joined.kind(), joined.device()));
+        self.launch("temporal_attention", &[joined, &y]);
+        y
+    }
+
+    /// The gradient with respect to queries, keys and values.
+    pub(super) fn backward(self, joined: &Tensor, dy: &Tensor) -> Tensor {
+        let gradient = joined.empty_like();
+        self.launch("temporal_attention_backward", &[joined, dy, &gradient]);
+        gradient
+    }
+
+    fn launch(self, name: &'static str, tensors: &[&Tensor]) {
+        let sequences = self.batch * self.heads;
+        let mut arguments: Vec<Argument> = tensors.iter().map(|tensor| pointer(tensor)).collect();
+        arguments.extend([
+            Argument::Long(sequences),
+            int(self.heads),
+            int(self.tokens),
+            Argument::Float((self.head_dim as f32).powf(-0.5)),
+        ]);
+        let warps = self.warps();
+        let blocks = [(sequences + warps - 1) / warps, 1];
+        self.program.launch(name, Grid { blocks, threads: [32, warps], shared: 0 }, &mut arguments);
+    }
+
+    /// Sequences of a block, as the source has `WARPS`.
+    fn warps(self) -> i64 {
+        let (held, pitch) = ((self.tokens + 15) / 16 * 16, (self.head_dim + 31) / 32 * 32 + 8);
+        (SHARED / (2 * held * pitch * 2)).min(4)
+    }
 }
 
 /// Nearest neighbour: [images, height, width, channels] -> [images, `to`, channels]

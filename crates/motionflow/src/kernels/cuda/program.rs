@@ -40,6 +40,8 @@ pub(super) struct Program {
     pub(super) kind: i32,
     /// As `WIDTH` in the sources.
     pub(super) width: i64,
+    /// As `DIM` in the sources, where they have it.
+    pub(super) dim: i64,
 }
 
 /// A compiled program on its device.
@@ -141,11 +143,12 @@ impl Program {
         }
     }
 
-    fn options(&self, architecture: &str) -> [String; 4] {
+    fn options(&self, architecture: &str) -> [String; 5] {
         [
             format!("--gpu-architecture={architecture}"),
             format!("-DKIND={}", self.kind),
             format!("-DWIDTH={}", self.width),
+            format!("-DDIM={}", self.dim),
             "--std=c++17".to_owned(),
         ]
     }
