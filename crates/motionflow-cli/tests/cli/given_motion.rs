@@ -197,6 +197,8 @@ fn changes_are_made_in_order_and_what_leaves_the_picture_is_told() {
     made("mirrored", &["mirror", "move 0.0 0.1"]);
     let xs = middles("mirrored");
     assert!((xs[0].unwrap() - 0.8 * 48.0).abs() < 1.0 && (xs[8].unwrap() - 0.2 * 48.0).abs() < 1.0, "{xs:?}");
+    let shown = motionflow(&["show", &place.text("mirrored")]).ok().stdout;
+    assert!(shown.contains("motion") && shown.contains("transform = [\"mirror\", \"move 0.0 0.1\"]"), "{shown}");
     let record = read_toml(&place.path("mirrored/run.toml"));
     assert_eq!(record["motion"]["transform"].as_array().unwrap().len(), 2);
 
@@ -334,7 +336,9 @@ fn tracks_are_drawn_turned_and_made_of_masks() {
     );
     assert!((centres.values[0] - 0.2).abs() < 0.02 && (centres.values[16] - 0.8).abs() < 0.02);
     assert!((centres.values[1] - 0.5 * 32.0 / 48.0).abs() < 0.02, "in fractions of the width");
-    let schema: Value = serde_json::from_str(&motionflow(&["schema", "--track"]).ok().stdout).unwrap();
+    let schema = motionflow(&["schema", "--track"]).ok().stdout;
+    assert_eq!(schema, fs::read_to_string(tree().join("docs/track.schema.json")).unwrap());
+    let schema: Value = serde_json::from_str(&schema).unwrap();
     assert!(schema["properties"]["keys"]["items"]["properties"]["rotation"].is_object());
 }
 
