@@ -18,6 +18,9 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         .include(include)
         .define("_GLIBCXX_USE_CXX11_ABI", abi.as_str())
-        .files(["native/attention.cpp", "native/device.cpp", "native/function.cpp"])
+        .files(
+            ["attention", "device", "flash_attention", "function", "stream"]
+                .map(|name| format!("native/{name}.cpp")),
+        )
         .compile("motionflow_native");
 }

@@ -1,4 +1,4 @@
-"""Time a transfer at the size of ZeroScope or AnimateDiff: ours (`motionflow bench`) against plain diffusers
+"""Time a transfer at the size of ZeroScope, AnimateDiff or Wan: ours (`motionflow bench`) against plain diffusers
 (bench_reference.py, bench_reference_arch.py), in one run.
 
     xtask random-checkpoint zeroscope
@@ -8,6 +8,10 @@
     xtask random-checkpoint --like animatediff ad
     python compare_speed.py --like animatediff --program motionflow --model ad/base --motion-adapter ad/motion-adapter \\
         --out OUT                                                                       # at 512x512x16
+
+    xtask random-checkpoint --like wan-1.3b wan
+    python compare_speed.py --like wan-1.3b --program motionflow --model wan --out OUT --time-limit 600    # at 832x480x33
+    python compare_speed.py --like wan-1.3b --program motionflow --model wan --out OUT --frames 81 --time-limit 600
 
     ... -- --device cuda:1                                       # what follows -- goes to motionflow
 
@@ -34,12 +38,15 @@ from pathlib import Path
 import torch
 
 PHASES = ("encode", "invert", "update", "sample", "decode")
-# What --like names: size, frames, the script of the reference, and which of its sizes.
+# What --like names: size, frames, precision, the script of the reference, and which of its sizes.
 LIKE = {
-    "zeroscope": ("576x320", 24, "bench_reference.py", None),
-    "animatediff": ("512x512", 16, "bench_reference_arch.py", "animatediff"),
-    "animatediff-v3": ("512x512", 16, "bench_reference_arch.py", "animatediff-v3"),
-    "animatediff-tiny": ("64x64", 4, "bench_reference_arch.py", "animatediff-tiny"),  # to see that it runs
+    "zeroscope": ("576x320", 24, "f16", "bench_reference.py", None),
+    "animatediff": ("512x512", 16, "f16", "bench_reference_arch.py", "animatediff"),
+    "animatediff-v3": ("512x512", 16, "f16", "bench_reference_arch.py", "animatediff-v3"),
+    "animatediff-tiny": ("64x64", 4, "f16", "bench_reference_arch.py", "animatediff-tiny"),  # to see that it runs
+    "wan-1.3b": ("832x480", 33, "bf16", "bench_reference_arch.py", "wan-1.3b"),
+    "wan-14b": ("832x480", 33, "bf16", "bench_reference_arch.py", "wan-14b"),
+    "wan-tiny": ("64x64", 5, "bf16", "bench_reference_arch.py", "wan-tiny"),  # to see that it runs
 }
 SIZES = "256x256,384x384,512x512,576x320,768x432,1024x576"
 NOT_THERE = "does not fit"
@@ -50,9 +57,9 @@ p.add_argument("--program", type=Path, required=True, help="the built program mo
 p.add_argument("--model", required=True, help="checkpoint of the shape that --like names")
 p.add_argument("--motion-adapter", help="the same of motionflow: the folder of the adapter, where --model has none")
 p.add_argument("--like", choices=list(LIKE), default="zeroscope", help="the net that the reference times")
-p.add_argument("--size", help="WxH; 576x320 for ZeroScope, 512x512 for AnimateDiff unless given")
-p.add_argument("--frames", type=int, help="24 for ZeroScope, 16 for AnimateDiff unless given")
-p.add_argument("--dtype", default="f16", help="of the reference; --precision of motionflow")
+p.add_argument("--size", help="WxH; the published one unless given")
+p.add_argument("--frames", type=int, help="24 for ZeroScope, 16 for AnimateDiff, 33 for Wan unless given")
+p.add_argument("--dtype", help="of the reference, and --precision of motionflow; bf16 for Wan, else f16 unless given")
 p.add_argument("--memory", default="balanced,low,fast", help="settings of --memory to time; a sweep takes the first")
 p.add_argument("--repeat", type=int, default=5)
 p.add_argument("--turns", type=int, default=2, help="turns that the two take; the table has the medians over them")
@@ -65,8 +72,8 @@ p.add_argument("--time-limit", type=float, default=180, help="seconds that one b
 p.add_argument("flags", nargs="*", metavar="-- FLAGS", help="more flags for motionflow")
 a = p.parse_args()
 a.program = a.program.resolve()
-usual_size, usual_frames, script, reference_size = LIKE[a.like]
-a.size, a.frames = a.size or usual_size, a.frames or usual_frames
+usual_size, usual_frames, usual_dtype, script, reference_size = LIKE[a.like]
+a.size, a.frames, a.dtype = a.size or usual_size, a.frames or usual_frames, a.dtype or usual_dtype
 a.reference = a.reference or Path(__file__).with_name(script)
 memories = a.memory.split(",")
 

@@ -117,6 +117,11 @@ impl Compute {
         Self { device, kind: Kind::Float, memory: MemoryUse::default() }
     }
 
+    /// Whether weights of large nets stay in the host's memory, and come to the device as they are needed.
+    pub fn streams_weights(&self) -> bool {
+        self.memory == MemoryUse::Low && self.device.is_cuda()
+    }
+
     /// What its nets compute with, by the name that a user gives it.
     pub fn precision(&self) -> Precision {
         Precision::of(self.kind)

@@ -13,6 +13,7 @@ pub(crate) fn load_net<Net>(
 ) -> Result<Net, Error> {
     let weights = checkpoint.weights(component)?;
     let loader = Loader::new(&weights, component, compute.device, compute.kind).with_memory(compute.memory);
+    let loader = loader.with_streaming(compute.streams_weights());
     let net = build(&loader)?;
     loader.finish()?;
     Ok(net)

@@ -68,7 +68,7 @@ impl LossParts {
 }
 
 /// Maps by layer name, averaged over heads, float32: cross [frames, places, tokens], spatial [frames, places, places],
-/// temporal [places, frames, frames].
+/// temporal [places, frames, frames]; of the last two their products with [`mask_values`], [.., subjects].
 pub type AttentionMaps = BTreeMap<String, Tensor>;
 
 /// 1 − ΣM·A/ΣA, mean over frames. Subject's map and mask [frames, places] -> scalar
@@ -78,9 +78,9 @@ pub fn cross_loss(map: &Tensor, mask: &Tensor) -> Tensor {
 }
 
 /// `1 − Σ M[q]·S[q,k]·M[k] / Σ M[q]`, mean over the frames that have a mask.
-/// Map [frames, places, places], mask [frames, places] -> scalar
-pub fn spatial_loss(map: &Tensor, mask: &Tensor) -> Tensor {
-    let inside = (map.matmul(&mask.unsqueeze(-1)).squeeze_dim(-1) * mask).sum_dim_intlist(-1, false, None);
+/// S·M and mask [frames, places] -> scalar
+pub fn spatial_loss(kept_inside: &Tensor, mask: &Tensor) -> Tensor {
+    let inside = (kept_inside * mask).sum_dim_intlist(-1, false, None);
     let total = mask.sum_dim_intlist(-1, false, None);
     let masked = total.gt(0.0).to_kind(Kind::Float);
     let loss = (1f64 - inside / total.clamp_min(1.0)) * &masked;
@@ -88,10 +88,10 @@ pub fn spatial_loss(map: &Tensor, mask: &Tensor) -> Tensor {
 }
 
 /// `1 − Σ M_q[x]·T[x,q,k]·M_k[x] / Σ M_q[x]` over all masked places and frames.
-/// Map [places, frames, frames], mask [frames, places] -> scalar
-pub fn temporal_loss(map: &Tensor, mask: &Tensor) -> Tensor {
+/// T·M [places, frames], mask [frames, places] -> scalar
+pub fn temporal_loss(kept_inside: &Tensor, mask: &Tensor) -> Tensor {
     let mask = mask.transpose(0, 1);
-    let inside = map.matmul(&mask.unsqueeze(-1)).squeeze_dim(-1) * &mask;
+    let inside = kept_inside * &mask;
     1f64 - inside.sum(Kind::Float) / mask.sum(Kind::Float).clamp_min(1.0)
 }
 
@@ -134,11 +134,31 @@ impl UnreadParts {
     }
 }
 
+/// The union of a subject's masks of the cross layers of a layer's block, [frames, places].
+fn union_for(layer: &GuidanceLayer, own: &LayerMasks, layers: &GuidanceLayers) -> Option<Tensor> {
+    let block = layers.cross.iter().filter(|cross| cross.block == layer.block);
+    union(block.filter_map(|cross| own.get(&cross.name)))
+}
+
+/// All that the losses read of the maps of spatial and temporal layers is their product with the masks: for each of these layers
+/// the masks of the subjects that have one there, [batch, key, subjects].
+pub fn mask_values(masks: &[LayerMasks], layers: &GuidanceLayers) -> AttentionMaps {
+    let of_subjects = |layer: &GuidanceLayer, form: &dyn Fn(Tensor) -> Tensor| {
+        let masks: Vec<Tensor> =
+            masks.iter().filter_map(|own| union_for(layer, own, layers)).map(form).collect();
+        (!masks.is_empty()).then(|| (layer.name.clone(), Tensor::stack(&masks, -1)))
+    };
+    let spatial = layers.spatial.iter().filter_map(|layer| of_subjects(layer, &|mask| mask));
+    let temporal =
+        layers.temporal.iter().filter_map(|layer| of_subjects(layer, &|mask| mask.transpose(0, 1)));
+    spatial.chain(temporal).collect()
+}
+
 /// The weighted sum of the losses, averaged over the subjects: scalar, and its parts.
 ///
 /// `masks` and `subjects` (positions in the new prompt of the tokens that show it) go together, one entry a subject. A
-/// spatial or temporal layer uses the union of the masks of its own block's cross layers at its own resolution. `avoid` has
-/// the region to avoid, where there is one.
+/// spatial or temporal layer uses the union of the masks of its own block's cross layers; of its map there is the product with
+/// [`mask_values`]. `avoid` has the region to avoid, where there is one.
 pub fn guidance_loss(
     maps: &AttentionMaps,
     masks: &[LayerMasks],
@@ -153,9 +173,12 @@ pub fn guidance_loss(
             let others = masks.iter().enumerate().filter(|(other, _)| *other != subject);
             union(others.filter_map(|(_, masks)| masks.get(&layer.name)))
         };
-        let union_for = |layer: &GuidanceLayer, places: i64| {
-            let block = layers.cross.iter().filter(|cross| cross.block == layer.block);
-            union(block.filter_map(|cross| own.get(&cross.name)).filter(|mask| mask.size()[1] == places))
+        // The subject's product with its mask, and the mask.
+        let kept_inside = |layer: &GuidanceLayer| {
+            let mask = union_for(layer, own, layers)?;
+            let before =
+                masks[..subject].iter().filter(|own| union_for(layer, own, layers).is_some()).count();
+            Some((maps.get(&layer.name)?.select(-1, before as i64), mask))
         };
         let seen: Vec<(&GuidanceLayer, Tensor, &Tensor)> = layers
             .cross
@@ -172,14 +195,10 @@ pub fn guidance_loss(
         let other = other.filter_map(|(layer, map, mask)| Some(other_loss(map, mask, &others_for(layer)?)));
         let avoided = seen.iter().filter(|_| weights.avoid > 0.0);
         let avoided = avoided.filter_map(|(layer, map, _)| Some(avoid_loss(map, avoid.get(&layer.name)?)));
-        let spatial = layers.spatial.iter().filter_map(|layer| {
-            let map = maps.get(&layer.name)?;
-            Some(spatial_loss(map, &union_for(layer, map.size()[1])?))
-        });
-        let temporal = layers.temporal.iter().filter_map(|layer| {
-            let map = maps.get(&layer.name)?;
-            Some(temporal_loss(map, &union_for(layer, map.size()[0])?))
-        });
+        let spatial = layers.spatial.iter().filter_map(kept_inside);
+        let spatial = spatial.map(|(kept, mask)| spatial_loss(&kept, &mask));
+        let temporal = layers.temporal.iter().filter_map(kept_inside);
+        let temporal = temporal.map(|(kept, mask)| temporal_loss(&kept, &mask));
         let means = [mean(cross), mean(spatial), mean(temporal), mean(outside), mean(other), mean(avoided)];
         for (part, mean) in parts.iter_mut().zip(means) {
             part.extend(mean);
@@ -203,6 +222,11 @@ fn mean(losses: impl Iterator<Item = Tensor>) -> Option<Tensor> {
 mod tests {
     use super::*;
 
+    /// Map [batch, query, key], values of the keys [batch, key] -> [batch, query]
+    fn product(map: &Tensor, values: &Tensor) -> Tensor {
+        map.matmul(&values.unsqueeze(-1)).squeeze_dim(-1)
+    }
+
     fn close(loss: &Tensor, expected: f64) {
         let loss = loss.double_value(&[]);
         assert!((loss - expected).abs() < 1e-6, "{loss} is not {expected}");
@@ -214,14 +238,14 @@ mod tests {
         close(&cross_loss(&mask, &mask), 0.0);
         close(&cross_loss(&(1f64 - &mask), &mask), 1.0);
         let uniform = Tensor::full([1, 4, 4], 0.25, (Kind::Float, tch::Device::Cpu));
-        close(&spatial_loss(&uniform, &mask), 0.5);
+        close(&spatial_loss(&product(&uniform, &mask), &mask), 0.5);
     }
 
     #[test]
     fn frames_without_a_mask_do_not_count() {
         let mask = Tensor::from_slice(&[1f32, 0.0, 0.0, 0.0]).view([2, 2]);
         let map = Tensor::from_slice(&[0.75f32, 0.25, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]).view([2, 2, 2]);
-        close(&spatial_loss(&map, &mask), 0.25);
+        close(&spatial_loss(&product(&map, &mask), &mask), 0.25);
     }
 
     #[test]
@@ -229,7 +253,7 @@ mod tests {
         // One place, three frames, masked in the first two; all attention of frame 0 goes to frame 1, of 1 to 2.
         let mask = Tensor::from_slice(&[1f32, 1.0, 0.0]).view([3, 1]);
         let map = Tensor::from_slice(&[0f32, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]).view([1, 3, 3]);
-        close(&temporal_loss(&map, &mask), 0.5);
+        close(&temporal_loss(&product(&map, &mask.transpose(0, 1)), &mask), 0.5);
     }
 
     #[test]
@@ -311,14 +335,13 @@ mod tests {
         tch::with_grad(|| {
             let map = Tensor::from_slice(&[0.3f32, 0.2, 0.4, 0.1]).view([1, 4]).set_requires_grad(true);
             let mask = Tensor::zeros([1, 4], (Kind::Float, tch::Device::Cpu));
-            let frames =
-                Tensor::stack(&[&map, &map], 0).view([1, 4, 2]).slice(2, 0, 1, 1).expand([1, 4, 4], true);
+            let kept = &map * &mask;
             let loss = cross_loss(&map, &mask)
                 + outside_loss(&map, &mask)
                 + other_loss(&map, &mask, &mask)
                 + avoid_loss(&map, &mask)
-                + spatial_loss(&frames, &mask)
-                + temporal_loss(&map.view([4, 1, 1]), &mask);
+                + spatial_loss(&kept, &mask)
+                + temporal_loss(&kept.transpose(0, 1), &mask);
             assert!(loss.double_value(&[]).is_finite());
             loss.backward();
             assert!(map.grad().abs().sum(Kind::Float).double_value(&[]) == 0.0);

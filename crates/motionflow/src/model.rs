@@ -8,6 +8,7 @@ use crate::clip::Clip;
 use crate::error::Error;
 use crate::latents::Latents;
 use crate::nets::attention::AttentionObserver;
+use crate::nets::trace::Trace;
 use crate::prompt::Prompt;
 use crate::schedule::Schedule;
 use crate::settings::{Settings, SubjectMap};
@@ -218,6 +219,12 @@ pub trait VideoModel {
 pub trait Traced {
     /// ∂loss/∂latents, of the latents' shape.
     fn gradient(self: Box<Self>, loss: &Tensor) -> Tensor;
+}
+
+impl Traced for Trace<'_> {
+    fn gradient(self: Box<Self>, loss: &Tensor) -> Tensor {
+        Trace::gradient(*self, loss)
+    }
 }
 
 #[cfg(test)]

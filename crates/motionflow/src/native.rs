@@ -15,6 +15,24 @@ unsafe extern "C" {
     fn motionflow_let_segments_grow() -> *mut c_char;
     fn motionflow_device_memory(device: i8, figures: *mut u64) -> *mut c_char;
     fn motionflow_reset_peak_memory(device: i8) -> *mut c_char;
+    fn motionflow_attend(
+        q: *mut C_tensor,
+        k: *mut C_tensor,
+        v: *mut C_tensor,
+        made: *mut *mut C_tensor,
+        backend: *mut i64,
+    ) -> *mut c_char;
+    fn motionflow_attended(
+        q: *mut C_tensor,
+        k: *mut C_tensor,
+        v: *mut C_tensor,
+        kept: *const *mut C_tensor,
+        backend: i64,
+        result: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    fn motionflow_pinned(tensor: *mut C_tensor, pinned: *mut *mut C_tensor) -> *mut c_char;
+    fn motionflow_copy_beside(to: *mut C_tensor, from: *mut C_tensor) -> *mut c_char;
+    fn motionflow_await_copies(to: *mut C_tensor) -> *mut c_char;
     fn motionflow_grad_enabled() -> bool;
     fn motionflow_flash_attention(
         query: *mut C_tensor,
@@ -76,6 +94,81 @@ pub(crate) fn device_memory(device: i8) -> Result<[u64; 4], String> {
 pub(crate) fn reset_peak_memory(device: i8) -> Result<(), String> {
     // SAFETY: takes a number, and gives a message that is ours.
     unsafe { told(motionflow_reset_peak_memory(device)) }
+}
+
+/// What a fused attention was computed to, kept for its gradient.
+#[derive(Debug)]
+pub(crate) struct Attended {
+    /// The result, and what else its kernel wants back.
+    kept: [Tensor; 4],
+    backend: i64,
+}
+
+impl Attended {
+    /// softmax(Q·Kᵀ/√d)·V, all [batch, heads, tokens, d], by the kernel that libtorch takes itself. None where that has nothing
+    /// to keep.
+    pub(crate) fn of([q, k, v]: [&Tensor; 3]) -> Option<Self> {
+        let (mut made, mut backend) = ([ptr::null_mut(); 4], 0);
+        // SAFETY: the tensors live through the call; the callee writes a number and, without a message, four new tensors.
+        let kept = unsafe {
+            let [q, k, v] = [q, k, v].map(|tensor| tensor.as_ptr().cast_mut());
+            told(motionflow_attend(q, k, v, made.as_mut_ptr(), &raw mut backend)).ok()?;
+            made.map(|tensor| Tensor::from_ptr(tensor))
+        };
+        kept[0].defined().then_some(Self { kept, backend })
+    }
+
+    /// The result, without a graph.
+    pub(crate) fn result(&self) -> Tensor {
+        self.kept[0].shallow_clone()
+    }
+
+    /// The result as one that depends on the same Q, K and V.
+    ///
+    /// # Panics
+    /// When libtorch cannot make the graph's node, as `tch` does.
+    pub(crate) fn recorded(&self, [q, k, v]: [&Tensor; 3]) -> Tensor {
+        let kept = self.kept.each_ref().map(|tensor| tensor.as_ptr().cast_mut());
+        let mut result = ptr::null_mut();
+        // SAFETY: all tensors live through the call; the result is new and ours.
+        unsafe {
+            let [q, k, v] = [q, k, v].map(|tensor| tensor.as_ptr().cast_mut());
+            let message = motionflow_attended(q, k, v, kept.as_ptr(), self.backend, &raw mut result);
+            told(message).unwrap_or_else(|message| panic!("{message}"));
+            Tensor::from_ptr(result)
+        }
+    }
+}
+
+/// A copy of a tensor of the CPU in memory that CUDA devices fetch from while they compute. An error where there is no more of it.
+pub(crate) fn pinned(tensor: &Tensor) -> Result<Tensor, String> {
+    let mut pinned = ptr::null_mut();
+    // SAFETY: the tensor lives through the call; what comes back without a message is new and ours.
+    unsafe {
+        told(motionflow_pinned(tensor.as_ptr().cast_mut(), &raw mut pinned))?;
+        Ok(Tensor::from_ptr(pinned))
+    }
+}
+
+/// Copies to a tensor of the same shape and kind on a CUDA device beside what is computed there, and after what was requested
+/// of it so far. Who reads it calls [`await_copies`] before. On the CPU it is copied at once.
+///
+/// # Panics
+/// When libtorch fails, as `tch` does.
+pub(crate) fn copy_beside(to: &Tensor, from: &Tensor) {
+    // SAFETY: both tensors live through the call, and libtorch keeps their memory until the copy is done.
+    let told = unsafe { told(motionflow_copy_beside(to.as_ptr().cast_mut(), from.as_ptr().cast_mut())) };
+    told.unwrap_or_else(|message| panic!("{message}"));
+}
+
+/// What is requested of this tensor's device from now on waits for the copies that were requested so far.
+///
+/// # Panics
+/// When libtorch fails, as `tch` does.
+pub(crate) fn await_copies(to: &Tensor) {
+    // SAFETY: the tensor lives through the call.
+    let told = unsafe { told(motionflow_await_copies(to.as_ptr().cast_mut())) };
+    told.unwrap_or_else(|message| panic!("{message}"));
 }
 
 /// Does something without a graph. Other than `tch`'s, it leaves the thread as it was where that panics, as it does when
@@ -248,6 +341,29 @@ mod tests {
         let gradients = Tensor::run_backward(&[&loss], &[&x, &y], false, false);
         assert_eq!(Vec::<f64>::try_from(&gradients[0]).unwrap(), [2.0, -16.0, 54.0]);
         assert_eq!(Vec::<f64>::try_from(&gradients[1]).unwrap(), [20.0, -160.0, 540.0]);
+    }
+
+    #[test]
+    fn an_attention_that_was_kept_has_the_gradient_of_one_that_is_computed() {
+        let leaf = || {
+            let x = Tensor::randn([1, 7, 2, 8], (Kind::Float, Device::Cpu)).transpose(1, 2);
+            x.detach().set_requires_grad(true)
+        };
+        let (q, k, v) = (leaf(), leaf(), leaf());
+        let inputs = [&q, &k, &v];
+        let gradients = |result: &Tensor| {
+            let loss = (result * Tensor::arange(8, (Kind::Float, Device::Cpu))).sum(Kind::Float);
+            Tensor::run_backward(&[loss], &inputs, false, false)
+        };
+        let none = None::<Tensor>;
+        let computed = Tensor::scaled_dot_product_attention(&q, &k, &v, none, 0.0, false, None, false);
+        let kept = Attended::of(inputs).unwrap();
+        assert!(!kept.result().requires_grad() && kept.result().equal(&computed));
+        let recorded = kept.recorded(inputs);
+        assert!(recorded.equal(&computed));
+        assert!(
+            gradients(&recorded).iter().zip(gradients(&computed)).all(|(found, meant)| found.equal(&meant))
+        );
     }
 
     #[test]

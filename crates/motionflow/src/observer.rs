@@ -14,6 +14,7 @@ use crate::nets::attention::AttentionObserver;
 pub struct MapKeeper<'a> {
     wanted: BTreeSet<&'a str>,
     stops: bool,
+    values: AttentionMaps,
     /// What has been seen so far.
     pub maps: AttentionMaps,
 }
@@ -22,12 +23,18 @@ impl<'a> MapKeeper<'a> {
     /// Keeps the maps and lets the net run to its end.
     pub fn new(layers: impl IntoIterator<Item = &'a GuidanceLayer>) -> Self {
         let wanted = layers.into_iter().map(|layer| layer.name.as_str()).collect();
-        Self { wanted, stops: false, maps: AttentionMaps::new() }
+        Self { wanted, stops: false, values: AttentionMaps::new(), maps: AttentionMaps::new() }
     }
 
     /// Keeps the maps and ends the net's run when it has seen them all.
     pub fn stopping(layers: impl IntoIterator<Item = &'a GuidanceLayer>) -> Self {
         Self { stops: true, ..Self::new(layers) }
+    }
+
+    /// The same, with the products of some layers' maps with these values in place of the maps.
+    #[must_use]
+    pub fn with_values(self, values: AttentionMaps) -> Self {
+        Self { values, ..self }
     }
 }
 
@@ -42,5 +49,9 @@ impl AttentionObserver for MapKeeper<'_> {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
+    }
+
+    fn values(&self, layer: &str) -> Option<&Tensor> {
+        self.values.get(layer)
     }
 }

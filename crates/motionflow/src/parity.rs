@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::generation::{Generating, GenerationEvent, generate};
 use crate::inversion::{Inverting, invert};
 use crate::latents::Latents;
-use crate::losses::guidance_loss;
+use crate::losses::{guidance_loss, mask_values};
 use crate::masks::{LayerMasks, MotionMasks};
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, VideoModel};
 use crate::noised::Pass;
@@ -219,7 +219,7 @@ fn first_update(
     };
     let Ok(layers) = model.layers_for(settings) else { return };
     let all = layers.cross.iter().chain(&layers.spatial).chain(&layers.temporal);
-    let mut observer = MapKeeper::stopping(all);
+    let mut observer = MapKeeper::stopping(all).with_values(mask_values(masks, &layers));
     let traced = model.trace(start.tensor(), step.timestep, &target.features, &mut observer);
     let (loss, parts) = guidance_loss(
         &observer.maps,

@@ -48,6 +48,10 @@ impl AttentionObserver for Plain<'_> {
         ControlFlow::Continue(())
     }
 
+    fn values(&self, layer: &str) -> Option<&Tensor> {
+        self.observer.values(layer)
+    }
+
     fn token_weights(&self) -> Option<&Tensor> {
         self.observer.token_weights()
     }

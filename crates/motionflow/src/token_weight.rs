@@ -38,6 +38,10 @@ impl AttentionObserver for Weighing<'_> {
         self.observer.observe(layer, probabilities)
     }
 
+    fn values(&self, layer: &str) -> Option<&Tensor> {
+        self.observer.values(layer)
+    }
+
     fn token_weights(&self) -> Option<&Tensor> {
         self.weights.as_ref()
     }

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::generation::{GuidedUpdate, finite};
 use crate::latents::norm;
 use crate::loss_scale::{self, Unscaled, unscaled};
-use crate::losses::{LossParts, UnreadParts, guidance_loss};
+use crate::losses::{LossParts, UnreadParts, guidance_loss, mask_values};
 use crate::masks::LayerMasks;
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, VideoModel};
 use crate::observer::MapKeeper;
@@ -126,7 +126,8 @@ impl<'a> Guide<'a> {
         let masks = windows.parts_of_masks(masks).zip(avoided);
         for (latents, (masks, avoid)) in windows.parts(latents, 2).zip(masks) {
             // The net runs only as far as the last layer that a loss reads.
-            let mut keeper = MapKeeper::stopping(self.needed_layers());
+            let values = mask_values(&masks, &self.layers);
+            let mut keeper = MapKeeper::stopping(self.needed_layers()).with_values(values);
             let weights = token_weights(self.target, self.settings.token_weight);
             let mut observer = Weighing { observer: &mut keeper, weights };
             let traced = self.model.trace(&latents, timestep, &self.target.features, &mut observer);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use motionflow::checkpoint::Checkpoint;
 use motionflow::compute::Compute;
 use motionflow::cost::{
-    Layers, NetCost, Operation, Recompute, UNetInput, UNetPart, WanPart, unet, wan_transformer,
+    BlockPart, Layers, NetCost, Operation, Recompute, UNetInput, UNetPart, WanPart, unet, wan_transformer,
     wan_vae_decode, wan_vae_encode,
 };
 use motionflow::nets::unet::{GuidanceBlocks, MotionAdapterConfig, UNet2DConfig, UNet3DConfig, UNetShape};
@@ -105,8 +105,19 @@ fn wan_costs_what_was_counted_elsewhere() {
         assert!(is_near(whole.parameters as f64, parameters, 0.001), "{}", whole.parameters);
         assert!(is_near(whole.flops(), flops, 0.01), "{:e}", whole.flops());
         let (last, shown) = if config.num_layers == 30 { (19, 10) } else { (26, 14) };
-        let counted = cost(WanPart::UpTo { last, shown }).flops();
+        let counted = cost(WanPart::UpTo { last, shown, recomputed: BlockPart::All }).flops();
         assert!(is_near(counted, part, 0.03), "{counted:e}");
+        let [kept, half, again] = [BlockPart::Nothing, BlockPart::AllButAttention, BlockPart::All]
+            .map(|recomputed| cost(WanPart::UpTo { last, shown, recomputed }));
+        // A block's input, and the inside of one block.
+        let share = again.backward_peak as f64 / kept.backward_peak as f64;
+        assert!(share < 0.25, "{share}");
+        let flops = |cost: &NetCost| cost.recomputed.iter().map(Operation::flops).sum::<f64>();
+        assert!(flops(&half) < 0.6 * flops(&again) && kept.recomputed.is_empty());
+        assert!(half.backward_peak < kept.backward_peak / 3);
+        // Each block but for its last product, and the last block as far as it runs.
+        let again_flops = flops(&again) / again.flops();
+        assert!((0.75..0.95).contains(&again_flops), "{again_flops}");
     }
 }
 

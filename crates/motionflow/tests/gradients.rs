@@ -10,15 +10,16 @@ use motionflow::compute::{Compute, MemoryUse};
 use motionflow::device::DeviceChoice;
 use motionflow::generation::{Generating, GenerationEvent, generate};
 use motionflow::latents::Latents;
-use motionflow::model::VideoModel;
-use motionflow::nets::unet::Recomputed;
+use motionflow::model::{GuidanceLayer, VideoModel};
+use motionflow::nets::trace::Recomputed;
 use motionflow::observer::MapKeeper;
 use motionflow::registry;
 use motionflow::settings::Settings;
 use motionflow::text_to_video::{TextToVideo, UNET_3D};
 use tch::{Device, Kind, Tensor};
 
-const ALL: [Recomputed; 3] = [Recomputed::None, Recomputed::Unobserved, Recomputed::All];
+const ALL: [Recomputed; 4] =
+    [Recomputed::None, Recomputed::Unobserved, Recomputed::AllButAttention, Recomputed::All];
 
 fn model(memory: MemoryUse) -> TextToVideo {
     let device = DeviceChoice::Auto.open().unwrap();
@@ -96,5 +97,52 @@ fn with_less_memory_the_result_is_the_same() {
     let size = results[0].norm().double_value(&[]);
     for result in &results[1..] {
         assert!((result - &results[0]).norm().double_value(&[]) < 1e-4 * size);
+    }
+}
+
+/// On the CPU to the last bit, since each block is computed again by the same operations.
+#[test]
+fn wans_gradient_is_the_same_however_much_of_it_is_kept() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/wan-tiny-self-attention/model");
+    let checkpoint = registry::open(&folder).unwrap();
+    let architecture = registry::architecture_of(&checkpoint);
+    let device = DeviceChoice::Auto.open().unwrap();
+    let settings = Settings { lambda_self: 0.5, lambda_temporal: 0.25, ..architecture.suited().settings };
+    let gradients = [MemoryUse::Fast, MemoryUse::Balanced, MemoryUse::Low].map(|memory| {
+        let compute = Compute { memory, ..Compute::exact(device) };
+        let model = architecture.load(&checkpoint, compute).unwrap();
+        let latents = model.noise(9, 48, 64, 3).unwrap();
+        let features = model.encode_prompt(&"a camel on a road".parse().unwrap()).unwrap().features;
+        let layers = model.layers_for(&settings).unwrap();
+        let every: Vec<_> = layers.cross.iter().chain(&layers.spatial).chain(&layers.temporal).collect();
+        assert!(!layers.spatial.is_empty() && layers.spatial.len() == layers.temporal.len());
+        // Three latent frames, twelve places; the masks of two subjects.
+        let masks = |layers: &[GuidanceLayer], shape: &[i64]| -> BTreeMap<String, Tensor> {
+            let mask = random(shape, device).gt(0.0).to_kind(Kind::Float);
+            layers.iter().map(|layer| (layer.name.clone(), mask.shallow_clone())).collect()
+        };
+        let mut values = masks(&layers.spatial, &[3, 12, 2]);
+        values.extend(masks(&layers.temporal, &[12, 3, 2]));
+        let none = BTreeMap::new();
+        let looks = [
+            (&every[..1], &none),
+            (&every[every.len() - 1..], &none),
+            (&every[..], &none),
+            (&every[..], &values),
+        ];
+        looks.map(|(wanted, values)| {
+            let values = values.iter().map(|(name, of)| (name.clone(), of.shallow_clone())).collect();
+            let mut keeper = MapKeeper::stopping(wanted.iter().copied()).with_values(values);
+            let trace = model.trace(latents.tensor(), 501.into(), &features, &mut keeper);
+            assert_eq!(keeper.maps.len(), wanted.len());
+            trace.gradient(&loss(&keeper.maps))
+        })
+    });
+    let [full, others @ ..] = &gradients;
+    for (expected, found) in others.iter().flat_map(|found| full.iter().zip(found)) {
+        let size = expected.norm().double_value(&[]);
+        let off = (found - expected).norm().double_value(&[]) / size;
+        assert!(size > 0.0 && off < 1e-5, "off by {off}");
+        assert!(device.is_cuda() || found.equal(expected));
     }
 }

@@ -2,7 +2,7 @@
 //! CPU always, and with the kernels themselves on a CUDA device where there is one.
 
 use motionflow::device::cuda_devices;
-use motionflow::kernels::{self, Convolution, Norm};
+use motionflow::kernels::{self, Convolution, Norm, Scaling};
 use motionflow::nets::attention::{scaled_dot_product_attention, self_attention};
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
@@ -210,13 +210,13 @@ proptest! {
 
     #[test]
     fn layer_norm(rows in 1i64..40, size in prop_oneof![2i64..80, Just(320), Just(1280), Just(2047), Just(2048), Just(3000)]) {
-        let constants = [random(&[size], 1), random(&[size], 2)];
+        let constants = [random(&[size], 1), random(&[size], 2), random(&[1, rows, size], 5)];
         let x = [random(&[2, rows, size], 3), random(&[2, rows, size], 4)];
         compare(
             "layer norm",
             &x[..1],
             &constants,
-            |x, c| kernels::layer_norm(&x[0], &c[0], &c[1], 1e-5),
+            |x, c| kernels::layer_norm(&x[0], &c[0], &c[1], 1e-5, None),
             |x, c| x[0].layer_norm([size], Some(&c[0]), Some(&c[1]), 1e-5, false),
         );
         compare(
@@ -224,14 +224,104 @@ proptest! {
             &x,
             &constants,
             |x, c| {
-                let (sum, normed) = kernels::add_layer_norm(&x[0], &x[1], &c[0], &c[1], 1e-5);
-                sum * 3.0 + normed
+                let (sum, normed) = kernels::add_layer_norm(&x[0], &x[1], &c[0], &c[1], 1e-5, Some(&c[2]));
+                let alone = kernels::layer_norm(&x[0], &c[0], &c[1], 1e-5, Some(&c[2]));
+                sum * 3.0 + normed + alone
             },
             |x, c| {
                 let sum = &x[0] + &x[1];
-                let normed = sum.layer_norm([size], Some(&c[0]), Some(&c[1]), 1e-5, false);
-                sum * 3.0 + normed
+                let positioned = |x: &Tensor| x.layer_norm([size], Some(&c[0]), Some(&c[1]), 1e-5, false) + &c[2];
+                &sum * 3.0 + positioned(&sum) + positioned(&x[0])
             },
+        );
+    }
+
+    #[test]
+    fn scaled_norms_behind_gated_sums(
+        rows in 1i64..20, size in prop_oneof![2i64..80, Just(1536), Just(2050), Just(5120), Just(9000)]
+    ) {
+        let constants = [1, 2, 3].map(|seed| random(&[size], seed));
+        let x = [random(&[1, rows, size], 4), random(&[1, rows, size], 5)];
+        let wide = |c: &Tensor| if c.kind() == Kind::Double { c.shallow_clone() } else { c.to_kind(Kind::Float) };
+        for affine in [true, false] {
+            let scaling = |c: [&Tensor; 2], compute: &dyn Fn(Scaling) -> Tensor| {
+                let [factor, shift] = c.map(wide);
+                let both = [&factor, &shift];
+                compute(if affine { Scaling::Affine(both) } else { Scaling::Modulated(both) })
+            };
+            let normed = |x: &Tensor, c: &[Tensor]| {
+                x.layer_norm([size], None::<&Tensor>, None::<&Tensor>, 1e-6, false) * &c[0] + &c[1]
+            };
+            compare(
+                "scaled norm",
+                &x[..1],
+                &constants,
+                |x, c| scaling([&c[0], &c[1]], &|scaling| kernels::scaled_norm(&x[0], scaling, 1e-6)),
+                |x, c| normed(&x[0], c),
+            );
+            for gated in [true, false] {
+                compare(
+                    "gated sum and its scaled norm",
+                    &x,
+                    &constants,
+                    |x, c| scaling([&c[0], &c[1]], &|scaling| {
+                        let gate = wide(&c[2]);
+                        let gate = gated.then_some(&gate);
+                        let (sum, normed) = kernels::gated_add_scaled_norm(&x[0], gate, &x[1], scaling, 1e-6);
+                        sum * 3.0 + normed
+                    }),
+                    |x, c| {
+                        let sum = if gated { &x[0] * &c[2] + &x[1] } else { &x[0] + &x[1] };
+                        &sum * 3.0 + normed(&sum, c)
+                    },
+                );
+            }
+        }
+        compare(
+            "gated sum",
+            &x,
+            &constants[..1],
+            |x, c| kernels::gated_add(&x[0], &wide(&c[0]), &x[1]),
+            |x, c| &x[0] * &c[0] + &x[1],
+        );
+    }
+
+    #[test]
+    fn rms_norms_that_turn(
+        rows in 1i64..20, heads in 1i64..5, half in prop_oneof![1i64..9, Just(64), Just(512)], turns: bool
+    ) {
+        let channels = heads * 2 * half;
+        let constants = [random(&[channels], 1), random(&[rows, 1, half], 2), random(&[rows, 1, half], 3)];
+        compare(
+            "RMS norm",
+            &[random(&[1, rows, channels], 4)],
+            &constants,
+            |x, c| {
+                let [cosines, sines] = [&c[1], &c[2]].map(|c| c.to_kind(Kind::Float));
+                kernels::rms_norm(&x[0], &c[0], turns.then_some([&cosines, &sines]), 1e-6)
+            },
+            |x, c| {
+                let mean = x[0].square().mean_dim(-1, true, None);
+                let normed = &x[0] * (mean + 1e-6).rsqrt() * &c[0];
+                if !turns {
+                    return normed;
+                }
+                let pairs = normed.view([1, rows, heads, half, 2]);
+                let (a, b) = (pairs.select(-1, 0), pairs.select(-1, 1));
+                let turned = [&a * &c[1] - &b * &c[2], &a * &c[2] + &b * &c[1]];
+                Tensor::stack(&turned, -1).view([1, rows, channels])
+            },
+        );
+    }
+
+    #[test]
+    fn linear_layers_with_gelu(rows in 1i64..40, input in 1i64..30, output in 1i64..60) {
+        compare(
+            "linear layer with GELU",
+            &[random(&[2, rows, input], 1)],
+            &[random(&[output, input], 2) / 8.0, random(&[output], 3)],
+            |x, c| kernels::linear_gelu(&x[0], &c[0], &c[1]),
+            |x, c| x[0].linear(&c[0], Some(&c[1])).gelu("tanh"),
         );
     }
 

@@ -198,7 +198,10 @@ fn changes_are_made_in_order_and_what_leaves_the_picture_is_told() {
     let xs = middles("mirrored");
     assert!((xs[0].unwrap() - 0.8 * 48.0).abs() < 1.0 && (xs[8].unwrap() - 0.2 * 48.0).abs() < 1.0, "{xs:?}");
     let shown = motionflow(&["show", &place.text("mirrored")]).ok().stdout;
-    assert!(shown.contains("motion") && shown.contains("transform = [\"mirror\", \"move 0.0 0.1\"]"), "{shown}");
+    assert!(
+        shown.contains("motion") && shown.contains("transform = [\"mirror\", \"move 0.0 0.1\"]"),
+        "{shown}"
+    );
     let record = read_toml(&place.path("mirrored/run.toml"));
     assert_eq!(record["motion"]["transform"].as_array().unwrap().len(), 2);
 

@@ -119,13 +119,18 @@ fn scaled(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use motionflow::architecture::Architecture;
     use motionflow::compute::MemoryUse;
+    use motionflow::nets::umt5::Umt5Config;
     use motionflow::nets::unet::{
         GuidanceBlocks, MotionAdapterConfig, UNet2DConfig, UNet3DConfig, UNetShape,
     };
-    use motionflow::schedule::{Schedule, ScheduleConfig};
+    use motionflow::nets::wan::WanConfig;
+    use motionflow::nets::wan_vae::WanVaeConfig;
+    use motionflow::schedule::{FlowConfig, FlowSchedule, Schedule, ScheduleConfig};
     use motionflow::settings::{Init, MaskSource, Settings};
     use motionflow::text_to_video::UNetCosts;
+    use motionflow::wan::{WanArchitecture, WanCosts};
     use tch::{Device, Kind};
 
     use super::*;
@@ -254,5 +259,40 @@ mod tests {
         let [low, balanced] = [MemoryUse::Low, MemoryUse::Balanced].map(animate_diff);
         // 0.8 of them are CUDA's own.
         assert!(low < 5.0 && balanced < 6.8, "{low} {balanced}");
+    }
+
+    #[test]
+    fn wans_size_takes_what_its_memory_allows() {
+        let small =
+            WanConfig { num_attention_heads: 12, ffn_dim: 8960, num_layers: 30, ..WanConfig::default() };
+        let gibibytes = |transformer: &WanConfig, frames, memory| {
+            let text = Umt5Config {
+                vocab_size: 256_384,
+                d_model: 4096,
+                d_ff: 10_240,
+                num_layers: 24,
+                num_heads: 64,
+                ..Umt5Config::default()
+            };
+            let costs = WanCosts::new(transformer.clone(), None, WanVaeConfig::default(), text, &[]).unwrap();
+            let settings = WanArchitecture.suited().settings;
+            let schedule = Schedule::Flow(FlowSchedule::new(&FlowConfig::default()).unwrap());
+            let sampled = settings.step_plans(&schedule).unwrap();
+            let compute = Compute { device: Device::Cuda(0), kind: Kind::BFloat16, memory };
+            let costs = Box::new(costs);
+            let task = Task::of(costs, 28_400_000_000, sampled, &settings, Way::Transfer, compute);
+            let video = Video { width: 832, height: 480, frames, fps: 16.0 };
+            task.memory(&video, memory).total() as f64 / f64::from(1 << 30)
+        };
+        let large = WanConfig::default();
+        for frames in [33, 81] {
+            let [low, balanced] =
+                [MemoryUse::Low, MemoryUse::Balanced].map(|memory| gibibytes(&small, frames, memory));
+            // The text encoder is most of the second, before the other nets run.
+            assert!(low < 10.0 && balanced < 24.0, "{low} {balanced}");
+            let low = gibibytes(&large, frames, MemoryUse::Low);
+            assert!(low < 24.0, "{low}");
+        }
+        assert!(gibibytes(&large, 33, MemoryUse::Balanced) > 24.0);
     }
 }

@@ -198,9 +198,9 @@ impl Task {
         let stages = self.stages_in(video, context, plan);
         let activations = stages.iter().map(Stage::activations).max().unwrap_or_default();
         let activations = activations + self.kept_features(video, context);
-        let text_encoder = self.costs.text_encoder_parameters();
-        let released = if plan.keeps_text_encoder { 0 } else { text_encoder };
-        let weights = self.parameters() - released;
+        let text_encoder = self.costs.held_text_encoder_parameters(plan);
+        let (kept, released) = if plan.keeps_text_encoder() { (text_encoder, 0) } else { (0, text_encoder) };
+        let weights = self.costs.held_parameters(plan) + kept;
         Memory::of(self.compute, Elements { weights, activations, released }, self.file_bytes)
     }
 

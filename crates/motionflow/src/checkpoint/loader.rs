@@ -23,6 +23,7 @@ pub struct Loader<'a> {
     device: Device,
     kind: Kind,
     memory: MemoryUse,
+    streams: bool,
     account: Rc<RefCell<Account>>,
 }
 
@@ -49,13 +50,26 @@ impl<'a> Loader<'a> {
             out_of_memory: None,
         };
         let memory = MemoryUse::default();
-        Self { weights, prefix: String::new(), device, kind, memory, account: Rc::new(RefCell::new(account)) }
+        let (prefix, streams) = (String::new(), false);
+        Self { weights, prefix, device, kind, memory, streams, account: Rc::new(RefCell::new(account)) }
     }
 
     /// The same for nets that may take so much memory.
     #[must_use]
     pub fn with_memory(self, memory: MemoryUse) -> Self {
         Self { memory, ..self }
+    }
+
+    /// The same for nets whose weights stay in the host's memory, where they can, or do not.
+    #[must_use]
+    pub fn with_streaming(self, streams: bool) -> Self {
+        Self { streams, ..self }
+    }
+
+    /// The same with tensors on `device`.
+    #[must_use]
+    pub fn on(&self, device: Device) -> Self {
+        Self { device, ..self.clone() }
     }
 
     /// The same with tensors as `kind`, for what must be more exact than the rest.
@@ -88,6 +102,11 @@ impl<'a> Loader<'a> {
     /// How much memory the nets may take.
     pub fn memory(&self) -> MemoryUse {
         self.memory
+    }
+
+    /// Whether weights stay in the host's memory where the net can bring them to the device as they are needed.
+    pub fn streams(&self) -> bool {
+        self.streams
     }
 
     /// Whether there is a tensor `name` here. Does not count as asking for it.
@@ -132,13 +151,17 @@ impl<'a> Loader<'a> {
         if is_float(self.kind) && !is_float(stored.kind()) {
             return Err(Problem::Wrong(format!("expected floating point, found {:?}", stored.kind())));
         }
-        let tensor = stored.to_device(self.device, self.kind);
-        // libtorch's messages go on with addresses of its own code.
-        let told = |error: TchError| printable(error.to_string().lines().next().unwrap_or_default());
-        tensor.map_err(|error| match told(error) {
-            message if out_of_memory::is_told_in(&message) => Problem::OutOfMemory(message),
-            message => Problem::Wrong(message),
-        })
+        stored.to_device(self.device, self.kind).map_err(|error| Problem::of(&error))
+    }
+
+    /// Notes for [`Loader::finish`] that what was made of this place's tensors could not be.
+    pub(crate) fn note_failure(&self, error: &TchError) {
+        let mut account = self.account.borrow_mut();
+        match Problem::of(error) {
+            Problem::OutOfMemory(message) => account.out_of_memory = Some(message),
+            Problem::Wrong(why) => account.problems.wrong.push(format!("{}: {why}", self.prefix)),
+            Problem::Missing => {}
+        }
     }
 
     /// Ends the loading: what was missing, of a wrong shape, or never asked for is one error.
@@ -166,6 +189,14 @@ enum Problem {
     Missing,
     Wrong(String),
     OutOfMemory(String),
+}
+
+impl Problem {
+    fn of(error: &TchError) -> Self {
+        // libtorch's messages go on with addresses of its own code.
+        let message = printable(error.to_string().lines().next().unwrap_or_default());
+        if out_of_memory::is_told_in(&message) { Self::OutOfMemory(message) } else { Self::Wrong(message) }
+    }
 }
 
 fn is_float(kind: Kind) -> bool {

@@ -32,6 +32,18 @@ pub trait Costs: Debug + Send + Sync {
     /// Weights of the text encoder.
     fn text_encoder_parameters(&self) -> u64;
 
+    /// Of all weights but the text encoder's, those that the device holds at once.
+    fn held_parameters(&self, plan: MemoryPlan) -> u64 {
+        let _ = plan;
+        self.parameters() - self.text_encoder_parameters()
+    }
+
+    /// Of the text encoder's weights those that the device holds at once.
+    fn held_text_encoder_parameters(&self, plan: MemoryPlan) -> u64 {
+        let _ = plan;
+        self.text_encoder_parameters()
+    }
+
     /// Whether the nets can take a video of this size.
     fn takes(&self, size: VideoSize) -> bool;
 

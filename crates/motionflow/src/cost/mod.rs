@@ -21,7 +21,7 @@ pub use costs::{Costs, Runs, VideoSize};
 pub use plan::MemoryPlan;
 pub use unet::{Recompute, UNetInput, UNetPart, unet};
 pub use vae::{FRAMES_AT_ONCE, vae_decode, vae_encode};
-pub use wan::{WanPart, wan_transformer};
+pub use wan::{BlockPart, WanPart, wan_block_parameters, wan_transformer};
 pub use wan_vae::{wan_vae_decode, wan_vae_encode};
 
 /// Which layers compute. The arithmetic is the same; what they pass over and what they keep in memory is not.
@@ -195,10 +195,15 @@ pub fn text_encoder_parameters(config: &ClipTextConfig) -> u64 {
 
 /// Parameters of a UMT5 encoder.
 pub fn umt5_parameters(config: &Umt5Config) -> u64 {
+    let (hidden, layers) = (config.d_model, config.num_layers as u64);
+    (config.vocab_size * hidden + hidden) as u64 + layers * umt5_block_parameters(config)
+}
+
+/// Parameters of one of its blocks.
+pub fn umt5_block_parameters(config: &Umt5Config) -> u64 {
     let hidden = config.d_model;
     let bias = config.relative_attention_num_buckets * config.num_heads;
     let attention = 4 * hidden * config.num_heads * config.d_kv + bias;
     let feed_forward = 3 * hidden * config.d_ff;
-    let norm = hidden;
-    (config.vocab_size * hidden + config.num_layers * (2 * norm + attention + feed_forward) + norm) as u64
+    (2 * hidden + attention + feed_forward) as u64
 }

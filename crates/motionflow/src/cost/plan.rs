@@ -1,6 +1,6 @@
 //! How a device runs the nets, by how much memory it may take.
 
-use super::{FRAMES_AT_ONCE, Layers, Recompute};
+use super::{BlockPart, FRAMES_AT_ONCE, Layers, Recompute};
 use crate::compute::{Compute, MemoryUse};
 
 /// How the nets run.
@@ -14,13 +14,31 @@ pub struct MemoryPlan {
     pub halves_at_once: i64,
     /// Frames that go through the VAE at once.
     pub frames_at_once: i64,
-    /// Whether feed-forward nets run in parts.
-    pub in_parts: bool,
-    /// Else it leaves memory before the other nets run.
-    pub keeps_text_encoder: bool,
+    /// Whether weights of transformers stay in the host's memory.
+    pub streams_weights: bool,
+    memory: MemoryUse,
 }
 
 impl MemoryPlan {
+    /// Whether feed-forward nets run in parts.
+    pub fn in_parts(self) -> bool {
+        self.memory == MemoryUse::Low
+    }
+
+    /// What a guided update computes again of the blocks of a transformer.
+    pub fn recomputed_blocks(self) -> BlockPart {
+        match self.memory {
+            MemoryUse::Low => BlockPart::All,
+            MemoryUse::Balanced => BlockPart::AllButAttention,
+            MemoryUse::Fast => BlockPart::Nothing,
+        }
+    }
+
+    /// Else the text encoder leaves memory before the other nets run.
+    pub fn keeps_text_encoder(self) -> bool {
+        self.memory == MemoryUse::Fast
+    }
+
     /// As the nets run with `compute`.
     pub fn of(compute: Compute) -> Self {
         let is_cuda = compute.device.is_cuda();
@@ -29,19 +47,15 @@ impl MemoryPlan {
             recompute: Recompute::Nothing,
             halves_at_once: 2,
             frames_at_once: FRAMES_AT_ONCE,
-            in_parts: false,
-            keeps_text_encoder: compute.memory == MemoryUse::Fast,
+            streams_weights: compute.streams_weights(),
+            memory: compute.memory,
         };
         match compute.memory {
             MemoryUse::Balanced if is_cuda => Self { recompute: Recompute::BeforeGuidance, ..all },
             MemoryUse::Balanced | MemoryUse::Fast => all,
-            MemoryUse::Low => Self {
-                recompute: Recompute::Everything,
-                halves_at_once: 1,
-                frames_at_once: 1,
-                in_parts: true,
-                ..all
-            },
+            MemoryUse::Low => {
+                Self { recompute: Recompute::Everything, halves_at_once: 1, frames_at_once: 1, ..all }
+            }
         }
     }
 }

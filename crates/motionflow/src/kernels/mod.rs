@@ -6,6 +6,7 @@
 //! kernels cannot be compiled.
 
 mod cuda;
+mod dit;
 mod plain;
 
 use std::path::Path;
@@ -14,6 +15,9 @@ use tch::{Device, Kind, Tensor};
 
 use self::cuda::{GroupNormShape, Numbers, Order};
 use crate::native;
+
+pub(crate) use self::dit::gated;
+pub use self::dit::{Scaling, gated_add, gated_add_scaled_norm, linear_gelu, rms_norm, scaled_norm};
 
 /// The weights of a group norm over dimension 1.
 #[derive(Debug, Clone, Copy)]
@@ -141,12 +145,18 @@ pub fn add_places_first(x: &Tensor, residual: &Tensor) -> Tensor {
     }
 }
 
-/// Layer norm over the last dimension: [.., size] -> the same shape
-pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> Tensor {
+/// Layer norm over the last dimension, and `positions` [1, tokens, size] added to it: [.., tokens, size] -> the same shape
+pub fn layer_norm(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    epsilon: f64,
+    positions: Option<&Tensor>,
+) -> Tensor {
     match Numbers::of(x) {
         Some(numbers) if numbers.can_layer_norm(weight.size()[0]) => {
             let dense = native::no_grad(|| x.contiguous());
-            let (_, y) = cuda::layer_norm(numbers, &dense, None, [weight, bias], epsilon);
+            let (_, y) = cuda::layer_norm(numbers, &dense, None, [weight, bias], epsilon, positions);
             let saved = [dense, weight.shallow_clone()];
             let gradient = move |saved: &[Tensor], gradients: &[Tensor]| {
                 let dy = gradients[0].contiguous();
@@ -154,27 +164,29 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f64) -> T
             };
             recorded(x, None, vec![y], &saved, Box::new(gradient)).swap_remove(0)
         }
-        _ => plain::layer_norm(x, weight, bias, epsilon),
+        _ => positioned(plain::layer_norm(x, weight, bias, epsilon), positions),
     }
 }
 
-/// x + residual, and the layer norm of that: twice [.., size] -> twice the same shape
+/// x + residual, and the layer norm of that, with `positions` [1, tokens, size] added: twice [.., tokens, size] -> twice the
+/// same shape
 pub fn add_layer_norm(
     x: &Tensor,
     residual: &Tensor,
     weight: &Tensor,
     bias: &Tensor,
     epsilon: f64,
+    positions: Option<&Tensor>,
 ) -> (Tensor, Tensor) {
     let numbers = Numbers::of(x).filter(|_| alike(x, residual));
     let numbers = numbers.filter(|numbers| numbers.can_layer_norm(weight.size()[0]));
     let Some(numbers) = numbers else {
         let sum = x + residual;
-        let normed = plain::layer_norm(&sum, weight, bias, epsilon);
+        let normed = positioned(plain::layer_norm(&sum, weight, bias, epsilon), positions);
         return (sum, normed);
     };
     let (dense, rest) = native::no_grad(|| (x.contiguous(), residual.contiguous()));
-    let (sum, y) = cuda::layer_norm(numbers, &dense, Some(&rest), [weight, bias], epsilon);
+    let (sum, y) = cuda::layer_norm(numbers, &dense, Some(&rest), [weight, bias], epsilon, positions);
     let saved = [sum.shallow_clone(), weight.shallow_clone()];
     let gradient = move |saved: &[Tensor], gradients: &[Tensor]| {
         let (dsum, dy) = (gradients[0].contiguous(), gradients[1].contiguous());
@@ -185,6 +197,13 @@ pub fn add_layer_norm(
     let mut both = recorded(x, Some(residual), vec![sum, y], &saved, Box::new(gradient));
     let y = both.swap_remove(1);
     (both.swap_remove(0), y)
+}
+
+fn positioned(x: Tensor, positions: Option<&Tensor>) -> Tensor {
+    match positions {
+        Some(positions) => x + positions,
+        None => x,
+    }
 }
 
 /// The first half times GELU of the second (GEGLU, <https://arxiv.org/abs/2002.05202>): [.., 2·inner] -> [.., inner]

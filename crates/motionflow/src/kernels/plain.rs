@@ -1,7 +1,8 @@
 //! The same functions by libtorch's own operations: what the CPU uses, and what the kernels are compared with.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
+use super::dit::Scaling;
 use super::{Convolution, Norm};
 
 pub(super) fn group_norm(x: &Tensor, shift: Option<&Tensor>, norm: &Norm, silu: bool) -> Tensor {
@@ -42,6 +43,40 @@ pub(super) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f6
 pub(super) fn geglu(x: &Tensor) -> Tensor {
     let halves = x.chunk(2, -1);
     &halves[0] * halves[1].gelu("none")
+}
+
+pub(super) fn scaled_norm(x: &Tensor, scaling: Scaling, epsilon: f64) -> Tensor {
+    let wide = in_float(x);
+    let channels = [x.size().last().copied().unwrap_or(1)];
+    let normed = match scaling {
+        Scaling::Affine([weight, bias]) => {
+            wide.layer_norm(channels, Some(weight), Some(bias), epsilon, false)
+        }
+        Scaling::Modulated([factor, shift]) => {
+            wide.layer_norm(channels, None::<&Tensor>, None::<&Tensor>, epsilon, false) * factor + shift
+        }
+    };
+    normed.to_kind(x.kind())
+}
+
+pub(super) fn gated_add(x: &Tensor, gate: &Tensor, residual: &Tensor) -> Tensor {
+    (in_float(residual) + x * gate).to_kind(x.kind())
+}
+
+pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, turn: Option<[&Tensor; 2]>, epsilon: f64) -> Tensor {
+    let wide = in_float(x);
+    let mean = wide.square().mean_dim(-1, true, None);
+    let normed = (wide * (mean + epsilon).rsqrt()).to_kind(x.kind()) * weight;
+    let Some([cosines, sines]) = turn else { return normed };
+    let pairs = normed.unflatten(-1, [-1, cosines.size()[2], 2]);
+    let (a, b) = (pairs.select(-1, 0), pairs.select(-1, 1));
+    let turned = [&a * cosines - &b * sines, &a * sines + &b * cosines];
+    Tensor::stack(&turned, -1).flatten(-3, -1).to_kind(x.kind())
+}
+
+/// In float32, but for what is wider.
+fn in_float(x: &Tensor) -> Tensor {
+    if x.kind() == Kind::Double { x.shallow_clone() } else { x.to_kind(Kind::Float) }
 }
 
 /// x [batch, channels, ..] + shift \[channels\]

@@ -2,13 +2,13 @@
 //!
 //! "Attention Is All You Need" (<https://arxiv.org/abs/1706.03762>), in diffusers' arrangement.
 
-use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use tch::{Kind, Tensor};
 
 use super::feed_forward::FeedForward;
 use super::layers::{LayerNorm, Linear};
+use super::of_texts::OfTexts;
 use crate::checkpoint::Loader;
 use crate::kernels;
 use crate::native;
@@ -25,8 +25,15 @@ pub trait AttentionObserver {
     /// Whether the probabilities of the layer of this name are to be computed and shown.
     fn wants(&self, layer: &str) -> bool;
 
-    /// Receives a layer's probabilities [batch, query, key], averaged over its heads. `Break` ends the net's run here.
+    /// Receives a layer's probabilities [batch, query, key], averaged over its heads, or their product with
+    /// [`AttentionObserver::values`]. `Break` ends the net's run here.
     fn observe(&mut self, layer: &str, probabilities: Tensor) -> ControlFlow<()>;
+
+    /// Where their product with values of the keys, [batch, key, values] in float32, is enough to see of a layer's
+    /// probabilities: those values. The product is [batch, query, values].
+    fn values(&self, _layer: &str) -> Option<&Tensor> {
+        None
+    }
 
     /// Factors of the values of the text's tokens, [videos, tokens, 1]; without them every value counts as it is.
     fn token_weights(&self) -> Option<&Tensor> {
@@ -128,6 +135,10 @@ impl Attention {
         let attended = if observer.wants(&self.name) {
             let probabilities = attention_probabilities(&q, &k);
             let seen = probabilities.mean_dim(1, false, None).view([size[0], size[1], -1]);
+            let seen = match observer.values(&self.name) {
+                Some(values) => product(&seen, values),
+                None => seen,
+            };
             observer.observe(&self.name, seen)?;
             probabilities.to_kind(v.kind()).matmul(&v)
         } else {
@@ -153,32 +164,24 @@ fn split<const N: usize>(joined: Vec<Tensor>, heads: i64) -> [Tensor; N] {
 struct TextProjection {
     to_kv: Linear,
     heads: i64,
-    /// Features of a text, which stay in memory so that no other text can take their place; its keys and values.
-    known: RefCell<Vec<(Tensor, [Tensor; 2])>>,
+    known: OfTexts<2>,
 }
 
 impl TextProjection {
-    /// How many texts a run has: the source's, the prompt's, and the prompt's and the negative one, together or each.
-    const TEXTS: usize = 4;
-
     fn new(to_kv: Linear, heads: i64) -> Self {
-        Self { to_kv, heads, known: RefCell::default() }
+        Self { to_kv, heads, known: OfTexts::default() }
     }
 
     /// [videos, tokens, context] -> twice [videos, heads, tokens, d]
     fn keys_and_values(&self, features: &Tensor) -> [Tensor; 2] {
-        let mut known = self.known.borrow_mut();
-        let same = |text: &Tensor| text.data_ptr() == features.data_ptr() && text.size() == features.size();
-        if let Some((_, found)) = known.iter().find(|(text, _)| same(text)) {
-            return found.each_ref().map(Tensor::shallow_clone);
-        }
-        let made: [Tensor; 2] = split(self.to_kv.forward_joined(features, 2), self.heads);
-        if known.len() == Self::TEXTS {
-            drop(known.remove(0));
-        }
-        known.push((features.shallow_clone(), made.each_ref().map(Tensor::shallow_clone)));
-        made
+        self.known.of(features, || split(self.to_kv.forward_joined(features, 2), self.heads))
     }
+}
+
+/// [batch, query, key] · [batch, key, values], the values one after the other, so that each is to the last bit what it is alone.
+fn product(probabilities: &Tensor, values: &Tensor) -> Tensor {
+    let of_each = values.split(1, -1);
+    Tensor::cat(&of_each.iter().map(|values| probabilities.matmul(values)).collect::<Vec<_>>(), -1)
 }
 
 /// softmax(Q·Kᵀ/√d), in float32: [batch, heads, query, d] and [batch, heads, key, d] -> [batch, heads, query, key]
@@ -210,10 +213,12 @@ pub fn scaled_dot_product_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tenso
         if let Ok((attended, ..)) = attended {
             return attended;
         }
-    } else if q.device().is_cuda() && q.kind() != Kind::Float && q.size()[2].min(k.size()[2]) < LONG {
-        if let Some(attended) = native::flash_attention(q, k, v) {
-            return attended;
-        }
+    } else if q.device().is_cuda()
+        && q.kind() != Kind::Float
+        && q.size()[2].min(k.size()[2]) < LONG
+        && let Some(attended) = native::flash_attention(q, k, v)
+    {
+        return attended;
     }
     Tensor::scaled_dot_product_attention(q, k, v, None::<Tensor>, 0.0, false, None, false)
 }
@@ -268,24 +273,15 @@ impl TransformerBlock {
         times: i64,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let attended = self.attn1.forward(&self.positioned(self.norm1.forward(x)), None, observer)?;
-        let (x, normed) = self.norm2.forward_added(&attended, x);
-        let normed = self.positioned(normed);
+        let tokens = x.size()[1];
+        let positions = self.positions.as_ref().map(|positions| positions.narrow(1, 0, tokens));
+        let positions = positions.as_ref();
+        let attended = self.attn1.forward(&self.norm1.forward_positioned(x, positions), None, observer)?;
+        let (x, normed) = self.norm2.forward_added(&attended, x, positions);
         let (x, normed) = (repeated(x, times), repeated(normed, times));
         let attended = self.attn2.forward(&normed, text, observer)?;
-        let (x, normed) = self.norm3.forward_added(&attended, &x);
+        let (x, normed) = self.norm3.forward_added(&attended, &x, None);
         ControlFlow::Continue(self.ff.forward(&normed) + x)
-    }
-
-    /// With the positional embedding added, where the block has one: [batch, tokens, channels], same shape out
-    fn positioned(&self, x: Tensor) -> Tensor {
-        match &self.positions {
-            Some(positions) => {
-                let tokens = x.size()[1];
-                x + positions.narrow(1, 0, tokens)
-            }
-            None => x,
-        }
     }
 }
 

@@ -48,9 +48,19 @@ impl Linear {
         Self { weight: weights[0].shallow_clone(), bias: weights.get(1).map(Tensor::shallow_clone) }
     }
 
+    /// [output, input]
+    pub(super) fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// `weight` and, where there is one, `bias`.
     pub(super) fn weights(&self) -> impl Iterator<Item = Tensor> + '_ {
         std::iter::once(&self.weight).chain(&self.bias).map(Tensor::shallow_clone)
+    }
+
+    /// The same, so that others can take their place.
+    pub(super) fn weights_mut(&mut self) -> impl Iterator<Item = &mut Tensor> {
+        std::iter::once(&mut self.weight).chain(&mut self.bias)
     }
 
     /// The size of what comes out.
@@ -61,6 +71,14 @@ impl Linear {
     /// [.., input] -> [.., output]
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, self.bias.as_ref())
+    }
+
+    /// The same with GELU in its tanh form after it; the layer has a bias.
+    pub fn forward_gelu(&self, x: &Tensor) -> Tensor {
+        match &self.bias {
+            Some(bias) => kernels::linear_gelu(x, &self.weight, bias),
+            None => self.forward(x).gelu("tanh"),
+        }
     }
 
     /// What each of `count` layers gives that were joined, [.., input] -> [.., output / count]. In one product on CUDA,
@@ -246,12 +264,22 @@ impl LayerNorm {
 
     /// [.., size], same shape out
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        kernels::layer_norm(x, &self.weight, &self.bias, self.epsilon)
+        self.forward_positioned(x, None)
     }
 
-    /// x + residual, and the norm of that: twice [.., size]
-    pub fn forward_added(&self, x: &Tensor, residual: &Tensor) -> (Tensor, Tensor) {
-        kernels::add_layer_norm(x, residual, &self.weight, &self.bias, self.epsilon)
+    /// [.., tokens, size], same shape out; `positions` [1, tokens, size] are added to what comes out
+    pub fn forward_positioned(&self, x: &Tensor, positions: Option<&Tensor>) -> Tensor {
+        kernels::layer_norm(x, &self.weight, &self.bias, self.epsilon, positions)
+    }
+
+    /// x + residual, and the norm of that, with `positions` added: twice [.., tokens, size]
+    pub fn forward_added(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        positions: Option<&Tensor>,
+    ) -> (Tensor, Tensor) {
+        kernels::add_layer_norm(x, residual, &self.weight, &self.bias, self.epsilon, positions)
     }
 }
 

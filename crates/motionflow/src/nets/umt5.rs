@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::config::{ConfigError, count, epsilon};
 use super::layers::Linear;
+use super::parts::{Part, Parts};
 use crate::checkpoint::Loader;
 
 const COMPONENT: &str = "text_encoder";
@@ -136,7 +137,7 @@ pub struct Umt5Encoder {
     config: Umt5Config,
     /// [vocabulary, features]
     embedding: Tensor,
-    blocks: Vec<Block>,
+    blocks: Parts<Block>,
     final_layer_norm: RmsNorm,
 }
 
@@ -154,10 +155,13 @@ impl Umt5Encoder {
             weights.skip(name);
         }
         let encoder = weights.sub("encoder");
-        let block = |index| Block::new(&encoder.sub("block").sub(index).sub("layer"), &config);
+        let block = |weights: &Loader, index| Block::new(&weights.sub(index).sub("layer"), &config);
+        // A few rows of it are used.
+        let of_embedding = if weights.streams() { weights.on(Device::Cpu) } else { weights.clone() };
         Ok(Self {
-            embedding: weights.tensor(name, &[config.vocab_size, config.d_model]),
-            blocks: (0..config.num_layers).map(block).collect(),
+            embedding: of_embedding.tensor(name, &[config.vocab_size, config.d_model]),
+            // It runs once for each prompt, and is let go: less than pinning would take.
+            blocks: Parts::new(&encoder.sub("block"), config.num_layers, false, block),
             final_layer_norm: RmsNorm::new(&encoder.sub("final_layer_norm"), &config),
             config,
         })
@@ -172,10 +176,11 @@ impl Umt5Encoder {
     /// vocabulary; there may be any number of them but none. Padding is not told from text: leave it out.
     pub fn forward(&self, ids: &[i64]) -> Tensor {
         let index = Tensor::from_slice(ids).to_device(self.embedding.device());
-        let x = self.embedding.index_select(0, &index).unsqueeze(0);
+        let x = self.embedding.index_select(0, &index).unsqueeze(0).to_device(self.final_layer_norm.device());
         let x = if x.kind() == Kind::Half { x.to_kind(Kind::Float) } else { x };
         let buckets = buckets(ids.len() as i64, &self.config).to_device(x.device());
-        self.final_layer_norm.forward(&self.blocks.iter().fold(x, |x, block| block.forward(&x, &buckets)))
+        let blocks = 0..self.blocks.count();
+        self.final_layer_norm.forward(&blocks.fold(x, |x, block| self.blocks.at(block).forward(&x, &buckets)))
     }
 }
 
@@ -218,6 +223,16 @@ impl Block {
     fn forward(&self, x: &Tensor, buckets: &Tensor) -> Tensor {
         let x = x + self.attention.forward(&self.attention_norm.forward(x), buckets);
         &x + self.feed_forward.forward(&self.feed_forward_norm.forward(&x))
+    }
+}
+
+impl Part for Block {
+    fn weights_mut(&mut self) -> Vec<&mut Tensor> {
+        let SelfAttention { q, k, v, o, relative_attention_bias, .. } = &mut self.attention;
+        let FeedForward { wi_0, wi_1, wo, .. } = &mut self.feed_forward;
+        let layers = [q, k, v, o, wi_0, wi_1, wo].into_iter().flat_map(Linear::weights_mut);
+        let norms = [&mut self.attention_norm.weight, &mut self.feed_forward_norm.weight];
+        layers.chain(norms).chain([relative_attention_bias]).collect()
     }
 }
 
@@ -300,6 +315,10 @@ struct RmsNorm {
 impl RmsNorm {
     fn new(weights: &Loader, config: &Umt5Config) -> Self {
         Self { weight: weights.tensor("weight", &[config.d_model]), epsilon: config.layer_norm_epsilon }
+    }
+
+    fn device(&self) -> Device {
+        self.weight.device()
     }
 
     /// [.., features], same shape out, of the weight's type

@@ -53,7 +53,7 @@ impl UNetCosts {
             height: size.height / downscale,
             width: size.width / downscale,
             tokens: self.tokens,
-            in_parts: plan.in_parts,
+            in_parts: plan.in_parts(),
         };
         unet(&self.unet, input, part, plan.layers)
     }

@@ -18,7 +18,8 @@ use crate::load_net::load_net;
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, Traced, VideoModel};
 use crate::nets::attention::AttentionObserver;
 use crate::nets::clip_text::{ClipText, ClipTextConfig};
-use crate::nets::unet::{AttentionNames, Recomputed, Trace, UNet, UNetShape};
+use crate::nets::trace::Recomputed;
+use crate::nets::unet::{AttentionNames, UNet, UNetShape};
 use crate::nets::vae::{AutoencoderKl, VaeConfig};
 use crate::prompt::Prompt;
 use crate::schedule::Schedule;
@@ -199,12 +200,6 @@ fn guidance_layers(unet: &UNet) -> GuidanceLayers {
         names.into_iter().map(layer).collect()
     };
     GuidanceLayers { cross: layers(cross), spatial: layers(spatial), temporal: layers(temporal) }
-}
-
-impl Traced for Trace<'_> {
-    fn gradient(self: Box<Self>, loss: &Tensor) -> Tensor {
-        Trace::gradient(*self, loss)
-    }
 }
 
 impl VideoModel for TextToVideo {

@@ -1,33 +1,37 @@
 //! What the nets of such a checkpoint cost.
 
-use super::TEXT_LENGTH;
 use super::architecture::check_size;
 use super::guidance::blocks_for;
 use crate::cost::{
-    Costs, MemoryPlan, NetCost, Runs, VideoSize, WanPart, umt5_parameters, wan_transformer, wan_vae_decode,
-    wan_vae_encode,
+    Costs, MemoryPlan, NetCost, Runs, VideoSize, WanPart, umt5_block_parameters, umt5_parameters,
+    wan_block_parameters, wan_transformer, wan_vae_decode, wan_vae_encode,
 };
 use crate::error::Error;
 use crate::nets::umt5::Umt5Config;
 use crate::nets::wan::WanConfig;
 use crate::nets::wan_vae::WanVaeConfig;
 
+/// Keys of a text: its tokens, of which nobody knows the number before, and one for its padding.
+const TEXT_KEYS: i64 = 32;
+
 /// Transformers, VAE and text encoder, whose configs are valid.
 #[derive(Debug)]
-pub(super) struct WanCosts {
+pub struct WanCosts {
     transformer: WanConfig,
     /// Lies in memory beside the first; a run of it is counted as one of that.
     second: Option<WanConfig>,
     vae: WanVaeConfig,
     text_encoder: Umt5Config,
     /// The last block that guides, and how many do.
-    guidance: WanPart,
+    guidance: [i64; 2],
 }
 
 impl WanCosts {
+    /// Of configs that are valid, for the guidance blocks of these names, or the middle third.
+    ///
     /// # Errors
     /// As [`crate::architecture::Architecture::check_blocks`].
-    pub(super) fn new(
+    pub fn new(
         transformer: WanConfig,
         second: Option<WanConfig>,
         vae: WanVaeConfig,
@@ -37,8 +41,14 @@ impl WanCosts {
         let blocks = blocks_for(&transformer, guidance_blocks)?;
         let number = |name: &String| name.rsplit('.').next().and_then(|number| number.parse().ok());
         let last = blocks.iter().filter_map(number).max().unwrap_or(0);
-        let guidance = WanPart::UpTo { last, shown: blocks.len() as i64 };
+        let guidance = [last, blocks.len() as i64];
         Ok(Self { transformer, second, vae, text_encoder, guidance })
+    }
+
+    /// What shows the maps, and keeps no more for a gradient than the plan allows.
+    fn guidance(&self, plan: MemoryPlan) -> WanPart {
+        let [last, shown] = self.guidance;
+        WanPart::UpTo { last, shown, recomputed: plan.recomputed_blocks() }
     }
 
     fn transformer(&self, size: VideoSize, plan: MemoryPlan, part: WanPart) -> NetCost {
@@ -48,7 +58,7 @@ impl WanCosts {
             size.height / downscale,
             size.width / downscale,
         ];
-        wan_transformer(&self.transformer, latents, TEXT_LENGTH, part, plan.layers)
+        wan_transformer(&self.transformer, latents, TEXT_KEYS, part, plan.layers)
     }
 }
 
@@ -66,6 +76,25 @@ impl Costs for WanCosts {
 
     fn text_encoder_parameters(&self) -> u64 {
         umt5_parameters(&self.text_encoder)
+    }
+
+    /// Of each transformer two blocks, where weights are streamed.
+    fn held_parameters(&self, plan: MemoryPlan) -> u64 {
+        let all = self.parameters() - self.text_encoder_parameters();
+        if !plan.streams_weights {
+            return all;
+        }
+        let on_host =
+            |config: &WanConfig| wan_block_parameters(config) * (config.num_layers.max(2) as u64 - 2);
+        all - on_host(&self.transformer) - self.second.as_ref().map_or(0, on_host)
+    }
+
+    fn held_text_encoder_parameters(&self, plan: MemoryPlan) -> u64 {
+        if plan.streams_weights {
+            2 * umt5_block_parameters(&self.text_encoder)
+        } else {
+            self.text_encoder_parameters()
+        }
     }
 
     fn takes(&self, size: VideoSize) -> bool {
@@ -93,11 +122,11 @@ impl Costs for WanCosts {
     }
 
     fn maps(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
-        once(self.transformer(size, plan, self.guidance))
+        once(self.transformer(size, plan, self.guidance(plan)))
     }
 
     fn update(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
-        once(self.transformer(size, plan, self.guidance))
+        once(self.transformer(size, plan, self.guidance(plan)))
     }
 }
 

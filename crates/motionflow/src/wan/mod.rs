@@ -15,13 +15,13 @@ use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::Checkpoint;
 use crate::clip::Clip;
-use crate::compute::Compute;
+use crate::compute::{Compute, MemoryUse};
 use crate::error::{BROKEN, Error};
 use crate::latents::{Latents, seeded_noise};
 use crate::load_net::load_net;
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, Traced, VideoModel};
-use crate::native;
 use crate::nets::attention::AttentionObserver;
+use crate::nets::trace::Recomputed;
 use crate::nets::umt5::Umt5Encoder;
 use crate::nets::wan_vae::{AutoencoderKlWan, WanVaeConfig};
 use crate::prompt::Prompt;
@@ -33,6 +33,7 @@ use crate::tokenizer::Tokenizer;
 use crate::wider::{Coded, code};
 
 pub use architecture::WanArchitecture;
+pub use costs::WanCosts;
 use experts::Experts;
 
 /// Rows of a text, most of them zero.
@@ -115,22 +116,6 @@ fn load_vae(
     load_net(checkpoint, "vae", compute, |weights| Ok(AutoencoderKlWan::new(weights, config)?))
 }
 
-/// A run of the transformer with its graph.
-struct Trace {
-    latents: Tensor,
-}
-
-impl Traced for Trace {
-    fn gradient(self: Box<Self>, loss: &Tensor) -> Tensor {
-        if !loss.requires_grad() {
-            return self.latents.zeros_like();
-        }
-        let gradient =
-            native::gradients(&[(loss.shallow_clone(), loss.ones_like())], &[self.latents.shallow_clone()]);
-        gradient.into_iter().next().flatten().unwrap_or_else(|| self.latents.zeros_like())
-    }
-}
-
 impl VideoModel for Wan {
     fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error> {
         encode_prompt(&self.tokenizer, prompt, self.compute.kind, |ids| self.encode(ids))
@@ -171,9 +156,13 @@ impl VideoModel for Wan {
         observer: &mut dyn AttentionObserver,
     ) -> Box<dyn Traced + 'a> {
         self.text_encoder.release();
-        let latents = latents.detach().set_requires_grad(true);
-        let _ = self.transformers.at(timestep).forward(&latents, timestep, features, observer);
-        Box::new(Trace { latents })
+        // A block's inside is some twenty times its input: too much to keep of every block, on the CPU, too.
+        let recomputed = match self.compute.memory {
+            MemoryUse::Low => Recomputed::All,
+            MemoryUse::Balanced => Recomputed::AllButAttention,
+            MemoryUse::Fast => Recomputed::None,
+        };
+        Box::new(self.transformers.at(timestep).trace(latents, timestep, features, recomputed, observer))
     }
 
     fn takes_two_videos(&self) -> bool {

@@ -1,11 +1,12 @@
-// Layer norm over the last dimension, one warp a row, with an optional residual that is added before. N = WIDTH packs
+// Layer norm over the last dimension, one warp a row, with an optional residual that is added before and positions that are added after. N = WIDTH packs
 // of two elements a lane, so rows of up to 64·N elements.
 
 constexpr int N = WIDTH;
 
 extern "C" __global__ void __launch_bounds__(256) layer_norm(const T *__restrict__ x, const T *__restrict__ residual,
-                                      const T *__restrict__ weight, const T *__restrict__ bias, T *__restrict__ sum,
-                                      T *__restrict__ y, long long rows, int C, float epsilon) {
+                                      const T *__restrict__ weight, const T *__restrict__ bias,
+                                      const T *__restrict__ positions, T *__restrict__ sum, T *__restrict__ y,
+                                      long long rows, int C, int tokens, float epsilon) {
   const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;
   if (row >= rows) return;
   float values[N][2];
@@ -41,6 +42,10 @@ extern "C" __global__ void __launch_bounds__(256) layer_norm(const T *__restrict
       const Pack<2> w = load<2>(weight + c), b = load<2>(bias + c);
       Pack<2> out;
       for (int i = 0; i < 2; i++) out.v[i] = narrow((values[n][i] - mean) * rstd * wide(w.v[i]) + wide(b.v[i]));
+      if (positions) {
+        const Pack<2> position = load<2>(positions + row % tokens * C + c);
+        for (int i = 0; i < 2; i++) out.v[i] = narrow(wide(out.v[i]) + wide(position.v[i]));
+      }
       store<2>(y + row * C + c, out);
     }
   }

@@ -1,6 +1,7 @@
 //! Launches of the CUDA kernels, on rows of channels [.., channels] that lie dense.
 
 pub(super) mod compiled;
+pub(super) mod dit;
 mod program;
 
 use std::collections::BTreeMap;
@@ -54,6 +55,11 @@ impl Numbers {
         }
     }
 
+    /// Whether they are float16 or bfloat16.
+    pub(super) fn is_half(self) -> bool {
+        self.kind != Kind::Float
+    }
+
     fn program(self, source: Source, width: i64) -> Program {
         let kind = match self.kind {
             Kind::Float => 0,
@@ -71,7 +77,12 @@ impl Numbers {
 
     /// Why not all kernels can be used here, if they cannot.
     pub(super) fn problem(self) -> Option<String> {
-        let sources = [(Source::GroupNorm, 4), (Source::LayerNorm, 10), (Source::Elementwise, 4)];
+        let sources = [
+            (Source::GroupNorm, 4),
+            (Source::LayerNorm, 10),
+            (Source::Elementwise, 4),
+            (Source::DiffusionTransformer, 16 * 8 + 1),
+        ];
         let attention = Program { dim: 64, ..self.program(Source::TemporalAttention, 24) };
         let mut programs = sources.into_iter().map(|(source, width)| self.program(source, width));
         programs.find_map(|program| program.ready().err()).or_else(|| attention.ready().err())
@@ -239,15 +250,18 @@ fn layer_norm_grid(rows: i64) -> Grid {
     Grid { blocks: [(rows + 7) / 8, 1], threads: [32, 8], shared: 0 }
 }
 
-/// Rows [.., channels] and a residual that is added before, if any -> the sum (the input itself without one), normed
+/// Rows [.., channels] and a residual that is added before, if any -> the sum (the input itself without one), normed, and
+/// with `positions` [.., tokens, channels] added, if any
 pub(super) fn layer_norm(
     numbers: Numbers,
     x: &Tensor,
     residual: Option<&Tensor>,
     [weight, bias]: [&Tensor; 2],
     epsilon: f64,
+    positions: Option<&Tensor>,
 ) -> (Tensor, Tensor) {
     let channels = weight.size()[0];
+    let tokens = positions.map_or(1, |positions| positions.numel() as i64 / channels);
     let rows = x.numel() as i64 / channels;
     let sum = if residual.is_some() { x.empty_like() } else { x.shallow_clone() };
     let y = x.empty_like();
@@ -256,10 +270,12 @@ pub(super) fn layer_norm(
         pointer_or_null(residual),
         pointer(weight),
         pointer(bias),
+        pointer_or_null(positions),
         pointer(&sum),
         pointer(&y),
         Argument::Long(rows),
         int(channels),
+        int(tokens),
         Argument::Float(epsilon as f32),
     ];
     let program = numbers.program(Source::LayerNorm, packs_of_a_lane(channels));

@@ -18,6 +18,7 @@ pub(super) enum Source {
     LayerNorm,
     Elementwise,
     TemporalAttention,
+    DiffusionTransformer,
 }
 
 impl Source {
@@ -27,6 +28,7 @@ impl Source {
             Self::LayerNorm => include_str!("layer_norm.cu"),
             Self::Elementwise => include_str!("elementwise.cu"),
             Self::TemporalAttention => include_str!("temporal_attention.cu"),
+            Self::DiffusionTransformer => include_str!("dit.cu"),
         }
     }
 }

@@ -3,10 +3,11 @@
 use tch::Tensor;
 
 use super::shape::{Temporal, UNetShape};
-use super::stages::{Skip, Stage, Work};
+use super::stages::{Stage, Work};
 use crate::checkpoint::Loader;
 use crate::nets::resnet::{Downsample2D, ResnetBlock2D, ResnetOptions, Upsample2D};
 use crate::nets::temporal::{TemporalConvLayer, TransformerTemporal};
+use crate::nets::trace::Skip;
 use crate::nets::transformer_2d::Transformer2D;
 
 /// What every block is given besides the hidden states.

@@ -8,7 +8,6 @@ mod embedding;
 mod motion_config;
 mod shape;
 mod stages;
-mod trace;
 
 use std::ops::ControlFlow;
 
@@ -19,15 +18,15 @@ pub use config::{DownBlockType, UNet3DConfig, UpBlockType};
 pub use embedding::timestep_features;
 pub use motion_config::{MotionAdapterConfig, UNet2DConfig, UNetMotionConfig};
 pub use shape::{GuidanceBlocks, Heads, MotionModules, Temporal, UNetShape};
-pub use trace::{Recomputed, Trace};
 
 use self::blocks::{Conditions, DownBlock, MidBlock, UpBlock, keep_last};
 use self::embedding::TimestepEmbedding;
-use self::stages::{Skip, Stage, State, Work};
+use self::stages::{Stage, UNetRow, Work};
 use super::attention::AttentionObserver;
 use super::layers::{Conv2d, GroupNorm};
 use super::resnet::ResnetOptions;
 use super::temporal::TransformerTemporal;
+use super::trace::{Recomputed, Skip, State, Trace};
 use crate::checkpoint::Loader;
 use crate::kernels;
 use crate::timestep::Timestep;
@@ -182,10 +181,10 @@ impl UNet {
                     *made = Some(state.x.1.shallow_clone());
                 }
             }
-            let skip = state.skip_of(stage);
+            let skip = state.skip_of(stage.skip);
             let skip = skip.as_ref().map(|(_, skip)| skip);
             let x = stage.run(&state.x.1, skip, &conditions, observer)?;
-            state.advance(stage, None, x);
+            state.advance(stage.is_kept, None, x);
         }
         let noise = self.conv_out.forward(&self.conv_norm_out.forward_silu(&state.x.1));
         let size = noise.size();
@@ -204,7 +203,14 @@ impl UNet {
         recomputed: Recomputed,
         observer: &mut dyn AttentionObserver,
     ) -> Trace<'_> {
-        Trace::run(self, latents, timestep, text, recomputed, observer)
+        let row = |latents: &Tensor| UNetRow {
+            net: self,
+            stages: self.stages(),
+            time: self.time(timestep, latents),
+            text: text.shallow_clone(),
+            frames: latents.size()[2],
+        };
+        Trace::run(latents, row, recomputed, observer)
     }
 
     /// All but what comes after the last block, in order.

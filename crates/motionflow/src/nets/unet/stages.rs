@@ -4,12 +4,14 @@ use std::ops::ControlFlow;
 
 use tch::Tensor;
 
+use super::UNet;
 use super::blocks::{Conditions, Convolutions};
 use crate::kernels;
 use crate::nets::attention::{AttentionObserver, repeated};
 use crate::nets::layers::Conv2d;
 use crate::nets::resnet::{Downsample2D, Upsample2D};
 use crate::nets::temporal::TransformerTemporal;
+use crate::nets::trace::{Row, Skip};
 use crate::nets::transformer_2d::Transformer2D;
 
 /// A part of the net that runs at once.
@@ -31,17 +33,6 @@ pub(super) enum Work<'a> {
     Temporal(&'a TransformerTemporal),
     Downsample(&'a Downsample2D),
     Upsample(&'a Upsample2D),
-}
-
-/// What a stage takes of the last skip.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Skip {
-    /// Nothing.
-    None,
-    /// Its channels, behind those of the input; the skip is used up.
-    Joined,
-    /// Its height and width.
-    Size,
 }
 
 impl<'a> Stage<'a> {
@@ -90,32 +81,47 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// The hidden states and the skips between two stages, each with the number of what made it, where that is kept.
-pub(super) struct State {
-    pub(super) x: (Option<usize>, Tensor),
-    pub(super) skips: Vec<(Option<usize>, Tensor)>,
+/// The net under one timestep and one text.
+pub(super) struct UNetRow<'a> {
+    pub(super) net: &'a UNet,
+    pub(super) stages: Vec<Stage<'a>>,
+    /// The timestep's embedding.
+    pub(super) time: Tensor,
+    /// [1, tokens, features]
+    pub(super) text: Tensor,
+    pub(super) frames: i64,
 }
 
-impl State {
-    pub(super) fn new(x: Tensor) -> Self {
-        Self { x: (None, x), skips: Vec::new() }
+impl Row for UNetRow<'_> {
+    fn count(&self) -> usize {
+        self.stages.len()
     }
 
-    /// What a stage takes of the skips.
-    pub(super) fn skip_of(&mut self, stage: Stage) -> Option<(Option<usize>, Tensor)> {
-        match stage.skip {
-            Skip::None => None,
-            Skip::Joined => self.skips.pop(),
-            // Its size alone: no gradient goes there.
-            Skip::Size => self.skips.last().map(|(made_by, skip)| (*made_by, skip.shallow_clone())),
-        }
+    fn input(&self, latents: &Tensor) -> Tensor {
+        self.net.images(latents)
     }
 
-    /// Goes on with what a stage has made.
-    pub(super) fn advance(&mut self, stage: Stage, made_by: Option<usize>, x: Tensor) {
-        if stage.is_kept {
-            self.skips.push((made_by, x.shallow_clone()));
-        }
-        self.x = (made_by, x);
+    fn is_observed(&self, stage: usize, observer: &dyn AttentionObserver) -> bool {
+        let names = self.stages[stage].attention_names();
+        names.is_some_and(|names| names.iter().any(|name| observer.wants(name)))
+    }
+
+    fn skip(&self, stage: usize) -> Skip {
+        self.stages[stage].skip
+    }
+
+    fn is_kept(&self, stage: usize) -> bool {
+        self.stages[stage].is_kept
+    }
+
+    fn run(
+        &self,
+        stage: usize,
+        x: &Tensor,
+        skip: Option<&Tensor>,
+        observer: &mut dyn AttentionObserver,
+    ) -> ControlFlow<(), Tensor> {
+        let conditions = Conditions { time: &self.time, text: &self.text, frames: self.frames };
+        self.stages[stage].run(x, skip, &conditions, observer)
     }
 }

@@ -4,13 +4,16 @@ use std::ops::ControlFlow;
 
 use tch::{Kind, Tensor};
 
-use super::attention::{Attention, same_frame, same_place};
+use super::attention::{Attention, KeptProduct, same_frame, same_place};
 use super::config::WanConfig;
 use super::rope::Rotation;
 use super::text::Text;
 use crate::checkpoint::Loader;
+use crate::kernels::{Scaling, gated, gated_add, gated_add_scaled_norm, scaled_norm};
+use crate::native;
 use crate::nets::attention::AttentionObserver;
 use crate::nets::layers::Linear;
+use crate::nets::parts::Part;
 
 /// What every block is given besides the tokens.
 pub(super) struct Conditions<'a> {
@@ -22,6 +25,10 @@ pub(super) struct Conditions<'a> {
     pub(super) rotation: &'a Rotation,
     /// Latent frames.
     pub(super) frames: i64,
+    /// Where the product of the self-attention is kept for a run with a graph.
+    pub(super) kept: Option<&'a KeptProduct>,
+    /// Whether the block ran before, so that its gradient is wanted and its output is not.
+    pub(super) is_again: bool,
 }
 
 /// Self-attention, cross-attention and a feed-forward net, each with its norm before and its input added after.
@@ -70,34 +77,49 @@ impl Block {
         conditions: &Conditions,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        let kind = x.kind();
+        let Conditions { text, rotation, frames, kept, is_again, .. } = *conditions;
         let time = (&self.scale_shift_table + conditions.time).chunk(6, 1);
-        let wide = x.to_kind(Kind::Float);
-        let normed = scaled(&self.norm(&wide, None), &time[1], &time[0]).to_kind(kind);
-        let attended = self.attn1.to_video(&normed, conditions.rotation, conditions.frames, observer)?;
-        let x = (wide + attended * &time[2]).to_kind(kind);
-        let normed = self.norm(&x.to_kind(Kind::Float), Some(&self.norm2)).to_kind(kind);
-        let x = x + self.attn2.to_text(&normed, conditions.text, conditions.frames, observer)?;
-        let wide = x.to_kind(Kind::Float);
-        let normed = scaled(&self.norm(&wide, None), &time[4], &time[3]).to_kind(kind);
-        let middle = self.project_in.forward(&normed).gelu("tanh");
-        let forward = self.project_out.forward(&middle).to_kind(Kind::Float);
-        ControlFlow::Continue((wide + forward * &time[5]).to_kind(kind))
+        let [of_attention, of_forward] = [1, 4].map(|scale| &time[scale] + 1.0);
+        let normed = scaled_norm(x, Scaling::Modulated([&of_attention, &time[0]]), self.epsilon);
+        let attended = self.attn1.to_video(&normed, rotation, frames, kept, observer)?;
+        drop(normed);
+        let [weight, bias] = &self.norm2;
+        let affine = Scaling::Affine([weight, bias]);
+        let (x, normed) = gated_add_scaled_norm(&attended, Some(&time[2]), x, affine, self.epsilon);
+        drop(attended);
+        let attended = self.attn2.to_text(&normed, text, frames, observer)?;
+        drop(normed);
+        let modulated = Scaling::Modulated([&of_forward, &time[3]]);
+        let (x, normed) = gated_add_scaled_norm(&attended, None, &x, modulated, self.epsilon);
+        drop(attended);
+        let middle = self.project_in.forward_gelu(&normed);
+        drop(normed);
+        ControlFlow::Continue(if is_again {
+            self.gradient_alone(&middle, &time[5], &x)
+        } else {
+            gated_add(&self.project_out.forward(&middle), &time[5], &x)
+        })
     }
 
-    fn norm(&self, x: &Tensor, affine: Option<&[Tensor; 2]>) -> Tensor {
-        layer_norm(x, affine, self.epsilon)
+    /// What depends on the middle of the feed-forward net and on the sum before it as the block's output does, without the last
+    /// product: it has another value. All [1, tokens, ..]
+    fn gradient_alone(&self, middle: &Tensor, gate: &Tensor, x: &Tensor) -> Tensor {
+        let saved = [gate.shallow_clone(), self.project_out.weight().shallow_clone()];
+        let gradient = |saved: &[Tensor], gradients: &[Tensor]| {
+            let of_product = gated(&gradients[0], &saved[0]);
+            [Some(of_product.matmul(&saved[1])), Some(gradients[0].shallow_clone())]
+        };
+        native::record(middle, Some(x), &[x.detach()], &saved, Box::new(gradient)).swap_remove(0)
     }
 }
 
-/// Layer normalisation over the last dimension: [.., channels], float32, same shape out
-pub(super) fn layer_norm(x: &Tensor, affine: Option<&[Tensor; 2]>, epsilon: f64) -> Tensor {
-    let channels = x.size().last().copied().unwrap_or(1);
-    let (weight, bias) = affine.map_or((None, None), |[weight, bias]| (Some(weight), Some(bias)));
-    x.layer_norm([channels], weight, bias, epsilon, false)
-}
-
-/// x·(1 + scale) + shift
-pub(super) fn scaled(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Tensor {
-    x * (scale + 1.0) + shift
+impl Part for Block {
+    fn weights_mut(&mut self) -> Vec<&mut Tensor> {
+        let mut weights = self.attn1.weights_mut();
+        weights.extend(self.attn2.weights_mut());
+        weights.extend(&mut self.norm2);
+        weights.extend(self.project_in.weights_mut().chain(self.project_out.weights_mut()));
+        weights.push(&mut self.scale_shift_table);
+        weights
+    }
 }

@@ -41,11 +41,13 @@ impl Rotation {
         Self { cos: on_device(angles.cos()), sin: on_device(angles.sin()) }
     }
 
-    /// Turns pairs of neighbouring features: [batch, tokens, heads, d], same shape and kind out
-    pub(super) fn turn(&self, x: &Tensor) -> Tensor {
-        let pairs = x.unflatten(-1, [-1, 2]);
-        let (a, b) = (pairs.select(-1, 0), pairs.select(-1, 1));
-        let turned = [&a * &self.cos - &b * &self.sin, &a * &self.sin + &b * &self.cos];
-        Tensor::stack(&turned, -1).flatten(-2, -1).to_kind(x.kind())
+    /// The same, sharing its tensors.
+    pub(super) fn share(&self) -> Self {
+        Self { cos: self.cos.shallow_clone(), sin: self.sin.shallow_clone() }
+    }
+
+    /// Cosines and sines that pairs of neighbouring features turn by, each [tokens, 1, d / 2].
+    pub(super) fn turn(&self) -> [&Tensor; 2] {
+        [&self.cos, &self.sin]
     }
 }

@@ -5,12 +5,80 @@ use std::ops::ControlFlow;
 
 use tch::Tensor;
 
-use super::UNet;
-use super::blocks::Conditions;
-use super::stages::{Stage, State};
+use super::attention::AttentionObserver;
 use crate::native;
-use crate::nets::attention::AttentionObserver;
-use crate::timestep::Timestep;
+
+/// A net under one timestep and one text, as a row of stages, each from one tensor to the next.
+pub(super) trait Row {
+    /// How many stages there are.
+    fn count(&self) -> usize;
+
+    /// What goes into the first stage, of latents [1, channels, frames, height, width].
+    fn input(&self, latents: &Tensor) -> Tensor;
+
+    /// Whether the observer looks at a stage.
+    fn is_observed(&self, stage: usize, observer: &dyn AttentionObserver) -> bool;
+
+    /// What a stage takes of the outputs of earlier stages.
+    fn skip(&self, _stage: usize) -> Skip {
+        Skip::None
+    }
+
+    /// Whether a stage's output is kept as a skip.
+    fn is_kept(&self, _stage: usize) -> bool {
+        false
+    }
+
+    /// Runs a stage on its input and the skip that it takes, or ends where the observer says so.
+    fn run(
+        &self,
+        stage: usize,
+        x: &Tensor,
+        skip: Option<&Tensor>,
+        observer: &mut dyn AttentionObserver,
+    ) -> ControlFlow<(), Tensor>;
+}
+
+/// What a stage takes of the last skip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Skip {
+    /// Nothing.
+    None,
+    /// Its channels, behind those of the input; the skip is used up.
+    Joined,
+    /// Its height and width.
+    Size,
+}
+
+/// The hidden states and the skips between two stages, each with the number of what made it, where that is kept.
+pub(super) struct State {
+    pub(super) x: (Option<usize>, Tensor),
+    skips: Vec<(Option<usize>, Tensor)>,
+}
+
+impl State {
+    pub(super) fn new(x: Tensor) -> Self {
+        Self { x: (None, x), skips: Vec::new() }
+    }
+
+    /// What a stage takes of the skips.
+    pub(super) fn skip_of(&mut self, skip: Skip) -> Option<(Option<usize>, Tensor)> {
+        match skip {
+            Skip::None => None,
+            Skip::Joined => self.skips.pop(),
+            // Its size alone: no gradient goes there.
+            Skip::Size => self.skips.last().map(|(made_by, skip)| (*made_by, skip.shallow_clone())),
+        }
+    }
+
+    /// Goes on with what a stage has made, which is a skip, too, or not.
+    pub(super) fn advance(&mut self, is_kept: bool, made_by: Option<usize>, x: Tensor) {
+        if is_kept {
+            self.skips.push((made_by, x.shallow_clone()));
+        }
+        self.x = (made_by, x);
+    }
+}
 
 /// Which stages are computed again on the way back; of the others everything is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,28 +87,27 @@ pub enum Recomputed {
     None,
     /// Those before the first attention that is looked at.
     Unobserved,
+    /// All but the products of attentions over the whole video, where the net can keep them: most of the work, and little of the
+    /// memory.
+    AllButAttention,
     /// All.
     All,
 }
 
 /// A run of the net as far as an observer wanted, from which the gradient can be taken.
 pub struct Trace<'a> {
-    net: &'a UNet,
+    row: Box<dyn Row + 'a>,
     latents: Tensor,
-    /// The timestep's embedding.
-    time: Tensor,
-    text: Tensor,
     token_weights: Option<Tensor>,
-    /// The stages that are computed again.
-    steps: Vec<Step<'a>>,
+    /// The stages that are computed again: the first ones.
+    steps: Vec<Step>,
     /// What the graph of the rest, and of the loss, hangs on: outputs of `steps`, by index, and maps that they showed.
     leaves: Vec<(usize, Tensor)>,
-    maps: Vec<(usize, String, Tensor)>,
+    maps: Vec<(usize, ShownMap)>,
 }
 
 /// A stage that was run without a graph.
-struct Step<'a> {
-    stage: Stage<'a>,
+struct Step {
     /// The step whose output it takes; none of the first, which takes the latents.
     input: Option<usize>,
     skip: Option<usize>,
@@ -49,20 +116,17 @@ struct Step<'a> {
 }
 
 impl<'a> Trace<'a> {
-    /// Runs the net. latents [1, channels, frames, height, width], text [1, tokens, features]
-    pub(super) fn run(
-        net: &'a UNet,
+    /// Runs a net as far as the observer wants. `row` is made of latents [1, channels, frames, height, width] that ask for
+    /// their gradient.
+    pub(super) fn run<R: Row + 'a>(
         latents: &Tensor,
-        timestep: Timestep,
-        text: &Tensor,
+        row: impl FnOnce(&Tensor) -> R,
         recomputed: Recomputed,
         observer: &mut dyn AttentionObserver,
     ) -> Self {
         let latents = latents.detach().set_requires_grad(true);
         let mut trace = Self {
-            net,
-            time: net.time(timestep, &latents),
-            text: text.shallow_clone(),
+            row: Box::new(row(&latents)),
             token_weights: observer.token_weights().map(Tensor::shallow_clone),
             steps: Vec::new(),
             leaves: Vec::new(),
@@ -74,26 +138,23 @@ impl<'a> Trace<'a> {
     }
 
     fn forward(&mut self, recomputed: Recomputed, observer: &mut dyn AttentionObserver) -> ControlFlow<()> {
-        let stages = self.net.stages();
-        let is_observed = |stage: &Stage| {
-            stage.attention_names().is_some_and(|names| names.iter().any(|name| observer.wants(name)))
-        };
+        let count = self.row.count();
         let again = match recomputed {
             Recomputed::None => 0,
-            Recomputed::Unobserved => stages.iter().position(is_observed).unwrap_or(0),
-            Recomputed::All => stages.len(),
+            Recomputed::Unobserved => {
+                (0..count).find(|&stage| self.row.is_observed(stage, observer)).unwrap_or(0)
+            }
+            Recomputed::AllButAttention | Recomputed::All => count,
         };
-        let (time, text) = (self.time.shallow_clone(), self.text.shallow_clone());
-        let conditions = Conditions { time: &time, text: &text, frames: self.latents.size()[2] };
-        let mut state = State::new(native::no_grad(|| self.net.images(&self.latents)));
-        for stage in &stages[..again] {
-            self.step(*stage, &mut state, &conditions, observer)?;
+        let mut state = State::new(native::no_grad(|| self.row.input(&self.latents)));
+        for stage in 0..again {
+            self.step(stage, &mut state, observer)?;
         }
         self.hang_on_leaves(&mut state);
-        for stage in &stages[again..] {
-            let skip = state.skip_of(*stage).map(|(_, skip)| skip);
-            let x = stage.run(&state.x.1, skip.as_ref(), &conditions, observer)?;
-            state.advance(*stage, None, x);
+        for stage in again..count {
+            let skip = state.skip_of(self.row.skip(stage)).map(|(_, skip)| skip);
+            let x = self.row.run(stage, &state.x.1, skip.as_ref(), observer)?;
+            state.advance(self.row.is_kept(stage), None, x);
         }
         ControlFlow::Continue(())
     }
@@ -101,25 +162,23 @@ impl<'a> Trace<'a> {
     /// Runs a stage without a graph.
     fn step(
         &mut self,
-        stage: Stage<'a>,
+        stage: usize,
         state: &mut State,
-        conditions: &Conditions,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<()> {
-        let index = self.steps.len();
-        let skip = state.skip_of(stage);
+        let skip = state.skip_of(self.row.skip(stage));
         let mut shown = Shown { observer, leaves: Vec::new() };
         let output = native::no_grad(|| {
-            stage.run(&state.x.1, skip.as_ref().map(|(_, skip)| skip), conditions, &mut shown)
+            self.row.run(stage, &state.x.1, skip.as_ref().map(|(_, skip)| skip), &mut shown)
         });
-        self.maps.extend(shown.leaves.into_iter().map(|(name, leaf)| (index, name, leaf)));
+        self.maps.extend(shown.leaves.into_iter().map(|shown| (stage, shown)));
         let output = output.continue_value();
         let (input, skip) = (state.x.0, skip.and_then(|(made_by, _)| made_by));
         let kept = output.as_ref().map(Tensor::shallow_clone);
-        self.steps.push(Step { stage, input, skip, output: kept });
+        self.steps.push(Step { input, skip, output: kept });
         match output {
             Some(x) => {
-                state.advance(stage, Some(index), x);
+                state.advance(self.row.is_kept(stage), Some(stage), x);
                 ControlFlow::Continue(())
             }
             None => ControlFlow::Break(()),
@@ -129,7 +188,7 @@ impl<'a> Trace<'a> {
     /// Between what is computed again and what is not: the latter's graph begins here.
     fn hang_on_leaves(&mut self, state: &mut State) {
         if self.steps.is_empty() {
-            state.x.1 = self.net.images(&self.latents);
+            state.x.1 = self.row.input(&self.latents);
             return;
         }
         for (made_by, tensor) in state.skips.iter_mut().chain([&mut state.x]) {
@@ -152,7 +211,7 @@ impl<'a> Trace<'a> {
             return zeros;
         }
         let leaves =
-            self.leaves.iter().map(|(_, leaf)| leaf).chain(self.maps.iter().map(|(_, _, leaf)| leaf));
+            self.leaves.iter().map(|(_, leaf)| leaf).chain(self.maps.iter().map(|(_, shown)| &shown.map));
         let mut inputs: Vec<Tensor> = leaves.map(Tensor::shallow_clone).collect();
         inputs.push(self.latents.shallow_clone());
         let ones = loss.detach().ones_like();
@@ -168,27 +227,23 @@ impl<'a> Trace<'a> {
             add(&mut along[*index], gradient);
         }
         let maps = std::mem::take(&mut self.maps).into_iter().zip(of_maps);
-        let of_maps =
-            maps.filter_map(|((index, name, _), gradient)| Some((index, name, gradient?))).collect();
+        let of_maps = maps
+            .filter_map(|((index, shown), gradient)| Some((index, ShownMap { map: gradient?, ..shown })))
+            .collect();
         self.back(along, of_maps).unwrap_or(zeros)
     }
 
     /// Back through the steps, the last first. `along` are the gradients with respect to their outputs, `of_maps` those with
     /// respect to the maps that they showed, by step and layer.
-    fn back(
-        mut self,
-        mut along: Vec<Option<Tensor>>,
-        mut of_maps: Vec<(usize, String, Tensor)>,
-    ) -> Option<Tensor> {
-        let (time, text) = (self.time.shallow_clone(), self.text.shallow_clone());
-        let conditions = Conditions { time: &time, text: &text, frames: self.latents.size()[2] };
+    fn back(mut self, mut along: Vec<Option<Tensor>>, mut of_maps: Vec<(usize, ShownMap)>) -> Option<Tensor> {
         self.leaves.clear();
         let mut of_latents = None;
-        while let Some(Step { stage, input, skip, output }) = self.steps.pop() {
+        while let Some(Step { input, skip, output }) = self.steps.pop() {
             drop(output);
             let index = self.steps.len();
             let gradient = along.pop().flatten();
-            let shown = of_maps.split_off(of_maps.partition_point(|(of, _, _)| *of < index));
+            let shown = of_maps.split_off(of_maps.partition_point(|(of, _)| *of < index));
+            let shown: Vec<ShownMap> = shown.into_iter().map(|(_, shown)| shown).collect();
             if gradient.is_none() && shown.is_empty() {
                 continue;
             }
@@ -199,8 +254,8 @@ impl<'a> Trace<'a> {
             };
             let skip_leaf = skip.and_then(output_of).map(|skip| skip.detach().set_requires_grad(true));
             let mut again = Again { shown, outputs: Vec::new(), token_weights: self.token_weights.as_ref() };
-            let x = if input.is_some() { leaf.shallow_clone() } else { self.net.images(&leaf) };
-            let output = stage.run(&x, skip_leaf.as_ref(), &conditions, &mut again).continue_value();
+            let x = if input.is_some() { leaf.shallow_clone() } else { self.row.input(&leaf) };
+            let output = self.row.run(index, &x, skip_leaf.as_ref(), &mut again).continue_value();
             let mut outputs = again.outputs;
             outputs.extend(output.zip(gradient));
             let inputs: Vec<Tensor> =
@@ -226,10 +281,17 @@ fn add(sum: &mut Option<Tensor>, term: Option<Tensor>) {
     };
 }
 
+/// What an observer was shown of a layer, and the values that it is a product with, if it is one.
+struct ShownMap {
+    layer: String,
+    map: Tensor,
+    values: Option<Tensor>,
+}
+
 /// Another observer, to whom maps without a graph are shown as leaves of one.
 struct Shown<'a> {
     observer: &'a mut dyn AttentionObserver,
-    leaves: Vec<(String, Tensor)>,
+    leaves: Vec<ShownMap>,
 }
 
 impl AttentionObserver for Shown<'_> {
@@ -239,8 +301,13 @@ impl AttentionObserver for Shown<'_> {
 
     fn observe(&mut self, layer: &str, probabilities: Tensor) -> ControlFlow<()> {
         let leaf = probabilities.detach().set_requires_grad(true);
-        self.leaves.push((layer.to_owned(), leaf.shallow_clone()));
+        let values = self.observer.values(layer).map(Tensor::shallow_clone);
+        self.leaves.push(ShownMap { layer: layer.to_owned(), map: leaf.shallow_clone(), values });
         tch::with_grad(|| self.observer.observe(layer, leaf))
+    }
+
+    fn values(&self, layer: &str) -> Option<&Tensor> {
+        self.observer.values(layer)
     }
 
     fn token_weights(&self) -> Option<&Tensor> {
@@ -248,22 +315,32 @@ impl AttentionObserver for Shown<'_> {
     }
 }
 
-/// Looks at the maps that have a gradient once more, each with its gradient.
+/// Looks at the maps that have a gradient once more, each with its gradient in the map's place.
 struct Again<'a> {
-    shown: Vec<(usize, String, Tensor)>,
+    shown: Vec<ShownMap>,
     outputs: Vec<(Tensor, Tensor)>,
     token_weights: Option<&'a Tensor>,
 }
 
+impl Again<'_> {
+    fn of(&self, layer: &str) -> Option<&ShownMap> {
+        self.shown.iter().find(|shown| shown.layer == layer)
+    }
+}
+
 impl AttentionObserver for Again<'_> {
     fn wants(&self, layer: &str) -> bool {
-        self.shown.iter().any(|(_, name, _)| name == layer)
+        self.of(layer).is_some()
     }
 
     fn observe(&mut self, layer: &str, probabilities: Tensor) -> ControlFlow<()> {
-        let gradient = self.shown.iter().find(|(_, name, _)| name == layer);
-        self.outputs.extend(gradient.map(|(_, _, gradient)| (probabilities, gradient.shallow_clone())));
+        let gradient = self.of(layer).map(|shown| shown.map.shallow_clone());
+        self.outputs.extend(gradient.map(|gradient| (probabilities, gradient)));
         ControlFlow::Continue(())
+    }
+
+    fn values(&self, layer: &str) -> Option<&Tensor> {
+        self.of(layer)?.values.as_ref()
     }
 
     fn token_weights(&self) -> Option<&Tensor> {
