@@ -10,9 +10,9 @@ use toml::Table;
 use crate::cancel::{self, CancelToken, InPart};
 use crate::error::{FAULT, Misuse, without_name};
 use crate::folder::changes;
+use crate::folder::mask_folder;
 use crate::folder::record::RunRecord;
 use crate::folder::unfinished::{self, Unfinished};
-use crate::motion::mask_files;
 use crate::progress::Progress;
 use crate::request::recommended::Recommended;
 use crate::shell::{self, typed};
@@ -22,8 +22,8 @@ const MARKERS: [&str; 4] = ["run.toml", "run.json", "inversion.toml", "inspect.j
 
 /// Other files of a run, of whatever command.
 const FILES: [&str; 12] = [
-    mask_files::FOLDER.0,
-    mask_files::ARRAYS.0,
+    mask_folder::FOLDER.0,
+    mask_folder::ARRAYS.0,
     "result.mp4",
     "result.gif",
     "compare.mp4",
@@ -274,9 +274,9 @@ impl RunFolder {
 
 /// A file that no run has left, but that one would replace or remove.
 fn in_the_way(folder: &Path) -> Option<String> {
-    let masks = folder.join(mask_files::FOLDER.0);
-    if masks.exists() && !mask_files::is_of_a_run(&masks) {
-        return Some(mask_files::FOLDER.0.to_owned());
+    let masks = folder.join(mask_folder::FOLDER.0);
+    if masks.exists() && !mask_folder::is_of_a_run(&masks) {
+        return Some(mask_folder::FOLDER.0.to_owned());
     }
     // What was killed while it moved its files into place has left them.
     if holds_a_run(folder) || Unfinished::is_recorded_in(folder) {

@@ -1,23 +1,16 @@
 //! The masks of a run as files for any editor: `masks/SUBJECT/0001.png`, and `masks.npz`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use motionflow_eval::npz;
 use motionflow_media::image::GrayImage;
 use motionflow_media::picture::write_grey_png;
 
+use crate::folder::mask_folder::{ARRAYS, FOLDER, SOFT};
 use crate::folder::outputs::LeftOut;
 use crate::folder_name;
-
-/// The folder with a folder a subject.
-pub(crate) const FOLDER: (&str, &str) = ("masks", "the masks as pictures, a folder a subject");
-/// The same as arrays.
-pub(crate) const ARRAYS: (&str, &str) = ("masks.npz", "the masks as arrays");
-
-/// In a subject's folder, that of its soft maps.
-const SOFT: &str = "soft";
 
 /// One subject's masks at the video's size, one a frame.
 #[derive(Debug, Clone)]
@@ -44,21 +37,6 @@ pub(crate) fn write(
         Ok(())
     });
     left_out.attempt(folder, ARRAYS.0, |path| write_arrays(path, pictures()?));
-}
-
-/// Whether a folder of that name has nothing in it but what a run writes there, so that it may be replaced.
-pub(crate) fn is_of_a_run(folder: &Path) -> bool {
-    let entries = |folder: &Path| -> Vec<PathBuf> {
-        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-    };
-    let is_numbered = |path: &PathBuf| {
-        path.extension().is_some_and(|ending| ending == "png")
-            && path.file_stem().is_some_and(|stem| stem.as_encoded_bytes().iter().all(u8::is_ascii_digit))
-    };
-    let is_soft = |path: &PathBuf| path.ends_with(SOFT) && entries(path).iter().all(is_numbered);
-    let is_subject =
-        |path: &PathBuf| path.is_dir() && entries(path).iter().all(|path| is_numbered(path) || is_soft(path));
-    folder.is_dir() && entries(folder).iter().all(is_subject)
 }
 
 /// Pictures as `0001.png` and so on.

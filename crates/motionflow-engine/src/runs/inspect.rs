@@ -21,6 +21,7 @@ use crate::engine::Engine;
 use crate::estimate::Way;
 use crate::folder::checksums::{FileRecord, files_in};
 use crate::folder::map_tensors::{self, map_tensors};
+use crate::folder::mask_folder;
 use crate::folder::outputs::LeftOut;
 use crate::folder::record::{MaskRecord, Totals, write_json};
 use crate::folder::report;
@@ -363,7 +364,7 @@ fn tell(
         ("inspect.json", "figures of every mask, and the warnings"),
         ("run.toml", "every setting"),
     ]);
-    files.extend([mask_files::FOLDER, mask_files::ARRAYS]);
+    files.extend([mask_folder::FOLDER, mask_folder::ARRAYS]);
     files.retain(|(name, _)| !left_out.has(name));
     report::finished(path, &files, masks, progress);
 }

@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::estimate::Way;
 use crate::folder::checksums::files_in;
 use crate::folder::inversion_file::{self, InversionRecord};
+use crate::folder::mask_folder;
 use crate::folder::outputs;
 use crate::folder::record::{RunHistory, Totals, write_json};
 use crate::folder::report;
@@ -63,7 +64,7 @@ fn write(
     let pictures = analysis.pictures(&job.video);
     let masked = with_masks(&job.source.frames, &shown);
     let mut files = FILES.to_vec();
-    files.extend([mask_files::FOLDER, mask_files::ARRAYS]);
+    files.extend([mask_folder::FOLDER, mask_folder::ARRAYS]);
     let path = folder.path().to_owned();
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);

@@ -19,6 +19,7 @@ use motionflow_media::{Ffmpeg, gif, picture, plot, video};
 use crate::engine::{Engine, Stores};
 use crate::estimate::{Estimate, Task, Way};
 use crate::folder::inversion_file::SavedInversion;
+use crate::folder::mask_folder;
 use crate::folder::metadata::Notes;
 use crate::folder::outputs::{self, LeftOut};
 use crate::folder::record::{
@@ -28,7 +29,6 @@ use crate::models::found::FoundModel;
 use crate::models::store::LoadedModel;
 use crate::models::suitability::{warn_of_frames, warn_of_source};
 use crate::motion::given::{self, Given};
-use crate::motion::mask_files;
 use crate::plan::{Plan, Preview, tokens};
 use crate::progress::Progress;
 use crate::request::recommended::{Recommended, Video};
@@ -260,7 +260,7 @@ impl Job {
     pub(super) fn plan(&self, output: &Path, progress: &mut Progress) -> Result<Plan> {
         let mut files = FILES.to_vec();
         if !self.subjects().is_empty() {
-            files.extend([MASKS_FILE, mask_files::FOLDER, mask_files::ARRAYS]);
+            files.extend([MASKS_FILE, mask_folder::FOLDER, mask_folder::ARRAYS]);
         }
         let negative = Prompt::literal(&self.negative_prompt);
         let source_prompt = self.source_prompt.iter().map(|prompt| ("source prompt", prompt));

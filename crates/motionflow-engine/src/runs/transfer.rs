@@ -11,6 +11,7 @@ use crate::cache::inversions::{self as inversion_cache, InversionCache, Made};
 use crate::engine::{Engine, Stores};
 use crate::folder::checksums::files_in;
 use crate::folder::inversion_file::{SavedInversion, check_fit};
+use crate::folder::mask_folder;
 use crate::folder::metadata::Notes;
 use crate::folder::outputs::{self};
 use crate::folder::record::{
@@ -160,7 +161,8 @@ impl Engine {
         let notes = Notes::of(&record, progress)?;
         let mut files = FILES.to_vec();
         files.extend(masked.as_ref().map(|_| MASKS_FILE));
-        files.extend(has_pictures.then_some([mask_files::FOLDER, mask_files::ARRAYS]).into_iter().flatten());
+        files
+            .extend(has_pictures.then_some([mask_folder::FOLDER, mask_folder::ARRAYS]).into_iter().flatten());
         files.retain(|(name, _)| !options.quick || FEW_FILES.contains(name));
         folder.publish(|folder| {
             let stage = progress.stage("write", 1);
