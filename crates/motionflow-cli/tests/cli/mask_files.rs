@@ -62,4 +62,8 @@ fn masks_of_an_old_run_are_replaced_and_a_folder_of_somebody_is_not() {
     let outcome = transfer(&["--force", "--seed", "3"]).ok();
     assert!(outcome.stdout.contains("masks.npz"), "{}", outcome.stdout);
     assert_eq!(place.names("out/masks/car").len(), 4);
+    // Masks that a run reads are not those that it replaces.
+    let own = ["--force", "--mask", &*place.text("out/masks/car")];
+    transfer(&own).fails(2, &["out/masks: is the mask of this run, and its results would replace it"]);
+    assert_eq!(place.names("out/masks/car").len(), 4);
 }
