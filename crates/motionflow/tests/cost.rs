@@ -8,7 +8,7 @@ use motionflow::checkpoint::Checkpoint;
 use motionflow::compute::Compute;
 use motionflow::cost::{
     BlockPart, Layers, NetCost, Operation, Recompute, UNetInput, UNetPart, WanPart, unet, wan_transformer,
-    wan_vae_decode, wan_vae_encode,
+    wan_vae_decode, wan_vae_decode_in_strips, wan_vae_encode, wan_vae_encode_in_strips,
 };
 use motionflow::nets::unet::{GuidanceBlocks, MotionAdapterConfig, UNet2DConfig, UNet3DConfig, UNetShape};
 use motionflow::nets::wan::WanConfig;
@@ -249,6 +249,25 @@ fn wans_vae_costs_what_was_counted_elsewhere() {
         assert!(is_near(encoder.flops(), encode, 0.02), "{:e}", encoder.flops());
         assert!(is_near(decoder.flops(), decode, 0.02), "{:e}", decoder.flops());
         assert!(is_near((encoder.parameters + decoder.parameters) as f64, 126.9e6, 0.0005));
+    }
+}
+
+#[test]
+fn wans_vae_takes_less_in_strips_and_computes_the_same() {
+    let config = WanVaeConfig::default();
+    for (whole, strips) in [
+        (wan_vae_encode as fn(&_, _, _, _, _) -> _, wan_vae_encode_in_strips as fn(&_, _, _, _, _) -> _),
+        (wan_vae_decode, wan_vae_decode_in_strips),
+    ] {
+        let [whole, strips]: [NetCost; 2] =
+            [whole, strips].map(|cost| cost(&config, 33, 720, 1280, Layers::Fused));
+        assert!(
+            strips.forward_peak < whole.forward_peak / 2,
+            "{} of {}",
+            strips.forward_peak,
+            whole.forward_peak
+        );
+        assert!(strips.operations == whole.operations);
     }
 }
 

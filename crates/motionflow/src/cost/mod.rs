@@ -22,7 +22,7 @@ pub use plan::MemoryPlan;
 pub use unet::{Recompute, UNetInput, UNetPart, unet};
 pub use vae::{FRAMES_AT_ONCE, vae_decode, vae_encode};
 pub use wan::{BlockPart, WanPart, wan_block_parameters, wan_transformer};
-pub use wan_vae::{wan_vae_decode, wan_vae_encode};
+pub use wan_vae::{wan_vae_decode, wan_vae_decode_in_strips, wan_vae_encode, wan_vae_encode_in_strips};
 
 /// Which layers compute. The arithmetic is the same; what they pass over and what they keep in memory is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

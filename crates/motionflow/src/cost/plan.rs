@@ -34,6 +34,11 @@ impl MemoryPlan {
         }
     }
 
+    /// Whether the finest levels of a VAE run in strips, where it can.
+    pub fn vae_in_strips(self) -> bool {
+        self.memory == MemoryUse::Low
+    }
+
     /// Else the text encoder leaves memory before the other nets run.
     pub fn keeps_text_encoder(self) -> bool {
         self.memory == MemoryUse::Fast

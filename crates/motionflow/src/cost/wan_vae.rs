@@ -1,8 +1,10 @@
 //! The VAE of Wan, level by level as in [`crate::nets::wan_vae`].
 
+use std::ops::Range;
+
 use super::tape::{Shape, Tape};
 use super::{Layers, NetCost, Operation};
-use crate::nets::wan_vae::WanVaeConfig;
+use crate::nets::wan_vae::{FINE_LEVELS, WanVaeConfig, strip_rows};
 
 /// Frames of a convolution over time.
 const TIME_KERNEL: i64 = 3;
@@ -36,6 +38,58 @@ pub fn wan_vae_decode(
     in_parts(layers, (frames - 1) / config.temporal_downscale(), |walk| walk.decode(latents, config))
 }
 
+/// As [`wan_vae_encode`], with the finest levels in strips of rows, as where memory is low: what is computed twice where they
+/// meet is left out.
+pub fn wan_vae_encode_in_strips(
+    config: &WanVaeConfig,
+    frames: i64,
+    height: i64,
+    width: i64,
+    layers: Layers,
+) -> NetCost {
+    let scale = config.temporal_downscale();
+    let [rows, later] = [strip(config, height, width), (frames - 1) / scale];
+    let pixels = |frames| Shape { videos: 1, frames, channels: config.in_channels, size: [rows, width] };
+    let (fine, x) = one_part(layers, later == 0, |walk| walk.encode_fine(pixels(scale), config));
+    let x = Shape { size: [x.size[0] * height / rows, x.size[1]], ..x };
+    let (coarse, _) = one_part(layers, later == 0, |walk| walk.encode_coarse(x, config));
+    let between = (later + 1) * x.elements();
+    let cost = wan_vae_encode(config, frames, height, width, layers);
+    NetCost { forward_peak: between as u64 + fine.max(coarse), ..cost }
+}
+
+/// As [`wan_vae_decode`]; else as [`wan_vae_encode_in_strips`].
+pub fn wan_vae_decode_in_strips(
+    config: &WanVaeConfig,
+    frames: i64,
+    height: i64,
+    width: i64,
+    layers: Layers,
+) -> NetCost {
+    let [rows, later] = [strip(config, height, width), (frames - 1) / config.temporal_downscale()];
+    let size = [height, width].map(|side| side / config.downscale());
+    let latents = Shape { videos: 1, frames: 1, channels: config.z_dim, size };
+    let (coarse, x) = one_part(layers, later == 0, |walk| walk.decode_coarse(latents, config));
+    let between = (later + 1) * x.elements();
+    let x = Shape { size: [(x.size[0] * rows + height - 1) / height, x.size[1]], ..x };
+    let (fine, _) = one_part(layers, later == 0, |walk| walk.decode_fine(x, config));
+    let cost = wan_vae_decode(config, frames, height, width, layers);
+    NetCost { forward_peak: between as u64 + fine.max(coarse), ..cost }
+}
+
+/// Rows of a strip with those around it that count, some 24 on either side.
+fn strip(config: &WanVaeConfig, height: i64, width: i64) -> i64 {
+    let of_row = config.temporal_downscale() * config.base_dim * width;
+    (strip_rows(of_row, config.downscale()) + 48).min(height)
+}
+
+/// The most that a part of a clip has at once in a part of a net, with what is kept for the next part; and what that gives.
+fn one_part(layers: Layers, is_first: bool, part: impl FnOnce(&mut Walk) -> Shape) -> (u64, Shape) {
+    let mut walk = Walk { tape: Tape::new(layers), kept: 0, is_first };
+    let x = part(&mut walk);
+    (walk.tape.cost.forward_peak + walk.kept as u64, x)
+}
+
 /// The cost of the first part of a clip and of so many later ones.
 fn in_parts(layers: Layers, later: i64, part: impl Fn(&mut Walk)) -> NetCost {
     let walked = |is_first| {
@@ -58,6 +112,11 @@ fn in_parts(layers: Layers, later: i64, part: impl Fn(&mut Walk)) -> NetCost {
     cost
 }
 
+/// Levels that run in strips.
+fn fine_levels(config: &WanVaeConfig) -> usize {
+    FINE_LEVELS.min(config.dim_mult.len() - 1)
+}
+
 /// One part of a clip on its way through a net.
 struct Walk {
     tape: Tape,
@@ -69,37 +128,68 @@ struct Walk {
 
 impl Walk {
     fn encode(&mut self, frames: Shape, config: &WanVaeConfig) {
-        let mut x = self.causal(frames, config.base_dim);
-        for (level, &output) in config.channels().iter().enumerate() {
-            for _ in 0..config.num_res_blocks {
-                x = self.resnet(x, output);
-            }
-            if let Some(&halves_time) = config.temperal_downsample.get(level) {
-                x = self.downsample(x, halves_time);
-            }
-        }
+        let x = self.encode_fine(frames, config);
+        self.encode_coarse(x, config);
+    }
+
+    fn encode_fine(&mut self, frames: Shape, config: &WanVaeConfig) -> Shape {
+        let x = self.causal(frames, config.base_dim);
+        self.down(x, config, 0..fine_levels(config))
+    }
+
+    fn encode_coarse(&mut self, x: Shape, config: &WanVaeConfig) -> Shape {
+        let x = self.down(x, config, fine_levels(config)..config.dim_mult.len());
         self.middle(x);
         self.norm(x, true);
         let moments = self.causal(x, 2 * config.z_dim);
-        self.tape.convolution(moments, moments.channels, 1, 1, moments.size);
+        self.tape.convolution(moments, moments.channels, 1, 1, moments.size)
+    }
+
+    fn down(&mut self, x: Shape, config: &WanVaeConfig, levels: Range<usize>) -> Shape {
+        levels.fold(x, |mut x, level| {
+            for _ in 0..config.num_res_blocks {
+                x = self.resnet(x, config.channels()[level]);
+            }
+            match config.temperal_downsample.get(level) {
+                Some(&halves_time) => self.downsample(x, halves_time),
+                None => x,
+            }
+        })
     }
 
     fn decode(&mut self, latents: Shape, config: &WanVaeConfig) {
+        let x = self.decode_coarse(latents, config);
+        self.decode_fine(x, config);
+    }
+
+    fn decode_coarse(&mut self, latents: Shape, config: &WanVaeConfig) -> Shape {
         self.tape.convolution(latents, latents.channels, 1, 1, latents.size);
         let channels = config.channels();
         let mut x = self.causal(latents, channels[channels.len() - 1]);
         self.middle(x);
-        for (level, &output) in channels.iter().enumerate().rev() {
-            for _ in 0..=config.num_res_blocks {
-                x = self.resnet(x, output);
-            }
-            if level > 0 {
+        for level in (fine_levels(config)..channels.len()).rev() {
+            x = self.up(x, config, level);
+            if level > fine_levels(config) {
                 x = self.upsample(x, config.temperal_downsample[level - 1]);
             }
+        }
+        x
+    }
+
+    fn decode_fine(&mut self, x: Shape, config: &WanVaeConfig) -> Shape {
+        let mut x = x;
+        for level in (0..fine_levels(config)).rev() {
+            x = self.upsample(x, config.temperal_downsample[level]);
+            x = self.up(x, config, level);
         }
         self.norm(x, true);
         let frames = self.causal(x, config.out_channels);
         self.tape.pass(frames.elements(), 1);
+        frames
+    }
+
+    fn up(&mut self, x: Shape, config: &WanVaeConfig, level: usize) -> Shape {
+        (0..=config.num_res_blocks).fold(x, |x, _| self.resnet(x, config.channels()[level]))
     }
 
     /// Kernel 3×3×3, size and length kept.

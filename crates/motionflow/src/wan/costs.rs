@@ -4,7 +4,8 @@ use super::architecture::check_size;
 use super::guidance::blocks_for;
 use crate::cost::{
     Costs, MemoryPlan, NetCost, Runs, VideoSize, WanPart, umt5_block_parameters, umt5_parameters,
-    wan_block_parameters, wan_transformer, wan_vae_decode, wan_vae_encode,
+    wan_block_parameters, wan_transformer, wan_vae_decode, wan_vae_decode_in_strips, wan_vae_encode,
+    wan_vae_encode_in_strips,
 };
 use crate::error::Error;
 use crate::nets::umt5::Umt5Config;
@@ -106,11 +107,13 @@ impl Costs for WanCosts {
     }
 
     fn encode(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
-        once(wan_vae_encode(&self.vae, size.frames, size.height, size.width, plan.layers))
+        let encode = if plan.vae_in_strips() { wan_vae_encode_in_strips } else { wan_vae_encode };
+        once(encode(&self.vae, size.frames, size.height, size.width, plan.layers))
     }
 
     fn decode(&self, size: VideoSize, plan: MemoryPlan) -> Runs {
-        once(wan_vae_decode(&self.vae, size.frames, size.height, size.width, plan.layers))
+        let decode = if plan.vae_in_strips() { wan_vae_decode_in_strips } else { wan_vae_decode };
+        once(decode(&self.vae, size.frames, size.height, size.width, plan.layers))
     }
 
     fn predict(&self, size: VideoSize, plan: MemoryPlan) -> Runs {

@@ -112,8 +112,7 @@ impl Attention {
             observer.observe(&self.name, seen.squeeze_dim(0).unflatten(0, [frames, -1]))?;
             attended
         } else {
-            let score = text.score.to_kind(q.kind());
-            Tensor::scaled_dot_product_attention(&q, &k, &v, Some(score), 0.0, false, None, false)
+            scored([&q, &k, &v], &text.score.to_kind(q.kind()), frames)
         };
         ControlFlow::Continue(self.joined(&attended))
     }
@@ -162,6 +161,38 @@ fn fused_product(q: &Tensor, k: &Tensor, values: &Tensor) -> Tensor {
         return of_part(values.shallow_clone());
     }
     Tensor::cat(&values.split(features, 2).into_iter().map(of_part).collect::<Vec<_>>(), 2)
+}
+
+/// softmax(Q·Kᵀ/√d + score)·V, its probabilities never in memory: all [1, heads, tokens, d], score [1, 1, 1, key].
+fn scored([q, k, v]: [&Tensor; 3], score: &Tensor, frames: i64) -> Tensor {
+    let traced = native::grad_enabled() && q.requires_grad();
+    // The gradient of a kernel goes through a sequence's queries in few blocks where there are few keys.
+    let sequences = if traced { frames } else { 1 };
+    if q.device().is_cuda() {
+        // By name: of scores that are added, cuDNN's gradient is not a number for some lengths in libtorch 2.11
+        // (<https://github.com/pytorch/pytorch/issues/196678>).
+        let q = q.squeeze_dim(0).unflatten(1, [sequences, -1]).transpose(0, 1);
+        let (size, keys) = (q.size(), k.size()[2]);
+        let [k, v] = [k, v].map(|x| x.expand([sequences, -1, -1, -1], false));
+        // Rows of it begin where the kernel can load them at once.
+        let score = score.constant_pad_nd([0, (16 - keys % 16) % 16]).narrow(3, 0, keys);
+        let score = score.expand([size[0], size[1], size[2], keys], false);
+        let attended = Tensor::f_internal_scaled_dot_product_efficient_attention(
+            &q,
+            &k,
+            &v,
+            Some(score),
+            traced,
+            0.0,
+            false,
+            None,
+        );
+        // Not every device has it for every type of numbers.
+        if let Ok((attended, ..)) = attended {
+            return attended.transpose(0, 1).flatten(1, 2).unsqueeze(0);
+        }
+    }
+    Tensor::scaled_dot_product_attention(q, k, v, Some(score), 0.0, false, None, false)
 }
 
 /// softmax(Q·Kᵀ/√d + score) in the plain way: its mean over the heads, [batch, query, key] in float32, and its product with V,

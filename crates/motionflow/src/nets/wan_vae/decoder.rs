@@ -1,10 +1,12 @@
 //! Latents to frames, one part of a clip after the other.
 
+use std::ops::Range;
+
 use tch::Tensor;
 
-use super::WanVaeConfig;
 use super::blocks::{MidBlock, ResidualBlock, Upsample};
 use super::layers::{CausalConv, Past, RmsNorm};
+use super::{FINE_LEVELS, WanVaeConfig};
 use crate::checkpoint::Loader;
 
 #[derive(Debug)]
@@ -47,18 +49,64 @@ impl Decoder {
     ///
     /// [1, `z_dim`, latent frames, h, w] -> [1, 3, frames, h·downscale, w·downscale]
     pub(super) fn forward(&self, latents: Tensor, past: &mut Past) -> Tensor {
+        let x = self.coarse(latents, past);
+        let frames = self.fine(x, past);
+        past.end_part();
+        frames
+    }
+
+    /// The part that sees whole frames, as far as the level at which [`Decoder::fine`] goes on:
+    /// [1, `z_dim`, latent frames, h, w] -> [1, channels, frames', h', w']
+    pub(super) fn coarse(&self, latents: Tensor, past: &mut Past) -> Tensor {
         let x = self.conv_in.forward(latents, past);
         let mut x = self.mid_block.forward(&x, past);
-        for (resnets, upsampler) in &self.up_blocks {
+        for (index, (resnets, upsampler)) in self.up_blocks[..=self.last_coarse()].iter().enumerate() {
             x = resnets.iter().fold(x, |x, resnet| resnet.forward(&x, past));
+            if let Some(upsampler) = upsampler.as_ref().filter(|_| index < self.last_coarse()) {
+                x = upsampler.forward(x, past);
+            }
+        }
+        x
+    }
+
+    /// The last block of the coarse part, whose upsampler is not of it.
+    fn last_coarse(&self) -> usize {
+        self.up_blocks.len().saturating_sub(1 + FINE_LEVELS)
+    }
+
+    /// Rows of the coarse part's result that these rows of the frames depend on, of so many in all, and how many rows of frames
+    /// one of them is.
+    pub(super) fn rows_for(&self, rows: Range<i64>, coarse_rows: i64) -> (Range<i64>, i64) {
+        let Range { mut start, mut end } = rows;
+        let wider = |start: &mut i64, end: &mut i64, by: i64| (*start, *end) = (*start - by, *end + by);
+        wider(&mut start, &mut end, 1);
+        let mut scale = 1;
+        for ((resnets, _), (_, upsampler)) in
+            self.up_blocks[self.last_coarse() + 1..].iter().zip(&self.up_blocks[self.last_coarse()..]).rev()
+        {
+            wider(&mut start, &mut end, 2 * resnets.len() as i64);
+            if upsampler.is_some() {
+                wider(&mut start, &mut end, 1);
+                (start, end, scale) = (start.div_euclid(2), (end + 1).div_euclid(2), 2 * scale);
+            }
+        }
+        (start.max(0)..end.min(coarse_rows), scale)
+    }
+
+    /// The part that sees places near by: [1, channels, frames', h', w'] -> [1, 3, frames, h·downscale, w·downscale], or rows of
+    /// both.
+    pub(super) fn fine(&self, x: Tensor, past: &mut Past) -> Tensor {
+        let mut x = x;
+        for (index, (resnets, upsampler)) in self.up_blocks.iter().enumerate().skip(self.last_coarse()) {
+            if index > self.last_coarse() {
+                x = resnets.iter().fold(x, |x, resnet| resnet.forward(&x, past));
+            }
             if let Some(upsampler) = upsampler {
                 x = upsampler.forward(x, past);
             }
         }
         let normed = self.norm_out.forward_silu(&x);
         drop(x);
-        let frames = self.conv_out.forward(normed, past);
-        past.end_part();
-        frames
+        self.conv_out.forward(normed, past)
     }
 }

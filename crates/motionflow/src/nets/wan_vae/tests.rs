@@ -44,6 +44,19 @@ fn a_clip_in_parts_is_the_clip_at_once() {
 }
 
 #[test]
+fn frames_in_strips_are_the_frames_at_once() {
+    let _no_gradients = tch::no_grad_guard();
+    let vae = vae(KIND);
+    let scale = vae.config().downscale();
+    let (frames, latents) = (random(&[9, 3, 16 * scale, 3 * scale], KIND), random(&[1, 3, 3, 16, 3], KIND));
+    let (all_latents, all_frames) = (vae.encode(&frames), vae.decode(&latents));
+    for rows in [1, 3, 5, 16].map(|rows| rows * scale) {
+        near(&vae.encode_in_strips(&frames, rows), &all_latents);
+        near(&vae.decode_in_strips(&latents, rows), &all_frames);
+    }
+}
+
+#[test]
 fn no_frame_is_seen_before_its_time() {
     let _no_gradients = tch::no_grad_guard();
     let (vae, frames, latents) = (vae(KIND), random(&[13, 3, 16, 24], KIND), random(&[1, 3, 4, 2, 3], KIND));
