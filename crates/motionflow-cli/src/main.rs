@@ -133,6 +133,7 @@ fn run(command: &Command, app: &mut App) -> Result<()> {
         Command::Eval(args) => runs::eval(args, app),
         Command::Sweep(args) => runs::sweep(args, app),
         Command::Models(args) => models::run(args, app),
+        Command::Track(args) => runs::track(args, app),
         Command::Verify(args) => verify::run(args, app),
         Command::Bench(args) => bench::run(args, app),
         Command::Cache(args) => cache_command::run(args, &app.console),

@@ -8,6 +8,8 @@ use motionflow_engine::columns::columns;
 use motionflow_engine::error::FAULT;
 use motionflow_engine::eval::pair::{Pair, PairFigures};
 use motionflow_engine::experiment::{Experiment, suite, sweep};
+use motionflow_engine::motion::command;
+use motionflow_engine::motion::track::Track;
 use motionflow_engine::request::tables::Program;
 use motionflow_engine::request::{Request, reference};
 use motionflow_engine::runs::open::{OpenRun, Recall};
@@ -138,13 +140,24 @@ fn run_experiment(
     outcome.verdict()
 }
 
+/// Draws motions, or turns them into key frames, masks or places.
+pub(crate) fn track(args: &args::Track, app: &mut App) -> Result<()> {
+    command::track(&args.request(), &mut app.progress)?;
+    app.console.result(&format!("{}: made", args.output.display()));
+    Ok(())
+}
+
 /// The JSON schema of settings files, or the reference of all settings.
 pub(crate) fn schema(args: &args::Schema, app: &App) -> Result<()> {
     if args.reference {
         app.console.product("reference", reference::page().trim_end());
         return Ok(());
     }
-    let schema = motionflow_engine::schema::schema::<Request>();
+    let schema = if args.track {
+        motionflow_engine::schema::schema::<Track>()
+    } else {
+        motionflow_engine::schema::schema::<Request>()
+    };
     let text = serde_json::to_string_pretty(&schema).context("the schema cannot be written as JSON")?;
     app.console.product("schema", &text);
     Ok(())

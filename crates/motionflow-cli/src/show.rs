@@ -128,6 +128,7 @@ fn summary(record: &Table) -> Vec<(&'static str, String)> {
     add("source prompt", get(&["prompts", "source_prompt"]).or_else(|| get(&["source_prompt"])));
     add("source", source(record));
     add("inversion", get(&["source", "inversion"]));
+    add("motion", motion(record));
     add("model", model(record));
     add("video", video(record));
     add("settings", settings(record));
@@ -142,6 +143,13 @@ fn source(record: &Table) -> Option<String> {
         every => format!("one frame of {every}"),
     };
     Some(format!("{} (from {} s, {every}, {})", get("path")?, get("start")?, get("fit")?))
+}
+
+/// What was given of the motion, without its checksums.
+fn motion(record: &Table) -> Option<String> {
+    let given = record.get("motion")?.as_table()?.iter().filter(|(key, _)| !key.contains("sha256"));
+    let given: Vec<String> = given.map(|(key, value)| format!("{key} = {value}")).collect();
+    Some(given.join(", "))
 }
 
 fn model(record: &Table) -> Option<String> {

@@ -53,6 +53,7 @@ mod home;
 pub mod hub;
 pub mod libtorch_version;
 pub mod models;
+pub mod motion;
 pub mod out_of_memory;
 pub mod plan;
 pub mod progress;

@@ -162,7 +162,9 @@ impl Inverted {
         let mut steps = Vec::new();
         let mut before = clean.share();
         let inversion = invert(model, Inverting::new(clean.share()), source, settings, &mut |step| {
-            let masks = MotionMasks { at: BTreeMap::from([(0, shared(step.masks))]) }.on(Device::Cpu);
+            let masks =
+                MotionMasks { at: BTreeMap::from([(0, shared(step.masks))]), ..MotionMasks::default() }
+                    .on(Device::Cpu);
             steps.push(InvertedStep {
                 timestep: step.timestep,
                 before: std::mem::replace(&mut before, step.latents.on(Device::Cpu)),
@@ -198,7 +200,8 @@ impl Inverted {
         settings: &Settings,
     ) -> Result<Tensor, Error> {
         let Some(last) = self.steps.last() else { return Ok(Tensor::new()) };
-        let masks = MotionMasks { at: BTreeMap::from([(0, shared(&last.masks))]) }.on(model.device());
+        let masks = MotionMasks { at: BTreeMap::from([(0, shared(&last.masks))]), ..MotionMasks::default() }
+            .on(model.device());
         let latents = self.end.on(model.device());
         guidance_gradient(model, latents.tensor(), &masks.at[&0], target, settings, last.timestep)
             .map(|gradient| on_cpu(&gradient))

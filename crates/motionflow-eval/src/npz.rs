@@ -4,11 +4,12 @@
 //! here, since the crates that do it parse any Python literal, however deep, and the files are not ours.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use zip::ZipArchive;
 use zip::result::ZipError;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::file_error::FileError;
 
@@ -75,6 +76,91 @@ impl Npz {
         }
         parse(&bytes).map_err(|reason| wrong(&reason))
     }
+}
+
+/// Whether a file begins as an archive does.
+pub fn is_npz(path: &Path) -> bool {
+    begins_with(path, b"PK\x03\x04")
+}
+
+/// Whether a file begins as a single array does.
+pub fn is_npy(path: &Path) -> bool {
+    begins_with(path, MAGIC)
+}
+
+fn begins_with(path: &Path, magic: &[u8]) -> bool {
+    let mut head = vec![0; magic.len()];
+    // Opening a pipe may wait for ever.
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
+        && File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok()
+        && head == magic
+}
+
+/// Reads a file of one array, as `numpy.save` writes it.
+///
+/// # Errors
+/// [`FileError`] when it cannot be read, is damaged, too large, or of something else than numbers.
+pub fn read_npy(path: &Path) -> Result<Array, FileError> {
+    let wrong = |reason: String| FileError::new(path, format!("the array {reason}"));
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(wrong(format!("has more than {} MiB", MAX_BYTES >> 20)));
+    }
+    parse(&bytes).map_err(wrong)
+}
+
+/// The elements of an array to be written.
+#[derive(Debug, Clone, Copy)]
+pub enum Values<'a> {
+    /// As uint8.
+    Bytes(&'a [u8]),
+    /// As float32.
+    Floats(&'a [f32]),
+}
+
+/// An array to be written.
+#[derive(Debug)]
+pub struct Named<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Length of each dimension.
+    pub shape: &'a [usize],
+    /// The elements, the last dimension fastest.
+    pub values: Values<'a>,
+}
+
+/// Writes arrays as `numpy.savez_compressed` does, the same bytes for the same arrays.
+///
+/// # Errors
+/// [`FileError`] when the file cannot be written.
+pub fn write(path: &Path, arrays: &[Named]) -> Result<(), FileError> {
+    let written = || -> Result<(), ZipError> {
+        let mut writer = ZipWriter::new(BufWriter::new(File::create(path)?));
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+        for Named { name, shape, values } in arrays {
+            writer.start_file(format!("{name}.npy"), options)?;
+            let lengths: Vec<String> = shape.iter().map(usize::to_string).collect();
+            let lengths = lengths.join(", ") + ",";
+            let (descr, bytes) = match values {
+                Values::Bytes(values) => ("|u1", values.to_vec()),
+                Values::Floats(values) => {
+                    ("<f4", values.iter().flat_map(|value| value.to_le_bytes()).collect())
+                }
+            };
+            let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({lengths}), }}");
+            // The elements begin at a multiple of 64 bytes.
+            let padded = (MAGIC.len() + 4 + header.len() + 1).next_multiple_of(64) - MAGIC.len() - 4;
+            let length = (padded as u16).to_le_bytes();
+            writer.write_all(&[MAGIC, &[1, 0], &length].concat())?;
+            writer.write_all(format!("{header:<width$}\n", width = padded - 1).as_bytes())?;
+            writer.write_all(&bytes)?;
+        }
+        writer.finish()?.flush()?;
+        Ok(())
+    };
+    written().map_err(|error| FileError::new(path, format!("cannot be written: {error}")))
 }
 
 /// An `.npy` file.
@@ -199,11 +285,7 @@ fn rows_first(values: &[f32], shape: &[usize]) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
     use proptest::prelude::*;
-    use zip::write::SimpleFileOptions;
-    use zip::{CompressionMethod, ZipWriter};
 
     use super::*;
 
@@ -292,6 +374,27 @@ mod tests {
         assert!(npz.has("a") && npz.has("b") && !npz.has("c"));
         assert_eq!(npz.read("a").unwrap(), npz.read("b").unwrap());
         assert!(npz.read("c").unwrap_err().to_string().ends_with("the array `c` is not there"));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npz");
+        let values: Vec<u8> = (0..24).collect();
+        let arrays = [
+            Named { name: "masks", shape: &[2, 3, 4], values: Values::Bytes(&values) },
+            Named { name: "one", shape: &[1], values: Values::Floats(&[-7.5]) },
+        ];
+        write(&path, &arrays).unwrap();
+        assert!(is_npz(&path) && !is_npy(&path));
+        let mut npz = Npz::open(&path).unwrap();
+        let read = npz.read("masks").unwrap();
+        assert_eq!((read.shape, read.values[23].to_bits()), (vec![2, 3, 4], 23_f32.to_bits()));
+        assert_eq!(npz.read("one").unwrap().values, [-7.5]);
+        let bytes = std::fs::read(&path).unwrap();
+        write(&path, &arrays).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        assert!(write(&folder.path().join("no/a.npz"), &arrays).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Masks and attention maps laid over frames.
 
-use image::{Rgb, RgbImage};
+use image::{GrayImage, Luma, Rgb, RgbImage};
 
 use crate::error::{Error, Result};
 use crate::text::mix;
@@ -55,6 +55,22 @@ impl Mask {
     /// The values row by row, in 0..=1.
     pub fn values(&self) -> &[f32] {
         &self.values
+    }
+
+    /// The mask as a picture of a size, white in cells of one half or more and black elsewhere. Cells are drawn as they are.
+    pub fn picture(&self, width: u32, height: u32) -> GrayImage {
+        let (columns, rows) = (cells_under(width, self.width), cells_under(height, self.height));
+        GrayImage::from_fn(width, height, |x, y| {
+            let value = self.values[rows[y as usize] * self.width as usize + columns[x as usize]];
+            Luma([if value >= 0.5 { u8::MAX } else { 0 }])
+        })
+    }
+
+    /// The values as the greys of a picture of a size, smoothed between cells.
+    pub fn soft_picture(&self, width: u32, height: u32) -> GrayImage {
+        GrayImage::from_fn(width, height, |x, y| {
+            Luma([(self.bilinear(x, y, (width, height)) * 255.0).round() as u8])
+        })
     }
 
     /// The value at a pixel's middle, blended from the four nearest cells' middles.
@@ -169,6 +185,13 @@ mod tests {
         assert_eq!(laid.get_pixel(15, 15).0, [115, 0, 55], "its inside");
         assert_eq!(laid.get_pixel(15, 19).0, [115, 0, 55], "the frame's edge is no edge of the mask");
         assert_eq!(laid.get_pixel(21, 15).0, [0, 0, 100], "beyond it");
+    }
+
+    #[test]
+    fn a_mask_is_a_picture_of_its_cells_or_of_smooth_greys() {
+        let mask = Mask::new(2, 1, vec![0.49, 1.0]).unwrap();
+        assert_eq!(mask.picture(4, 2).into_raw(), [0, 0, 255, 255, 0, 0, 255, 255]);
+        assert_eq!(mask.soft_picture(4, 1).into_raw(), [125, 157, 222, 255]);
     }
 
     #[test]

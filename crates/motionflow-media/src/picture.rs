@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::imageops::{self, FilterType};
-use image::{ImageFormat, RgbImage};
+use image::{GrayImage, ImageFormat, RgbImage};
 
 use crate::atomic;
 use crate::error::{Error, Result};
@@ -15,6 +15,23 @@ use crate::error::{Error, Result};
 /// [`Error::Unwritable`], and [`Error::NothingToDraw`] for a picture without pixels.
 pub fn write_png(path: &Path, picture: &RgbImage) -> Result<()> {
     write_as(path, picture, ImageFormat::Png)
+}
+
+/// Writes a picture of greys as PNG, whole or not at all.
+///
+/// # Errors
+/// As [`write_png`].
+pub fn write_grey_png(path: &Path, picture: &GrayImage) -> Result<()> {
+    if picture.is_empty() {
+        return Err(Error::NothingToDraw { what: path.display().to_string() });
+    }
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, ImageFormat::Png).map_err(|error| encode(path, &error))?;
+    atomic::write_atomically(path, bytes.get_ref())
+}
+
+fn encode(path: &Path, error: &image::ImageError) -> Error {
+    Error::Encode { path: path.to_owned(), reason: error.to_string() }
 }
 
 /// Writes a picture as JPEG, whole or not at all: for overviews, a few times smaller.
@@ -30,9 +47,7 @@ fn write_as(path: &Path, picture: &RgbImage, format: ImageFormat) -> Result<()> 
         return Err(Error::NothingToDraw { what: path.display().to_string() });
     }
     let mut bytes = Cursor::new(Vec::new());
-    picture
-        .write_to(&mut bytes, format)
-        .map_err(|error| Error::Encode { path: path.to_owned(), reason: error.to_string() })?;
+    picture.write_to(&mut bytes, format).map_err(|error| encode(path, &error))?;
     atomic::write_atomically(path, bytes.get_ref())
 }
 

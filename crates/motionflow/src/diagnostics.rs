@@ -106,7 +106,7 @@ mod tests {
     fn masks(values: &[f32], frames: i64) -> MotionMasks {
         let mask = Tensor::from_slice(values).view([frames, -1]);
         let layers = LayerMasks::from([("layer".to_owned(), mask)]);
-        MotionMasks { at: [(981, vec![layers])].into() }
+        MotionMasks { at: [(981, vec![layers])].into(), ..MotionMasks::default() }
     }
 
     #[test]

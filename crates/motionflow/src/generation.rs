@@ -120,7 +120,11 @@ pub fn generate(
     let schedule = model.schedule();
     settings.validate(schedule.max_steps())?;
     let guide = match masks.filter(|_| settings.is_guided()) {
-        Some(masks) => Some((Guide::new(model, target, settings)?, masks.on(model.device()))),
+        Some(masks) => {
+            let mut masks = masks.on(model.device());
+            let guide = Guide::new(model, target, settings)?.avoiding(std::mem::take(&mut masks.avoid));
+            Some((guide, masks))
+        }
         None => None,
     };
     let sampler = Sampler::new(schedule, settings)?;

@@ -19,6 +19,7 @@ pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod generation;
+pub mod given;
 pub mod guidance_interval;
 pub mod inversion;
 pub mod kernels;

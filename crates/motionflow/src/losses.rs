@@ -1,7 +1,7 @@
 //! The attention losses whose gradients carry the motion.
 //!
 //! `L_cross` is the paper's; the forms of `L_self` and `L_temporal` are this project's reading of it; `L_outside` and
-//! `L_other` are this project's own and off by default.
+//! `L_other` are this project's own and off by default, and so is `L_avoid`, which there is where a region is to be avoided.
 
 use std::collections::BTreeMap;
 
@@ -25,6 +25,8 @@ pub struct LossWeights {
     pub outside: f64,
     /// `λ_other`; 0 leaves the loss out.
     pub other: f64,
+    /// `λ_avoid`; 0 leaves the loss out.
+    pub avoid: f64,
 }
 
 /// The losses of one guided update. A part that no map was taken for is absent.
@@ -42,6 +44,9 @@ pub struct LossParts {
     /// Subject's attention that lies in the other subjects' masks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other: Option<f64>,
+    /// Subject's attention in the region to avoid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avoid: Option<f64>,
 }
 
 impl LossParts {
@@ -57,6 +62,7 @@ impl LossParts {
             temporal: mean(|parts| parts.temporal),
             outside: mean(|parts| parts.outside),
             other: mean(|parts| parts.other),
+            avoid: mean(|parts| parts.avoid),
         }
     }
 }
@@ -109,16 +115,22 @@ pub fn other_loss(map: &Tensor, mask: &Tensor, others: &Tensor) -> Tensor {
     (sum(&(others * (1f64 - mask) * map)) / sum(map)).mean(Kind::Float)
 }
 
+/// `ΣV·A/ΣA`, mean over frames, with the mask `V` of the region to avoid. Subject's map and the mask [frames, places] -> scalar
+pub fn avoid_loss(map: &Tensor, avoid: &Tensor) -> Tensor {
+    let sum = |x: &Tensor| x.sum_dim_intlist(-1, false, None);
+    (sum(&(avoid * map)) / sum(map)).mean(Kind::Float)
+}
+
 /// The parts of a loss before they are read: the device may still be computing them.
 #[derive(Debug)]
-pub struct UnreadParts([Option<Tensor>; 5]);
+pub struct UnreadParts([Option<Tensor>; 6]);
 
 impl UnreadParts {
     /// Waits for them.
     pub fn read(&self) -> LossParts {
-        let [cross, spatial, temporal, outside, other] =
+        let [cross, spatial, temporal, outside, other, avoid] =
             self.0.each_ref().map(|part| part.as_ref().map(|loss| loss.double_value(&[])));
-        LossParts { cross, spatial, temporal, outside, other }
+        LossParts { cross, spatial, temporal, outside, other, avoid }
     }
 }
 
@@ -146,15 +158,16 @@ pub fn mask_values(masks: &[LayerMasks], layers: &GuidanceLayers) -> AttentionMa
 ///
 /// `masks` and `subjects` (positions in the new prompt of the tokens that show it) go together, one entry a subject. A
 /// spatial or temporal layer uses the union of the masks of its own block's cross layers; of its map there is the product with
-/// [`mask_values`].
+/// [`mask_values`]. `avoid` has the region to avoid, where there is one.
 pub fn guidance_loss(
     maps: &AttentionMaps,
     masks: &[LayerMasks],
+    avoid: &LayerMasks,
     layers: &GuidanceLayers,
     subjects: &[Vec<i64>],
     weights: LossWeights,
 ) -> (Tensor, UnreadParts) {
-    let mut parts: [Vec<Tensor>; 5] = Default::default();
+    let mut parts: [Vec<Tensor>; 6] = Default::default();
     for (subject, (own, tokens)) in masks.iter().zip(subjects).enumerate() {
         let others_for = |layer: &GuidanceLayer| {
             let others = masks.iter().enumerate().filter(|(other, _)| *other != subject);
@@ -180,18 +193,20 @@ pub fn guidance_loss(
         let outside = outside.map(|(_, map, mask)| outside_loss(map, mask));
         let other = seen.iter().filter(|_| weights.other > 0.0);
         let other = other.filter_map(|(layer, map, mask)| Some(other_loss(map, mask, &others_for(layer)?)));
+        let avoided = seen.iter().filter(|_| weights.avoid > 0.0);
+        let avoided = avoided.filter_map(|(layer, map, _)| Some(avoid_loss(map, avoid.get(&layer.name)?)));
         let spatial = layers.spatial.iter().filter_map(kept_inside);
         let spatial = spatial.map(|(kept, mask)| spatial_loss(&kept, &mask));
         let temporal = layers.temporal.iter().filter_map(kept_inside);
         let temporal = temporal.map(|(kept, mask)| temporal_loss(&kept, &mask));
-        let means = [mean(cross), mean(spatial), mean(temporal), mean(outside), mean(other)];
+        let means = [mean(cross), mean(spatial), mean(temporal), mean(outside), mean(other), mean(avoided)];
         for (part, mean) in parts.iter_mut().zip(means) {
             part.extend(mean);
         }
     }
     let parts = parts.map(|part| mean(part.into_iter()));
-    let LossWeights { cross, spatial, temporal, outside, other } = weights;
-    let weighted = parts.iter().zip([cross, spatial, temporal, outside, other]);
+    let LossWeights { cross, spatial, temporal, outside, other, avoid } = weights;
+    let weighted = parts.iter().zip([cross, spatial, temporal, outside, other, avoid]);
     let total = weighted
         .filter_map(|(part, weight)| Some(part.as_ref()? * weight))
         .fold(Tensor::from(0f32), |sum, term| term + sum);
@@ -276,18 +291,60 @@ mod tests {
             |values: [f32; 2]| LayerMasks::from([("a".to_owned(), Tensor::from_slice(&values).view([1, 2]))]);
         let masks = [mask([1.0, 0.0]), mask([0.0, 1.0])];
         let subjects = [vec![0], vec![1]];
-        let off = LossWeights { cross: 1.0, spatial: 1.0, temporal: 1.0, outside: 0.0, other: 0.0 };
-        let (total, parts) = guidance_loss(&maps, &masks, &layers, &subjects, off);
+        let off =
+            LossWeights { cross: 1.0, spatial: 1.0, temporal: 1.0, outside: 0.0, other: 0.0, avoid: 1.0 };
+        let nowhere = LayerMasks::new();
+        let (total, parts) = guidance_loss(&maps, &masks, &nowhere, &layers, &subjects, off);
         let parts = parts.read();
-        assert_eq!((parts.outside, parts.other), (None, None));
+        assert_eq!((parts.outside, parts.other, parts.avoid), (None, None, None));
         // 1 − 0.8 and 1 − 0.5.
         close(&total, 0.35);
         let on = LossWeights { outside: 2.0, other: 3.0, ..off };
-        let (total, parts) = guidance_loss(&maps, &masks, &layers, &subjects, on);
+        let (total, parts) = guidance_loss(&maps, &masks, &nowhere, &layers, &subjects, on);
         let parts = parts.read();
         // Outside: 0.25 + 0 and 1 + 0. Other: 0.2 and 0.5.
         let [outside, other] = [parts.outside, parts.other].map(Option::unwrap);
         assert!((outside - 0.625).abs() < 1e-6 && (other - 0.35).abs() < 1e-6, "{parts:?}");
         close(&total, 0.35 + 2.0 * 0.625 + 3.0 * 0.35);
+    }
+
+    #[test]
+    fn attention_of_all_subjects_in_the_region_to_avoid_is_a_share() {
+        let layer = GuidanceLayer { name: "a".into(), block: "mid_block".into() };
+        let layers = GuidanceLayers { cross: vec![layer], ..GuidanceLayers::default() };
+        let maps = AttentionMaps::from([(
+            "a".to_owned(),
+            Tensor::from_slice(&[0.8f32, 0.5, 0.2, 0.5]).view([1, 2, 2]),
+        )]);
+        let mask =
+            |values: [f32; 2]| LayerMasks::from([("a".to_owned(), Tensor::from_slice(&values).view([1, 2]))]);
+        let masks = [mask([1.0, 0.0]), mask([1.0, 0.0])];
+        let weights =
+            LossWeights { cross: 0.0, spatial: 0.0, temporal: 0.0, outside: 0.0, other: 0.0, avoid: 2.0 };
+        let loss =
+            |avoid: &LayerMasks| guidance_loss(&maps, &masks, avoid, &layers, &[vec![0], vec![1]], weights);
+        // The second place has 0.2 and 0.5 of their attention.
+        let (total, parts) = loss(&mask([0.0, 1.0]));
+        close(&total, 2.0 * 0.35);
+        assert!((parts.read().avoid.unwrap() - 0.35).abs() < 1e-6);
+        close(&loss(&mask([0.0, 0.0])).0, 0.0);
+    }
+
+    #[test]
+    fn a_frame_with_an_empty_mask_has_a_loss_that_is_a_number_and_no_gradient() {
+        tch::with_grad(|| {
+            let map = Tensor::from_slice(&[0.3f32, 0.2, 0.4, 0.1]).view([1, 4]).set_requires_grad(true);
+            let mask = Tensor::zeros([1, 4], (Kind::Float, tch::Device::Cpu));
+            let kept = &map * &mask;
+            let loss = cross_loss(&map, &mask)
+                + outside_loss(&map, &mask)
+                + other_loss(&map, &mask, &mask)
+                + avoid_loss(&map, &mask)
+                + spatial_loss(&kept, &mask)
+                + temporal_loss(&kept.transpose(0, 1), &mask);
+            assert!(loss.double_value(&[]).is_finite());
+            loss.backward();
+            assert!(map.grad().abs().sum(Kind::Float).double_value(&[]) == 0.0);
+        });
     }
 }

@@ -34,7 +34,7 @@ pub fn motion_masks(
             Ok(maps.at.keys().map(|t| (*t, masks.iter().map(share).collect())).collect())
         }
     };
-    Ok(MotionMasks { at: at? })
+    Ok(MotionMasks { at: at?, ..MotionMasks::default() })
 }
 
 /// The masks that the maps of all timesteps make together, the same at each of `timesteps`, whatever those of the maps
@@ -49,7 +49,19 @@ pub fn common_masks(
     settings: &Settings,
 ) -> Result<MotionMasks, Error> {
     let masks = masks_of(&mean_of_normalised(maps.at.values().map(Vec::as_slice)), latents, settings)?;
-    Ok(MotionMasks { at: timesteps.iter().map(|t| (*t, masks.iter().map(share).collect())).collect() })
+    let at = timesteps.iter().map(|t| (*t, masks.iter().map(share).collect())).collect();
+    Ok(MotionMasks { at, ..MotionMasks::default() })
+}
+
+/// For one subject the mean over the timesteps `chosen` and over the layers with the most places of its maps, each divided by
+/// its frame's maximum: [frames, places] in 0..1, to be shown to people. None where there is none.
+pub fn average_map(maps: &SubjectMaps, subject: usize, chosen: impl Fn(i64) -> bool) -> Option<Tensor> {
+    let maps = maps.at.iter().filter(|(timestep, _)| chosen(**timestep));
+    let maps: Vec<&Tensor> =
+        maps.filter_map(|(_, maps)| maps.get(subject)).flat_map(LayerMaps::values).collect();
+    let most = maps.iter().map(|map| map.size()[1]).max()?;
+    let finest: Vec<Tensor> = maps.into_iter().filter(|map| map.size()[1] == most).map(normalised).collect();
+    Some(Tensor::stack(&finest, 0).mean_dim(0, false, None::<Kind>))
 }
 
 /// The masks of maps, as the settings have layers and subjects.

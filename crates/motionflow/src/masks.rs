@@ -63,13 +63,16 @@ pub fn layer_masks(maps: &LayerMaps, tau: f64) -> LayerMasks {
 pub struct MotionMasks {
     /// Timestep -> one entry a subject, in the prompt's order.
     pub at: BTreeMap<i64, Vec<LayerMasks>>,
+    /// The region that no subject's attention shall be in, at every timestep; empty where there is none.
+    pub avoid: LayerMasks,
 }
 
 impl MotionMasks {
     /// The same masks on a device.
     #[must_use]
     pub fn on(&self, device: Device) -> Self {
-        Self { at: moved(&self.at, device) }
+        let avoid = self.avoid.iter().map(|(layer, mask)| (layer.clone(), mask.to_device(device))).collect();
+        Self { at: moved(&self.at, device), avoid }
     }
 
     /// Number of subjects.

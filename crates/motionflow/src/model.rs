@@ -191,6 +191,9 @@ pub trait VideoModel {
         Ok(self.guidance_layers().cross.clone())
     }
 
+    /// How many times the sides of the latents are halved, rounded up, on the way to the places of a guidance layer.
+    fn halvings(&self, layer: &GuidanceLayer) -> usize;
+
     /// Frames that the latents of a clip of so many frames have.
     fn latent_frames(&self, frames: i64) -> i64 {
         frames

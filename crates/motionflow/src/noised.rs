@@ -133,7 +133,7 @@ pub fn observe(
     let NoisedSource { latents, mut passes } = from;
     let latents = latents.on(model.device());
     let layers = model.kept_layers(settings)?;
-    let timesteps = settings.pass_timesteps();
+    let timesteps = settings.all_pass_timesteps();
     for (index, &timestep) in timesteps.iter().enumerate().skip(passes.len()) {
         let noise = seeded_noise(&latents.tensor().size(), FIRST_SEED + index as u64, model.device());
         let context = settings.context();

@@ -15,7 +15,7 @@ use crate::generation::{Generating, GenerationEvent, generate};
 use crate::inversion::{Inverting, invert};
 use crate::latents::Latents;
 use crate::losses::{guidance_loss, mask_values};
-use crate::masks::MotionMasks;
+use crate::masks::{LayerMasks, MotionMasks};
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, VideoModel};
 use crate::noised::Pass;
 use crate::observer::MapKeeper;
@@ -221,8 +221,14 @@ fn first_update(
     let all = layers.cross.iter().chain(&layers.spatial).chain(&layers.temporal);
     let mut observer = MapKeeper::stopping(all).with_values(mask_values(masks, &layers));
     let traced = model.trace(start.tensor(), step.timestep, &target.features, &mut observer);
-    let (loss, parts) =
-        guidance_loss(&observer.maps, masks, &layers, &target.subjects, settings.loss_weights());
+    let (loss, parts) = guidance_loss(
+        &observer.maps,
+        masks,
+        &LayerMasks::new(),
+        &layers,
+        &target.subjects,
+        settings.loss_weights(),
+    );
     let parts = parts.read();
     ours.insert("gradient".into(), traced.gradient(&loss));
     let loss = [Some(loss.detach().double_value(&[])), parts.cross, parts.spatial, parts.temporal];

@@ -81,6 +81,10 @@ impl<M: VideoModel + ?Sized> VideoModel for PlainAttention<'_, M> {
         self.model.predict_noise(latents, timestep, features, &mut plain)
     }
 
+    fn halvings(&self, layer: &GuidanceLayer) -> usize {
+        self.model.halvings(layer)
+    }
+
     fn has_deep_features(&self) -> bool {
         self.model.has_deep_features()
     }

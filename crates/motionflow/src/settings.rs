@@ -81,6 +81,8 @@ pub enum MaskSource {
     Inversion,
     /// Forward passes on the noised source: [`crate::noised`].
     Noised,
+    /// None: the masks are given ([`crate::given`]).
+    Given,
 }
 
 /// Of which timesteps' maps a mask is made.
@@ -218,6 +220,10 @@ pub struct Settings {
     pub lambda_outside: f64,
     /// `λ_other`: weight of the loss on the subject's attention in the other subjects' masks, 0 or more.
     pub lambda_other: f64,
+    /// `λ_avoid`: weight of the loss on the subjects' attention in a region that is to be kept free, 0 or more; 1 where
+    /// nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lambda_avoid: Option<f64>,
     /// L: a guided step's updates end when the loss is under it; 0 for never, or more.
     pub loss_threshold: f64,
     /// What an update leaves the latents of how they were.
@@ -274,6 +280,7 @@ impl Default for Settings {
             lambda_temporal: 1.0,
             lambda_outside: 0.0,
             lambda_other: 0.0,
+            lambda_avoid: None,
             loss_threshold: 0.0,
             keep_statistics: KeepStatistics::None,
             guidance_layers: Vec::new(),
@@ -350,6 +357,7 @@ impl Settings {
             ("lambda_temporal", self.lambda_temporal),
             ("lambda_outside", self.lambda_outside),
             ("lambda_other", self.lambda_other),
+            ("lambda_avoid", self.lambda_avoid.unwrap_or(0.0)),
             ("loss_threshold", self.loss_threshold),
             ("token_weight", self.token_weight),
         ] {
@@ -366,22 +374,25 @@ impl Settings {
     /// [`SettingsError`] names them.
     pub fn validate_noised(&self, schedule: &Schedule) -> Result<(), SettingsError> {
         let most = schedule.train_timesteps() as i64 - 1;
-        if self.mask_source == MaskSource::Inversion || self.noised_timesteps.iter().all(|t| *t <= most) {
+        if self.mask_source != MaskSource::Noised || self.noised_timesteps.iter().all(|t| *t <= most) {
             return Ok(());
         }
         let found = listed(&self.noised_timesteps);
         Err(SettingsError { name: "noised_timesteps", found, expected: format!("from 0 to {most}") })
     }
 
-    /// The timestep of every forward pass on the noised source, in order. None where the masks are the inversion's.
+    /// The timestep of every forward pass on the noised source, in order. None where the masks are made of something else.
     pub fn pass_timesteps(&self) -> Vec<i64> {
         match self.mask_source {
-            MaskSource::Inversion => Vec::new(),
-            MaskSource::Noised => {
-                let samples = |timestep| std::iter::repeat_n(timestep, self.noised_samples);
-                self.noised_timesteps.iter().copied().flat_map(samples).collect()
-            }
+            MaskSource::Inversion | MaskSource::Given => Vec::new(),
+            MaskSource::Noised => self.all_pass_timesteps(),
         }
+    }
+
+    /// As [`Settings::pass_timesteps`], of a source that is looked at in this way whatever the masks are made of.
+    pub(crate) fn all_pass_timesteps(&self) -> Vec<i64> {
+        let samples = |timestep| std::iter::repeat_n(timestep, self.noised_samples);
+        self.noised_timesteps.iter().copied().flat_map(samples).collect()
     }
 
     /// Whether a transfer with these settings takes the source's inversion: to start from, or for the masks.
@@ -407,6 +418,7 @@ impl Settings {
             temporal: self.lambda_temporal,
             outside: self.lambda_outside,
             other: self.lambda_other,
+            avoid: self.lambda_avoid.unwrap_or(1.0),
         }
     }
 

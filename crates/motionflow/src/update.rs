@@ -43,6 +43,8 @@ pub(crate) struct Guide<'a> {
     layers: GuidanceLayers,
     /// For each subject the tokens whose attention is led.
     shown_by: Vec<Vec<i64>>,
+    /// The region to avoid.
+    avoid: LayerMasks,
 }
 
 /// Which update it is.
@@ -66,7 +68,12 @@ impl<'a> Guide<'a> {
     ) -> Result<Self, Error> {
         let layers = model.layers_for(settings)?;
         let shown_by = target.shown_by(settings.subject_map)?;
-        Ok(Self { model, target, settings, layers, shown_by })
+        Ok(Self { model, target, settings, layers, shown_by, avoid: LayerMasks::new() })
+    }
+
+    /// With a region to avoid.
+    pub(crate) fn avoiding(self, avoid: LayerMasks) -> Self {
+        Self { avoid, ..self }
     }
 
     /// z ← z − α·∇L, or a move of r·‖z‖ along the gradient; then what is kept of the latents' statistics is brought back.
@@ -115,7 +122,9 @@ impl<'a> Guide<'a> {
     ) -> Option<(Tensor, (f64, LossParts))> {
         let windows = self.settings.context().windows(latents.size()[2]);
         let (mut losses, mut parts, mut gradients) = (Vec::new(), Vec::new(), Vec::new());
-        for (latents, masks) in windows.parts(latents, 2).zip(windows.parts_of_masks(masks)) {
+        let avoided = windows.parts_of_masks(std::slice::from_ref(&self.avoid));
+        let masks = windows.parts_of_masks(masks).zip(avoided);
+        for (latents, (masks, avoid)) in windows.parts(latents, 2).zip(masks) {
             // The net runs only as far as the last layer that a loss reads.
             let values = mask_values(&masks, &self.layers);
             let mut keeper = MapKeeper::stopping(self.needed_layers()).with_values(values);
@@ -123,7 +132,8 @@ impl<'a> Guide<'a> {
             let mut observer = Weighing { observer: &mut keeper, weights };
             let traced = self.model.trace(&latents, timestep, &self.target.features, &mut observer);
             let weights = self.settings.loss_weights();
-            let (loss, of_loss) = guidance_loss(&keeper.maps, &masks, &self.layers, &self.shown_by, weights);
+            let (loss, of_loss) =
+                guidance_loss(&keeper.maps, &masks, &avoid[0], &self.layers, &self.shown_by, weights);
             drop(keeper);
             losses.push(loss.detach());
             parts.push(of_loss);
@@ -158,7 +168,8 @@ impl<'a> Guide<'a> {
     fn needed_layers(&self) -> impl Iterator<Item = &GuidanceLayer> {
         let (layers, weights) = (&self.layers, self.settings.loss_weights());
         let when = |weight: f64, layers| if weight > 0.0 { layers } else { &[][..] };
-        when(weights.cross + weights.outside + weights.other, &layers.cross[..])
+        let avoid = if self.avoid.is_empty() { 0.0 } else { weights.avoid };
+        when(weights.cross + weights.outside + weights.other + avoid, &layers.cross[..])
             .iter()
             .chain(when(weights.spatial, &layers.spatial))
             .chain(when(weights.temporal, &layers.temporal))

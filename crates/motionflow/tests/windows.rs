@@ -108,7 +108,10 @@ fn made(
     let sampler = Sampler::new(model.schedule(), settings).unwrap();
     let masks = masks.map(|masks| {
         let shared = |_: &i64| of_frames(&masks, 0, latents.size()[2]);
-        MotionMasks { at: sampler.mask_keys().iter().map(|t| (*t, shared(t))).collect() }
+        MotionMasks {
+            at: sampler.mask_keys().iter().map(|t| (*t, shared(t))).collect(),
+            ..MotionMasks::default()
+        }
     });
     let start = Generating::new(Latents::new(latents.shallow_clone()));
     let go_on = &mut |_: &GenerationEvent| ControlFlow::Continue(());

@@ -112,6 +112,9 @@ fn argument<T: DeserializeOwned>(setting: &Setting) -> Arg {
             .require_equals(true)
             .default_missing_value("true")
             .value_parser(parser::<T>(setting)),
+        Kind::List if details.repeated => {
+            argument.action(ArgAction::Append).value_parser(parser::<T>(setting))
+        }
         Kind::List | Kind::Integers(..) => {
             argument.value_delimiter(',').action(ArgAction::Append).value_parser(parser::<T>(setting))
         }

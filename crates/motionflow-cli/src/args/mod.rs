@@ -8,6 +8,7 @@ mod eval;
 mod flags;
 mod many;
 mod request;
+mod track;
 mod video;
 
 use std::path::PathBuf;
@@ -15,13 +16,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use motionflow_engine::hub;
 use motionflow_engine::request::{
-    ContextWindows, Guidance, Masks, ModelChoice, NewPrompts, Preset, Resources, Sampling, Steps,
+    ContextWindows, Guidance, Masks, ModelChoice, MotionOptions, NewPrompts, Preset, Resources, Sampling,
+    Steps,
 };
 
 pub(crate) use bench::Bench;
 pub(crate) use eval::Eval;
 pub(crate) use flags::{Flags, Global};
 pub(crate) use many::{Batch, Sweep};
+pub(crate) use track::Track;
 pub(crate) use video::{Source, Video};
 
 const EXAMPLE: &str = "\
@@ -149,6 +152,8 @@ pub(crate) enum Command {
     Eval(Eval),
     /// Make a transfer with every combination of some settings, and lay the results side by side
     Sweep(Sweep),
+    /// Draw tracks and masks as a picture, or turn one into the other
+    Track(Track),
     /// Print how a result was made
     Show(Show),
     /// Recompute a parity case and print each tensor's relative error
@@ -186,6 +191,7 @@ impl Command {
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
             Self::Show(_) => "show",
+            Self::Track(_) => "track",
             Self::Schema(_) => "schema",
         }
     }
@@ -207,6 +213,8 @@ pub(crate) struct Transfer {
         conflicts_with_all = ["source", "source_prompt", "start", "every", "fit", "width", "height", "frames", "steps"]
     )]
     pub(crate) inversion: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) motion: Flags<MotionOptions>,
     #[command(flatten)]
     pub(crate) prompts: Flags<NewPrompts>,
     #[command(flatten)]
@@ -377,6 +385,9 @@ pub(crate) struct Schema {
     /// Print docs/settings-reference.md instead
     #[arg(long)]
     pub(crate) reference: bool,
+    /// Print the schema of track files instead
+    #[arg(long, conflicts_with = "reference")]
+    pub(crate) track: bool,
 }
 
 /// `completions`

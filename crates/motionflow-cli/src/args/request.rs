@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use motionflow_engine::request::tables::{Model, Output, Program, Prompts, Source};
-use motionflow_engine::request::{Request, SettingOptions};
+use motionflow_engine::request::{MotionOptions, Request, SettingOptions};
 
 use super as args;
 
@@ -41,6 +41,7 @@ impl args::Looking {
         Request {
             prompts: Prompts { source_prompt: self.source.source_prompt.clone(), ..Prompts::default() },
             source: self.source.request(None),
+            motion: MotionOptions::default(),
             video: self.video.options(),
             model: Model { chosen: self.model.0.clone(), ..Model::default() },
             settings: SettingOptions {
@@ -64,6 +65,7 @@ impl args::Transfer {
                 new: self.prompts.0.clone(),
             },
             source: self.source.request(self.inversion.as_deref()),
+            motion: self.motion.0.clone(),
             video: self.video.options(),
             model: Model { chosen: self.model.0.clone(), ..Model::default() },
             settings: SettingOptions {

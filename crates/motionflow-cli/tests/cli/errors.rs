@@ -63,7 +63,7 @@ const ID: &str = "someone/tiny-video";
 
 #[test]
 fn every_row_can_be_provoked_and_every_message_has_its_row() {
-    let topics: [fn(&Place) -> Vec<Outcome>; 22] = [
+    let topics: [fn(&Place) -> Vec<Outcome>; 23] = [
         command_line,
         settings_files,
         prompts,
@@ -86,6 +86,7 @@ fn every_row_can_be_provoked_and_every_message_has_its_row() {
         sweeps,
         other_commands,
         crate::results::provoked,
+        crate::given_motion::provoked,
     ];
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
         let running = topics.map(|topic| scope.spawn(move || topic(&Place::new())));

@@ -85,14 +85,15 @@ fn what_cannot_be_made_at_the_end_of_a_run_is_told_and_left_out() {
     assert!(!outcome.stdout.contains("result.gif") && outcome.stdout.contains("compare.mp4"));
     let out = place.path("out");
     assert!(warnings(&out).contains(&"result.gif is left out: cannot be encoded: no room".to_owned()));
-    let left = "compare.mp4 contact-sheet.png loss.svg masks.mp4 result.mp4 run.json run.toml";
+    let left =
+        "compare.mp4 contact-sheet.png loss.svg masks masks.mp4 masks.npz result.mp4 run.json run.toml";
     assert_eq!(place.names("out").join(" "), left);
 
     let others =
         odd_ffmpeg(&place, "*libx264*", "case \"$*\" in *comment=*) ;; *) echo no room >&2; exit 1 ;; esac");
     let mut command = place.transfer_to("out");
     run(command.arg("--force").env("MOTIONFLOW_FFMPEG", &others)).ok();
-    let left = "contact-sheet.png loss.svg result.gif result.mp4 run.json run.toml";
+    let left = "contact-sheet.png loss.svg masks masks.npz result.gif result.mp4 run.json run.toml";
     assert_eq!(place.names("out").join(" "), left);
     let told = warnings(&out);
     assert!(["compare.mp4", "masks.mp4"].iter().all(|name| told.iter().any(|told| told.starts_with(name))));

@@ -11,11 +11,13 @@ use crate::common::{
 };
 
 const KILLS: usize = 20;
-const RESULTS: [&str; 8] = [
+const RESULTS: [&str; 10] = [
     "compare.mp4",
     "contact-sheet.png",
     "loss.svg",
+    "masks",
     "masks.mp4",
+    "masks.npz",
     "result.gif",
     "result.mp4",
     "run.json",

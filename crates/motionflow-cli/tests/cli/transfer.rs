@@ -4,11 +4,13 @@ use std::fs;
 
 use crate::common::{Place, car, read_json, read_toml, read_video, tiny_model};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 10] = [
     "compare.mp4",
     "contact-sheet.png",
     "loss.svg",
+    "masks",
     "masks.mp4",
+    "masks.npz",
     "result.gif",
     "result.mp4",
     "run.json",
@@ -115,7 +117,16 @@ fn an_inversion_can_be_reused() {
     crate::common::run(invert.args(crate::common::SMALL).args(["--model", &model])).ok();
     assert_eq!(
         place.names("inv"),
-        ["contact-sheet.png", "inversion.safetensors", "inversion.toml", "masks.mp4", "run.json", "run.toml"]
+        [
+            "contact-sheet.png",
+            "inversion.safetensors",
+            "inversion.toml",
+            "masks",
+            "masks.mp4",
+            "masks.npz",
+            "run.json",
+            "run.toml",
+        ]
     );
 
     let reuse = |flags: &[&str]| {
@@ -133,7 +144,7 @@ fn an_inversion_can_be_reused() {
         crate::common::run(command.args(flags))
     };
     reuse(&["--model", &model]).ok();
-    for file in ["result.mp4", "compare.mp4", "masks.mp4", "contact-sheet.png", "loss.svg"] {
+    for file in ["result.mp4", "compare.mp4", "masks.mp4", "masks.npz", "contact-sheet.png", "loss.svg"] {
         let [direct, reused] = ["out", "again"].map(|run| fs::read(place.path(run).join(file)).unwrap());
         assert!(direct == reused, "{file} differs");
     }

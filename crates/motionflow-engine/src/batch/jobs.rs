@@ -217,17 +217,18 @@ impl Job {
         }
     }
 
-    /// The frames that its run was made of, and the ffmpeg that reads them.
+    /// The frames that its run was made of, where there are any, and the ffmpeg that reads them.
     pub(crate) fn source(
         &self,
         record: &RunRecord,
         engine: &Engine,
         progress: &mut Progress,
-    ) -> Result<(Arc<SourceClip>, Ffmpeg)> {
+    ) -> Result<(Option<Arc<SourceClip>>, Ffmpeg)> {
         let resources = &self.request.program.resources;
         engine.on_device(resources, progress, |_, stores, progress| {
             let path = self.request.source.path.as_deref();
-            let source = stores.sources.read_recorded(record, path, progress)?;
+            let read = |_| stores.sources.read_recorded(record, path, progress);
+            let source = record.source.as_ref().map(read).transpose()?;
             Ok((source, stores.sources.ffmpeg()?))
         })
     }

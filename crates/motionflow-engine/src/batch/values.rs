@@ -18,7 +18,10 @@ use crate::request::tables::Request;
 const MANY_STEPS: usize = 100_000;
 
 /// Keys that exclude each other.
-const PAIRS: [(&str, &str); 11] = [
+const PAIRS: [(&str, &str); 14] = [
+    ("motion.mask", "motion.track"),
+    ("motion.mask", "motion.subject"),
+    ("motion.track", "motion.subject"),
     ("settings.step_size", "settings.step_norm"),
     ("source.inversion", "source.path"),
     ("source.inversion", "prompts.source_prompt"),

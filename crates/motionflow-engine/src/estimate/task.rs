@@ -112,6 +112,12 @@ impl Task {
         }
     }
 
+    /// With passes on so many clips besides.
+    pub(crate) fn looking_at(mut self, clips: usize, settings: &Settings) -> Self {
+        self.passes += (clips * settings.noised_timesteps.len() * settings.noised_samples) as f64;
+        self
+    }
+
     fn plan(&self, memory: MemoryUse) -> MemoryPlan {
         MemoryPlan::of(Compute { memory, ..self.compute })
     }

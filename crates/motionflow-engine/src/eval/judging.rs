@@ -23,7 +23,8 @@ use crate::progress::Progress;
 /// A result and what it was made of. Of a longer one of the two videos, the frames that they have in common count.
 #[derive(Debug)]
 pub(crate) struct Measured<'a> {
-    pub(crate) source: &'a [RgbImage],
+    /// None where it was made of masks alone.
+    pub(crate) source: Option<&'a [RgbImage]>,
     pub(crate) result: &'a [RgbImage],
     /// What the result shows, if that is said.
     pub(crate) prompt: Option<&'a Prompt>,
@@ -58,10 +59,15 @@ impl Judging {
     /// Every figure that there is of a result. What cannot be measured, such as fidelity without a point that can be
     /// followed, is left out.
     pub(crate) fn measure(&self, measured: &Measured) -> Result<Vec<Figure>> {
-        let frames = measured.source.len().min(measured.result.len());
-        let (source, result) = (&measured.source[..frames], &measured.result[..frames]);
-        let [source, tracked] = [source, result].map(lucas_kanade::track);
-        let mut figures = fidelity("motion_fidelity_lk", lucas_kanade::NAME, &source, &tracked);
+        let frames = measured.source.map_or(usize::MAX, <[RgbImage]>::len).min(measured.result.len());
+        let result = &measured.result[..frames];
+        let mut figures = match measured.source {
+            Some(source) => {
+                let [source, tracked] = [&source[..frames], result].map(lucas_kanade::track);
+                fidelity("motion_fidelity_lk", lucas_kanade::NAME, &source, &tracked)
+            }
+            None => Vec::new(),
+        };
         if let Some(clip) = &self.clip {
             figures.extend(clip.measure(result, measured.prompt.map(|prompt| prompt.text.as_str()))?);
         }

@@ -104,7 +104,7 @@ fn measure(
     let judging = Judging::load(judges, device, progress)?;
     let stage = progress.stage("measure", 1);
     let measured = Measured {
-        source: &source.frames,
+        source: Some(&source.frames),
         result: &result.frames,
         prompt: prompt.as_ref(),
         truth: pair.truth.as_deref(),

@@ -204,7 +204,7 @@ impl Cell {
         })?;
         let prompt: Prompt = self.prompt.parse().map_err(motionflow::error::Error::from)?;
         judging.measure(&Measured {
-            source: &source.frames,
+            source: source.as_ref().map(|source| source.frames.as_slice()),
             result: &result.frames,
             prompt: Some(&prompt),
             truth: self.truth.as_deref(),

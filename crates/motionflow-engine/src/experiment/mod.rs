@@ -112,7 +112,11 @@ impl Engine {
         run_folder::refuse_name_of_a_file(output)?;
         let inputs = cells.iter().fold(Inputs::default().and("the file", Some(file)), |inputs, cell| {
             let source = cell.job.request.source.path.as_deref();
-            inputs.and("the source", source).and("the truth", cell.truth.as_deref())
+            let motion = cell.job.request.motion.paths().into_iter();
+            motion
+                .fold(inputs, |inputs, (what, path)| inputs.and(what, Some(path)))
+                .and("the source", source)
+                .and("the truth", cell.truth.as_deref())
         });
         inputs.spared_in(output, |name| FILES.contains(&name))?;
         std::fs::create_dir_all(cells_folder(output)).with_context(|| {

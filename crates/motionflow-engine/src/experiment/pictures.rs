@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use motionflow_media::contact_sheet::sampled;
 use motionflow_media::grid::{Place, Row, grid};
 use motionflow_media::image::{self, RgbImage, imageops};
@@ -114,7 +114,8 @@ fn why(state: &State) -> String {
 
 fn source_frames(job: &Job, engine: &Engine) -> Result<Vec<RgbImage>> {
     let record = RunRecord::read(&job.folder)?;
-    Ok(job.source(&record, engine, &mut Progress::silent())?.0.frames.clone())
+    let source = job.source(&record, engine, &mut Progress::silent())?.0;
+    Ok(source.context("made without a source")?.frames.clone())
 }
 
 fn result_frames(job: &Job, engine: &Engine) -> Result<Vec<RgbImage>> {

@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::error::Misuse;
 use crate::eval::judges::Judges;
 use crate::progress::Progress;
-use crate::request::Request;
+use crate::request::{MotionOptions, Request};
 use crate::toml_file;
 
 /// The file of a suite.
@@ -54,6 +54,12 @@ struct Clip {
     source_prompt: String,
     /// File that says where its subjects are, relative to the file's folder
     truth: Option<PathBuf>,
+    /// The motion that is given instead of a source, or what is changed of the source's
+    #[serde(flatten)]
+    given: MotionOptions,
+    /// The same as its file says it
+    #[serde(skip)]
+    given_said: MotionOptions,
     /// What the new videos show, each with its subject in brackets
     prompts: Vec<String>,
     /// The source as its file says it
@@ -176,14 +182,18 @@ fn cell(
 ) -> Result<Cell> {
     let mut name = [&clip.name, prompt, variant_name].map(slug).join("--");
     name.extend(seed.map(|seed| format!("--seed-{seed}")));
-    request.source.path = Some(clip.said.clone());
-    request.prompts.source_prompt = Some(clip.source_prompt.clone());
+    request.source.path = said(&clip.said);
+    request.prompts.source_prompt = Some(clip.source_prompt.clone()).filter(|prompt| !prompt.is_empty());
+    let mut request = with_motion(&clip.given_said, &request)?;
     request.prompts.new.prompt = Some(prompt.to_owned());
     request.settings.sampling.seed = seed.or(request.settings.sampling.seed);
     // Without the folder's own place, so that a report may be moved together with what it was made of.
     let requested = request.to_text_as_said()?;
     request.paths_from(folder);
-    request.source.path = Some(clip.source.clone());
+    request.source.path = said(&clip.source);
+    if !clip.given.is_empty() {
+        request = with_motion(&clip.given, &request)?;
+    }
     Ok(Cell {
         job: Job { folder: cells_folder(output).join(&name), name, request, requested },
         clip: clip.name.clone(),
@@ -195,6 +205,15 @@ fn cell(
     })
 }
 
+fn said(path: &Path) -> Option<PathBuf> {
+    Some(path.to_owned()).filter(|path| !path.as_os_str().is_empty())
+}
+
+/// A request with the motion of its clip.
+fn with_motion(motion: &MotionOptions, request: &Request) -> Result<Request> {
+    Request { motion: motion.clone(), ..Request::default() }.over(request.clone())
+}
+
 /// Lets the clips' paths start at `folder`.
 fn in_folder(mut clips: Vec<Clip>, folder: &Path) -> Vec<Clip> {
     for clip in &mut clips {
@@ -203,6 +222,10 @@ fn in_folder(mut clips: Vec<Clip>, folder: &Path) -> Vec<Clip> {
             clip.source = folder.join(&clip.source);
         }
         clip.truth = clip.truth.take().map(|truth| folder.join(truth));
+        clip.given_said.clone_from(&clip.given);
+        for path in clip.given.paths_mut() {
+            *path = folder.join(&*path);
+        }
     }
     clips
 }
@@ -219,10 +242,10 @@ fn check(clips: &[Clip], variants: &[Named], seeds: &[u64]) -> Result<(), String
     }
     distinct("clips", clips.iter().map(|clip| clip.name.as_str()))?;
     distinct("variants", variants.iter().map(|variant| variant.name.as_str()))?;
-    for Clip { name, source, source_prompt, prompts, .. } in clips {
+    for Clip { name, source, source_prompt, prompts, given, .. } in clips {
         let missing = [
-            ("source", source.as_os_str().is_empty()),
-            ("source_prompt", source_prompt.is_empty()),
+            ("source", source.as_os_str().is_empty() && !given.gives_all()),
+            ("source_prompt", source_prompt.is_empty() && !given.gives_all()),
             ("prompts", prompts.is_empty()),
         ];
         if let Some((key, _)) = missing.into_iter().find(|(_, missing)| *missing) {

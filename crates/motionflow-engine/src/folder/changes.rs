@@ -10,7 +10,11 @@ use crate::request::Resources;
 use crate::request::tables::Program;
 
 /// Keys of a record that say where something was found, or by what it was made: the content decides instead.
-const PLACES: [&str; 14] = [
+const PLACES: [&str; 18] = [
+    "motion.mask",
+    "motion.track",
+    "motion.avoid",
+    "motion.subject",
     "source.path",
     "source.inversion",
     "source.fps",
@@ -38,7 +42,7 @@ pub(crate) fn is_other(what: &str) -> String {
 /// What is other now than in the record of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    /// By content: "source", "inversion", "checkpoint".
+    /// By content: "source", "inversion", "motion", "checkpoint".
     pub(crate) inputs: Vec<&'static str>,
     /// Settings by their keys, with their values then and now.
     pub(crate) settings: Differences,
@@ -57,6 +61,7 @@ impl Changes {
                 "source.sha256" | "source.frames_sha256" => "source",
                 "source.inversion_sha256" => "inversion",
                 "model.sha256" => "checkpoint",
+                "motion.sha256" | "motion.avoid_sha256" => "motion",
                 _ => {
                     changes.settings.insert(key, values);
                     continue;

@@ -36,13 +36,18 @@ impl FileRecord {
     }
 }
 
-/// Every file in `folder` but for `except`, in the order of their names. There must be nothing but files.
+/// Every file in `folder` but for `except`, in the order of their names. Folders in it are left out: the masks are there to be
+/// edited.
 pub(crate) fn files_in(folder: &Path, except: Option<&str>) -> Result<Vec<FileRecord>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        ensure!(entry.file_type()?.is_file(), "{name}: is no file");
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            continue;
+        }
+        ensure!(kind.is_file(), "{name}: is no file");
         if Some(name.as_str()) != except {
             let sha256 = sha256_of_file(&entry.path())?;
             files.push(FileRecord { name, bytes: entry.metadata()?.len(), sha256 });

@@ -28,7 +28,9 @@ impl Inputs {
         let inversion = request.source.inversion.as_deref();
         let inverted = inversion.and_then(|folder| SavedInversion::open(folder).ok());
         let inverted = inverted.map(|saved| PathBuf::from(saved.record.source.path));
-        Self::default()
+        let of_motion = request.motion.paths().into_iter();
+        of_motion
+            .fold(Self::default(), |inputs, (what, path)| inputs.and(what, Some(path)))
             .and("the source", request.source.path.as_deref())
             .and("the source", inverted.as_deref())
             .and("the inversion", inversion)
@@ -70,7 +72,12 @@ impl Inputs {
         let own = identity(folder);
         for Input { what, path } in &self.0 {
             let files = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-            let read = files.chain([path.clone()]).filter(|_| !replaced.is_empty());
+            // A folder that is replaced takes all with it that is in it.
+            let above = path
+                .canonicalize()
+                .into_iter()
+                .flat_map(|path| path.ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>());
+            let read = files.chain([path.clone()]).chain(above).filter(|_| !replaced.is_empty());
             for input in read.filter_map(|path| identity(&path)) {
                 if let Some((_, place)) = replaced.iter().find(|(replaced, _)| *replaced == input) {
                     let message = format!(

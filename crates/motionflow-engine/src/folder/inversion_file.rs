@@ -148,7 +148,7 @@ impl SavedInversion {
     /// Takes over from which token the maps were made, unless a transfer is requested (`said`) that wants the other. Maps
     /// that do not come from the inversion are free.
     pub(crate) fn fix_subject_map(&self, settings: &mut Settings, said: Option<SubjectMap>) -> Result<()> {
-        if settings.mask_source == MaskSource::Noised {
+        if settings.mask_source != MaskSource::Inversion {
             return Ok(());
         }
         let made = self.record.subject_map;
@@ -165,7 +165,7 @@ impl SavedInversion {
     }
 
     /// Reads the tensors, after a check that they are whole and of `model`.
-    pub(crate) fn load(self, model: &ModelRecord) -> Result<(SourceClip, Inversion)> {
+    pub(crate) fn load(&self, model: &ModelRecord) -> Result<(SourceClip, Inversion)> {
         let record = &self.record;
         if record.model.sha256 != model.sha256 {
             let (made, uses) = (describe(&record.model), describe(model));

@@ -66,6 +66,9 @@ fn comment(record: &RunRecord) -> Result<String> {
             *path = file_name(path).to_owned();
         }
     }
+    if let Some(motion) = table.get_mut("motion") {
+        named_alone(motion);
+    }
     for (name, key) in [
         ("source", "inversion"),
         ("source", "inversion_sha256"),
@@ -77,6 +80,25 @@ fn comment(record: &RunRecord) -> Result<String> {
         }
     }
     Ok(toml::to_string(&table)?)
+}
+
+/// Leaves the names of files of a motion without their folders.
+fn named_alone(value: &mut Value) {
+    match value {
+        Value::Table(table) => {
+            for key in ["mask", "track", "avoid", "source", "inversion"] {
+                if let Some(value) = table.get_mut(key) {
+                    named_alone(value);
+                }
+            }
+            if let Some(Value::Array(subjects)) = table.get_mut("subject") {
+                subjects.iter_mut().for_each(named_alone);
+            }
+        }
+        Value::Array(paths) => paths.iter_mut().for_each(named_alone),
+        Value::String(path) => *path = file_name(path).to_owned(),
+        _ => {}
+    }
 }
 
 /// The record as TOML that a video or a GIF carries, also one that another program has put into another container; none

@@ -6,6 +6,7 @@ pub mod damage;
 pub(crate) mod inputs;
 pub mod inversion_file;
 pub(crate) mod map_tensors;
+pub(crate) mod mask_folder;
 pub mod metadata;
 pub(crate) mod outputs;
 pub mod record;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::folder::checksums::FileRecord;
 use crate::progress::{Progress, StageTime, peak_memory};
+use crate::request::MotionOptions;
 use crate::request::recommended::Video;
 
 /// `run.toml`: all that a run depends on, as it was resolved.
@@ -27,6 +28,9 @@ pub struct RunRecord {
     /// The source, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceRecord>,
+    /// The motion that was given, or changed.
+    #[serde(default, skip_serializing_if = "MotionOptions::is_empty")]
+    pub motion: MotionOptions,
     /// The video's size.
     pub video: VideoRecord,
     /// The checkpoint.
@@ -355,7 +359,7 @@ impl StepRecord {
     }
 }
 
-/// The weighted sum and its parts before weighting; null is a part without a map. The last two are absent where they are
+/// The weighted sum and its parts before weighting; null is a part without a map. The last three are absent where they are
 /// off.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct LossRecord {
@@ -369,13 +373,15 @@ pub struct LossRecord {
     outside: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     other: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    avoid: Option<f64>,
 }
 
 impl LossRecord {
     /// Of an update.
     pub fn of(update: &GuidedUpdate) -> Self {
-        let LossParts { cross, spatial, temporal, outside, other } = update.parts;
-        Self { total: update.loss, cross, spatial, temporal, outside, other }
+        let LossParts { cross, spatial, temporal, outside, other, avoid } = update.parts;
+        Self { total: update.loss, cross, spatial, temporal, outside, other, avoid }
     }
 }
 
@@ -412,6 +418,7 @@ pub fn write_json(path: &Path, record: &impl Serialize) -> Result<()> {
 pub(crate) mod tests {
     use super::*;
     use crate::request::Request;
+    use crate::request::motion::SubjectMotion;
     use crate::toml_file;
 
     /// With every field set.
@@ -443,6 +450,22 @@ pub(crate) mod tests {
                 inversion: Some("inv".into()),
                 inversion_sha256: Some("4".into()),
             }),
+            motion: MotionOptions {
+                mask: Some(vec!["masks".into()]),
+                track: Some(vec!["a.csv".into()]),
+                transform: Some(vec!["mirror".into()]),
+                avoid: Some("sky.png".into()),
+                sha256: Some(vec!["5".into()]),
+                avoid_sha256: Some("6".into()),
+                subject: Some(vec![SubjectMotion {
+                    source: Some("dog.mp4".into()),
+                    source_prompt: Some("a [dog]".into()),
+                    inversion: Some("inv".into()),
+                    mask: Some("masks".into()),
+                    track: Some("a.csv".into()),
+                    transform: Some(vec!["reverse".into()]),
+                }]),
+            },
             video: VideoRecord { width: 16, height: 8, frames: 2, fps: 8.0 },
             model: ModelRecord {
                 name: "sd".into(),
@@ -456,6 +479,7 @@ pub(crate) mod tests {
             },
             settings: Settings {
                 step_norm: Some(0.03),
+                lambda_avoid: Some(0.5),
                 guidance_layers: vec!["mid_block".into()],
                 ..Settings::default()
             },

@@ -10,6 +10,7 @@ use toml::Table;
 use crate::cancel::{self, CancelToken, InPart};
 use crate::error::{FAULT, Misuse, without_name};
 use crate::folder::changes;
+use crate::folder::mask_folder;
 use crate::folder::record::RunRecord;
 use crate::folder::unfinished::{self, Unfinished};
 use crate::progress::Progress;
@@ -20,7 +21,9 @@ use crate::shell::{self, typed};
 const MARKERS: [&str; 4] = ["run.toml", "run.json", "inversion.toml", "inspect.json"];
 
 /// Other files of a run, of whatever command.
-const FILES: [&str; 10] = [
+const FILES: [&str; 12] = [
+    mask_folder::FOLDER.0,
+    mask_folder::ARRAYS.0,
     "result.mp4",
     "result.gif",
     "compare.mp4",
@@ -240,13 +243,18 @@ impl RunFolder {
             fs::remove_file(&marker).with_context(cannot)?;
         }
         for name in &new {
+            let old = self.path.join(name);
+            if old.is_dir() {
+                // No folder takes the place of one that is not empty.
+                unfinished::remove(&old).with_context(cannot)?;
+            }
             fs::rename(files.join(name), self.path.join(name)).with_context(cannot)?;
         }
         // What the old run had and the new one has not would only mislead.
         for entry in fs::read_dir(&self.path).with_context(cannot)?.flatten() {
             let name = entry.file_name();
             if is_of_a_run(&name.to_string_lossy()) && !new.contains(&name) {
-                fs::remove_file(entry.path()).with_context(cannot)?;
+                unfinished::remove(&entry.path()).with_context(cannot)?;
             }
         }
         unfinished.remove();
@@ -266,6 +274,10 @@ impl RunFolder {
 
 /// A file that no run has left, but that one would replace or remove.
 fn in_the_way(folder: &Path) -> Option<String> {
+    let masks = folder.join(mask_folder::FOLDER.0);
+    if masks.exists() && !mask_folder::is_of_a_run(&masks) {
+        return Some(mask_folder::FOLDER.0.to_owned());
+    }
     // What was killed while it moved its files into place has left them.
     if holds_a_run(folder) || Unfinished::is_recorded_in(folder) {
         return None;

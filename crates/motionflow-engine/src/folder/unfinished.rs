@@ -405,7 +405,8 @@ fn history(weights: &Weights) -> History {
     History { clean: (0..).map_while(|index| tensor(&clean_name(index))).collect(), began: tensor(BEGAN) }
 }
 
-fn remove(path: &Path) -> std::io::Result<()> {
+/// Removes a file, or a folder with all that is in it.
+pub(crate) fn remove(path: &Path) -> std::io::Result<()> {
     if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::estimate::Estimate;
 use crate::folder::record::{PromptRecord, SourceRecord, VideoRecord};
+use crate::request::MotionOptions;
 
 /// A transfer of which all that can be checked without the weights is checked.
 #[derive(Debug, Serialize)]
@@ -36,7 +37,11 @@ pub struct Preview {
     /// The prompts.
     pub prompts: PromptRecord,
     /// The source.
-    pub source: SourceRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceRecord>,
+    /// The motion that is given, or changed.
+    #[serde(skip_serializing_if = "MotionOptions::is_empty")]
+    pub motion: MotionOptions,
     /// The video's size.
     pub video: VideoRecord,
     /// The method's settings.

@@ -108,8 +108,9 @@ pub struct Masks {
     #[schemars(with = "String", extend("enum" = ["word", "end"], "x-setting" = { "value": "TOKEN" }))]
     pub subject_map: Option<SubjectMap>,
     /// Where the attention maps for the masks come from: every step of the source's inversion, or forward passes on the
-    /// source with noise added, which give one mask for all guided steps and, with `init` noise, take no inversion at all
-    #[schemars(with = "String", extend("enum" = ["inversion", "noised"], "x-setting" = {
+    /// source with noise added, which give one mask for all guided steps and, with `init` noise, take no inversion at all; given
+    /// where `mask` or `track` gives the masks
+    #[schemars(with = "String", extend("enum" = ["inversion", "noised", "given"], "x-setting" = {
         "value": "WHAT", "paper": "inversion"
     }))]
     pub mask_source: Option<MaskSource>,
@@ -170,6 +171,11 @@ pub struct Guidance {
     /// With several subjects: weight of the loss on attention in the masks of the others
     #[schemars(extend("x-setting" = { "value": "WEIGHT", "range": "0 or more" }))]
     pub lambda_other: Option<f64>,
+    /// With `avoid`: weight of the loss on the subjects' attention in that region
+    #[schemars(extend("x-setting" = {
+        "value": "WEIGHT", "range": "0 or more", "default": "the checkpoint's recommendation, else 1"
+    }))]
+    pub lambda_avoid: Option<f64>,
     /// Make no further updates in a step once the loss is below L; 0 makes them all
     #[schemars(extend("x-setting" = { "value": "L", "range": "0 or more" }))]
     pub loss_threshold: Option<f64>,

@@ -4,6 +4,7 @@ mod defaults;
 pub mod domain;
 mod method;
 mod model;
+pub mod motion;
 mod named;
 pub mod prompts;
 pub mod recommended;
@@ -16,6 +17,7 @@ mod video;
 
 pub use method::{ContextWindows, Guidance, Masks, Preset, Sampling, Steps};
 pub use model::ModelChoice;
+pub use motion::MotionOptions;
 pub use resources::Resources;
 pub use tables::{Request, SettingOptions};
 pub use video::{CutOptions, NewPrompts, Rate, Size, VideoOptions};

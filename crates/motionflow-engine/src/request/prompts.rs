@@ -13,6 +13,10 @@ pub const SOURCE_MISSING: &str =
 /// The message where there is no source prompt.
 pub const SOURCE_PROMPT_MISSING: &str = "there is no source prompt; say what the source shows, its subject in brackets: --source-prompt \"a [car] on a road\"";
 
+/// The message where masks are given and there is nothing to start from.
+pub const START_MISSING: &str = "there is no source to start from; give one (--source, --source-prompt), or start from noise (--init noise), for \
+     which the masks are enough";
+
 /// Reads a prompt with its brackets; `flag` is the one that it came from.
 ///
 /// # Errors

@@ -146,6 +146,7 @@ impl SettingOptions {
         set(&mut settings.lambda_temporal, guidance.lambda_temporal);
         set(&mut settings.lambda_outside, guidance.lambda_outside);
         set(&mut settings.lambda_other, guidance.lambda_other);
+        settings.lambda_avoid = guidance.lambda_avoid.or(settings.lambda_avoid);
         set(&mut settings.loss_threshold, guidance.loss_threshold);
         set(&mut settings.keep_statistics, guidance.keep_statistics);
         set(&mut settings.guidance_layers, guidance.guidance_layers.clone());

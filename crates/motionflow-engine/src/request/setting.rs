@@ -68,6 +68,8 @@ pub struct Details {
     pub alias: Option<String>,
     /// The key of a setting that cannot be set beside it.
     pub conflicts: Option<String>,
+    /// Whether the flag is given once for each value of a list, which may have commas.
+    pub repeated: bool,
     /// Whether most people need it.
     pub common: bool,
 }

@@ -15,8 +15,8 @@ use crate::error::{Misuse, NOT_UTF8};
 use crate::toml_file;
 
 use super::{
-    ContextWindows, CutOptions, Guidance, Masks, ModelChoice, NewPrompts, Preset, Resources, Sampling, Size,
-    Steps, VideoOptions,
+    ContextWindows, CutOptions, Guidance, Masks, ModelChoice, MotionOptions, NewPrompts, Preset, Resources,
+    Sampling, Size, Steps, VideoOptions,
 };
 
 /// Settings of `motionflow`. Every key may be left out; flags go before the file, the file before what the checkpoint
@@ -28,6 +28,8 @@ pub struct Request {
     pub prompts: Prompts,
     /// The video whose motion is taken.
     pub source: Source,
+    /// The motion that is given, or changed.
+    pub motion: MotionOptions,
     /// The new video's size.
     pub video: VideoOptions,
     /// The checkpoint.
@@ -195,6 +197,9 @@ impl Request {
         for path in [&mut self.source.path, &mut self.source.inversion, &mut self.output.folder] {
             *path = path.take().map(|path| folder.join(path));
         }
+        for path in self.motion.paths_mut() {
+            *path = folder.join(&*path);
+        }
         for name in self.model.chosen.names().into_iter().flatten() {
             let beside = Some(folder.join(&name)).filter(|folder| folder.is_dir());
             if let Some(beside) = beside.as_ref().and_then(|folder| folder.to_str()) {
@@ -234,6 +239,9 @@ impl Request {
         let mut request = self.clone();
         let whole = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
         for path in [&mut request.source.path, &mut request.source.inversion].into_iter().flatten() {
+            *path = whole(path)?;
+        }
+        for path in request.motion.paths_mut() {
             *path = whole(path)?;
         }
         for name in request.model.chosen.names().into_iter().flatten().filter(|name| Path::new(name).is_dir())
@@ -314,6 +322,7 @@ impl Request {
     }
 
     fn forget_what_contradicts(&mut self, flags: &Self) {
+        self.motion.forget_what_contradicts(&flags.motion);
         let guidance = &flags.settings.guidance;
         if guidance.step_size.is_some() || guidance.step_norm.is_some() {
             self.settings.guidance.step_size = None;

@@ -4,21 +4,25 @@ use anyhow::{Context, Result};
 use motionflow::diagnostics::{MaskFigures, mask_figures, mask_warnings};
 use motionflow::inversion::Inversion;
 use motionflow::latents::Latents;
+use motionflow::masking::average_map;
 use motionflow::masks::{MotionMasks, SubjectMaps};
 use motionflow::model::VideoModel;
 use motionflow::noised::NoisedSource;
 use motionflow::settings::{MaskSource, Settings};
 use motionflow_media::Mask;
+use motionflow_media::image::GrayImage;
 
 use crate::cache::inversions::InversionCache;
 use crate::error::FAULT;
 use crate::folder::record::{MaskRecord, Origin, StepRecord};
 use crate::folder::unfinished::Unfinished;
+use crate::motion::mask_files::SubjectPictures;
 use crate::progress::Progress;
+use crate::request::recommended::Video;
 use crate::runs::encoding::Source;
 use crate::runs::inverting::{Inverted, invert_source};
 use crate::runs::noised_passes::run_noised_passes;
-use crate::runs::pictures::masks_of;
+use crate::runs::pictures::{map_of, masks_of};
 
 /// Where a run's inversion comes from.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub(crate) struct SourceAnalysis {
     pub(crate) inversion: Option<(Inversion, Origin)>,
     /// What was seen in the noised source, where the masks are made of that.
     noised: Option<NoisedSource>,
+    /// The masks as pictures, where they were given or changed.
+    given: Option<Vec<SubjectPictures>>,
     pub(crate) masks: MotionMasks,
     /// Timesteps that a transfer would be guided at.
     pub(crate) timesteps: Vec<i64>,
@@ -49,7 +55,7 @@ pub(crate) struct SourceAnalysis {
 /// that look wrong; `subjects` are the source prompt's words.
 pub(crate) fn analyze_source(
     model: &dyn VideoModel,
-    source: Source,
+    source: Option<Source>,
     subjects: &[&str],
     settings: &Settings,
     inverts: InversionFrom,
@@ -58,9 +64,9 @@ pub(crate) fn analyze_source(
 ) -> Result<SourceAnalysis> {
     let mut steps = Vec::new();
     let noised = match settings.mask_source {
-        MaskSource::Inversion => None,
+        MaskSource::Inversion | MaskSource::Given => None,
         MaskSource::Noised => {
-            let (noised, passes) = run_noised_passes(model, source, settings, unfinished, progress)?;
+            let (noised, passes) = run_noised_passes(model, there(source)?, settings, unfinished, progress)?;
             steps.extend(passes);
             Some(noised)
         }
@@ -71,18 +77,19 @@ pub(crate) fn analyze_source(
         InversionFrom::Source(cache) => {
             let clean = noised.as_ref().map(|noised| noised.latents.share());
             let Inverted { inversion, origin, steps: made } =
-                invert_source(model, source, clean, settings, &cache, unfinished, progress)?;
+                invert_source(model, there(source)?, clean, settings, &cache, unfinished, progress)?;
             steps.extend(made);
             Some((inversion, origin))
         }
     };
     let timesteps = settings.guided_timesteps(model.schedule())?;
     let masks = match (&noised, &inversion) {
+        _ if settings.mask_source == MaskSource::Given => MotionMasks::default(),
         (Some(noised), _) => noised.masks(&timesteps, settings)?,
         (None, inversion) => needed(inversion.as_ref())?.0.masks(&timesteps, settings)?,
     };
     let figures = judge_masks(&masks, &timesteps, subjects, progress);
-    Ok(SourceAnalysis { inversion, noised, masks, timesteps, figures, steps })
+    Ok(SourceAnalysis { inversion, noised, given: None, masks, timesteps, figures, steps })
 }
 
 impl SourceAnalysis {
@@ -112,14 +119,83 @@ impl SourceAnalysis {
         })
     }
 
+    /// Takes over masks that were given or changed.
+    pub(crate) fn take(&mut self, masks: MotionMasks, pictures: Vec<SubjectPictures>, subjects: &[&str]) {
+        let timesteps = &self.timesteps;
+        let figures = mask_figures(&masks, |timestep| timesteps.contains(&timestep));
+        self.figures = recorded(&figures, subjects);
+        (self.masks, self.given) = (masks, Some(pictures));
+    }
+
     /// For every subject its mean mask over the guided timesteps, one a frame, to be shown.
     pub(crate) fn shown_masks(&self) -> Result<Vec<Vec<Mask>>> {
-        let latents = self.latents()?;
-        (0..self.masks.subjects())
-            .filter_map(|subject| self.masks.average(subject, |timestep| self.timesteps.contains(&timestep)))
-            .map(|mask| masks_of(&mask, latents))
-            .collect()
+        if let Some(given) = &self.given {
+            let mask = |picture: &GrayImage| {
+                let values = picture.as_raw().iter().map(|value| f32::from(*value) / 255.0).collect();
+                Ok(Mask::new(picture.width(), picture.height(), values)?)
+            };
+            return given.iter().map(|subject| subject.masks.iter().map(mask).collect()).collect();
+        }
+        shown(&self.masks, self.latents()?, &|timestep| self.timesteps.contains(&timestep))
     }
+
+    /// For every subject its masks at the video's size.
+    pub(crate) fn pictures(&self, video: &Video) -> Result<Vec<SubjectPictures>> {
+        if let Some(given) = &self.given {
+            return Ok(given.clone());
+        }
+        let serves = |timestep: i64| self.timesteps.contains(&timestep);
+        let every = |_: i64| true;
+        pictures_of(
+            &Seen {
+                masks: &self.masks,
+                maps: &self.maps()?,
+                latents: self.latents()?,
+                serves: if self.noised.is_some() { &every } else { &serves },
+                guides: &serves,
+            },
+            video,
+        )
+    }
+}
+
+/// What was seen of a source.
+pub(crate) struct Seen<'a> {
+    pub(crate) masks: &'a MotionMasks,
+    pub(crate) maps: &'a SubjectMaps,
+    pub(crate) latents: &'a Latents,
+    /// Of which timesteps the maps count.
+    pub(crate) serves: &'a dyn Fn(i64) -> bool,
+    /// Of which timesteps the masks count.
+    pub(crate) guides: &'a dyn Fn(i64) -> bool,
+}
+
+/// For every subject its masks at the video's size: where its mean mask is one half or more, and the mean of the maps that the
+/// masks are made of.
+pub(crate) fn pictures_of(seen: &Seen, video: &Video) -> Result<Vec<SubjectPictures>> {
+    let frames = video.frames as usize;
+    let of_frames = |cells: &[Mask], draw: fn(&Mask, u32, u32) -> GrayImage| -> Vec<GrayImage> {
+        let cells = (0..frames).filter_map(|frame| cells.get(map_of(frame, frames, cells.len())));
+        cells.map(|cells| draw(cells, video.width, video.height)).collect()
+    };
+    let pictures = |(subject, masks): (usize, Vec<Mask>)| {
+        let soft = average_map(seen.maps, subject, seen.serves).map(|map| masks_of(&map, seen.latents));
+        Ok(SubjectPictures {
+            masks: of_frames(&masks, Mask::picture),
+            soft: of_frames(&soft.transpose()?.unwrap_or_default(), Mask::soft_picture),
+        })
+    };
+    shown(seen.masks, seen.latents, seen.guides)?.into_iter().enumerate().map(pictures).collect()
+}
+
+/// For every subject its mean mask over the timesteps that serve, one a latent frame.
+fn shown(masks: &MotionMasks, latents: &Latents, serves: &dyn Fn(i64) -> bool) -> Result<Vec<Vec<Mask>>> {
+    let mean = (0..masks.subjects()).filter_map(|subject| masks.average(subject, serves));
+    mean.map(|mask| masks_of(&mask, latents)).collect()
+}
+
+fn there(source: Option<Source>) -> Result<Source> {
+    source.with_context(|| format!("{FAULT}: the run has no source"))
 }
 
 fn needed(inversion: Option<&(Inversion, Origin)>) -> Result<&(Inversion, Origin)> {
@@ -137,6 +213,10 @@ fn judge_masks(
     for warning in mask_warnings(&figures, subjects) {
         progress.warn(warning);
     }
+    recorded(&figures, subjects)
+}
+
+fn recorded(figures: &[MaskFigures], subjects: &[&str]) -> Vec<MaskRecord> {
     let record = |(figures, subject): (&MaskFigures, &&str)| MaskRecord {
         subject: (*subject).to_owned(),
         coverage: figures.coverage,

@@ -7,12 +7,13 @@ use crate::folder::changes::is_other;
 use crate::folder::record::SourceRecord;
 use crate::models::found::FoundModel;
 use crate::progress::Progress;
-use crate::request::Request;
+use crate::request::{MotionOptions, Request};
 
 /// Holds the source and the checkpoint of a run against those that its request was recorded with, if it was.
 pub(crate) fn compare(
     requested: &Request,
     source: Option<&SourceRecord>,
+    motion: &MotionOptions,
     model: &FoundModel,
     resumed: bool,
     progress: &mut Progress,
@@ -22,12 +23,17 @@ pub(crate) fn compare(
     let inversion = source.and_then(|source| source.inversion_sha256.as_ref());
     // Where nothing was recorded, its files need not be read yet.
     let checkpoint = requested.model.sha256.as_ref().map(|_| model.record()).transpose()?;
+    let given = &requested.motion;
+    let of_motion = given.sha256.as_ref().map(|then| Some(then) == motion.sha256.as_ref());
+    let of_region = given.avoid_sha256.as_ref().map(|then| Some(then) == motion.avoid_sha256.as_ref());
+    let other_motion = [of_motion, of_region].contains(&Some(false));
     let checks = [
         ("source", recorded.frames_sha256.as_ref().zip(frames)),
         ("inversion", recorded.inversion_sha256.as_ref().zip(inversion)),
         ("checkpoint", requested.model.sha256.as_ref().zip(checkpoint.as_ref().map(|now| &now.sha256))),
     ];
-    for (what, _) in checks.iter().filter(|(_, pair)| pair.is_some_and(|(then, now)| then != now)) {
+    let other = checks.iter().filter(|(_, pair)| pair.is_some_and(|(then, now)| then != now));
+    for what in other.map(|(what, _)| *what).chain(other_motion.then_some("motion")) {
         let changed = is_other(what);
         if resumed {
             let message =

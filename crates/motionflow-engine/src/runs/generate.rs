@@ -20,8 +20,8 @@ use crate::folder::record::{
 use crate::folder::report;
 use crate::models::suitability::warn_of_frames;
 use crate::progress::Progress;
-use crate::request::prompts;
 use crate::request::tables::required;
+use crate::request::{MotionOptions, prompts};
 use crate::runs::compare::compare;
 use crate::runs::open::{self, OpenRun};
 use crate::runs::sampling::{Start, make_video};
@@ -79,7 +79,7 @@ fn make(
     warn_of_frames(&size, context, &found.recommended, progress);
     let task = Task::new(&found, &settings, Way::Generate, compute)?;
     engine.check_memory(&task, &size, &found, &mut stores.models)?;
-    compare(&request, None, &found, folder.is_resumed(), progress)?;
+    compare(&request, None, &MotionOptions::default(), &found, folder.is_resumed(), progress)?;
     folder.take_up(compute.memory, &found.recommended, progress)?;
 
     let model = stores.models.load(&found, compute, progress)?;
@@ -94,6 +94,7 @@ fn make(
             negative_prompt: Some(negative_prompt.clone()),
         },
         source: None,
+        motion: MotionOptions::default(),
         video: VideoRecord::of(&size),
         model: found.record()?,
         settings,

@@ -21,10 +21,12 @@ use crate::engine::Engine;
 use crate::estimate::Way;
 use crate::folder::checksums::{FileRecord, files_in};
 use crate::folder::map_tensors::{self, map_tensors};
+use crate::folder::mask_folder;
 use crate::folder::outputs::LeftOut;
 use crate::folder::record::{MaskRecord, Totals, write_json};
 use crate::folder::report;
 use crate::folder::run_folder::RunFolder;
+use crate::motion::mask_files;
 use crate::progress::Progress;
 use crate::request::prompts;
 use crate::runs::analysis::SourceAnalysis;
@@ -119,6 +121,7 @@ fn write(
                 write_sheet(path, &drawing.masks(layer, name)?)
             });
         }
+        mask_files::write(folder, &subjects, &analysis.pictures(&job.video), &mut left_out);
         write_maps(&folder.join("maps.safetensors"), &drawing.maps, drawing.latents)?;
         stage.finish();
         left_out.tell(progress);
@@ -283,7 +286,7 @@ fn step_figures(masks: &MotionMasks, subjects: &[&str]) -> Vec<StepFigures> {
         for (layers, subject) in of_subjects.iter().zip(subjects) {
             for (layer, mask) in layers {
                 let alone = [(layer.clone(), mask.shallow_clone())].into();
-                let alone = MotionMasks { at: [(*timestep, vec![alone])].into() };
+                let alone = MotionMasks { at: [(*timestep, vec![alone])].into(), ..MotionMasks::default() };
                 all.extend(mask_figures(&alone, |_| true).into_iter().map(|figures| StepFigures {
                     timestep: *timestep,
                     subject: (*subject).to_owned(),
@@ -361,6 +364,7 @@ fn tell(
         ("inspect.json", "figures of every mask, and the warnings"),
         ("run.toml", "every setting"),
     ]);
+    files.extend([mask_folder::FOLDER, mask_folder::ARRAYS]);
     files.retain(|(name, _)| !left_out.has(name));
     report::finished(path, &files, masks, progress);
 }

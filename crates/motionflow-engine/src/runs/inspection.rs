@@ -17,10 +17,11 @@ use crate::folder::record::{
 use crate::folder::run_folder::RunFolder;
 use crate::models::store::LoadedModel;
 use crate::models::suitability::warn_of_source;
+use crate::motion::given;
 use crate::progress::Progress;
 use crate::request::recommended::Video;
 use crate::request::tables::required;
-use crate::request::{prompts, resolve};
+use crate::request::{MotionOptions, prompts, resolve};
 use crate::runs::analysis::{InversionFrom, SourceAnalysis, analyze_source};
 use crate::runs::compare::compare;
 use crate::runs::encoding::Source;
@@ -88,6 +89,7 @@ fn inspect_on(
     if command.way == Way::Inspect && (settings.guidance_layers.is_empty() || settings.chooses_layers()) {
         settings.guidance_layers = found.inspected_blocks()?;
     }
+    given::settle(&mut settings, &MotionOptions::default())?;
     found.check_settings(&settings)?;
     found.check_inversion(&settings)?;
     found.check_subjects(&[&prompt])?;
@@ -102,7 +104,14 @@ fn inspect_on(
     video.fps = request.video.rate.fps.unwrap_or(source.record.fps);
     warn_of_source(&source.frames, &video, settings.context(), &found.recommended, progress);
     resolve::check_rate(video.fps)?;
-    compare(&request, Some(&source.record), &found, folder.is_resumed(), progress)?;
+    compare(
+        &request,
+        Some(&source.record),
+        &MotionOptions::default(),
+        &found,
+        folder.is_resumed(),
+        progress,
+    )?;
     let began_in = folder.take_up(compute.memory, &found.recommended, progress)?;
     let inverts = command.way == Way::Invert || settings.mask_source == MaskSource::Inversion;
     let may_keep = inverts && request.program.cache.unwrap_or(true);
@@ -112,11 +121,12 @@ fn inspect_on(
     text.warnings.iter().for_each(|warning| progress.warn(warning));
     let seen = Source { clip: &source, text: &text, encoded: None };
     let (chosen, encoded) =
-        layer_choice::choose(model.nets(), seen, &mut settings, &found, &request, progress)?;
+        layer_choice::choose(model.nets(), Some(seen), &mut settings, &found, &request, progress)?;
     let record = RunRecord {
         program: ProgramRecord::new(command.name, &ffmpeg, compute),
         prompts: PromptRecord { source_prompt: Some(source_prompt), ..PromptRecord::default() },
         source: Some(source.record.clone()),
+        motion: MotionOptions::default(),
         video: VideoRecord::of(&video),
         model: found.record()?,
         settings: settings.clone(),
@@ -131,6 +141,7 @@ fn inspect_on(
     let inverts = if inverts { InversionFrom::Source(cache) } else { InversionFrom::No };
     let source = Source { clip: source, text: &text, encoded: encoded.as_ref() };
     let subjects = prompts::subjects(prompt);
-    let analysis = analyze_source(model.nets(), source, &subjects, settings, inverts, unfinished, progress)?;
+    let analysis =
+        analyze_source(model.nets(), Some(source), &subjects, settings, inverts, unfinished, progress)?;
     write(folder, &inspected, analysis, model, progress)
 }

@@ -10,10 +10,12 @@ use crate::engine::Engine;
 use crate::estimate::Way;
 use crate::folder::checksums::files_in;
 use crate::folder::inversion_file::{self, InversionRecord};
+use crate::folder::mask_folder;
 use crate::folder::outputs;
 use crate::folder::record::{RunHistory, Totals, write_json};
 use crate::folder::report;
 use crate::folder::run_folder::RunFolder;
+use crate::motion::mask_files;
 use crate::progress::Progress;
 use crate::request::prompts;
 use crate::runs::analysis::SourceAnalysis;
@@ -59,8 +61,10 @@ fn write(
         progress.warn(outputs::left_out("masks.mp4", &error));
         Vec::new()
     });
+    let pictures = analysis.pictures(&job.video);
     let masked = with_masks(&job.source.frames, &shown);
     let mut files = FILES.to_vec();
+    files.extend([mask_folder::FOLDER, mask_folder::ARRAYS]);
     let path = folder.path().to_owned();
     folder.publish(|folder| {
         let stage = progress.stage("write", 1);
@@ -78,7 +82,8 @@ fn write(
             outputs::picture("masks.mp4", &write_masks),
             outputs::picture("contact-sheet.png", &write_sheet),
         ];
-        let left_out = outputs::write(folder, &files_to_write)?;
+        let mut left_out = outputs::write(folder, &files_to_write)?;
+        mask_files::write(folder, &subjects, &pictures, &mut left_out);
         stage.finish();
         left_out.tell(progress);
         files.retain(|(name, _)| !left_out.has(name));

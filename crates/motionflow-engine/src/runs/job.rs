@@ -10,28 +10,33 @@ use motionflow::inversion::Inversion;
 use motionflow::latents::Latents;
 use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::prompt::Prompt;
-use motionflow::settings::{Init, Settings};
+use motionflow::settings::{Init, MaskSource, Settings};
 use motionflow_media::compare::{Pane, side_by_side};
 use motionflow_media::contact_sheet::{COLUMNS, Row, contact_sheet};
-use motionflow_media::image::RgbImage;
+use motionflow_media::image::{Rgb, RgbImage};
 use motionflow_media::{Ffmpeg, gif, picture, plot, video};
 
 use crate::engine::{Engine, Stores};
 use crate::estimate::{Estimate, Task, Way};
 use crate::folder::inversion_file::SavedInversion;
+use crate::folder::mask_folder;
 use crate::folder::metadata::Notes;
 use crate::folder::outputs::{self, LeftOut};
-use crate::folder::record::{OutputRecord, ProgramRecord, PromptRecord, RunRecord, VideoRecord};
+use crate::folder::record::{
+    ModelRecord, OutputRecord, ProgramRecord, PromptRecord, RunRecord, SourceRecord, VideoRecord,
+};
 use crate::models::found::FoundModel;
 use crate::models::store::LoadedModel;
-use crate::models::suitability::warn_of_source;
+use crate::models::suitability::{warn_of_frames, warn_of_source};
+use crate::motion::given::{self, Given};
 use crate::plan::{Plan, Preview, tokens};
 use crate::progress::Progress;
 use crate::request::recommended::{Recommended, Video};
 use crate::request::resolve::{self};
 use crate::request::tables::required;
-use crate::request::{Request, prompts};
+use crate::request::{MotionOptions, Request, prompts};
 use crate::runs::analysis::SourceAnalysis;
+use crate::runs::given_masks::For;
 use crate::runs::layer_choice;
 use crate::runs::pictures::legend;
 use crate::source::{SourceClip, source_path};
@@ -50,12 +55,16 @@ pub(super) const FILES: [(&str, &str); 7] = [
 ];
 pub(super) const MASKS_FILE: (&str, &str) = ("masks.mp4", "where the model saw the subject in the source");
 
+/// What masks are drawn over where there is no source.
+const GROUND: Rgb<u8> = Rgb([39, 39, 42]);
+
 /// What a transfer among many leaves.
 pub(super) const FEW_FILES: [&str; 4] = ["contact-sheet.png", "result.mp4", "run.toml", "run.json"];
 
 /// What the nets make of the prompts.
 pub(super) struct Texts {
-    pub(super) source: EncodedPrompt,
+    /// Where the source is looked at.
+    pub(super) source: Option<EncodedPrompt>,
     pub(super) target: EncodedPrompt,
     pub(super) negative: EncodedPrompt,
 }
@@ -80,6 +89,7 @@ impl Resolved {
             requested.steps.steps = Some(saved.record.steps);
         }
         let mut settings = requested.resolve(&recommended.settings);
+        given::settle(&mut settings, &request.motion)?;
         let mut video = request.video.resolve(&recommended.video)?;
         if let Some(saved) = saved {
             saved.fix_subject_map(&mut settings, requested.masks.subject_map)?;
@@ -103,9 +113,13 @@ pub(super) struct Job {
     pub(super) found: Arc<FoundModel>,
     pub(super) settings: Settings,
     pub(super) video: Video,
-    pub(super) source: Arc<SourceClip>,
-    pub(super) source_prompt: Prompt,
-    pub(super) source_text: String,
+    /// Where there is one.
+    pub(super) source: Option<Arc<SourceClip>>,
+    pub(super) source_prompt: Option<Prompt>,
+    source_text: Option<String>,
+    /// The motion that is given, or changed.
+    pub(super) given: Option<Given>,
+    looked_at: usize,
     pub(super) inversion: Option<Inversion>,
     pub(super) prompt: Prompt,
     pub(super) text: String,
@@ -126,16 +140,25 @@ impl Job {
         let text = required(request.prompts.new.prompt.as_ref(), prompts::PROMPT_MISSING)?;
         let prompt = prompts::parse("--prompt", &text)?;
         let saved = request.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
-        let source_text = if let Some(saved) = &saved {
-            saved.record.source_prompt.clone()
-        } else {
-            source_path(request)?;
-            required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?
+        let gives_all = request.motion.gives_all();
+        let source_text = match &saved {
+            Some(saved) => Some(saved.record.source_prompt.clone()),
+            None if gives_all => request.prompts.source_prompt.clone(),
+            None => {
+                source_path(request)?;
+                Some(required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?)
+            }
         };
-        let source_prompt = prompts::parse("--source-prompt", &source_text)?;
+        let source_prompt =
+            source_text.as_deref().map(|text| prompts::parse("--source-prompt", text)).transpose()?;
         let guidance = &request.settings.guidance;
-        if guidance.updates != Some(false) && guidance.guided_steps != Some(0) {
-            prompts::check_pair(&source_prompt, &prompt)?;
+        if gives_all {
+            prompts::with_subject("the prompt", &prompt)?;
+        } else if let Some(source_prompt) = source_prompt.as_ref()
+            && guidance.updates != Some(false)
+            && guidance.guided_steps != Some(0)
+        {
+            prompts::check_pair(source_prompt, &prompt)?;
         }
         let ffmpeg = stores.sources.ffmpeg()?;
         let found = engine.find(&request.model, progress)?;
@@ -149,22 +172,36 @@ impl Job {
         if saved.is_none() {
             found.check_inversion(&settings)?;
         }
-        found.check_subjects(&[&source_prompt, &prompt])?;
-        found.check_domain(&[("the source prompt", &source_prompt), ("the prompt", &prompt)], progress);
+        if settings.init == Init::Inverted && saved.is_none() && gives_all {
+            required(request.source.path.as_ref(), prompts::START_MISSING)?;
+            required(source_text.as_ref(), prompts::SOURCE_PROMPT_MISSING)?;
+        }
+        let named = source_prompt.iter().map(|prompt| ("the source prompt", prompt));
+        let named: Vec<(&str, &Prompt)> = named.chain([("the prompt", &prompt)]).collect();
+        found.check_subjects(&named.iter().map(|(_, prompt)| *prompt).collect::<Vec<_>>())?;
+        found.check_domain(&named, progress);
         found.check_blocks(&settings)?;
-        settings.subject_map.check(source_prompt.subjects.len())?;
+        settings.subject_map.check(source_prompt.as_ref().unwrap_or(&prompt).subjects.len())?;
         let context = settings.context();
         found.check_size(&video, context)?;
+        let cut = request.source.cut.resolve()?;
         let (source, inversion) = if let Some(saved) = saved {
             let (source, inversion) = saved.load(&found.record()?)?;
-            (Arc::new(source), Some(inversion))
+            (Some(Arc::new(source)), Some(inversion))
+        } else if gives_all && request.source.path.is_none() {
+            (None, None)
         } else {
-            let cut = request.source.cut.resolve()?;
-            (stores.sources.read(&source_path(request)?, cut, &video, progress)?, None)
+            (Some(stores.sources.read(&source_path(request)?, cut, &video, progress)?), None)
         };
-        video.fps = request.video.rate.fps.unwrap_or(source.record.fps);
+        if let Some(source) = &source {
+            video.fps = request.video.rate.fps.unwrap_or(source.record.fps);
+            warn_of_source(&source.frames, &video, context, &found.recommended, progress);
+        } else {
+            warn_of_frames(&video, context, &found.recommended, progress);
+        }
         resolve::check_rate(video.fps)?;
-        warn_of_source(&source.frames, &video, context, &found.recommended, progress);
+        let given =
+            Given::read(&request.motion, prompt.subjects.len(), &video, cut, &mut stores.sources, progress)?;
         Ok(Self {
             ffmpeg,
             compute,
@@ -175,6 +212,8 @@ impl Job {
             source_prompt,
             source_text,
             inversion,
+            given,
+            looked_at: given::clips(&request.motion),
             prompt,
             text,
             negative_prompt,
@@ -184,7 +223,7 @@ impl Job {
 
     pub(super) fn prompts(&self) -> PromptRecord {
         PromptRecord {
-            source_prompt: Some(self.source_text.clone()),
+            source_prompt: self.source_text.clone(),
             prompt: Some(self.text.clone()),
             negative_prompt: Some(self.negative_prompt.clone()),
         }
@@ -193,13 +232,14 @@ impl Job {
     /// What takes time and memory.
     pub(super) fn task(&self) -> Result<Task> {
         let way = if self.inversion.is_some() { Way::FromInversion } else { Way::Transfer };
-        Task::new(&self.found, &self.settings, way, self.compute)
+        let task = Task::new(&self.found, &self.settings, way, self.compute)?;
+        Ok(task.looking_at(self.looked_at, &self.settings))
     }
 
     /// What the nets make of the prompts.
     pub(super) fn encode(&self, model: &LoadedModel) -> Result<Texts> {
         Ok(Texts {
-            source: model.encode(&self.source_prompt)?,
+            source: self.source_prompt.as_ref().map(|prompt| model.encode(prompt)).transpose()?,
             target: model.encode(&self.prompt)?,
             negative: model.encode(&Prompt::literal(&self.negative_prompt))?,
         })
@@ -219,18 +259,17 @@ impl Job {
     /// What would be done.
     pub(super) fn plan(&self, output: &Path, progress: &mut Progress) -> Result<Plan> {
         let mut files = FILES.to_vec();
-        if !self.source_prompt.subjects.is_empty() {
-            files.push(MASKS_FILE);
+        if !self.subjects().is_empty() {
+            files.extend([MASKS_FILE, mask_folder::FOLDER, mask_folder::ARRAYS]);
         }
         let negative = Prompt::literal(&self.negative_prompt);
-        let prompts = [
-            ("source prompt", &self.source_prompt),
-            ("prompt", &self.prompt),
-            ("negative prompt", &negative),
-        ];
+        let source_prompt = self.source_prompt.iter().map(|prompt| ("source prompt", prompt));
+        let prompts: Vec<(&str, &Prompt)> =
+            source_prompt.chain([("prompt", &self.prompt), ("negative prompt", &negative)]).collect();
         let resolved = Preview {
             prompts: self.prompts(),
-            source: self.source.record.clone(),
+            source: self.source_record(),
+            motion: self.motion(),
             video: VideoRecord::of(&self.video),
             settings: self.settings.clone(),
         };
@@ -244,11 +283,48 @@ impl Job {
         })
     }
 
+    fn source_record(&self) -> Option<SourceRecord> {
+        self.source.as_ref().map(|source| source.record.clone())
+    }
+
+    /// What is recorded of the motion that is given.
+    pub(super) fn motion(&self) -> MotionOptions {
+        self.given.as_ref().map(|given| given.record.clone()).unwrap_or_default()
+    }
+
+    /// The words of the subjects whose masks guide.
+    pub(super) fn subjects(&self) -> Vec<&str> {
+        let source = self.source_prompt.as_ref().filter(|_| self.settings.mask_source != MaskSource::Given);
+        prompts::subjects(source.unwrap_or(&self.prompt))
+    }
+
+    /// What masks that are given are made for.
+    pub(super) fn led<'a>(
+        &'a self,
+        model: &'a LoadedModel,
+        record: &'a ModelRecord,
+        timesteps: &'a [i64],
+        latents: &'a Latents,
+        subjects: &'a [&'a str],
+    ) -> For<'a> {
+        For { model, record, settings: &self.settings, video: &self.video, timesteps, latents, subjects }
+    }
+
+    /// What masks are drawn over: the source, or a dark ground.
+    pub(super) fn ground(&self) -> Vec<RgbImage> {
+        let plain = || {
+            let Video { width, height, frames, .. } = self.video;
+            vec![RgbImage::from_pixel(width, height, GROUND); frames as usize]
+        };
+        self.source.as_ref().map_or_else(plain, |source| source.frames.clone())
+    }
+
     pub(super) fn record(&self) -> Result<RunRecord> {
         Ok(RunRecord {
             program: ProgramRecord::new(COMMAND, &self.ffmpeg, self.compute),
             prompts: self.prompts(),
-            source: Some(self.source.record.clone()),
+            source: self.source_record(),
+            motion: self.motion(),
             video: VideoRecord::of(&self.video),
             model: self.found.record()?,
             settings: self.settings.clone(),
@@ -266,14 +342,16 @@ impl Job {
         notes: &Notes,
         quick: bool,
     ) -> Result<LeftOut> {
-        let (ffmpeg, fps, source) = (&self.ffmpeg, self.video.fps, self.source.frames.as_slice());
+        let (ffmpeg, fps) = (&self.ffmpeg, self.video.fps);
+        let source = self.source.as_ref().map(|source| source.frames.as_slice());
         let mp4 = |path: &Path, frames: &[RgbImage], notes: &[(&str, &str)]| {
             Ok(video::write_mp4(ffmpeg, path, frames, fps, notes)?)
         };
-        let source_label = format!("source: {}", self.source_prompt.text);
-        let mask_label = format!("motion mask: {}", legend(&prompts::subjects(&self.source_prompt)));
+        let shown = self.source_prompt.as_ref().map_or("", |prompt| prompt.text.as_str());
+        let source_label = format!("source: {shown}");
+        let mask_label = format!("motion mask: {}", legend(&self.subjects()));
         let result_label = format!("result: {}", self.prompt.text);
-        let mut rows = vec![Row { label: &source_label, frames: source }];
+        let mut rows: Vec<Row> = source.iter().map(|frames| Row { label: &source_label, frames }).collect();
         rows.extend(masked.map(|frames| Row { label: &mask_label, frames }));
         rows.push(Row { label: &result_label, frames: result });
         let write_sheet = |path: &Path| Ok(picture::write_png(path, &contact_sheet(&rows, COLUMNS)?)?);
@@ -287,7 +365,12 @@ impl Job {
             return outputs::write(folder, &files_to_write);
         }
         let write_gif = |path: &Path| Ok(gif::write_gif(ffmpeg, path, result, fps, notes.comment())?);
-        let panes = [Pane { label: "source", frames: source }, Pane { label: "result", frames: result }];
+        let beside = match (source, masked) {
+            (Some(source), _) => Pane { label: "source", frames: source },
+            (None, Some(masked)) => Pane { label: "motion", frames: masked },
+            (None, None) => Pane { label: "result", frames: result },
+        };
+        let panes = [beside, Pane { label: "result", frames: result }];
         let write_comparison = |path: &Path| mp4(path, &side_by_side(&panes)?, &[]);
         let write_masks = |path: &Path| masked.map_or(Ok(()), |masked| mp4(path, masked, &[]));
         let updates: Vec<plot::Update> = updates.iter().map(plotted).collect();

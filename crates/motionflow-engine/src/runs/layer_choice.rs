@@ -22,6 +22,12 @@ pub(crate) fn check(settings: &Settings, request: &Request) -> Result<()> {
                        the blocks that `motionflow inspect` scores best, or give --source instead of --inversion";
         return Err(Misuse(message.to_owned()).into());
     }
+    let has_source = request.source.path.is_some() && request.prompts.source_prompt.is_some();
+    if settings.chooses_layers() && !has_source {
+        let message = "--guidance-layers auto looks at the source, and masks are given without one; name the blocks, or give --source and \
+                       --source-prompt beside the masks";
+        return Err(Misuse(message.to_owned()).into());
+    }
     Ok(())
 }
 
@@ -29,7 +35,7 @@ pub(crate) fn check(settings: &Settings, request: &Request) -> Result<()> {
 /// where those are of the noised source and the request names none. Gives what it made of the source, too.
 pub(crate) fn choose(
     model: &dyn VideoModel,
-    source: Source,
+    source: Option<Source>,
     settings: &mut Settings,
     found: &FoundModel,
     request: &Request,
@@ -38,6 +44,7 @@ pub(crate) fn choose(
     if !settings.chooses_layers() {
         return Ok((None, None));
     }
+    let source = source.with_context(|| format!("{FAULT}: there is no source to look at"))?;
     let named = request.settings.masks.noised_timesteps.as_ref();
     let looks = Settings {
         guidance_layers: found.inspected_blocks()?,

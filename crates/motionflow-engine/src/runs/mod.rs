@@ -4,6 +4,7 @@ pub(crate) mod analysis;
 pub(crate) mod compare;
 pub(crate) mod encoding;
 pub(crate) mod generate;
+pub(crate) mod given_masks;
 pub(crate) mod inspect;
 pub(crate) mod inspection;
 pub(crate) mod invert;

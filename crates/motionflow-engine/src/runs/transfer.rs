@@ -11,6 +11,7 @@ use crate::cache::inversions::{self as inversion_cache, InversionCache, Made};
 use crate::engine::{Engine, Stores};
 use crate::folder::checksums::files_in;
 use crate::folder::inversion_file::{SavedInversion, check_fit};
+use crate::folder::mask_folder;
 use crate::folder::metadata::Notes;
 use crate::folder::outputs::{self};
 use crate::folder::record::{
@@ -18,6 +19,8 @@ use crate::folder::record::{
     write_json,
 };
 use crate::folder::report;
+use crate::motion::given::Given;
+use crate::motion::mask_files;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::request::resolve::Cut;
@@ -89,7 +92,8 @@ impl Engine {
         let OpenRun { request, mut folder } = run;
         let mut job = Job::check(&request, true, self, compute, stores, progress)?;
         self.check_memory(&job.task()?, &job.video, &job.found, &mut stores.models)?;
-        compare(&request, Some(&job.source.record), &job.found, folder.is_resumed(), progress)?;
+        let source_record = job.source.as_ref().map(|source| &source.record);
+        compare(&request, source_record, &job.motion(), &job.found, folder.is_resumed(), progress)?;
         let began_in = folder.take_up(compute.memory, &job.found.recommended, progress)?;
         let inverts = job.inversion.is_none() && job.settings.takes_inversion();
         let may_keep = inverts && options.inversions.is_none() && request.program.cache.unwrap_or(true);
@@ -97,11 +101,13 @@ impl Engine {
         let model = stores.models.load(&job.found, compute, progress)?;
         let texts = job.encode(model)?;
         let nets = model.nets();
-        for text in [&texts.source, &texts.target, &texts.negative] {
+        for text in texts.source.iter().chain([&texts.target, &texts.negative]) {
             text.warnings.iter().for_each(|warning| progress.warn(warning));
         }
 
-        let source = Source { clip: &job.source, text: &texts.source, encoded: None };
+        let clip = job.source.clone();
+        let seen = clip.as_ref().zip(texts.source.as_ref());
+        let source = seen.map(|(clip, text)| Source { clip, text, encoded: None });
         let (chosen, encoded) =
             layer_choice::choose(nets, source, &mut job.settings, &job.found, &request, progress)?;
         let record = job.record()?;
@@ -121,13 +127,19 @@ impl Engine {
             None if inverts => InversionFrom::Source(cache),
             None => InversionFrom::No,
         };
-        let source = Source { encoded: encoded.as_ref(), clip: &job.source, text: &texts.source };
-        let subjects = prompts::subjects(&job.source_prompt);
+        let source = source.map(|source| Source { encoded: encoded.as_ref(), ..source });
+        let subjects = job.subjects();
         let mut analysis =
             analyze_source(nets, source, &subjects, &job.settings, inverts, unfinished, progress)?;
+        let latents = job.start_latents(&analysis, nets)?;
+        if let Some(given) = &job.given {
+            let timesteps = analysis.timesteps.clone();
+            let of = job.led(model, &record.model, &timesteps, &latents, &subjects);
+            analysis.lead(given, &of, progress)?;
+        }
 
         let start = Start {
-            latents: job.start_latents(&analysis, nets)?,
+            latents,
             masks: job.settings.is_guided().then_some(&analysis.masks),
             prompt: &texts.target,
             negative: &texts.negative,
@@ -142,16 +154,23 @@ impl Engine {
             progress.warn(outputs::left_out(MASKS_FILE.0, &error));
             Vec::new()
         });
-        let masked = (!shown.is_empty()).then(|| with_masks(&job.source.frames, &shown));
+        let pictures = analysis.pictures(&job.video);
+        let has_pictures = !options.quick && !shown.is_empty();
+        let masked = (!shown.is_empty()).then(|| with_masks(&job.ground(), &shown));
         let path = folder.path().to_owned();
         let notes = Notes::of(&record, progress)?;
         let mut files = FILES.to_vec();
         files.extend(masked.as_ref().map(|_| MASKS_FILE));
+        files
+            .extend(has_pictures.then_some([mask_folder::FOLDER, mask_folder::ARRAYS]).into_iter().flatten());
         files.retain(|(name, _)| !options.quick || FEW_FILES.contains(name));
         folder.publish(|folder| {
             let stage = progress.stage("write", 1);
-            let left_out =
+            let mut left_out =
                 job.write(folder, &result, masked.as_deref(), &generation.updates, &notes, options.quick)?;
+            if has_pictures {
+                mask_files::write(folder, &subjects, &pictures, &mut left_out);
+            }
             stage.finish();
             left_out.tell(progress);
             files.retain(|(name, _)| !left_out.has(name));
@@ -181,7 +200,8 @@ fn record_now(
     progress: &mut Progress,
 ) -> Result<RunRecord> {
     let saved = request.source.inversion.as_deref().map(SavedInversion::open).transpose()?;
-    let path = if saved.is_none() { Some(source_path(request)?) } else { None };
+    let has_source = request.source.path.is_some() || !request.motion.gives_all();
+    let path = if saved.is_none() && has_source { Some(source_path(request)?) } else { None };
     let found = engine.find(&request.model, progress)?;
     found.prepare_record();
     let Resolved { settings, mut video, negative_prompt, metadata } =
@@ -205,6 +225,11 @@ fn record_now(
     if let Some(fps) = request.video.rate.fps.or(source.as_ref().map(|source| source.fps)) {
         video.fps = fps;
     }
+    let prompt = request.prompts.new.prompt.as_deref().unwrap_or_default();
+    let subjects = prompts::parse("--prompt", prompt)?.subjects.len();
+    let cut = request.source.cut.resolve()?;
+    let given = Given::read(&request.motion, subjects, &video, cut, sources, &mut Progress::silent())?;
+    let motion = given.map(|given| given.record).unwrap_or_default();
     let source_prompt = saved.map(|saved| saved.record.source_prompt);
     let mut program = then.program.clone();
     let resources = &request.program.resources;
@@ -226,6 +251,7 @@ fn record_now(
             negative_prompt: Some(negative_prompt),
         },
         source,
+        motion,
         video: VideoRecord::of(&video),
         model: ModelRecord { sha256: found.record()?.sha256, ..then.model.clone() },
         settings,

@@ -287,6 +287,16 @@ impl VideoModel for TextToVideo {
         &self.guidance_layers
     }
 
+    fn halvings(&self, layer: &GuidanceLayer) -> usize {
+        let coarsest = self.unet.shape().block_out_channels.len() - 1;
+        let level = |number: &str| number.parse().unwrap_or(coarsest).min(coarsest);
+        match layer.block.split_once('.') {
+            Some(("down_blocks", number)) => level(number),
+            Some(("up_blocks", number)) => coarsest - level(number),
+            _ => coarsest,
+        }
+    }
+
     fn schedule(&self) -> &Schedule {
         &self.schedule
     }

@@ -177,6 +177,11 @@ impl VideoModel for Wan {
         &self.guidance_layers
     }
 
+    fn halvings(&self, _layer: &GuidanceLayer) -> usize {
+        // Every block sees patches of 2×2.
+        1
+    }
+
     fn layers_for(&self, settings: &Settings) -> Result<GuidanceLayers, Error> {
         guidance::layers_for(self.transformers.first(), settings)
     }
