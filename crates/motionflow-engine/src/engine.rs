@@ -108,7 +108,6 @@ impl Engine {
     ) -> Result<T> {
         let threads = self.threads(resources)?;
         let compute = self.compute(resources)?;
-        device::prepare(compute.device, compute.kind);
         let stores = self.stores_of(compute.device);
         let mut stores = wait_for(&stores, compute.device, progress)?;
         if threads != tch::get_num_threads() {

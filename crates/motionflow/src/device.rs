@@ -3,14 +3,12 @@
 //! The program is linked with libtorch's CPU half alone. Its CUDA half is a library of its own that registers itself
 //! when it is opened, so one build serves machines with a GPU and machines without.
 
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::thread;
+use std::sync::OnceLock;
 
-use tch::{Cuda, Device, Kind, TchError, Tensor};
+use tch::{Cuda, Device, Kind, Tensor};
 
 use crate::native;
 
@@ -134,32 +132,6 @@ pub fn reset_peak_memory(device: Device) {
     if let Device::Cuda(index) = device {
         let _ = i8::try_from(index).map(native::reset_peak_memory);
     }
-}
-
-/// Lets libtorch open, aside, what the first convolution, product and attention on a CUDA device need: for its parts of cuDNN
-/// and cuBLAS a run would wait. Once for each device.
-pub fn prepare(device: Device, kind: Kind) {
-    static PREPARED: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
-    let Device::Cuda(index) = device else { return };
-    if PREPARED.lock().unwrap_or_else(PoisonError::into_inner).insert(index) {
-        // Whatever fails here fails again where it is needed, and is told there.
-        let work = move || drop(std::panic::catch_unwind(|| first_of_each_kind(device, kind)));
-        let _ = thread::Builder::new().name("prepare".to_owned()).spawn(work);
-    }
-}
-
-fn first_of_each_kind(device: Device, kind: Kind) -> Result<(), TchError> {
-    let ones = |shape: &[i64]| Tensor::f_ones(shape, (kind, device));
-    let pictures = ones(&[1, 16, 16, 64])?.f_permute([0, 3, 1, 2])?.f_set_requires_grad(true)?;
-    let weight = ones(&[64, 3, 3, 64])?.f_permute([0, 3, 1, 2])?;
-    let convolved = pictures.f_conv2d(&weight, None::<&Tensor>, [1, 1], [1, 1], [1, 1], 1)?;
-    let tokens = ones(&[1, 512, 64])?.f_set_requires_grad(true)?;
-    let heads = tokens.f_linear(&ones(&[64, 64])?, Some(&ones(&[64])?))?.f_unsqueeze(1)?;
-    let none = None::<Tensor>;
-    let attended =
-        Tensor::f_scaled_dot_product_attention(&heads, &heads, &heads, none, 0.0, false, None, false)?;
-    let sum = convolved.f_sum(Kind::Float)?.f_add(&attended.f_sum(Kind::Float)?)?;
-    Tensor::f_run_backward(&[&sum], &[&pictures, &tokens], false, false).map(drop)
 }
 
 /// How many CUDA devices there are: at least one.
