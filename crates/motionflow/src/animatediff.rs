@@ -3,6 +3,7 @@
 
 use crate::architecture::Suited;
 use crate::checkpoint::{Checkpoint, Component, ComponentKind, Layout, MOTION_ADAPTER_NAME};
+use crate::compute::Precision;
 use crate::error::Error;
 use crate::nets::unet::{MotionAdapterConfig, UNet2DConfig, UNetMotionConfig, UNetShape};
 use crate::schedule::{Schedule, ScheduleConfig};
@@ -18,6 +19,7 @@ fn suited() -> Suited {
         fps: 8.0,
         settings: Settings { guidance_scale: 7.5, ..Settings::default() },
         is_made_for_frames: true,
+        precision: Precision::F16,
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use tch::Device;
 
 use crate::checkpoint::{Checkpoint, Layout};
-use crate::compute::Compute;
+use crate::compute::{Compute, Precision};
 use crate::cost::Costs;
 use crate::error::Error;
 use crate::model::VideoModel;
@@ -28,6 +28,8 @@ pub struct Suited {
     pub settings: Settings,
     /// Whether more or fewer frames make poorer videos, whatever the checkpoint.
     pub is_made_for_frames: bool,
+    /// What it computes with on a CUDA device where nobody says: the precision in which its checkpoints are used.
+    pub precision: Precision,
 }
 
 /// What is known of a kind of checkpoint. All but the loading reads its configs alone.

@@ -8,7 +8,7 @@ use tch::{Device, Kind};
 /// The numbers that the nets compute with, as a user names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// float16 on a CUDA device, float32 on the CPU.
+    /// On a CUDA device what suits the checkpoint, float16 where that is not known; float32 on the CPU.
     #[default]
     Auto,
     /// float32

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use motionflow::clip::Clip;
-use motionflow::compute::Compute;
+use motionflow::compute::{Compute, Precision};
 use motionflow::device;
 use motionflow::prompt::Prompt;
 use motionflow::settings::Settings;
@@ -35,8 +35,9 @@ pub(crate) fn run(args: &args::Bench, app: &mut App) -> Result<()> {
         check_place(path)?;
     }
     let (engine, console) = (&app.engine, app.console.clone());
+    let precision = app.flags.resources.precision;
     engine.on_device(&app.flags.resources, &mut app.progress, |compute, _, progress| {
-        let job = Job::check(args, compute, engine, progress)?;
+        let job = Job::check(args, precision, compute, engine, progress)?;
         if args.accuracy {
             accuracy::run(&job, progress, &console)
         } else {
@@ -74,6 +75,7 @@ struct Setting {
 impl<'a> Job<'a> {
     fn check(
         args: &'a args::Bench,
+        precision: Option<Precision>,
         compute: Compute,
         engine: &Engine,
         progress: &mut Progress,
@@ -92,6 +94,7 @@ impl<'a> Job<'a> {
         found.check_size(&video, settings.context())?;
         let source = prompts::parse("--source-prompt", "a [car] on a road")?;
         let target = prompts::parse("--prompt", "a [panda] in the snow")?;
+        let compute = found.compute(precision, compute);
         Ok(Self { args, compute, found, settings, video, source, target })
     }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use motionflow::animatediff::ADAPTERS_BETA_SCHEDULE;
 use motionflow::architecture::Architecture;
 use motionflow::checkpoint::{Checkpoint, CheckpointError};
-use motionflow::compute::Compute;
+use motionflow::compute::{Compute, Precision};
 use motionflow::cost::Costs;
 use motionflow::error::Error;
 use motionflow::model::VideoModel;
@@ -149,6 +149,17 @@ impl FoundModel {
         self.explained(self.architecture().costs(&self.checkpoint, guidance_blocks))
     }
 
+    /// How it computes, where `requested` may leave the precision to it.
+    pub fn compute(&self, requested: Option<Precision>, compute: Compute) -> Compute {
+        let suits = self.architecture().suited().precision;
+        match requested.unwrap_or_default() {
+            Precision::Auto if compute.device.is_cuda() => {
+                Compute { kind: suits.kind(compute.device), ..compute }
+            }
+            _ => compute,
+        }
+    }
+
     /// The size of its files.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.checkpoint.size_bytes()
@@ -281,5 +292,36 @@ impl FoundModel {
             sha256,
         };
         Ok(self.record.get_or_init(|| record).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use motionflow::compute::MemoryUse;
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    fn computes(case: &str, requested: Option<Precision>, device: Device) -> Kind {
+        let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../motionflow/tests/cases");
+        let mut model = request::Model::default();
+        model.chosen.name = Some(cases.join(case).join("model").display().to_string());
+        let found = FoundModel::find(&model, &mut Progress::silent()).unwrap();
+        let kind = requested.unwrap_or_default().kind(device);
+        found.compute(requested, Compute { device, kind, memory: MemoryUse::default() }).kind
+    }
+
+    #[test]
+    fn a_gpu_computes_with_what_suits_the_checkpoint_unless_something_is_requested() {
+        let gpu = Device::Cuda(0);
+        for (case, suits) in [("tiny", Kind::Half), ("wan-tiny", Kind::BFloat16)] {
+            assert_eq!(computes(case, None, gpu), suits);
+            assert_eq!(computes(case, Some(Precision::Auto), gpu), suits);
+            assert_eq!(computes(case, Some(Precision::F32), gpu), Kind::Float);
+            assert_eq!(computes(case, Some(Precision::F16), gpu), Kind::Half);
+            assert_eq!(computes(case, None, Device::Cpu), Kind::Float);
+        }
     }
 }

@@ -63,7 +63,7 @@ struct File {
 impl Recommended {
     /// What suits an architecture, with the sampler that a checkpoint's scheduler names.
     pub(crate) fn general(architecture: &dyn Architecture, sampler: SamplerName) -> Self {
-        let Suited { width, height, frames, fps, settings, is_made_for_frames } = architecture.suited();
+        let Suited { width, height, frames, fps, settings, is_made_for_frames, .. } = architecture.suited();
         Self {
             settings: Settings { sampler, ..settings },
             video: Video { width, height, frames, fps },

@@ -17,7 +17,8 @@ pub struct Resources {
     #[serde(with = "super::named", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("x-setting" = { "value": "DEVICE", "default": "auto", "common": true }))]
     pub device: Option<DeviceChoice>,
-    /// Type that the nets compute in: auto, f32, f16 or bf16; auto is f16 on CUDA and f32 on the CPU
+    /// Type that the nets compute in: auto, f32, f16 or bf16; on CUDA auto is what suits the
+    /// checkpoint, bf16 for Wan and f16 for the others, and f32 on the CPU
     #[serde(with = "super::named", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("x-setting" = { "value": "TYPE", "default": "auto" }))]
     pub precision: Option<Precision>,

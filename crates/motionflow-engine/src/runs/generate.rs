@@ -77,6 +77,7 @@ fn make(
     let context = settings.context();
     found.check_size(&size, context)?;
     warn_of_frames(&size, context, &found.recommended, progress);
+    let compute = found.compute(request.program.resources.precision, compute);
     let task = Task::new(&found, &settings, Way::Generate, compute)?;
     engine.check_memory(&task, &size, &found, &mut stores.models)?;
     compare(&request, None, &MotionOptions::default(), &found, folder.is_resumed(), progress)?;

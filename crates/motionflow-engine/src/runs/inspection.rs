@@ -97,6 +97,7 @@ fn inspect_on(
     settings.subject_map.check(prompt.subjects.len())?;
     let mut video = request.video.resolve(&found.recommended.video)?;
     found.check_size(&video, settings.context())?;
+    let compute = found.compute(request.program.resources.precision, compute);
     let task = Task::new(&found, &settings, command.way, compute)?;
     engine.check_memory(&task, &video, &found, &mut stores.models)?;
     let cut = request.source.cut.resolve()?;

@@ -204,7 +204,7 @@ impl Job {
             Given::read(&request.motion, prompt.subjects.len(), &video, cut, &mut stores.sources, progress)?;
         Ok(Self {
             ffmpeg,
-            compute,
+            compute: found.compute(request.program.resources.precision, compute),
             found,
             settings,
             video,

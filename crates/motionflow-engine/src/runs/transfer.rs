@@ -6,6 +6,7 @@ use anyhow::Result;
 use motionflow::compute::{Compute, Precision};
 use motionflow::device::DeviceChoice;
 use motionflow::diagnostics::loss_warning;
+use tch::Device;
 
 use crate::cache::inversions::{self as inversion_cache, InversionCache, Made};
 use crate::engine::{Engine, Stores};
@@ -98,7 +99,7 @@ impl Engine {
         let inverts = job.inversion.is_none() && job.settings.takes_inversion();
         let may_keep = inverts && options.inversions.is_none() && request.program.cache.unwrap_or(true);
         let cache = if may_keep { inversion_cache::of_user(progress)? } else { None };
-        let model = stores.models.load(&job.found, compute, progress)?;
+        let model = stores.models.load(&job.found, job.compute, progress)?;
         let texts = job.encode(model)?;
         let nets = model.nets();
         for text in texts.source.iter().chain([&texts.target, &texts.negative]) {
@@ -236,8 +237,10 @@ fn record_now(
     let precision = match (resources.precision, resources.device) {
         (Some(precision), _) if precision != Precision::Auto => precision,
         // What it computes with there is known without the device.
-        (_, Some(DeviceChoice::Cuda(_))) => Precision::F16,
-        _ => engine.compute(resources)?.precision(),
+        (_, Some(DeviceChoice::Cuda(index))) => {
+            found.compute(None, Compute::exact(Device::Cuda(index))).precision()
+        }
+        _ => found.compute(None, engine.compute(resources)?).precision(),
     };
     // Runs from before there was a choice were made in float32.
     if program.precision.is_some() || precision != Precision::F32 {

@@ -8,7 +8,7 @@ use super::costs::UNetCosts;
 use super::{TextToVideo, check_size};
 use crate::architecture::{Architecture, Suited};
 use crate::checkpoint::{Checkpoint, Component, ComponentKind, Layout, clip_tokenizer_classes};
-use crate::compute::Compute;
+use crate::compute::{Compute, Precision};
 use crate::cost::Costs;
 use crate::error::Error;
 use crate::model::VideoModel;
@@ -52,6 +52,7 @@ pub static UNET_3D: UNetArchitecture = UNetArchitecture {
         fps: 8.0,
         settings: Settings::default(),
         is_made_for_frames: false,
+        precision: Precision::F16,
     },
 };
 

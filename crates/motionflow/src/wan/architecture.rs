@@ -8,7 +8,7 @@ use super::experts::{BOUNDARY_RATIO, SECOND, second_config};
 use super::guidance::{all_blocks, blocks_for};
 use crate::architecture::{Architecture, Suited};
 use crate::checkpoint::{Checkpoint, Component, ComponentKind, IndexEntry, Layout};
-use crate::compute::Compute;
+use crate::compute::{Compute, Precision};
 use crate::cost::Costs;
 use crate::error::Error;
 use crate::model::VideoModel;
@@ -90,6 +90,7 @@ impl Architecture for WanArchitecture {
                 ..Settings::default()
             },
             is_made_for_frames: false,
+            precision: Precision::Bf16,
         }
     }
 
