@@ -29,7 +29,7 @@ fn bash_completes_commands_and_flags() {
     fs::write(&script, motionflow(&["completions", "bash"]).ok().stdout).unwrap();
     let outcome = run(Command::new("bash").args(["-n", &script])).ok();
     assert_eq!(outcome.stderr, "");
-    assert_eq!(completed(&script, &["motionflow", "tra"]), ["transfer"]);
+    assert_eq!(completed(&script, &["motionflow", "tran"]), ["transfer"]);
     assert_eq!(completed(&script, &["motionflow", "cache", "cl"]), ["clear"]);
     assert_eq!(completed(&script, &["motionflow", "cache", "clear", "--ol"]), ["--older-than"]);
     assert_eq!(completed(&script, &["motionflow", "transfer", "--fit", "c"]), ["crop"]);
