@@ -54,11 +54,10 @@ impl Inputs {
     /// Refuses a run folder in which a result would take the place of an input.
     pub(crate) fn spared_by_run_in(&self, folder: &Path) -> Result<()> {
         let unfinished = folder.join(unfinished::FOLDER);
-        let is_replaced = |name: &str| is_of_a_run(name);
-        self.spared_in(folder, is_replaced)?;
-        // A new run drops what another one left.
+        // A new run drops what another one left. The innermost folder first: it names the file.
+        self.spared_in(&unfinished.join(unfinished::FILES), |_| true)?;
         self.spared_in(&unfinished, |_| true)?;
-        self.spared_in(&unfinished.join(unfinished::FILES), |_| true)
+        self.spared_in(folder, is_of_a_run)
     }
 
     /// Refuses a folder in which one of the files whose names `is_replaced` knows would take the place of an input, or lie
