@@ -77,7 +77,22 @@ pub fn track(request: &TrackRequest, progress: &mut Progress) -> Result<()> {
             motions[index] = motions[index].changed(&transform, video.fps);
         }
     }
+    check_output(request)?;
     write(&request.output, &motions, request, ground.as_ref())
+}
+
+/// What is read is not written over: key frames that somebody set would be lost.
+fn check_output(request: &TrackRequest) -> Result<()> {
+    let Ok(output) = request.output.canonicalize() else { return Ok(()) };
+    let read = request.files.iter().chain(&request.source);
+    if read.filter_map(|path| path.canonicalize().ok()).any(|path| path.starts_with(&output)) {
+        return Err(Misuse(format!(
+            "--output {}: what is read is there; give another name",
+            request.output.display()
+        ))
+        .into());
+    }
+    Ok(())
 }
 
 fn write(
