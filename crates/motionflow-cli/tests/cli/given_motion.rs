@@ -319,6 +319,10 @@ fn tracks_are_drawn_turned_and_made_of_masks() {
     }
     make(&[&track], "masks", &[]).ok();
     assert_eq!(place.names("masks").len(), 9);
+    make(&[&track], "masks", &[]).ok();
+    fs::write(place.path("masks/0010.png"), "").unwrap();
+    make(&[&track], "masks", &[]).fails(2, &["masks: holds 0010.png, which would be among the new masks"]);
+    fs::remove_file(place.path("masks/0010.png")).unwrap();
     make(&[&place.text("masks")], "back.csv", &["--shape", "box"]).ok();
     make(&[&place.text("back.csv")], "again", &[]).ok();
     let pixels = |folder: &str, frame: usize| {
@@ -524,6 +528,8 @@ pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
     };
     make(&[&track, &track], "both.npz").ok();
     let both = place.text("both.npz");
+    fs::create_dir(place.path("mine")).unwrap();
+    fs::copy(&black, place.path("mine/0010.png")).unwrap();
     let inverted = place.text("inv");
     let mut invert = program();
     invert.args(["invert", "--source", &car(), "--source-prompt", "a [car] on a road", "--steps", "2"]);
@@ -558,7 +564,9 @@ pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
         subjects("none.toml", "[[motion.subject]]\nsource = \"a.mp4\"\nsource_prompt = \"a dog\"\n"),
         subjects("size.toml", "[[motion.subject]]\ninversion = \"inv\"\n"),
         subjects("half.toml", "[[motion.subject]]\ntrack = \"right.csv\"\nsource_prompt = \"a [dog]\"\n"),
+        subjects("shaken.toml", "[[motion.subject]]\ntrack = \"right.csv\"\ntransform = [\"2: mirror\"]\n"),
         make(&[&track], "right.csv"),
+        make(&[&track], "mine"),
         make(&[&track], "a.mov"),
         make(&[&track, &track], "a.json"),
         make(&[&black], "a.csv"),

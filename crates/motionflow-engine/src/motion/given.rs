@@ -150,12 +150,12 @@ pub(crate) fn of_subject(text: &str, subjects: usize) -> Result<(Option<usize>, 
             shortened(text)
         )));
     }
-    Ok((chosen.map(|number| number - 1), parse(change)?))
+    Ok((chosen.map(|number| number - 1), parse("--transform", change)?))
 }
 
-fn parse(text: &str) -> Result<Transform> {
+fn parse(what: &str, text: &str) -> Result<Transform> {
     text.parse().map_err(|error: TransformError| {
-        misuse(&format!("--transform {:?}: {}", shortened(text), shortened(&error.to_string())))
+        misuse(&format!("{what} {:?}: {}", shortened(text), shortened(&error.to_string())))
     })
 }
 
@@ -211,7 +211,12 @@ impl Reader<'_> {
 
     fn subject(&mut self, index: usize, subject: &SubjectMotion) -> Result<Subject> {
         let place = format!("[[motion.subject]] {}", index + 1);
-        let transforms = subject.transform.iter().flatten().map(|text| parse(text)).collect::<Result<_>>()?;
+        let transforms = subject
+            .transform
+            .iter()
+            .flatten()
+            .map(|text| parse(&format!("{place}: transform"), text))
+            .collect::<Result<_>>()?;
         let SubjectMotion { source, source_prompt, inversion, mask, track, .. } = subject;
         let said = [source.is_some(), inversion.is_some(), mask.is_some(), track.is_some()];
         if said.into_iter().filter(|is_said| *is_said).count() > 1 {

@@ -96,7 +96,7 @@ fn of_arrays(path: &Path, video: &Video) -> Result<Vec<Vec<GrayImage>>, String> 
 /// What stands for white: 1, or 255.
 fn white(values: &[f32]) -> Result<f32, String> {
     if values.iter().any(|value| !value.is_finite()) {
-        return Err("`masks` has values that are not finite numbers".to_owned());
+        return Err("`masks` has values that are not finite; write 0 where the subject is not".to_owned());
     }
     let (least, most) =
         values.iter().fold((0.0_f32, 0.0_f32), |(least, most), value| (least.min(*value), most.max(*value)));
