@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use motionflow_eval::npz::Npz;
+use motionflow_eval::npz::{self, Named, Npz, Values};
 use motionflow_media::image::{self, GrayImage, Luma};
 use serde_json::Value;
 
@@ -319,6 +319,10 @@ fn tracks_are_drawn_turned_and_made_of_masks() {
     }
     make(&[&track], "masks", &[]).ok();
     assert_eq!(place.names("masks").len(), 9);
+    make(&[&track], "masks", &[]).ok();
+    fs::write(place.path("masks/0010.png"), "").unwrap();
+    make(&[&track], "masks", &[]).fails(2, &["masks: holds 0010.png, which would be among the new masks"]);
+    fs::remove_file(place.path("masks/0010.png")).unwrap();
     make(&[&place.text("masks")], "back.csv", &["--shape", "box"]).ok();
     make(&[&place.text("back.csv")], "again", &[]).ok();
     let pixels = |folder: &str, frame: usize| {
@@ -374,6 +378,109 @@ fn tracked_points_are_read_with_and_without_their_visibility() {
     assert!(masks(&place, "all")[..48 * 32].iter().sum::<f32>() > covered + 50.0);
 }
 
+/// What `track` makes of a file, as places.
+fn places(place: &Place, file: &str, flags: &[&str]) -> Outcome {
+    let output = place.text("places.npz");
+    motionflow(&[&["track", file, "-W", "48", "-H", "32", "--frames", "9", "-o", &output], flags].concat())
+}
+
+fn first_centre(place: &Place) -> Vec<f32> {
+    Npz::open(&place.path("places.npz")).unwrap().read("centres").unwrap().values[..2].to_vec()
+}
+
+fn refused(outcome: Outcome, reason: &str) {
+    let outcome = outcome.fails(2, &[reason]);
+    assert!(outcome.stderr.len() < 1500 && outcome.stderr.lines().count() == 1, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_table_that_says_two_things_is_refused() {
+    let place = Place::new();
+    let long = "a".repeat(100_000);
+    for (table, reason) in [
+        ("frame,x,x,y,width,height\n0,0.2,0.9,0.5,0.3,0.3\n", "column \"x\" twice"),
+        ("frame;x;y;width;height\n0;1,2;1,7;1,3;1,3\n", "write numbers with a point"),
+        ("frame,x,y,width,height,shape\n0,.5,.5,.3,.3,box\n8,.5,.5,.3,.3,ellipse\n", "line 3: `shape`"),
+        ("frame,x,y,width,height\n0,.2,.5,.3,.3\n1e-300,.8,.5,.3,.3\n", "not later than the one before"),
+        ("[{\"frame\": 0, \"x\": 0.5, \"y\": 0.5, \"width\": 0.3, \"height\": 0.3}]", "{\"keys\": [...]}"),
+        (&long, "its first line has the column \"aaa"),
+    ] {
+        let track = write(&place, "track.csv", table);
+        refused(places(&place, &track, &[]), reason);
+    }
+    let track = write(&place, "track.csv", TRACK);
+    refused(places(&place, &track, &["--transform", &long]), "--transform \"aaa");
+    refused(motionflow(&["track", &track, "--transform", "mirror", "-o", &track]), "what is read is there");
+    assert_eq!(fs::read_to_string(&track).unwrap(), TRACK);
+}
+
+#[test]
+fn arrays_of_other_numbers_are_refused_and_resampled_fractions_are_not() {
+    let place = Place::new();
+    let path = place.text("masks.npz");
+    let write = |shape: &[usize], values: &[f32]| {
+        let arrays = [Named { name: "masks", shape, values: Values::Floats(values) }];
+        npz::write(Path::new(&path), &arrays).unwrap();
+    };
+    // White on the left half.
+    let half = |black: f32, white: f32| -> Vec<f32> {
+        (0..9 * 32 * 48).map(|index| if index % 48 < 24 { white } else { black }).collect()
+    };
+    for (black, white) in [(0.0, 1.0), (-0.03, 1.02), (0.0, 255.0)] {
+        write(&[9, 32, 48], &half(black, white));
+        places(&place, &path, &[]).ok();
+        assert!((first_centre(&place)[0] - 0.25).abs() < 0.02, "{black} to {white}");
+    }
+    for (black, white) in [(-1.0, 1.0), (0.0, 65535.0), (0.0, 1.5)] {
+        write(&[9, 32, 48], &half(black, white));
+        refused(places(&place, &path, &[]), "write 0 and 1, fractions from 0 to 1, or 0 to 255");
+    }
+    for white in [f32::NAN, f32::INFINITY] {
+        write(&[9, 32, 48], &half(0.0, white));
+        refused(places(&place, &path, &[]), "not finite");
+    }
+    write(&[9, 32, 48, 1], &half(0.0, 1.0));
+    refused(places(&place, &path, &[]), "has the shape [9, 32, 48, 1]");
+    // Cropped to the video, it would be of 28 billion pixels.
+    write(&[1, 1, 20_000], &vec![1.0; 20_000]);
+    refused(places(&place, &path, &[]), "its pictures are 20000x1, and the new video 48x32");
+}
+
+#[test]
+fn points_that_are_out_of_the_picture_or_hidden_are_fractions_too() {
+    let place = Place::new();
+    let corners = [[0.8, 0.4], [1.1, 0.4], [1.1, 0.6], [0.8, 0.6], [f32::NAN, f32::NAN], [300.0, 9.0]];
+    let points: Vec<f32> = (0..9).flat_map(|_| corners.into_iter().flatten()).collect();
+    let visible: Vec<f32> = (0..9).flat_map(|_| [1.0, 1.0, 1.0, 1.0, 1.0, 0.0]).collect();
+    npy(&place.path("walk_tracks.npy"), "(9, 6, 2)", &points);
+    npy(&place.path("walk_visibility.npy"), "(9, 6)", &visible);
+    places(&place, &place.text("walk_tracks.npy"), &[]).ok();
+    assert!((first_centre(&place)[0] - 0.9).abs() < 0.02, "{:?}", first_centre(&place));
+    npy(&place.path("walk_visibility.npy"), "(6, 9)", &visible);
+    refused(
+        places(&place, &place.text("walk_tracks.npy"), &[]),
+        "its visibility is not of 9 frames of 6 points",
+    );
+}
+
+#[test]
+fn changes_as_far_as_numbers_go_take_no_time_and_no_memory() {
+    let place = Place::new();
+    let track = write(&place, "right.csv", TRACK);
+    let large = "scale 1000000";
+    let grown = ["--transform", "1:grow 1", "--transform", large, "--transform", large, "--transform", large];
+    places(&place, &track, &grown).ok();
+    assert!((first_centre(&place)[0] - 0.5).abs() < 0.02, "all of the picture");
+    let far = "scale 1000000 picture";
+    let drawn = place.text("far.png");
+    let size = ["-W", "48", "-H", "32", "--frames", "9"];
+    motionflow(
+        &[&["track", &track, "-o", &drawn, "--transform", far, "--transform", far], &size[..]].concat(),
+    )
+    .ok();
+    assert!(image::open(&drawn).unwrap().width() >= 512);
+}
+
 #[test]
 fn suites_and_sweeps_take_masks_tracks_and_changes() {
     let place = Place::new();
@@ -421,6 +528,8 @@ pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
     };
     make(&[&track, &track], "both.npz").ok();
     let both = place.text("both.npz");
+    fs::create_dir(place.path("mine")).unwrap();
+    fs::copy(&black, place.path("mine/0010.png")).unwrap();
     let inverted = place.text("inv");
     let mut invert = program();
     invert.args(["invert", "--source", &car(), "--source-prompt", "a [car] on a road", "--steps", "2"]);
@@ -454,6 +563,10 @@ pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
         subjects("two.toml", "[[motion.subject]]\ntrack = \"right.csv\"\nmask = \"black.png\"\n"),
         subjects("none.toml", "[[motion.subject]]\nsource = \"a.mp4\"\nsource_prompt = \"a dog\"\n"),
         subjects("size.toml", "[[motion.subject]]\ninversion = \"inv\"\n"),
+        subjects("half.toml", "[[motion.subject]]\ntrack = \"right.csv\"\nsource_prompt = \"a [dog]\"\n"),
+        subjects("shaken.toml", "[[motion.subject]]\ntrack = \"right.csv\"\ntransform = [\"2: mirror\"]\n"),
+        make(&[&track], "right.csv"),
+        make(&[&track], "mine"),
         make(&[&track], "a.mov"),
         make(&[&track, &track], "a.json"),
         make(&[&black], "a.csv"),

@@ -1,5 +1,8 @@
 //! Motions without a run: drawn, turned into key frames, into masks, or into places to be measured against.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -77,7 +80,22 @@ pub fn track(request: &TrackRequest, progress: &mut Progress) -> Result<()> {
             motions[index] = motions[index].changed(&transform, video.fps);
         }
     }
+    check_output(request)?;
     write(&request.output, &motions, request, ground.as_ref())
+}
+
+/// What is read is not written over: key frames that somebody set would be lost.
+fn check_output(request: &TrackRequest) -> Result<()> {
+    let Ok(output) = request.output.canonicalize() else { return Ok(()) };
+    let read = request.files.iter().chain(&request.source);
+    if read.filter_map(|path| path.canonicalize().ok()).any(|path| path.starts_with(&output)) {
+        return Err(Misuse(format!(
+            "--output {}: what is read is there; give another name",
+            request.output.display()
+        ))
+        .into());
+    }
+    Ok(())
 }
 
 fn write(
@@ -115,13 +133,30 @@ fn write(
 
 fn write_masks(folder: &Path, motions: &[Motion]) -> Result<()> {
     let all: Vec<Vec<GrayImage>> = motions.iter().map(|motion| motion.masks().1).collect();
-    if let [only] = all.as_slice() {
-        return mask_files::write_numbered(folder, only);
+    let folders: Vec<PathBuf> = match all.as_slice() {
+        [_] => vec![folder.to_owned()],
+        several => (1..=several.len()).map(|number| folder.join(number.to_string())).collect(),
+    };
+    for (folder, masks) in folders.iter().zip(&all) {
+        check_folder(folder, masks.len())?;
     }
-    for (index, masks) in all.iter().enumerate() {
-        mask_files::write_numbered(&folder.join((index + 1).to_string()), masks)?;
+    for (folder, masks) in folders.iter().zip(&all) {
+        mask_files::write_numbered(folder, masks)?;
     }
     Ok(())
+}
+
+/// Images that are there already and stay there would be frames of the new masks.
+fn check_folder(folder: &Path, frames: usize) -> Result<()> {
+    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let new: HashSet<OsString> = (1..=frames).map(|number| mask_files::numbered(number).into()).collect();
+    let Some(other) = names.into_iter().find(|name| !new.contains(name)) else { return Ok(()) };
+    Err(Misuse(format!(
+        "--output {}: holds {}, which would be among the new masks; give another folder",
+        folder.display(),
+        Path::new(&other).display()
+    ))
+    .into())
 }
 
 /// `centres` and `masks` as docs/eval.md has them.

@@ -85,6 +85,7 @@ fn path(picture: &mut RgbImage, motion: &Motion, color: Rgb<u8>) {
     let pen = (PEN * f64::from(picture.width())).max(1.0);
     for pair in middles.windows(2) {
         let [Some(from), Some(to)] = pair else { continue };
+        let Some((from, to)) = seen_part(*from, *to, picture.dimensions()) else { continue };
         let steps = ((to[0] - from[0]).hypot(to[1] - from[1]) / pen).ceil().max(1.0) as u32;
         for step in 0..=steps {
             let part = f64::from(step) / f64::from(steps);
@@ -97,6 +98,30 @@ fn path(picture: &mut RgbImage, motion: &Motion, color: Rgb<u8>) {
     if let Some(last) = middles.iter().rev().flatten().next() {
         dot(picture, *last, pen * 3.5, color);
     }
+}
+
+/// The part of a line that is in the picture or near it. None where there is none.
+fn seen_part(from: Point, to: Point, (width, height): (u32, u32)) -> Option<(Point, Point)> {
+    let sides = [f64::from(width), f64::from(height)];
+    let (mut first, mut last) = (0.0_f64, 1.0_f64);
+    for axis in 0..2 {
+        let along = to[axis] - from[axis];
+        if !along.is_finite() {
+            return None;
+        }
+        let limits = [-sides[axis], 2.0 * sides[axis]].map(|limit| limit - from[axis]);
+        if along == 0.0 {
+            if limits[0] > 0.0 || limits[1] < 0.0 {
+                return None;
+            }
+            continue;
+        }
+        let parts = limits.map(|limit| limit / along);
+        first = first.max(parts[0].min(parts[1]));
+        last = last.min(parts[0].max(parts[1]));
+    }
+    let at = |part: f64| [0, 1].map(|axis| from[axis] + (to[axis] - from[axis]) * part);
+    (first <= last).then(|| (at(first), if last < 1.0 { at(last) } else { to }))
 }
 
 fn dot(picture: &mut RgbImage, [x, y]: Point, radius: f64, color: Rgb<u8>) {

@@ -10,7 +10,7 @@ use motionflow_media::image::GrayImage;
 use sha2::{Digest, Sha256};
 
 use super::track::Track;
-use super::transform::Transform;
+use super::transform::{Transform, TransformError};
 use super::{Motion, pictures, points};
 use crate::error::Misuse;
 use crate::folder::inversion_file::SavedInversion;
@@ -23,6 +23,9 @@ use crate::source::{SourceClip, SourceStore, check_utf8, hex, tell};
 
 /// The largest track file.
 const MOST_BYTES: u64 = 16 << 20;
+
+/// The most characters that a message quotes.
+const LONGEST_REASON: usize = 600;
 
 /// The motion of every subject, as far as it does not come from the source of the whole transfer as it is.
 #[derive(Debug)]
@@ -136,21 +139,24 @@ fn sha256_of(masks: &[GrayImage]) -> String {
 
 /// A change, and the subject that it is for, counted from 0.
 pub(crate) fn of_subject(text: &str, subjects: usize) -> Result<(Option<usize>, Transform)> {
-    let (chosen, change) = match text.split_once(": ").map(|(number, change)| (number.trim().parse(), change))
+    let (chosen, change) = match text.split_once(':').map(|(number, change)| (number.trim().parse(), change))
     {
         Some((Ok(number), change)) => (Some(number), change),
         _ => (None::<usize>, text),
     };
     if let Some(number) = chosen.filter(|number| !(1..=subjects).contains(number)) {
         return Err(misuse(&format!(
-            "--transform {text:?}: there is no subject {number}; the prompt marks {subjects}"
+            "--transform {:?}: there is no subject {number}; the prompt marks {subjects}",
+            shortened(text)
         )));
     }
-    Ok((chosen.map(|number| number - 1), parse(change)?))
+    Ok((chosen.map(|number| number - 1), parse("--transform", change)?))
 }
 
-fn parse(text: &str) -> Result<Transform> {
-    text.parse().map_err(|error| misuse(&format!("--transform {text:?}: {error}")))
+fn parse(what: &str, text: &str) -> Result<Transform> {
+    text.parse().map_err(|error: TransformError| {
+        misuse(&format!("{what} {:?}: {}", shortened(text), shortened(&error.to_string())))
+    })
 }
 
 fn misuse(message: &str) -> anyhow::Error {
@@ -205,12 +211,22 @@ impl Reader<'_> {
 
     fn subject(&mut self, index: usize, subject: &SubjectMotion) -> Result<Subject> {
         let place = format!("[[motion.subject]] {}", index + 1);
-        let transforms = subject.transform.iter().flatten().map(|text| parse(text)).collect::<Result<_>>()?;
+        let transforms = subject
+            .transform
+            .iter()
+            .flatten()
+            .map(|text| parse(&format!("{place}: transform"), text))
+            .collect::<Result<_>>()?;
         let SubjectMotion { source, source_prompt, inversion, mask, track, .. } = subject;
         let said = [source.is_some(), inversion.is_some(), mask.is_some(), track.is_some()];
         if said.into_iter().filter(|is_said| *is_said).count() > 1 {
             return Err(misuse(&format!(
                 "{place}: give one of source, inversion, mask and track, and leave out the others"
+            )));
+        }
+        if source_prompt.is_some() && source.is_none() {
+            return Err(misuse(&format!(
+                "{place}: source_prompt says what a source shows; give the source, too, or leave it out"
             )));
         }
         let origin = if let Some(path) = source {
@@ -256,16 +272,18 @@ impl Reader<'_> {
     pub(super) fn masks(&mut self, flag: &str, path: &Path) -> Result<Vec<Motion>> {
         let ffmpeg = self.stores.ffmpeg()?;
         let read = pictures::read(&ffmpeg, path, self.video, self.cut.fit);
-        let masks =
-            read.map_err(|reason| misuse(&format!("{flag}: {}: is no mask: {reason}", path.display())))?;
+        let masks = read.map_err(|reason| {
+            misuse(&format!("{flag}: {}: is no mask: {}", path.display(), shortened(&reason)))
+        })?;
         tell(path, &masks.notices, self.progress);
         Ok(masks.subjects)
     }
 
     pub(super) fn track(&mut self, flag: &str, path: &Path) -> Result<Motion> {
         check_utf8(flag, path)?;
-        read_track(path, self.video)
-            .map_err(|reason| misuse(&format!("{flag}: {}: is no track: {reason}", path.display())))
+        read_track(path, self.video).map_err(|reason| {
+            misuse(&format!("{flag}: {}: is no track: {}", path.display(), shortened(&reason)))
+        })
     }
 }
 
@@ -282,11 +300,22 @@ fn read_track(path: &Path, video: &Video) -> Result<Motion, String> {
 fn key_frames(path: &Path) -> Result<Track, String> {
     let cannot = |error: std::io::Error| format!("it cannot be read: {error}");
     let metadata = std::fs::metadata(path).map_err(cannot)?;
-    if !metadata.is_file() || metadata.len() > MOST_BYTES {
+    if !metadata.is_file() {
         return Err("it is no file of JSON or CSV".to_owned());
+    }
+    if metadata.len() > MOST_BYTES {
+        return Err(format!("it has more than {} MiB", MOST_BYTES >> 20));
     }
     let text = String::from_utf8(std::fs::read(path).map_err(cannot)?);
     Track::parse(&text.map_err(|_| "it is neither JSON, CSV, npz nor npy".to_owned())?)
+}
+
+/// A text that quotes what others wrote, at a length that a message may have.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_REASON) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn counted(what: &str, found: usize, subjects: usize) -> Result<()> {

@@ -39,11 +39,16 @@ pub(crate) fn write(
     left_out.attempt(folder, ARRAYS.0, |path| write_arrays(path, pictures()?));
 }
 
+/// What the picture of a frame, counted from 1, is called.
+pub(crate) fn numbered(number: usize) -> String {
+    format!("{number:04}.png")
+}
+
 /// Pictures as `0001.png` and so on.
 pub(crate) fn write_numbered(folder: &Path, pictures: &[GrayImage]) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
     for (index, picture) in pictures.iter().enumerate() {
-        write_grey_png(&folder.join(format!("{:04}.png", index + 1)), picture)?;
+        write_grey_png(&folder.join(numbered(index + 1)), picture)?;
     }
     Ok(())
 }

@@ -13,6 +13,13 @@ use crate::request::recommended::Video;
 /// What is darker is black, and what is as much lighter is white.
 const NEARLY: f32 = 1.0 / 16.0;
 
+/// How far values may go beyond black and white, over the difference between the two.
+const BEYOND: f32 = 0.1;
+/// The longest side of a picture in an array.
+const LONGEST_SIDE: f64 = 16384.0;
+/// The most pixels of a picture that covers the whole video, before it is cropped.
+const MOST_PIXELS: f64 = (1 << 26) as f64;
+
 /// Masks of one file, one a subject, and what there is to say about the file.
 #[derive(Debug)]
 pub(crate) struct Masks {
@@ -23,7 +30,7 @@ pub(crate) struct Masks {
 /// Reads the masks of a file for every frame of the new video.
 pub(crate) fn read(ffmpeg: &Ffmpeg, path: &Path, video: &Video, fit: Fit) -> Result<Masks, String> {
     if npz::is_npz(path) {
-        let subjects = of_arrays(path)?;
+        let subjects = of_arrays(path, video)?;
         let subjects =
             subjects.into_iter().map(|pictures| motion(pictures, video, fit)).collect::<Result<_, _>>()?;
         return Ok(Masks { subjects, notices: Vec::new() });
@@ -56,13 +63,14 @@ fn too_few(found: usize, wanted: usize) -> String {
     )
 }
 
-/// Every array that is called `masks`, or the only one: [frames, height, width], or [frames, subjects, height, width].
-fn of_arrays(path: &Path) -> Result<Vec<Vec<GrayImage>>, String> {
+/// The array that is called `masks`: [frames, height, width], or [frames, subjects, height, width].
+fn of_arrays(path: &Path, video: &Video) -> Result<Vec<Vec<GrayImage>>, String> {
     let mut npz = Npz::open(path).map_err(|error| error.reason)?;
     let array = npz.read("masks").map_err(|error| error.reason)?;
     let (frames, subjects, height, width) = match array.shape[..] {
         [frames, height, width] => (frames, 1, height, width),
-        [frames, subjects, height, width] => (frames, subjects, height, width),
+        // A last dimension of 1 is of channels, and no width.
+        [frames, subjects, height, width] if width > 1 => (frames, subjects, height, width),
         _ => (0, 0, 0, 0),
     };
     if frames * subjects * height * width == 0 {
@@ -71,18 +79,48 @@ fn of_arrays(path: &Path) -> Result<Vec<Vec<GrayImage>>, String> {
             array.shape
         ));
     }
-    let most = array.values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f32::max);
-    // Bytes go to 255, everything else to 1.
-    let scale = if most > 1.0 { 1.0 } else { 255.0 };
+    check_size(width, height, video)?;
+    let scale = f32::from(u8::MAX) / white(&array.values)?;
     let picture = |values: &[f32]| {
         let bytes = values.iter().map(|value| (value * scale).clamp(0.0, 255.0) as u8).collect();
         GrayImage::from_raw(width as u32, height as u32, bytes).unwrap_or_default()
     };
     let mut all: Vec<Vec<GrayImage>> = (0..subjects).map(|_| Vec::new()).collect();
-    for (index, values) in array.values.chunks(height * width).enumerate() {
+    let needed = subjects * (video.frames as usize).max(1);
+    for (index, values) in array.values.chunks(height * width).take(needed).enumerate() {
         all[index % subjects].push(picture(values));
     }
     Ok(all)
+}
+
+/// What stands for white: 1, or 255.
+fn white(values: &[f32]) -> Result<f32, String> {
+    if values.iter().any(|value| !value.is_finite()) {
+        return Err("`masks` has values that are not finite; write 0 where the subject is not".to_owned());
+    }
+    let (least, most) =
+        values.iter().fold((0.0_f32, 0.0_f32), |(least, most), value| (least.min(*value), most.max(*value)));
+    // Fractions that were resampled go a little beyond 0 and 1.
+    let white = if most < 2.0 { 1.0 } else { 255.0 };
+    if least < -BEYOND * white || most > (1.0 + BEYOND) * white {
+        return Err(format!(
+            "`masks` has values from {least} to {most}; write 0 and 1, fractions from 0 to 1, or 0 to 255"
+        ));
+    }
+    Ok(white)
+}
+
+/// Refuses pictures that would be far larger than the video on the way to its size.
+fn check_size(width: usize, height: usize, video: &Video) -> Result<(), String> {
+    let [width, height] = [width, height].map(|side| side as f64);
+    let scale = (f64::from(video.width) / width).max(f64::from(video.height) / height);
+    if width.max(height) > LONGEST_SIDE || width * height * scale * scale > MOST_PIXELS {
+        return Err(format!(
+            "its pictures are {width}x{height}, and the new video {}x{}; write them in a size that is nearer to it",
+            video.width, video.height
+        ));
+    }
+    Ok(())
 }
 
 /// Brings pictures to the video's size.

@@ -1,6 +1,7 @@
 //! Tracked points as `CoTracker` and Wan-Move write them: a subject covers the hull of its visible points.
 
 use std::f64::consts::TAU;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use motionflow_eval::npz::{self, Array, Npz};
@@ -13,6 +14,9 @@ const SMALLEST: f64 = 1.0;
 /// The disc that stands for points without a hull: its radius over the picture's width.
 const DOT: f64 = 0.03;
 
+/// Coordinates that are fractions of the picture, and no pixels: a subject may be partly out of it.
+const FRACTIONS: RangeInclusive<f32> = -1.0..=2.0;
+
 /// Whether a file is one of arrays.
 pub(crate) fn is_of_points(path: &Path) -> bool {
     npz::is_npz(path) || npz::is_npy(path)
@@ -21,8 +25,8 @@ pub(crate) fn is_of_points(path: &Path) -> bool {
 /// Reads an npz with `tracks` [.., frames, points, 2], x before y, and `visibility` [.., frames, points] or [.., frames, points, 1],
 /// or an npy of the tracks alone, beside which `NAME_visibility.npy` may lie where it is called `NAME_tracks.npy`.
 ///
-/// Coordinates are in pixels of a picture of `size` [width, height] where the npz has it; in fractions where all are
-/// within 0..1; else in pixels of the video.
+/// Coordinates are in pixels of a picture of `size` [width, height] where the npz has it; in fractions where all
+/// of visible points are within -1..2; else in pixels of the video.
 pub(crate) fn read(path: &Path, frames: usize, (width, height): (usize, usize)) -> Result<Motion, String> {
     let (tracks, visibility, size) = arrays(path)?;
     let [.., count, points, 2] = tracks.shape[..] else {
@@ -34,22 +38,29 @@ pub(crate) fn read(path: &Path, frames: usize, (width, height): (usize, usize)) 
     if count < frames {
         return Err(format!("it has {count} frames of points, and the new video {frames}"));
     }
-    if visibility.as_ref().is_some_and(|visibility| visibility.values.len() != count * points) {
+    let is_of_points = |visibility: &Array| {
+        visibility.values.len() == count * points
+            && (visibility.shape.ends_with(&[count, points])
+                || visibility.shape.ends_with(&[count, points, 1]))
+    };
+    if !visibility.as_ref().is_none_or(is_of_points) {
         return Err(format!("its visibility is not of {count} frames of {points} points"));
     }
+    let is_seen = |index: usize| visibility.as_ref().is_none_or(|visibility| visibility.values[index] > 0.5);
+    let mut seen =
+        tracks.values.iter().enumerate().filter(|(index, _)| is_seen(index / 2)).map(|(_, value)| value);
     let pixels = [width as f64, height as f64];
     let scale = match size.as_deref() {
         Some([across, down]) if *across > 0.0 && *down > 0.0 => {
             [pixels[0] / f64::from(*across), pixels[1] / f64::from(*down)]
         }
         Some(_) => return Err("its `size` is not [width, height]".to_owned()),
-        None if tracks.values.iter().all(|value| (0.0..=1.0).contains(value)) => pixels,
+        None if seen.all(|value| !value.is_finite() || FRACTIONS.contains(value)) => pixels,
         None => [1.0, 1.0],
     };
     let point = |index: usize| -> Option<Point> {
-        let is_seen = visibility.as_ref().is_none_or(|visibility| visibility.values[index] > 0.5);
         let place = [0, 1].map(|axis| f64::from(tracks.values[2 * index + axis]) * scale[axis]);
-        (is_seen && place.iter().all(|value| value.is_finite())).then_some(place)
+        (is_seen(index) && place.iter().all(|value| value.is_finite())).then_some(place)
     };
     let frame = |frame: usize| {
         let seen: Vec<Point> = (frame * points..(frame + 1) * points).filter_map(point).collect();

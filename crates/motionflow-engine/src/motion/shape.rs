@@ -192,7 +192,8 @@ fn grown(values: &[f32], width: usize, pixels: f64) -> Vec<f32> {
     // To shrink the subject is to grow what is not the subject; beyond the picture is neither.
     let is_set: Vec<bool> = values.iter().map(|value| (*value >= 0.5) == grows).collect();
     let height = values.len().checked_div(width).unwrap_or(0);
-    let radius = pixels.abs();
+    // Farther than from corner to corner there is nothing.
+    let radius = pixels.abs().min((width as f64).hypot(height as f64));
     // For each row how many pixels are set up to each column.
     let before: Vec<usize> = is_set
         .chunks(width.max(1))

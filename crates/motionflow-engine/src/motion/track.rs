@@ -13,6 +13,9 @@ use super::shape::{Placed, Point, Shape};
 /// Corners of the polygon that stands for an ellipse.
 const CORNERS: usize = 64;
 
+/// The least time between two key frames, in frames or seconds: below, the path's slope has no bounds.
+const SHORTEST_STEP: f64 = 1e-6;
+
 /// The largest number of key frames.
 const MOST_KEYS: usize = 100_000;
 
@@ -88,6 +91,9 @@ impl Track {
     /// What is wrong with it, in words.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if text.trim_start().starts_with('[') {
+            return Err("as JSON it is wrong: it begins with `[`; write {\"keys\": [...]}".to_owned());
+        }
         let track: Self = if text.trim_start().starts_with('{') {
             serde_json::from_str(text).map_err(|error| format!("as JSON it is wrong: {error}"))?
         } else {
@@ -138,7 +144,7 @@ impl Track {
                     "`width` and `height` must be over 0 and at most 10, in fractions of the picture's",
                 );
             }
-            if time <= before {
+            if time < before + SHORTEST_STEP {
                 return wrong("it is not later than the one before");
             }
             before = time;
@@ -279,10 +285,24 @@ fn of_table(text: &str) -> Result<Track, String> {
     if let Some(missing) = ["x", "y", "width", "height"].into_iter().find(|name| column(name).is_none()) {
         return Err(format!("its first line, which names the columns, has no `{missing}`"));
     }
+    if let Some(twice) =
+        head.iter().enumerate().find(|(column, name)| head[..*column].contains(name)).map(|(_, name)| name)
+    {
+        return Err(format!("its first line has the column {twice:?} twice"));
+    }
     let mut track =
         Track { shape: Outline::default(), interpolation: Interpolation::default(), keys: Vec::new() };
+    let (mut shape, mut interpolation) = (None::<String>, None::<String>);
     for (number, line) in lines {
         let cells = cells(line);
+        if cells.len() > head.len() && cells[head.len()..].iter().any(|cell| !cell.is_empty()) {
+            return Err(format!(
+                "line {}: it has {} cells, and the first line {} columns; write numbers with a point: 0.5",
+                number + 1,
+                cells.len(),
+                head.len()
+            ));
+        }
         let cell = |name: &str| {
             column(name)
                 .and_then(|column| cells.get(column))
@@ -296,6 +316,12 @@ fn of_table(text: &str) -> Result<Track, String> {
             cell(name).map(parsed).transpose()
         };
         let needed = |name: &str| value(name)?.ok_or_else(|| wrong(format!("`{name}` is missing")));
+        for (name, said) in [("shape", &mut shape), ("interpolation", &mut interpolation)] {
+            let Some(word) = cell(name) else { continue };
+            if said.get_or_insert_with(|| word.to_owned()) != word {
+                return Err(wrong(format!("`{name}` is not that of the lines before; a track has one")));
+            }
+        }
         match cell("shape") {
             Some("box") => track.shape = Outline::Box,
             Some("ellipse") | None => {}
