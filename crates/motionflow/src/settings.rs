@@ -390,7 +390,7 @@ impl Settings {
     }
 
     /// As [`Settings::pass_timesteps`], of a source that is looked at in this way whatever the masks are made of.
-    pub(crate) fn all_pass_timesteps(&self) -> Vec<i64> {
+    pub fn all_pass_timesteps(&self) -> Vec<i64> {
         let samples = |timestep| std::iter::repeat_n(timestep, self.noised_samples);
         self.noised_timesteps.iter().copied().flat_map(samples).collect()
     }

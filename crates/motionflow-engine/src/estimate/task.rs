@@ -114,7 +114,7 @@ impl Task {
 
     /// With passes on so many clips besides.
     pub(crate) fn looking_at(mut self, clips: usize, settings: &Settings) -> Self {
-        self.passes += (clips * settings.noised_timesteps.len() * settings.noised_samples) as f64;
+        self.passes += (clips * settings.all_pass_timesteps().len()) as f64;
         self
     }
 

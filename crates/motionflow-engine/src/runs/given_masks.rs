@@ -1,12 +1,9 @@
 //! The motion masks of subjects whose motion is given or changed, with the looks at clips that they take.
 
-use std::ops::ControlFlow;
-
 use anyhow::{Context, Result};
 use motionflow::given::given_masks;
 use motionflow::latents::Latents;
 use motionflow::masks::MotionMasks;
-use motionflow::noised::{NoisedSource, observe};
 use motionflow::settings::Settings;
 use motionflow_media::image::GrayImage;
 
@@ -21,6 +18,7 @@ use crate::progress::Progress;
 use crate::request::recommended::Video;
 use crate::runs::analysis::{Seen, SourceAnalysis, pictures_of};
 use crate::runs::encoding::{Source, encode};
+use crate::runs::noised_passes;
 use crate::source::SourceClip;
 
 /// What the masks are made for.
@@ -113,14 +111,7 @@ fn as_files(soft: Vec<GrayImage>) -> SubjectPictures {
 fn look(source: Source, of: &For, progress: &mut Progress) -> Result<Vec<GrayImage>> {
     let nets = of.model.nets();
     let (clean, _) = encode(nets, source, progress)?;
-    let passes = of.settings.noised_timesteps.len() * of.settings.noised_samples;
-    let cancel = progress.cancel_token();
-    let mut stage = progress.stage_in("passes", "masks", passes);
-    let seen = observe(nets, NoisedSource::new(clean), source.text, of.settings, &mut |report| {
-        stage.step(report.number, "");
-        if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    stage.finish();
+    let seen = noised_passes::look(nets, clean, source.text, of.settings, "masks", progress)?;
     let masks = seen.masks(of.timesteps, of.settings)?;
     let looked = Seen {
         masks: &masks,

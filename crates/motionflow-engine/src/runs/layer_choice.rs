@@ -1,11 +1,8 @@
 //! `--guidance-layers auto`: looks at the source at several noise levels, and fixes the guidance blocks of the run.
 
-use std::ops::ControlFlow;
-
 use anyhow::{Context, Result};
 use motionflow::layer_choice::{LayerChoice, candidate_timesteps, choose_layers};
 use motionflow::model::VideoModel;
-use motionflow::noised::{NoisedSource, observe};
 use motionflow::settings::{MaskSource, Settings};
 
 use crate::error::{FAULT, Misuse};
@@ -14,6 +11,7 @@ use crate::models::found::FoundModel;
 use crate::progress::Progress;
 use crate::request::Request;
 use crate::runs::encoding::{Encoded, Source, encode};
+use crate::runs::noised_passes::look;
 
 /// Refuses to choose where there is no source to look at.
 pub(crate) fn check(settings: &Settings, request: &Request) -> Result<()> {
@@ -56,19 +54,13 @@ pub(crate) fn choose(
         ..settings.clone()
     };
     let encoded = encode(model, source, progress)?;
-    let (cancel, passes) = (progress.cancel_token(), looks.pass_timesteps().len());
-    let mut stage = progress.stage_in("passes", "choose layers", passes);
-    let seen = observe(model, NoisedSource::new(encoded.0.share()), source.text, &looks, &mut |report| {
-        stage.step(report.number, "");
-        if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
+    let seen = look(model, encoded.0.share(), source.text, &looks, "choose layers", progress)?;
     let mut most: Vec<&str> =
         model.guidance_layers().cross.iter().map(|layer| layer.block.as_str()).collect();
     most.dedup();
     let layers = model.layers_for(&looks)?.cross;
     let choice = choose_layers(&seen.maps(), &seen.latents, &layers, settings.tau, most.len())?
         .with_context(|| format!("{FAULT}: no guidance block has a map"))?;
-    stage.finish();
     settings.guidance_layers.clone_from(&choice.blocks);
     if named.is_none() && settings.mask_source == MaskSource::Noised {
         settings.noised_timesteps = vec![choice.timestep];

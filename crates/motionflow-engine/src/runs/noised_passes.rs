@@ -1,8 +1,11 @@
 //! Source frames -> the attention maps of forward passes on the noised source, with progress and measures.
 
+use std::ops::ControlFlow;
+
 use anyhow::Result;
 use motionflow::diagnostics::coverage;
-use motionflow::model::VideoModel;
+use motionflow::latents::Latents;
+use motionflow::model::{EncodedPrompt, VideoModel};
 use motionflow::noised::{NoisedSource, observe};
 use motionflow::settings::Settings;
 
@@ -46,4 +49,23 @@ pub(crate) fn run_noised_passes(
         kept.keep(report.number, record, |unfinished, record| unfinished.save_noised(report, record))
     });
     kept.finish(observed)
+}
+
+/// Runs the passes that `settings` ask for on a clip that is encoded, in a stage of this name. Nothing of them is kept.
+pub(crate) fn look(
+    model: &dyn VideoModel,
+    clean: Latents,
+    text: &EncodedPrompt,
+    settings: &Settings,
+    name: &'static str,
+    progress: &mut Progress,
+) -> Result<NoisedSource> {
+    let cancel = progress.cancel_token();
+    let mut stage = progress.stage_in("passes", name, settings.all_pass_timesteps().len());
+    let seen = observe(model, NoisedSource::new(clean), text, settings, &mut |report| {
+        stage.step(report.number, "");
+        if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    stage.finish();
+    Ok(seen)
 }
