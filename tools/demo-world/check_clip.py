@@ -72,7 +72,7 @@ def main():
     parser.add_argument("--frames", type=int, default=960, help="of each kind")
     args = parser.parse_args()
     _, _, device = parallel.start()
-    render = world.Renderer(np.load(args.atlas)["atlas"], device, 0, 16)
+    render = world.Renderer(args.atlas, device, 0, 16)
     vae, judge = models.read(args.model, device)[0], Judge(args.clip, device)
     rng, figures = np.random.default_rng(77), {}
     for kind, two in (("pairs seen in training", 0.0), ("pairs held out", 0.0), ("two subjects", 1.0)):

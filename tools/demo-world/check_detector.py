@@ -51,7 +51,7 @@ def main():
     parser.add_argument("--each", type=int, default=24, help="clips of each motion")
     args = parser.parse_args()
     _, _, device = parallel.start()
-    render = world.Renderer(np.load(args.atlas)["atlas"], device, 0, 16)
+    render = world.Renderer(args.atlas, device, 0, 16)
     vae, net = models.read(args.model, device)[0], detector.load(args.detector, device)
     rng, figures, pictures = np.random.default_rng(99), {}, []
     groups = {f"one: {m}": dict(two=0.0, motion=[i] * args.each) for i, m in enumerate(world.MOTIONS)}

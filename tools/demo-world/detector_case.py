@@ -10,7 +10,6 @@ readings I, each with `wantedI` (classes), `centresI` [subjects, 3, 2], `cellsI`
 import argparse
 from pathlib import Path
 
-import numpy as np
 import torch
 
 import detector
@@ -28,7 +27,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     _, subjects, scene, motions, seed = next(c for c in make_clips.EXPERIMENTS if c[0] == "cat-right-balloon-up")
-    video, _ = world.Renderer(np.load(args.atlas)["atlas"])(make_clips.plan_of(subjects, scene, motions, seed))
+    video, _ = world.Renderer(args.atlas)(make_clips.plan_of(subjects, scene, motions, seed))
     bytes_ = ((video[0, [0, 7, 15]] + 1) * 127.5).round().byte()
     net = detector.load(args.detector)
     p = detector.look(net, bytes_.float() / 127.5 - 1)

@@ -43,7 +43,7 @@ def main():
     args = parser.parse_args()
     rank, _, device = parallel.start()
     vae = AutoencoderKL.from_pretrained(args.vae, torch_dtype=torch.float32).to(device, memory_format=torch.channels_last).eval()
-    render = world.Renderer(np.load(args.atlas)["atlas"], device, args.scene_seeds)
+    render = world.Renderer(args.atlas, device, args.scene_seeds)
     encoder = Encoder(args.tokenizer)
     rng = np.random.default_rng([rank, 2])
     kept = {"latents": [], "ids": [], "at": [], "count": [], "cover": []}

@@ -242,7 +242,7 @@ def main():
     device = torch.device(args.device)
     torch.manual_seed(0)
     model = Model(args.model, device)
-    render = world.Renderer(np.load(args.atlas)["atlas"], device, 0, 8)
+    render = world.Renderer(args.atlas, device, 0, 8)
     for what in args.what:
         begin = time.time()
         figures = {"vae": measure_vae, "iou": measure_iou, "subjects": measure_subjects, "transfer": measure_transfer}[what](model, render, args, args.out)

@@ -2,9 +2,12 @@
 
     python make_clips.py --atlas atlas.npz --out ../../assets/clips [--sheet sheet.png]
     python make_clips.py --atlas atlas.npz --experiments --out ../../experiments/clips [--sheet sheet.png]
+    python make_clips.py --atlas atlas.npz --experiments --frames 17 --out ../../experiments/clips-17   # Wan takes 4k+1 frames
+    python make_clips.py --atlas atlas.npz --varied 24 --out varied        # turns, props in front, pans, up to three subjects
 
 The clips of the experiments come with the truth, NAME.npz: `centres` [frames, subjects, 2] float32, x right and y down
-in fractions of the width, NaN where the subject is not seen, and `masks` [frames, subjects, 64, 64] uint8.
+in fractions of the width, NaN where the subject is not seen, and `masks` [frames, subjects, 64, 64] uint8. Those of the varied
+clips also have `whole_centres`, of all of a subject, whatever hides it.
 
 Needs ffmpeg (one on the PATH, or the package imageio-ffmpeg).  Every clip comes from a seed, so that it can be made
 again.
@@ -17,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+import variety
 import world
 from scenes import SCENES
 
@@ -79,14 +83,20 @@ of the width, NaN where the subject is not seen, and `masks` [frames, subjects, 
 """
 
 
-def plan_of(subjects, scene, motions, seed):
+def plan_of(subjects, scene, motions, seed, frames=world.FRAMES):
     """One clip as a world.Plan of length 1.  Its path, place and scene are drawn from the seed."""
     rng = np.random.default_rng([seed, 2025])
     index = [world.NAMES.index(s) for s in subjects]
     moves = [world.MOTIONS.index(m) for m in motions]
     two = len(subjects) == 2
     return world.sample(rng, 1, "held-out", two=float(two), sprite=[index if two else index * 2],
-                        motion=[moves if two else moves * 2], scene=[SCENES.index(scene)])
+                        motion=[moves if two else moves * 2], scene=[SCENES.index(scene)], frames=frames)
+
+
+def varied(number, frames):
+    """Held-out clips as (name, plan) with what `variety` adds."""
+    plans = [variety.sample(np.random.default_rng([seed, 2026]), 1, "held-out", frames=frames, in_front=1, camera=0.3) for seed in range(number)]
+    return [(f"varied-{i:02}", plan) for i, plan in enumerate(plans)]
 
 
 def write_video(frames: np.ndarray, path: Path, fps=8):
@@ -109,25 +119,32 @@ def main():
     parser.add_argument("--atlas", type=Path, default=Path("atlas.npz"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--experiments", action="store_true", help="the clips of the experiments")
+    parser.add_argument("--varied", type=int, default=0, help="instead, so many clips with what variety.py adds")
+    parser.add_argument("--frames", type=int, default=world.FRAMES)
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet")
     args = parser.parse_args()
-    render = world.Renderer(np.load(args.atlas)["atlas"])
+    render = world.Renderer(args.atlas)
     args.out.mkdir(parents=True, exist_ok=True)
     rows, videos = [], []
-    for name, subjects, scene, motions, seed in EXPERIMENTS if args.experiments else CLIPS:
-        plan = plan_of(subjects, scene, motions, seed)
-        video, cover = render(plan)
+    clips = [(name, plan_of(*of, args.frames)) for name, *of in (EXPERIMENTS if args.experiments else CLIPS)]
+    for name, plan in varied(args.varied, args.frames) if args.varied else clips:
+        video, cover, whole = render(plan, whole=True)
         videos.append(video)
         frames = ((video[0].permute(0, 2, 3, 1) + 1) * 127.5).round().byte().numpy()
         write_video(frames, args.out / f"{name}.mp4")
-        centres, masks = zip(*(world.truth(cover[0, k]) for k in range(len(subjects))))
-        np.savez_compressed(args.out / f"{name}.npz", centres=np.stack([c.numpy() for c in centres], 1),
-                            masks=np.stack([m.numpy().astype(np.uint8) for m in masks], 1))
-        new = any(world.HELD_OUT[world.NAMES.index(s), SCENES.index(scene)] for s in subjects)
+        subjects = range(plan.count[0])
+        centres, masks = zip(*(world.truth(cover[0, k]) for k in subjects))
+        truth = {"centres": np.stack([c.numpy() for c in centres], 1), "masks": np.stack([m.numpy().astype(np.uint8) for m in masks], 1)}
+        if args.varied:
+            truth["whole_centres"] = np.stack([world.truth(whole[0, k])[0].numpy() for k in subjects], 1)
+        np.savez_compressed(args.out / f"{name}.npz", **truth)
+        new = any(world.HELD_OUT[plan.sprite[0, k], plan.scene[0]] for k in subjects)
         kind = "scene never trained on" + ("; subject never seen in such a scene" if new else "")
-        rows.append(f"| `{name}.mp4` | `{world.caption(plan, 0, brackets=True)}` | {' and '.join(motions)} | {kind} |")
+        motions = " and ".join(world.MOTIONS[plan.motion[0, k]] for k in subjects)
+        rows.append(f"| `{name}.mp4` | `{world.caption(plan, 0, brackets=True)}` | {motions} | {kind} |")
+    lead = {16: "Sixteen", 17: "Seventeen"}.get(args.frames, str(args.frames))
     (args.out / "README.md").write_text(
-        "# Source clips\n\nSixteen frames of 128×128 at 8 frames a second, H.264. Painted by `tools/demo-world/make_clips.py`, from\n"
+        f"# Source clips\n\n{lead} frames of 128×128 at 8 frames a second, H.264. Painted by `tools/demo-world/make_clips.py`, from\n"
         "seeds that the shipped checkpoint was never trained on. Sprites: Noto Color Emoji, SIL Open Font License 1.1.\n\n"
         + TRUTH + "| file | source prompt | motion | held out |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
     if args.sheet:

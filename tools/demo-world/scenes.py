@@ -4,6 +4,9 @@ A scene is a panorama [3, 128, 192]; a clip looks at a 128-wide window of it, pe
 Seeds below HELD_OUT_SEED are for training, seeds from it on are never trained on.
 """
 
+import os
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -87,6 +90,14 @@ def paint(kind: str, seed: int) -> np.ndarray:
     return (np.clip(image, 0, 1) * 255).round().astype(np.uint8).transpose(2, 0, 1)
 
 
-def bank(seeds) -> torch.Tensor:
-    """All kinds at these seeds: [8, len(seeds), 3, 128, 192] uint8."""
-    return torch.from_numpy(np.stack([np.stack([paint(kind, seed) for seed in seeds]) for kind in SCENES]))
+def bank(seeds, cache=None) -> torch.Tensor:
+    """All kinds at these seeds, a range: [8, len(seeds), 3, 128, 192] uint8.  With a folder `cache` they are kept there."""
+    file = cache and Path(cache) / f"scenes-{seeds.start}-{seeds.stop}.npy"
+    if file and file.is_file():
+        return torch.from_numpy(np.load(file))
+    pictures = np.stack([np.stack([paint(kind, seed) for seed in seeds]) for kind in SCENES])
+    if file:
+        part = file.with_suffix(f".{os.getpid()}.npy")
+        np.save(part, pictures)
+        part.rename(file)
+    return torch.from_numpy(pictures)

@@ -69,7 +69,7 @@ def main():
     parser.add_argument("--scene-seeds", type=int, default=192)
     args = parser.parse_args()
     _, _, device = parallel.start()
-    render = world.Renderer(np.load(args.atlas)["atlas"], device, args.scene_seeds, 8)
+    render = world.Renderer(args.atlas, device, args.scene_seeds, 8)
     vae = AutoencoderKL.from_pretrained(args.vae, torch_dtype=torch.float32).to(device).eval()
     net, rng, begin, step = Classifier().to(device, memory_format=torch.channels_last), np.random.default_rng(5), time.time(), 0
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-2)

@@ -85,7 +85,7 @@ def main():
     np.random.seed(4)
     draw = lambda n, f, seed: frames.plans(n, f, args.model / "tokenizer", seed, args.scene_seeds, workers=args.workers)
     source = draw(args.batch, 1, 21)
-    render = world.Renderer(np.load(args.atlas)["atlas"], device, args.scene_seeds)
+    render = world.Renderer(args.atlas, device, args.scene_seeds)
     remade = frames.Remade(args.model, device)
     remade.fill(render, draw(args.remake_batch, world.FRAMES, 22), args.remake_seconds)
     net = new_clip(remade.text.config.vocab_size).to(device)

@@ -45,7 +45,7 @@ def main():
     draw = lambda n, f, seed: frames.plans(n, f, args.model / "tokenizer", seed, args.scene_seeds, every_pair=True,
                                            empty=0.08, workers=args.workers)
     source = draw(args.batch, 1, 11)
-    render = world.Renderer(np.load(args.atlas)["atlas"], device, args.scene_seeds)
+    render = world.Renderer(args.atlas, device, args.scene_seeds)
     remade = frames.Remade(args.model, device)
     remade.fill(render, draw(args.remake_batch, world.FRAMES, 12), args.remake_seconds)
     net = detector.Detector().to(device, memory_format=torch.channels_last)

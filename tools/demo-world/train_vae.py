@@ -85,7 +85,7 @@ def main():
     parallel.same_start(parameters)
     rng = np.random.default_rng([rank, 1])
     torch.manual_seed(1000 + rank)
-    render = world.Renderer(np.load(args.atlas)["atlas"], device, args.scene_seeds, 8)
+    render = world.Renderer(args.atlas, device, args.scene_seeds, 8)
     net = Autoencode(vae, args.decoder_only)
     if not args.no_compile and device.type == "cuda":
         net = torch.compile(net)
