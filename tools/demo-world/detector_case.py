@@ -10,6 +10,7 @@ readings I, each with `wantedI` (classes), `centresI` [subjects, 3, 2], `cellsI`
 import argparse
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import detector
