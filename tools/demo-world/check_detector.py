@@ -54,7 +54,7 @@ def main():
     render = world.Renderer(args.atlas, device, 0, 16)
     vae, net = models.read(args.model, device)[0], detector.load(args.detector, device)
     rng, figures, pictures = np.random.default_rng(99), {}, []
-    groups = {f"one: {m}": dict(two=0.0, motion=[i] * args.each) for i, m in enumerate(world.MOTIONS)}
+    groups = {f"one: {m}": dict(two=0.0, motion=[i] * args.each) for i, m in enumerate(world.PLAIN_MOTIONS)}
     groups |= {"two subjects": dict(two=1.0)}
     rows = {"as painted": {}, "through the VAE": {}}
     for group, asked in groups.items():

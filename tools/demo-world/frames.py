@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, IterableDataset
 
-import models
 import world
+from denoiser import Checkpoint
+from encode_clips import decode, encode
 from tokenizer import Encoder
 
 
@@ -88,32 +89,26 @@ class Remade:
     STEPS, GUIDANCE = 25, 6.0
 
     def __init__(self, model, device):
-        self.vae, self.unet, self.text = models.read(model, device)
-        self.vae.to(memory_format=torch.channels_last)
-        self.device = device
-        self.levels = models.new_scheduler().alphas_cumprod.to(device)
+        self.model, self.device = Checkpoint(model, device), device
+        self.vae, self.text = self.model.vae.to(memory_format=torch.channels_last), self.model.denoiser.text
         self.kept = []
 
     @torch.no_grad()
     def over(self, video, ids, top):
-        """video [B, 16, 3, 128, 128] noised to timestep `top` and sampled back, guided by its caption."""
-        b, f = video.shape[:2]
-        scale = self.vae.config.scaling_factor
+        """video [B, 16, 3, 128, 128] noised to timestep `top` or just below it and sampled back, guided by its caption."""
+        denoiser, schedule = self.model.denoiser, self.model.schedule
+        steps = [step for step in schedule.ascending(self.STEPS) if step.t <= top][::-1]
         with torch.autocast(video.device.type, torch.bfloat16, enabled=video.device.type == "cuda"):
-            z = torch.cat([self.vae.encode(part).latent_dist.mean for part in video.flatten(0, 1).split(1024)]).float()
-            z = z.unflatten(0, (b, f)).transpose(1, 2) * scale
-            nothing = torch.full_like(ids, ids.max())
-            nothing[:, 0] = ids[0, 0]
-            words = self.text(torch.cat([nothing, ids])).last_hidden_state
-            ratio = 1000 // self.STEPS
-            z = self.levels[top] ** 0.5 * z + (1 - self.levels[top]) ** 0.5 * torch.randn_like(z)
-            for t in range(top, 0, -ratio):
-                plain, wanted = self.unet(torch.cat([z, z]), t, words).sample.float().chunk(2)
-                noise = plain + self.GUIDANCE * (wanted - plain)
-                here, there = self.levels[t], self.levels[max(t - ratio, 0)]
-                z = there**0.5 * (z - (1 - here) ** 0.5 * noise) / here**0.5 + (1 - there) ** 0.5 * noise
-            out = (z / scale).transpose(1, 2).flatten(0, 1)
-            return torch.cat([self.vae.decode(part).sample for part in out.split(1024)]).float().clamp(-1, 1)
+            z = encode(self.vae, video)
+            nothing = self.model.ids([""]).expand_as(ids)
+            words = denoiser.encode(torch.cat([nothing, ids]))
+            signal, share = steps[0].upper
+            z = signal * z + share * torch.randn_like(z)
+            for step in steps:
+                t = torch.full((2 * len(z),), step.t, device=z.device)
+                plain, wanted = denoiser.predict(torch.cat([z, z]), t, words).float().chunk(2)
+                z = schedule.move(z, plain + self.GUIDANCE * (wanted - plain), step.upper, step.lower)
+            return decode(self.vae, z).flatten(0, 1)
 
     def fill(self, render, source, seconds, tops=(281, 441, 561)):
         begin = time.time()

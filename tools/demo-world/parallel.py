@@ -21,6 +21,14 @@ def start():
     return rank, world, device
 
 
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def processes() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
 def stop():
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -1,0 +1,120 @@
+"""Trains Wan's VAE, small, on clips of the world, for a given time: train_vae.py with clips for frames.
+
+    torchrun --nproc-per-node 2 train_vae_wan.py --atlas atlas.npz --out run --seconds 220
+    python train_vae_wan.py --atlas atlas.npz --out run --resume run/vae-wan --elapsed 220 --seconds 440      # goes on
+
+Writes OUT/vae-wan (the averaged weights in fp16, and latents_mean and latents_std as they are on the world's clips) and prints the
+PSNR of clips whose scenes were never trained on.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import models
+import parallel
+import variety
+import wan_vae
+import world
+from train_vae import kl_loss, psnr, reconstruction_loss
+from training import Learner, Report
+
+FRAMES = 17
+
+
+class Autoencode(torch.nn.Module):
+    def __init__(self, vae):
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, x, noise):
+        mean, log_variance = (v.float() for v in wan_vae.encode(self.vae, x))
+        log_variance = log_variance.clamp(-30, 20)
+        z = mean + (0.5 * log_variance).exp() * noise
+        return wan_vae.decode(self.vae, z.to(x.dtype)).float(), mean, log_variance
+
+
+@torch.no_grad()
+def measure(vae, render, clips=64, plain=True):
+    """PSNR of the mean's reconstruction of held-out clips, and some clips with what is made of them."""
+    rng = np.random.default_rng(99)
+    plan = (world.sample if plain else variety.sample)(rng, clips, "held-out", scene_seeds=8, frames=FRAMES)
+    video, _ = render(plan)
+    made = torch.cat([wan_vae.decode(vae, wan_vae.encode(vae, part)[0]).clamp(-1, 1) for part in video.split(8)])
+    return *psnr(made.flatten(0, 1), video.flatten(0, 1)), torch.stack([video[:4], made[:4]], 1).flatten(0, 1)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--atlas", default="atlas.npz")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=220, help="of the whole schedule, compilation included")
+    parser.add_argument("--elapsed", type=float, default=0, help="seconds of the schedule that lie behind --resume")
+    parser.add_argument("--batch", type=int, default=8, help="clips a process and step")
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--kl", type=float, default=2e-5)
+    parser.add_argument("--edges", type=float, default=1.0, help="weight of the loss on differences to the next pixel")
+    parser.add_argument("--square", type=float, default=2.0, help="weight of the squared error")
+    parser.add_argument("--base-dim", type=int, default=24)
+    parser.add_argument("--dim-mult", default="1,2,3,3")
+    parser.add_argument("--latent-channels", type=int, default=16)
+    parser.add_argument("--resume", type=Path, help="a VAE's folder to go on from")
+    parser.add_argument("--scene-seeds", type=int, default=192)
+    parser.add_argument("--autocast", action="store_true", help="weights in float32 and autocast, instead of all in bfloat16")
+    parser.add_argument("--no-compile", action="store_true")
+    args = parser.parse_args()
+    begin = time.time()
+    rank, _, device = parallel.start()
+    torch.manual_seed(0)
+    vae = models.new_vae_wan(args.base_dim, [int(m) for m in args.dim_mult.split(",")], args.latent_channels)
+    if args.resume:
+        vae = models.read_net(args.resume)
+    half = device.type == "cuda" and not args.autocast
+    learner = Learner(vae.train(), device, args.rate, args.seconds, args.elapsed, half, warm=20 if args.resume else 200, weight_decay=1e-4, begin=begin)
+    rng = np.random.default_rng([rank, 11, int(args.elapsed)])
+    torch.manual_seed(1000 + rank + int(args.elapsed))
+    render = world.Renderer(args.atlas, device, args.scene_seeds, 8)
+    net = Autoencode(learner.live)
+    if not args.no_compile and device.type == "cuda":
+        net = torch.compile(net)
+    if rank == 0:
+        print(f"vae-wan: {sum(p.numel() for p in vae.parameters()) / 1e6:.2f} M parameters, ready after {time.time() - begin:.0f} s", flush=True)
+    report = Report("vae-wan", learner, args.batch)
+    shape = (args.batch, 1 + (FRAMES - 1) // 4, vae.config.z_dim, models.LATENT_SIZE, models.LATENT_SIZE)
+    while learner.tick() < 1:
+        plan = variety.sample(rng, args.batch, scene_seeds=args.scene_seeds, frames=FRAMES)
+        with torch.no_grad():
+            x, _ = render(plan)
+        noise = torch.randn(shape, device=device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and not half):
+            made, mean, log_variance = net(x.bfloat16() if half else x, noise)
+        kl = kl_loss(mean.flatten(0, 1), log_variance.flatten(0, 1))
+        loss = reconstruction_loss(made.flatten(0, 1), x.flatten(0, 1), 1.0, args.edges, args.square) + args.kl * kl
+        learner.learn(loss)
+        report.add(loss=loss, error=(made.detach() - x).square().mean(), kl=kl)
+        if report.due():
+            report.show()
+    if rank == 0:
+        average = learner.average
+        plan = variety.sample(np.random.default_rng(98), 64, scene_seeds=args.scene_seeds, frames=FRAMES)
+        with torch.no_grad():
+            z = torch.cat([wan_vae.encode(average, part)[0] for part in render(plan)[0].split(8)])
+        statistics = {"latents_mean": z.mean((0, 1, 3, 4)).tolist(), "latents_std": z.std((0, 1, 3, 4)).tolist()}
+        pooled, mean, clips = measure(average, render)
+        varied = measure(average, render, plain=False)
+        models.write_net(average, args.out / "vae-wan", models.NET_FILE, **statistics)
+        world.save_sheet(clips, args.out / "vae-wan.png")
+        figures = {"psnr_of_mean_error": pooled, "psnr_mean_of_frames": mean, "varied_of_mean_error": varied[0], "varied_mean_of_frames": varied[1],
+                   "steps": learner.steps, "seconds": learner.elapsed(), **{k: v for k, v in vars(args).items() if isinstance(v, (int, float, str))}}
+        (args.out / "vae-wan.json").write_text(json.dumps(figures, indent=1) + "\n")
+        print(f"vae-wan held-out PSNR {pooled:.2f} dB (of the mean error), {mean:.2f} dB (mean of frames), varied {varied[0]:.2f} and "
+              f"{varied[1]:.2f}; {learner.steps} steps, {learner.elapsed():.0f} s", flush=True)
+    parallel.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""What all trainings share: a schedule by the clock, weights in float32 beside those that compute, their running average, and reports."""
+
+import copy
+import math
+import time
+
+import torch
+
+import parallel
+
+
+class Learner:
+    """A module that learns until its time is up.
+
+    `live` computes: in bfloat16 with `half`, and on a GPU in the layout that convolutions are quick in.  `master` has the weights in float32,
+    and is `live` without `half`; `average` is their running average, in float32.
+    """
+
+    def __init__(self, module, device, rate, seconds, elapsed=0.0, half=True, warm=200, decay=0.999, weight_decay=1e-2, begin=None):
+        self.begin = (begin or time.time()) - elapsed
+        self.seconds, self.rate, self.warm, self.decay, self.steps = seconds, rate, warm, decay, 0
+        self.master = module.to(device)
+        parallel.same_start(self.master.parameters())
+        self.average = copy.deepcopy(self.master).requires_grad_(False).eval()
+        self.live = copy.deepcopy(self.master).bfloat16() if half else self.master
+        self.half, self.done = half, elapsed / seconds
+        pick = lambda m: [a for a, b in zip(m.parameters(), self.master.parameters()) if b.requires_grad]
+        self.live_weights, self.averages, self.weights = pick(self.live), pick(self.average), pick(self.master)
+        self.optimizer = torch.optim.AdamW(self.weights, lr=rate, betas=(0.9, 0.99), weight_decay=weight_decay, fused=device.type == "cuda")
+
+    def elapsed(self):
+        return time.time() - self.begin
+
+    def tick(self):
+        """What of the schedule is done, the same in all processes; 1 when the time is up."""
+        if self.steps % 10 == 0:
+            self.done = parallel.agree(self.elapsed() / self.seconds)
+        return self.done
+
+    def learn(self, loss):
+        """One step down the loss; returns the gradient's norm."""
+        for weight in self.live_weights:
+            weight.grad = None
+        loss.backward()
+        if self.half:
+            for weight, live in zip(self.weights, self.live_weights):
+                weight.grad = None if live.grad is None else live.grad.float()
+        parallel.average_gradients(self.weights)
+        norm = torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
+        self.optimizer.param_groups[0]["lr"] = self.rate * min(1, (self.steps + 1) / self.warm) * 0.5 * (1 + math.cos(math.pi * min(1, self.done)))
+        self.optimizer.step()
+        self.steps += 1
+        torch._foreach_lerp_(self.averages, [w.detach() for w in self.weights], 1 - min(self.decay, (1 + self.steps) / (10 + self.steps)))
+        if self.half:
+            torch._foreach_copy_([w.data for w in self.live_weights], [w.detach() for w in self.weights])
+        return norm
+
+    def compute_with(self, module):
+        """Puts the weights of `average` or `master` into what computes; without `half` only the average's, and back."""
+        if not self.half:
+            mine = [w.data for w in self.live_weights]
+            if module is self.average:
+                self.kept = [w.clone() for w in mine]
+                torch._foreach_copy_(mine, self.averages)
+            else:
+                torch._foreach_copy_(mine, self.kept)
+            return
+        torch._foreach_copy_([w.data for w in self.live.parameters()], [w.detach() for w in module.parameters()])
+
+
+class Report:
+    """Prints means of what was added, and how fast it goes, every few seconds."""
+
+    def __init__(self, name, learner, samples, every=10.0):
+        self.name, self.learner, self.samples, self.every = name, learner, samples, every
+        self.rank = parallel.rank()
+        self.last, self.last_step, self.values = time.time(), 0, {}
+
+    def add(self, **values):
+        for name, value in values.items():
+            self.values.setdefault(name, []).append(value.detach())
+
+    def due(self):
+        return time.time() - self.last > self.every or self.learner.steps == 1
+
+    def show(self, more=""):
+        learner = self.learner
+        means = {name: float(torch.stack(v).float().mean()) for name, v in self.values.items()}
+        now = time.time()
+        pace = (learner.steps - self.last_step) / max(now - self.last, 1e-9)
+        if self.rank == 0:
+            print(f"{self.name} step {learner.steps} {learner.elapsed():.0f} s {pace:.1f} steps/s {pace * self.samples:.0f} samples/s "
+                  + " ".join(f"{n} {v:.4f}" for n, v in means.items()) + more, flush=True)
+        self.last, self.last_step, self.values = now, learner.steps, {}
