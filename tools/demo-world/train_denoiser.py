@@ -30,7 +30,7 @@ import models
 import parallel
 from denoiser import KINDS, side_of
 from schedule import Schedule
-from training import Learner, Report
+from training import Learner, Quick, Report
 
 GROUND_SHARE = 8  # one in so many samples is a partly inverted one
 
@@ -154,7 +154,7 @@ def main():
     if args.resume:
         load(learner.average, args.resume, kind)
     live = learner.live.train()
-    quick = torch.compile(live) if device.type == "cuda" and not args.no_compile else live
+    quick = Quick(live, device.type == "cuda" and not args.no_compile)
     torch.manual_seed(100 + rank + int(args.elapsed))
     rng = np.random.default_rng([rank, 3, int(args.elapsed)])
     schedule = Schedule(kind.scheduler())
@@ -186,14 +186,7 @@ def main():
         valid = clips.valid[index] & ~dropped[:, None]
         cover = clips.cover[index].float() / 255
         with computing(device, half):
-            try:
-                guess, maps = quick(x.bfloat16() if half else x, t, ids, clips.at[index])
-            except Exception as error:
-                if quick is live or learner.steps:
-                    raise
-                print(f"{kind.name}: runs without compilation, which failed: {type(error).__name__}: {str(error)[:300]}", flush=True)
-                quick = live
-                guess, maps = quick(x.bfloat16() if half else x, t, ids, clips.at[index])
+            guess, maps = quick(x.bfloat16() if half else x, t, ids, clips.at[index])
         error = ((guess.float() - target).square().mean((1, 2, 3, 4)) * weight).mean()
         bce, leak = grounding(maps, cover, valid)
         learner.learn(error + args.ground * (bce + 0.5 * leak) if args.ground else error)

@@ -24,7 +24,7 @@ import models
 import parallel
 import variety
 import world
-from training import Learner, Report
+from training import Learner, Quick, Report
 
 
 class Autoencode(torch.nn.Module):
@@ -123,9 +123,7 @@ def main():
     rng = np.random.default_rng([rank, 1, int(args.elapsed)])
     torch.manual_seed(1000 + rank + int(args.elapsed))
     render = world.Renderer(args.atlas, device, args.scene_seeds, 8)
-    net = Autoencode(learner.live, args.decoder_only)
-    if not args.no_compile and device.type == "cuda":
-        net = torch.compile(net)
+    net = Quick(Autoencode(learner.live, args.decoder_only), device.type == "cuda" and not args.no_compile)
     if rank == 0:
         print(f"vae: {sum(p.numel() for p in vae.parameters()) / 1e6:.2f} M parameters, ready after {time.time() - begin:.0f} s", flush=True)
     report, latent = Report("vae", learner, args.batch), vae.config.latent_channels

@@ -21,7 +21,7 @@ import variety
 import wan_vae
 import world
 from train_vae import kl_loss, psnr, reconstruction_loss
-from training import Learner, Report
+from training import Learner, Quick, Report
 
 FRAMES = 17
 
@@ -78,17 +78,17 @@ def main():
     rng = np.random.default_rng([rank, 11, int(args.elapsed)])
     torch.manual_seed(1000 + rank + int(args.elapsed))
     render = world.Renderer(args.atlas, device, args.scene_seeds, 8)
-    net = Autoencode(learner.live)
-    if not args.no_compile and device.type == "cuda":
-        net = torch.compile(net)
+    net = Quick(Autoencode(learner.live), device.type == "cuda" and not args.no_compile)
     if rank == 0:
         print(f"vae-wan: {sum(p.numel() for p in vae.parameters()) / 1e6:.2f} M parameters, ready after {time.time() - begin:.0f} s", flush=True)
     report = Report("vae-wan", learner, args.batch)
     shape = (args.batch, 1 + (FRAMES - 1) // 4, vae.config.z_dim, models.LATENT_SIZE, models.LATENT_SIZE)
     while learner.tick() < 1:
-        plan = variety.sample(rng, args.batch, scene_seeds=args.scene_seeds, frames=FRAMES)
-        with torch.no_grad():
-            x, _ = render(plan)
+        if learner.steps % 4 == 0:  # four steps from one painting
+            plan = variety.sample(rng, 4 * args.batch, scene_seeds=args.scene_seeds, frames=FRAMES)
+            with torch.no_grad():
+                video, _ = render(plan)
+        x = video[learner.steps % 4 :: 4]
         noise = torch.randn(shape, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and not half):
             made, mean, log_variance = net(x.bfloat16() if half else x, noise)

@@ -9,6 +9,25 @@ import torch
 import parallel
 
 
+class Quick:
+    """A module that is compiled where it can be.  Where compilation fails at the first call, it says so and goes on without."""
+
+    def __init__(self, module, wanted):
+        self.module, self.compiled, self.worked = module, torch.compile(module) if wanted else module, not wanted
+
+    def __call__(self, *inputs):
+        if self.worked:
+            return self.compiled(*inputs)
+        try:
+            out = self.compiled(*inputs)
+        except Exception as error:
+            print(f"runs without compilation, which failed: {type(error).__name__}: {str(error)[:400]}", flush=True)
+            self.compiled = self.module
+            out = self.module(*inputs)
+        self.worked = True
+        return out
+
+
 class Learner:
     """A module that learns until its time is up.
 
