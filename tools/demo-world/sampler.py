@@ -1,127 +1,114 @@
-"""DDIM inversion and guided DDIM sampling for a batch of clips at once, as the method has it.
+"""Looks at a source, inversion, and guided sampling for a batch of clips at once, for all three kinds of model.
 
-The motion of a source clip is read while it is inverted (one mask a timestep, layer and frame) and put on a new clip
-by moving its latents along the gradient of the attention losses.
+The motion of a source clip is read from the maps of its subjects' words, as masks, and put on a new clip by moving its latents along the gradient of
+two losses of attention: what of it lies outside the mask, and how uneven it is inside.  The program has more of everything; this is for figures on
+a GPU in minutes.
 """
 
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
-import attention
+from denoiser import Checkpoint, side_of, words
 
 
 @dataclass
 class Settings:
     steps: int = 25
-    guided_steps: int = 10
-    updates_per_step: int = 1
+    guided_steps: int = 8
+    updates_per_step: int = 2
     guidance_scale: float = 6.0
     tau: float = 0.4
-    step_norm: float = 0.02  # move by this share of the latents' norm
-    step_size: float = 0.0  # or, where not 0, by this times the gradient
+    step_norm: float = 0.03  # of the latents' norm
     cross: float = 1.0
-    self_: float = 1.0
-    temporal: float = 1.0
+    outside: float = 1.0
+    masks: str = "noised"  # of one look at the noised source; or "inversion", or "truth"
+    timestep: int = 201  # of that look
+    init: str = "noise"  # or "inverted"
+    layers: tuple = ()  # that are looked at and guide; those that training grounds, where there are none
+    mask_layers: str = "own"  # each layer's own map, or "finest": the mean of those of the finest
 
 
-def timesteps(steps):
-    """Ascending, 'leading' spacing with an offset of 1."""
-    return [i * (1000 // steps) + 1 for i in range(steps)]
+def computing(x):
+    return torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda")
 
 
-def move(x, noise, a_from, a_to):
-    clean = (x - (1 - a_from) ** 0.5 * noise) / a_from**0.5
-    return a_to**0.5 * clean + (1 - a_to) ** 0.5 * noise
+def looked(model: Checkpoint, z, t, text, at, layers):
+    """Prediction and {layer: map [B, K, F, places]} of latents at a timestep."""
+    with computing(z):
+        out, maps = model.denoiser.predict(z, torch.full((len(z),), float(t), device=z.device), text, watch=True)
+    return out.float(), {name: words(maps[name].float(), at) for name in layers}
 
 
-def level(acp, t):
-    return acp[max(t, 0)]
+@torch.no_grad()
+def noised_look(model, z, t, text, at, layers, seed=7):
+    noise = torch.randn(z.shape, generator=torch.Generator("cpu").manual_seed(seed)).to(z.device)
+    return looked(model, model.schedule.noised(z, noise, torch.full((len(z),), t, device=z.device)), t, text, at, layers)[1]
 
 
-def subject_maps(maps, layers, at, frames):
-    """{layer: [B, F, N]}: the mean over the subject's tokens.  at: [B, K] positions."""
-    out = {}
-    for name in layers:
-        m = maps[name].unflatten(0, (-1, frames))  # [B, F, N, L]
-        index = at[:, None, None].expand(*m.shape[:3], at.shape[1])
-        out[name] = m.gather(-1, index).mean(-1)
-    return out
+@torch.no_grad()
+def invert(model, z, text, at, layers, steps):
+    """Latents to noise, and the maps of each timestep."""
+    seen = {}
+    for step in model.schedule.ascending(steps):
+        out, seen[step.t] = looked(model, z, step.t, text, at, layers)
+        z = model.schedule.move(z, out, step.lower, step.upper)
+    return z, seen
 
 
-def mask_of(a, tau):
-    return (a > tau * a.amax(-1, keepdim=True)).float()
+def masks_of(maps, settings: Settings):
+    """{layer: map [B, K, F, places]} -> {layer: mask}."""
+    top = lambda m: m / m.amax(-1, keepdim=True).clamp(min=1e-9)
+    if settings.mask_layers == "finest":
+        finest = max(m.shape[-1] for m in maps.values())
+        mean = torch.stack([top(m) for m in maps.values() if m.shape[-1] == finest]).mean(0)
+        maps = {name: at_side(mean, side_of(m.shape[-1])) for name, m in maps.items()}
+    return {name: (top(m) > settings.tau).float() for name, m in maps.items()}
 
 
-class Sampler:
-    def __init__(self, unet, acp, dtype=torch.float32):
-        self.unet, self.acp, self.dtype = unet, acp, dtype
-        self.layers = attention.guidance_layers(unet)
-        self.store = attention.install(unet, {n for group in self.layers.values() for n in group})
+def at_side(m, side):
+    """[B, K, F, places] at so many cells a side."""
+    own = side_of(m.shape[-1])
+    if own == side:
+        return m
+    return F.adaptive_avg_pool2d(m.unflatten(-1, (own, own)).flatten(0, 2), side).flatten(1).unflatten(0, m.shape[:3])
 
-    def noise(self, z, t, text):
-        with torch.autocast(z.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return self.unet(z, t, text, return_dict=False)[0].float()
 
-    def watched(self, z, t, text):
-        self.store.enabled, self.store.maps = True, {}
-        noise = self.noise(z, t, text)
-        self.store.enabled = False
-        return noise, {k: v.float() for k, v in self.store.maps.items()}
+def losses(maps, masks, valid, settings: Settings):
+    """One a clip, [B]; valid [B, K]."""
+    total = 0
+    for name, m in maps.items():
+        mask = masks[name]
+        mean = lambda v, where: (v * where).sum(-1) / where.sum(-1).clamp(min=1)
+        top = m / m.amax(-1, keepdim=True)
+        shown = (mask.sum(-1) > 0).float()
+        outside = ((mean(top, 1 - mask) + mean(1 - top, mask)) * shown).sum(-1) / shown.sum(-1).clamp(min=1)
+        cross = (1 - (m * mask).sum(-1) / m.sum(-1)).mean(-1)
+        total = total + settings.cross * cross + settings.outside * outside
+    return (total / len(maps) * valid).sum(1) / valid.sum(1)
 
-    @torch.no_grad()
-    def invert(self, z, text, subjects, settings: Settings):
-        """Latents [B, 4, F, h, w] to noise; and for each subject ([B, K] positions) {t: {layer: map [B, F, N]}}."""
-        ratio, seen = 1000 // settings.steps, [{} for _ in subjects]
-        for t in timesteps(settings.steps):
-            noise, maps = self.watched(z, t, text)
-            for k, at in enumerate(subjects):
-                seen[k][t] = subject_maps(maps, self.layers["cross"], at, z.shape[2])
-            z = move(z, noise, level(self.acp, t - ratio), level(self.acp, t))
-        return z, seen
 
-    def losses(self, maps, masks, at, frames):
-        """masks {cross layer: [B, F, N]}.  (cross, self, temporal), each [B]."""
-        seen = subject_maps(maps, self.layers["cross"], at, frames)
-        cross = [(1 - (masks[n] * seen[n]).sum(-1) / seen[n].sum(-1)).mean(-1) for n in self.layers["cross"]]
-        union = {}
-        for n in self.layers["cross"]:
-            key = (n.split(".attentions")[0], masks[n].shape[-1])
-            union[key] = torch.maximum(union[key], masks[n]) if key in union else masks[n]
-        own, over_time = [], []
-        for n in self.layers["self"]:
-            s = maps[n].unflatten(0, (-1, frames))  # [B, F, N, N]
-            m = union[(n.split(".attentions")[0], s.shape[-1])]
-            total = m.sum(-1)
-            each = 1 - torch.einsum("bfq,bfqk,bfk->bf", m, s, m) / total.clamp(min=1)
-            own.append((each * (total > 0)).sum(-1) / (total > 0).sum(-1).clamp(min=1))
-        for n in self.layers["temporal"]:
-            s = maps[n].unflatten(0, (at.shape[0], -1))  # [B, N, F, F]
-            m = union[(n.split(".temp_attentions")[0], s.shape[1])].transpose(1, 2)
-            over_time.append(1 - torch.einsum("bnq,bnqk,bnk->b", m, s, m) / m.sum((1, 2)).clamp(min=1))
-        return torch.stack([torch.stack(v).mean(0) for v in (cross, own, over_time)])
+def keep_statistics(moved, before):
+    """Each channel's mean and deviation as before."""
+    of = lambda v: (v.mean((2, 3, 4), keepdim=True), v.std((2, 3, 4), keepdim=True))
+    (mean, deviation), (was, spread) = of(moved), of(before)
+    return (moved - mean) / deviation * spread + was
 
-    def generate(self, z, text, negative, settings: Settings, masks=None, subjects=None):
-        """Noise to latents.  masks: one {t: {layer: [B, F, N]}} a subject; without them nothing is guided."""
-        ratio, history = 1000 // settings.steps, []
-        for i, t in enumerate(reversed(timesteps(settings.steps))):
-            for _ in range(settings.updates_per_step if masks and i < settings.guided_steps else 0):
-                with torch.enable_grad():
-                    x = z.detach().requires_grad_(True)
-                    _, maps = self.watched(x, t, text)
-                    parts = torch.stack([self.losses(maps, m[t], at, z.shape[2]) for m, at in zip(masks, subjects)]).mean(0)
-                    weights = torch.tensor([settings.cross, settings.self_, settings.temporal], device=z.device)
-                    loss = (parts * weights[:, None]).sum(0)
-                    (gradient,) = torch.autograd.grad(loss.sum(), x)
-                norm = gradient.flatten(1).norm(dim=1).clamp(min=1e-12)
-                if settings.step_size:
-                    scale = torch.full_like(norm, settings.step_size)
-                else:
-                    scale = settings.step_norm * z.flatten(1).norm(dim=1) / norm
-                z = z - scale.view(-1, 1, 1, 1, 1) * gradient
-                history.append({"step": i, "t": t, "parts": parts.mean(1).tolist(), "norm": float(norm.mean())})
-            with torch.no_grad():
-                plain, wanted = self.noise(torch.cat([z, z]), t, torch.cat([negative, text])).chunk(2)
-                noise = plain + settings.guidance_scale * (wanted - plain)
-                z = move(z, noise, level(self.acp, t), level(self.acp, t - ratio))
-        return z, history
+
+def generate(model, z, text, nothing, settings: Settings, masks=None, at=None, valid=None):
+    """Noise to latents.  masks: of each timestep {layer: mask}, a function; without it nothing is guided."""
+    for i, step in enumerate(reversed(model.schedule.ascending(settings.steps))):
+        for _ in range(settings.updates_per_step if masks and i < settings.guided_steps else 0):
+            now = masks(step.t)
+            with torch.enable_grad():
+                x = z.detach().requires_grad_(True)
+                loss = losses(looked(model, x, step.t, text, at, now)[1], now, valid, settings)
+                (gradient,) = torch.autograd.grad(loss.sum(), x)
+            size = lambda v: v.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1, 1)
+            z = keep_statistics(z - settings.step_norm * size(z) / size(gradient) * gradient, z)
+        with torch.no_grad(), computing(z):
+            t = torch.full((len(z),), float(step.t), device=z.device)
+            plain, wanted = (model.denoiser.predict(z, t, words).float() for words in (nothing, text))
+            z = model.schedule.move(z, plain + settings.guidance_scale * (wanted - plain), step.upper, step.lower)
+    return z
