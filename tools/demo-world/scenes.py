@@ -4,6 +4,8 @@ A scene is a panorama [3, 128, 192]; a clip looks at a 128-wide window of it, pe
 Seeds below HELD_OUT_SEED are for training, seeds from it on are never trained on.
 """
 
+import argparse
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -90,14 +92,39 @@ def paint(kind: str, seed: int) -> np.ndarray:
     return (np.clip(image, 0, 1) * 255).round().astype(np.uint8).transpose(2, 0, 1)
 
 
+def kept(seeds, cache) -> Path:
+    return Path(cache) / f"scenes-{seeds.start}-{seeds.stop}.npy"
+
+
 def bank(seeds, cache=None) -> torch.Tensor:
     """All kinds at these seeds, a range: [8, len(seeds), 3, 128, 192] uint8.  With a folder `cache` they are kept there."""
-    file = cache and Path(cache) / f"scenes-{seeds.start}-{seeds.stop}.npy"
-    if file and file.is_file():
-        return torch.from_numpy(np.load(file))
-    pictures = np.stack([np.stack([paint(kind, seed) for seed in seeds]) for kind in SCENES])
-    if file:
-        part = file.with_suffix(f".{os.getpid()}.npy")
-        np.save(part, pictures)
-        part.rename(file)
+    if cache and kept(seeds, cache).is_file():
+        return torch.from_numpy(np.load(kept(seeds, cache)))
+    pictures = np.stack([all_kinds(seed) for seed in seeds], 1)
+    if cache:
+        keep(pictures, kept(seeds, cache))
     return torch.from_numpy(pictures)
+
+
+def all_kinds(seed) -> np.ndarray:
+    return np.stack([paint(kind, seed) for kind in SCENES])
+
+
+def keep(pictures, file):
+    part = file.with_suffix(f".{os.getpid()}.npy")
+    np.save(part, pictures)
+    part.rename(file)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Paints the scenes that trainings take, by many processes, and keeps them beside the atlas.")
+    parser.add_argument("--out", required=True, help="the atlas's folder")
+    parser.add_argument("--scene-seeds", type=int, default=192)
+    args = parser.parse_args()
+    with multiprocessing.get_context("fork").Pool(min(16, os.cpu_count() or 1), torch.set_num_threads, (1,)) as pool:
+        for seeds in (range(args.scene_seeds), range(HELD_OUT_SEED, HELD_OUT_SEED + 8)):
+            keep(np.stack(pool.map(all_kinds, seeds, 2), 1), kept(seeds, args.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,7 @@ so that A is high on the subject and next to nothing elsewhere; --ground 0 leave
 their way through an inversion by the averaged weights: those carry the grounding term alone, since there the method will read the maps.
 
 Every --save-every seconds and at the end: OUT/unet or OUT/transformer, and OUT/text_encoder (the averaged weights, fp16), and OUT/raw (the raw ones,
-fp16).  --resume FOLDER goes on from such a folder; --elapsed says how much of the schedule is behind it.  --stages also writes
+fp16).  --resume FOLDER goes on from such a folder, with or without raw ones; --elapsed says how much of the schedule is behind it.  --stages also writes
 OUT/stages/SHARE, as OUT, when that share of the schedule is done.
 """
 
@@ -30,7 +30,7 @@ import models
 import parallel
 from denoiser import KINDS, side_of
 from schedule import Schedule
-from training import Learner, Quick, Report
+from training import Learner, Quick, Report, rehearse
 
 GROUND_SHARE = 8  # one in so many samples is a partly inverted one
 
@@ -136,7 +136,8 @@ def main():
     parser.add_argument("--stages", default="", help="shares of the schedule, with commas between")
     parser.add_argument("--save-every", type=float, default=60)
     parser.add_argument("--half", action="store_true", help="a UNet's weights in bfloat16 beside float32 ones, instead of autocast")
-    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--compile-after", type=Path, help="compile once this file is there; see --rehearse")
+    parser.add_argument("--rehearse", action="store_true", help="take a few steps, as it is and compiled, and tell how fast they are")
     args = parser.parse_args()
     begin = time.time()
     rank, world_size, device = parallel.start()
@@ -147,14 +148,15 @@ def main():
     clips = Clips(args.data, rank, device)
     net = kind.new(clips.latents.shape[1], clips.vocabulary)
     if args.resume:
-        load(net, args.resume / "raw", kind)
+        raw = args.resume / "raw"
+        load(net, raw if raw.is_dir() else args.resume, kind)
     if not kind.is_wan:
         attention.faster_temporal_convolutions(net)
     learner = Learner(net, device, rate, args.seconds, args.elapsed, half, warm=50 if args.resume else 300, begin=begin)
     if args.resume:
         load(learner.average, args.resume, kind)
     live = learner.live.train()
-    quick = Quick(live, device.type == "cuda" and not args.no_compile)
+    quick = Quick(live, args.compile_after)
     torch.manual_seed(100 + rank + int(args.elapsed))
     rng = np.random.default_rng([rank, 3, int(args.elapsed)])
     schedule = Schedule(kind.scheduler())
@@ -166,11 +168,8 @@ def main():
     stages = [float(s) for s in args.stages.split(",") if s and float(s) > learner.done]
     note = lambda: {"model": kind.name, "ground": args.ground, "seconds": learner.elapsed(), "of_seconds": args.seconds, "steps": learner.steps,
                     "batch": batch * world_size, "parameters": sum(p.numel() for p in net.parameters())}
-    while (done := learner.tick()) < 1:
-        if args.ground and args.invert_from <= done < 0.97 and (inverted is None or done - refreshed > 0.12):
-            learner.compute_with(learner.average)
-            inverted, refreshed = inverted_samples(live, clips, schedule, device, half, args.invert_clips, rng), done
-            learner.compute_with(learner.master)
+
+    def step(call):
         index = torch.randint(len(clips), (batch,), device=device)
         clean = clips.latents[index].float()
         noise = torch.randn_like(clean)
@@ -186,7 +185,7 @@ def main():
         valid = clips.valid[index] & ~dropped[:, None]
         cover = clips.cover[index].float() / 255
         with computing(device, half):
-            guess, maps = quick(x.bfloat16() if half else x, t, ids, clips.at[index])
+            guess, maps = call(x.bfloat16() if half else x, t, ids, clips.at[index])
         error = ((guess.float() - target).square().mean((1, 2, 3, 4)) * weight).mean()
         bce, leak = grounding(maps, cover, valid)
         learner.learn(error + args.ground * (bce + 0.5 * leak) if args.ground else error)
@@ -197,6 +196,15 @@ def main():
             ious = [mean_iou(m, cover, valid) for m in maps]
             show = lambda use: "/".join(f"{float(i[use].mean()):.2f}" for i in ious)
             report.show(f" IoU at t >= 600: noised {show(late & ~first)}" + (f" inverted {show(late & first)}" if k else ""))
+
+    if args.rehearse:
+        return rehearse(kind.name, step, live, batch)
+    while (done := learner.tick()) < 1:
+        if args.ground and args.invert_from <= done < 0.97 and (inverted is None or done - refreshed > 0.12):
+            learner.compute_with(learner.average)
+            inverted, refreshed = inverted_samples(live, clips, schedule, device, half, args.invert_clips, rng), done
+            learner.compute_with(learner.master)
+        step(quick)
         if rank == 0 and stages and done >= stages[0]:
             save(args.out / "stages" / f"{stages.pop(0):.2f}", kind, learner, note(), raw=False)
         if rank == 0 and time.time() - saved > args.save_every:

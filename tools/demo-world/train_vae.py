@@ -11,6 +11,7 @@ whose scenes were never trained on.  The schedule is by the clock, so it ends, a
 """
 
 import argparse
+import copy
 import json
 import math
 import time
@@ -18,19 +19,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
 import models
 import parallel
 import variety
 import world
-from training import Learner, Quick, Report
+from training import Learner, Quick, Report, rehearse
 
 
 class Autoencode(torch.nn.Module):
     def __init__(self, vae, decoder_only=False):
         super().__init__()
         self.vae, self.decoder_only = vae, decoder_only
+        wide_colours(vae.encoder.conv_in, vae.decoder.conv_out)
 
     def forward(self, x, noise):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.decoder_only):
@@ -38,6 +41,18 @@ class Autoencode(torch.nn.Module):
         log_variance = log_variance.clamp(-30, 20)
         z = mean + (0.5 * log_variance).exp() * noise
         return self.vae.decoder(self.vae.post_quant_conv(z.to(x.dtype))).float(), mean, log_variance
+
+
+def wide_colours(first, last):
+    """For training only: the convolutions from and to three colours as ones of eight, which GPUs are quick at, five of them zero."""
+
+    def from_colours(self, x):
+        return F.conv2d(F.pad(x, (0, 0, 0, 0, 0, 5)), F.pad(self.weight, (0, 0, 0, 0, 0, 5)), self.bias, padding=1)
+
+    def to_colours(self, x):
+        return F.conv2d(x, F.pad(self.weight, (0, 0, 0, 0, 0, 0, 0, 5)), F.pad(self.bias, (0, 5)), padding=1)[:, :3]
+
+    first.forward, last.forward = from_colours.__get__(first), to_colours.__get__(last)
 
 
 def reconstruction_loss(made, x, weight=1.0, edges=1.0, square=2.0):
@@ -106,7 +121,8 @@ def main():
     parser.add_argument("--scene-seeds", type=int, default=192)
     parser.add_argument("--plain", action="store_true", help="train on plain clips alone")
     parser.add_argument("--autocast", action="store_true", help="weights in float32 and autocast, instead of all in bfloat16")
-    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--compile-after", type=Path, help="compile once this file is there; see --rehearse")
+    parser.add_argument("--rehearse", action="store_true", help="take a few steps, as it is and compiled, and tell how fast they are")
     args = parser.parse_args()
     begin = time.time()
     rank, _, device = parallel.start()
@@ -123,12 +139,14 @@ def main():
     rng = np.random.default_rng([rank, 1, int(args.elapsed)])
     torch.manual_seed(1000 + rank + int(args.elapsed))
     render = world.Renderer(args.atlas, device, args.scene_seeds, 8)
-    net = Quick(Autoencode(learner.live, args.decoder_only), device.type == "cuda" and not args.no_compile)
+    net = Quick(Autoencode(learner.live, args.decoder_only), args.compile_after)
     if rank == 0:
         print(f"vae: {sum(p.numel() for p in vae.parameters()) / 1e6:.2f} M parameters, ready after {time.time() - begin:.0f} s", flush=True)
     report, latent = Report("vae", learner, args.batch), vae.config.latent_channels
     sample = world.sample if args.plain else variety.sample
-    while learner.tick() < 1:
+
+    def step(call):
+        nonlocal video, cover
         if learner.steps % 4 == 0:  # four steps from one painting: the second frame of a clip adds little to the same step
             plan = sample(rng, args.batch, scene_seeds=args.scene_seeds)
             frames = np.argsort(rng.random((args.batch, world.FRAMES)), 1)[:, :4]
@@ -137,22 +155,37 @@ def main():
         x = video[:, learner.steps % 4].contiguous(memory_format=torch.channels_last)
         noise = torch.randn(args.batch, latent, models.LATENT_SIZE, models.LATENT_SIZE, device=device) * (not args.decoder_only)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and not half):
-            made, mean, log_variance = net(x.bfloat16() if half else x, noise)
-        weight = 1 + args.subject_weight * cover[:, :, learner.steps % 4].sum(1, keepdim=True)
+            made, mean, log_variance = call(x.bfloat16() if half else x, noise)
+        weight = 1 + args.subject_weight * cover[:, :, learner.steps % 4].sum(1, keepdim=True) if args.subject_weight else 1.0
         kl = kl_loss(mean, log_variance)
         loss = reconstruction_loss(made, x, weight, args.edges, args.square) + args.kl * kl
         learner.learn(loss)
         report.add(loss=loss, error=(made.detach() - x).square().mean(), kl=kl)
-        if report.due():
-            report.show()
-    if rank == 0:
-        average = learner.average
+
+    def write(clips):
+        """The averaged weights as they are now; returns (PSNR of the mean error, PSNR mean of the frames, pictures)."""
+        average = copy.deepcopy(learner.average)
         if not args.decoder_only:
             plan = sample(np.random.default_rng(98), 256, scene_seeds=args.scene_seeds)
             normalise(average, render(plan, frames=np.full((256, 1), 8))[0][:, 0])
-        pooled, mean, pairs = measure(average, render)
-        varied = measure(average, render, plain=False)
-        models.write_net(average, args.out / "vae", models.NET_FILE, scaling_factor=vae.config.scaling_factor if args.decoder_only else 1.0)
+        factor = vae.config.scaling_factor if args.decoder_only else 1.0
+        models.write_net(average, args.out / "vae", models.NET_FILE, scaling_factor=factor)
+        return measure(average, render, clips), measure(average, render, clips, plain=False)
+
+    video = cover = None
+    if args.rehearse:
+        return rehearse("vae", step, net.module, args.batch)
+    checked = time.time()
+    while learner.tick() < 1:
+        step(net)
+        if report.due():
+            report.show()
+        if rank == 0 and time.time() - checked > 60:
+            checked = time.time()
+            (pooled, mean, _), _ = write(16)
+            print(f"vae after {learner.elapsed():.0f} s: held-out PSNR {pooled:.2f} dB (of the mean error), {mean:.2f} dB (mean of frames)", flush=True)
+    if rank == 0:
+        (pooled, mean, pairs), varied = write(128)
         world.save_sheet(pairs.transpose(0, 1), args.out / "vae.png")
         figures = {"psnr_of_mean_error": pooled, "psnr_mean_of_frames": mean, "varied_of_mean_error": varied[0], "varied_mean_of_frames": varied[1],
                    "steps": learner.steps, "seconds": learner.elapsed(), **{k: v for k, v in vars(args).items() if isinstance(v, (int, float, str))}}

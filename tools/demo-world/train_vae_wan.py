@@ -21,7 +21,7 @@ import variety
 import wan_vae
 import world
 from train_vae import kl_loss, psnr, reconstruction_loss
-from training import Learner, Quick, Report
+from training import Learner, Quick, Report, rehearse
 
 FRAMES = 17
 
@@ -65,7 +65,8 @@ def main():
     parser.add_argument("--resume", type=Path, help="a VAE's folder to go on from")
     parser.add_argument("--scene-seeds", type=int, default=192)
     parser.add_argument("--autocast", action="store_true", help="weights in float32 and autocast, instead of all in bfloat16")
-    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--compile-after", type=Path, help="compile once this file is there; see --rehearse")
+    parser.add_argument("--rehearse", action="store_true", help="take a few steps, as it is and compiled, and tell how fast they are")
     args = parser.parse_args()
     begin = time.time()
     rank, _, device = parallel.start()
@@ -78,35 +79,49 @@ def main():
     rng = np.random.default_rng([rank, 11, int(args.elapsed)])
     torch.manual_seed(1000 + rank + int(args.elapsed))
     render = world.Renderer(args.atlas, device, args.scene_seeds, 8)
-    net = Quick(Autoencode(learner.live), device.type == "cuda" and not args.no_compile)
+    net = Quick(Autoencode(learner.live), args.compile_after)
     if rank == 0:
         print(f"vae-wan: {sum(p.numel() for p in vae.parameters()) / 1e6:.2f} M parameters, ready after {time.time() - begin:.0f} s", flush=True)
     report = Report("vae-wan", learner, args.batch)
     shape = (args.batch, 1 + (FRAMES - 1) // 4, vae.config.z_dim, models.LATENT_SIZE, models.LATENT_SIZE)
-    while learner.tick() < 1:
+
+    def step(call):
+        nonlocal video
         if learner.steps % 4 == 0:  # four steps from one painting
             plan = variety.sample(rng, 4 * args.batch, scene_seeds=args.scene_seeds, frames=FRAMES)
             with torch.no_grad():
                 video, _ = render(plan)
-        x = video[learner.steps % 4 :: 4]
-        noise = torch.randn(shape, device=device)
+        x, noise = video[learner.steps % 4 :: 4], torch.randn(shape, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and not half):
-            made, mean, log_variance = net(x.bfloat16() if half else x, noise)
+            made, mean, log_variance = call(x.bfloat16() if half else x.contiguous(), noise)
         kl = kl_loss(mean.flatten(0, 1), log_variance.flatten(0, 1))
         loss = reconstruction_loss(made.flatten(0, 1), x.flatten(0, 1), 1.0, args.edges, args.square) + args.kl * kl
         learner.learn(loss)
         report.add(loss=loss, error=(made.detach() - x).square().mean(), kl=kl)
-        if report.due():
-            report.show()
-    if rank == 0:
+
+    def write(clips):
+        """The averaged weights as they are now, and (PSNR of the mean error, PSNR mean of the frames, clips) of plain and of varied clips."""
         average = learner.average
         plan = variety.sample(np.random.default_rng(98), 64, scene_seeds=args.scene_seeds, frames=FRAMES)
         with torch.no_grad():
             z = torch.cat([wan_vae.encode(average, part)[0] for part in render(plan)[0].split(8)])
         statistics = {"latents_mean": z.mean((0, 1, 3, 4)).tolist(), "latents_std": z.std((0, 1, 3, 4)).tolist()}
-        pooled, mean, clips = measure(average, render)
-        varied = measure(average, render, plain=False)
         models.write_net(average, args.out / "vae-wan", models.NET_FILE, **statistics)
+        return measure(average, render, clips), measure(average, render, clips, plain=False)
+
+    video, checked = None, time.time()
+    if args.rehearse:
+        return rehearse("vae-wan", step, net.module, args.batch)
+    while learner.tick() < 1:
+        step(net)
+        if report.due():
+            report.show()
+        if rank == 0 and time.time() - checked > 60:
+            checked = time.time()
+            (pooled, mean, _), _ = write(8)
+            print(f"vae-wan after {learner.elapsed():.0f} s: held-out PSNR {pooled:.2f} dB (of the mean error), {mean:.2f} dB (mean of frames)", flush=True)
+    if rank == 0:
+        (pooled, mean, clips), varied = write(64)
         world.save_sheet(clips, args.out / "vae-wan.png")
         figures = {"psnr_of_mean_error": pooled, "psnr_mean_of_frames": mean, "varied_of_mean_error": varied[0], "varied_mean_of_frames": varied[1],
                    "steps": learner.steps, "seconds": learner.elapsed(), **{k: v for k, v in vars(args).items() if isinstance(v, (int, float, str))}}

@@ -10,22 +10,55 @@ import parallel
 
 
 class Quick:
-    """A module that is compiled where it can be.  Where compilation fails at the first call, it says so and goes on without."""
+    """A module that computes as it is until `ready` is there, and compiled from then on: compilation takes a minute or more, unless another process
+    (`rehearse`) has left it in the cache.  Where compilation fails, it says so and goes on without."""
 
-    def __init__(self, module, wanted):
-        self.module, self.compiled, self.worked = module, torch.compile(module) if wanted else module, not wanted
+    def __init__(self, module, ready=None):
+        self.module, self.ready, self.compiled, self.calls = module, ready, None, 0
 
     def __call__(self, *inputs):
-        if self.worked:
-            return self.compiled(*inputs)
-        try:
-            out = self.compiled(*inputs)
-        except Exception as error:
-            print(f"runs without compilation, which failed: {type(error).__name__}: {str(error)[:400]}", flush=True)
-            self.compiled = self.module
-            out = self.module(*inputs)
-        self.worked = True
-        return out
+        self.calls += 1
+        if self.compiled is None and self.ready and self.calls % 20 == 1 and self.ready.exists():
+            begin = time.time()
+            try:
+                self.compiled = torch.compile(self.module)
+                out = self.compiled(*inputs)
+                print(f"compiled in {time.time() - begin:.0f} s", flush=True)
+                return out
+            except Exception as error:
+                print(f"goes on without compilation, which failed: {type(error).__name__}: {str(error)[:400]}", flush=True)
+                self.compiled = self.module
+        return (self.compiled or self.module)(*inputs)
+
+
+def rehearse(name, step, module, samples):
+    """Takes a few steps with a module as it is and compiled, and says how fast each is and where the time goes; the cache keeps what was compiled.
+    step: a function of what computes."""
+    def pace(call, steps):
+        step(call)
+        step(call)
+        sync()
+        begin = time.time()
+        for _ in range(steps):
+            step(call)
+        sync()
+        return (time.time() - begin) / steps
+
+    gpu = torch.cuda.is_available()
+    sync = torch.cuda.synchronize if gpu else lambda: None
+    said = lambda how, each, more="": print(f"{name} {how}: {1000 * each:.1f} ms a step, {samples / each:.0f} samples/s{more}", flush=True)
+    said("as it is", pace(module, 20 if gpu else 2))
+    if gpu:
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]) as seen:
+            for _ in range(3):
+                step(module)
+            sync()
+        print(seen.key_averages().table(sort_by="self_device_time_total", row_limit=25, max_name_column_width=70), flush=True)
+        begin, compiled = time.time(), torch.compile(module)
+        step(compiled)
+        sync()
+        took = time.time() - begin
+        said("compiled", pace(compiled, 20), f", after {took:.0f} s; {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
 
 
 class Learner:

@@ -18,9 +18,15 @@ def causal(conv, x, t, stride=1):
         three = torch.cat([past[:, :-2], past[:, 1:-1], frames], 2)
     else:
         three = torch.cat([frames[:, 0:-2:2], frames[:, 1:-1:2], frames[:, 2::2]], 2)
-    weight = conv.weight.transpose(1, 2).flatten(1, 2)
-    x = three.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-    return F.conv2d(x, weight.contiguous(memory_format=torch.channels_last), conv.bias, padding=weight.shape[-1] // 2)
+    weight, bias, colours = conv.weight.transpose(1, 2).flatten(1, 2), conv.bias, conv.weight.shape[0]
+    x, missing = three.flatten(0, 1), -weight.shape[1] % 8
+    if missing:  # from colours: channels of zeros, since GPUs are quick at multiples of eight
+        x, weight = F.pad(x, (0, 0, 0, 0, 0, missing)), F.pad(weight, (0, 0, 0, 0, 0, missing))
+    if colours == 3:  # to colours, likewise
+        weight, bias = F.pad(weight, (0, 0, 0, 0, 0, 0, 0, 5)), F.pad(bias, (0, 5))
+    layout = torch.channels_last
+    out = F.conv2d(x.contiguous(memory_format=layout), weight.contiguous(memory_format=layout), bias, padding=weight.shape[-1] // 2)
+    return out[:, :3] if colours == 3 else out
 
 
 def pointwise(conv, x):
@@ -28,7 +34,8 @@ def pointwise(conv, x):
 
 
 def norm(layer, x):
-    return F.normalize(x.float(), dim=1).to(x.dtype) * layer.scale * layer.gamma.view(1, -1, 1, 1)
+    length = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32).clamp(min=1e-12)
+    return (x * (layer.scale / length)).to(x.dtype) * layer.gamma.view(1, -1, 1, 1)
 
 
 def residual(block, x, t):
