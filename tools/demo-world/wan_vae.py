@@ -12,20 +12,18 @@ import torch.nn.functional as F
 
 def causal(conv, x, t, stride=1):
     """Kernel (3, k, k) with zeros before the first frame, or, with stride 2, (3, 1, 1) without."""
-    frames = x.unflatten(0, (-1, t))
+    frames = x.permute(0, 2, 3, 1).unflatten(0, (-1, t))  # channels last, as they lie in memory
     if stride == 1:
-        past = torch.cat([torch.zeros_like(frames[:, :1]).expand(-1, 2, -1, -1, -1), frames], 1)
-        three = torch.cat([past[:, :-2], past[:, 1:-1], frames], 2)
-    else:
-        three = torch.cat([frames[:, 0:-2:2], frames[:, 1:-1:2], frames[:, 2::2]], 2)
+        frames = F.pad(frames, (0, 0, 0, 0, 0, 0, 2, 0))
+    three = torch.cat([frames[:, :-2:stride], frames[:, 1:-1:stride], frames[:, 2::stride]], -1)
     weight, bias, colours = conv.weight.transpose(1, 2).flatten(1, 2), conv.bias, conv.weight.shape[0]
-    x, missing = three.flatten(0, 1), -weight.shape[1] % 8
+    missing = -weight.shape[1] % 8
     if missing:  # from colours: channels of zeros, since GPUs are quick at multiples of eight
-        x, weight = F.pad(x, (0, 0, 0, 0, 0, missing)), F.pad(weight, (0, 0, 0, 0, 0, missing))
+        three, weight = F.pad(three, (0, missing)), F.pad(weight, (0, 0, 0, 0, 0, missing))
     if colours == 3:  # to colours, likewise
         weight, bias = F.pad(weight, (0, 0, 0, 0, 0, 0, 0, 5)), F.pad(bias, (0, 5))
-    layout = torch.channels_last
-    out = F.conv2d(x.contiguous(memory_format=layout), weight.contiguous(memory_format=layout), bias, padding=weight.shape[-1] // 2)
+    x = three.flatten(0, 1).permute(0, 3, 1, 2)
+    out = F.conv2d(x, weight.contiguous(memory_format=torch.channels_last), bias, padding=weight.shape[-1] // 2)
     return out[:, :3] if colours == 3 else out
 
 
