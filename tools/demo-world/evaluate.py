@@ -149,7 +149,19 @@ def measure_subjects(model, render, args, out):
     return {"prompts": len(pairs), "steps": args.steps, "guidance_scale": args.guidance_scale, "right_subject": right.mean(),
             "right_subject_frames": frames.mean(), "right_scene": scene.mean(), "text_similarity": cosine.mean(),
             "tint_red_green_blue": tint.mean(0).round(2).tolist(), "tint_of_kinds": dict(zip(np.array(SCENES)[sorted(set(kinds))], tint.round(1).tolist())),
+            **several(model, judges, args, 2), **several(model, judges, args, 3),
             "wrong": [t for t, r in zip(texts, right) if not r], "wrong_scene": [t for t, r in zip(texts, scene) if not r]}
+
+
+def several(model, judges, args, count):
+    """Prompts of several subjects: the share of subjects that are there, and of clips that have all."""
+    rng = np.random.default_rng(count)
+    plan = world.sample(rng, max(args.prompts // 2, 1), "train", two=0.0)
+    subjects = [[int(plan.sprite[i, 0]), *map(int, rng.permutation([s for s in range(len(world.NAMES)) if s != plan.sprite[i, 0]])[: count - 1])] for i in range(len(plan))]
+    texts = [phrase(s, k) for s, k in zip(subjects, plan.scene)]
+    videos = made_of(model, texts, Settings(steps=args.steps, guidance_scale=args.guidance_scale), count, args.batch)
+    right = np.array([detector.right(detector.look(judges.detector, video), [1 + s for s in of]) for video, of in zip(videos, subjects)], float)
+    return {f"{count}_subjects_right": right.mean(), f"all_of_{count}_right": right.all(1).mean()}
 
 
 def sources(model, render, args):
