@@ -30,7 +30,7 @@ import models
 import parallel
 from denoiser import KINDS, side_of
 from schedule import Schedule
-from training import Learner, Quick, Report, rehearse
+from training import Learner, Quick, Report, rehearse, sums_first
 
 GROUND_SHARE = 8  # one in so many samples is a partly inverted one
 
@@ -156,6 +156,7 @@ def main():
     if args.resume:
         load(learner.average, args.resume, kind)
     live = learner.live.train()
+    sums_first(live)
     quick = Quick(live, args.compile_after)
     torch.manual_seed(100 + rank + int(args.elapsed))
     rng = np.random.default_rng([rank, 3, int(args.elapsed)])

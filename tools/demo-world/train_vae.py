@@ -26,7 +26,7 @@ import models
 import parallel
 import variety
 import world
-from training import Learner, Quick, Report, rehearse
+from training import Learner, Quick, Report, rehearse, sums_first
 
 
 class Autoencode(torch.nn.Module):
@@ -34,6 +34,7 @@ class Autoencode(torch.nn.Module):
         super().__init__()
         self.vae, self.decoder_only = vae, decoder_only
         wide_colours(vae.encoder.conv_in, vae.decoder.conv_out)
+        sums_first(vae)
 
     def forward(self, x, noise):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.decoder_only):

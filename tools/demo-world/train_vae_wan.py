@@ -1,5 +1,8 @@
 """Trains Wan's VAE, small, on clips of the world, for a given time: train_vae.py with clips for frames.
 
+It begins as a VAE of pictures (a share of the schedule, --pictures): clips of one frame, of which far more fit into a step.  Its convolutions
+see no past then, and in time it keeps the last of the frames that become one, and repeats it on the way back; from there the clips teach it motion.
+
     torchrun --nproc-per-node 2 train_vae_wan.py --atlas atlas.npz --out run --seconds 220
     python train_vae_wan.py --atlas atlas.npz --out run --resume run/vae-wan --elapsed 220 --seconds 440      # goes on
 
@@ -14,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 
 import models
 import parallel
@@ -39,6 +43,22 @@ class Autoencode(torch.nn.Module):
 
 
 @torch.no_grad()
+def without_past(vae):
+    """A new net whose convolutions see the present frame alone."""
+    for name, layer in vae.named_modules():
+        if not isinstance(layer, WanCausalConv3d) or layer.kernel_size[0] == 1:
+            continue
+        if name.endswith("time_conv"):
+            same = torch.eye(layer.in_channels).repeat(layer.out_channels // layer.in_channels, 1)
+            layer.weight.zero_()
+            layer.weight[:, :, -1, 0, 0] = same
+            layer.bias.zero_()
+        else:
+            layer.weight[:, :, :-1] = 0
+            layer.weight[:, :, -1] *= layer.kernel_size[0] ** 0.5
+
+
+@torch.no_grad()
 def measure(vae, render, clips=64, plain=True):
     """PSNR of the mean's reconstruction of held-out clips, and some clips with what is made of them."""
     rng = np.random.default_rng(99)
@@ -55,6 +75,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=220, help="of the whole schedule, compilation included")
     parser.add_argument("--elapsed", type=float, default=0, help="seconds of the schedule that lie behind --resume")
     parser.add_argument("--batch", type=int, default=8, help="clips a process and step")
+    parser.add_argument("--pictures", type=float, default=0.25, help="share of the schedule on single frames")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--kl", type=float, default=2e-5)
     parser.add_argument("--edges", type=float, default=1.0, help="weight of the loss on differences to the next pixel")
@@ -72,6 +93,7 @@ def main():
     rank, _, device = parallel.start()
     torch.manual_seed(0)
     vae = models.new_vae_wan(args.base_dim, [int(m) for m in args.dim_mult.split(",")], args.latent_channels)
+    without_past(vae)
     if args.resume:
         vae = models.read_net(args.resume)
     half = device.type == "cuda" and not args.autocast
@@ -79,19 +101,21 @@ def main():
     rng = np.random.default_rng([rank, 11, int(args.elapsed)])
     torch.manual_seed(1000 + rank + int(args.elapsed))
     render = world.Renderer(args.atlas, device, args.scene_seeds, 8)
-    net = Quick(Autoencode(learner.live), args.compile_after)
+    net, pictures = Quick(Autoencode(learner.live), args.compile_after), Autoencode(learner.live)
     if rank == 0:
         print(f"vae-wan: {sum(p.numel() for p in vae.parameters()) / 1e6:.2f} M parameters, ready after {time.time() - begin:.0f} s", flush=True)
     report = Report("vae-wan", learner, args.batch)
-    shape = (args.batch, 1 + (FRAMES - 1) // 4, vae.config.z_dim, models.LATENT_SIZE, models.LATENT_SIZE)
+    latent = (vae.config.z_dim, models.LATENT_SIZE, models.LATENT_SIZE)
 
     def step(call):
+        """On clips, or on eight times as many pictures."""
         nonlocal video
-        if learner.steps % 4 == 0:  # four steps from one painting
-            plan = variety.sample(rng, 4 * args.batch, scene_seeds=args.scene_seeds, frames=FRAMES)
+        many, frames = (8 * args.batch, 1) if call is pictures else (args.batch, FRAMES)
+        if learner.steps % 4 == 0 or len(video) != 4 * many:  # four steps from one painting
+            plan = variety.sample(rng, 4 * many, scene_seeds=args.scene_seeds, frames=FRAMES)
             with torch.no_grad():
-                video, _ = render(plan)
-        x, noise = video[learner.steps % 4 :: 4], torch.randn(shape, device=device)
+                video, _ = render(plan, rng.integers(FRAMES, size=(4 * many, 1)) if frames == 1 else None)
+        x, noise = video[learner.steps % 4 :: 4], torch.randn(many, 1 + (frames - 1) // 4, *latent, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and not half):
             made, mean, log_variance = call(x.bfloat16() if half else x.contiguous(), noise)
         kl = kl_loss(mean.flatten(0, 1), log_variance.flatten(0, 1))
@@ -109,11 +133,11 @@ def main():
         models.write_net(average, args.out / "vae-wan", models.NET_FILE, **statistics)
         return measure(average, render, clips), measure(average, render, clips, plain=False)
 
-    video, checked = None, time.time()
+    video, checked = (), time.time()
     if args.rehearse:
         return rehearse("vae-wan", step, net.module, args.batch)
     while learner.tick() < 1:
-        step(net)
+        step(pictures if learner.done < args.pictures else net)
         if report.due():
             report.show()
         if rank == 0 and time.time() - checked > 60:
