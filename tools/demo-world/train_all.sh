@@ -2,6 +2,7 @@
 # Training on a machine with two GPUs, by the clock: one stage or several on each GPU at a time.
 #
 #   train_all.sh all IN OUT SECONDS     VAEs, data, the three models, the same without grounding, and figures; of SECONDS, a few more for the figures
+#   train_all.sh study IN OUT           figures of every stage and of what was trained without grounding, for experiments/models: about 4 minutes
 #   train_all.sh pack OUT TO NAME...    what was trained of these names (without the raw weights), in files TO/NAME.tar.* of 15 MB
 #
 # IN has atlas.npz, tokenizer/ and tokenizer-wan/ (README.md); and may have vae/, trained for VAE_ELAPSED seconds, to go on from.  In OUT each stage has
@@ -46,13 +47,25 @@ denoiser() {
 model() {
     stage "$4" "$2" $(denoiser "$1" "$out") --out "$out/$4" --seconds "$3" --compile-after "$out/ready-$1" "${@:5}"
 }
-# figures NAME GPU FROM: of what was trained, as a whole checkpoint.
+# figures NAME GPU FROM [SETTINGS]: of what was trained, as a whole checkpoint.
 figures() {
-    local vae=vae tokenizer=tokenizer
+    local vae=vae tokenizer=tokenizer from=${3//\//-}
     [ "$1" = demo-wan ] && vae=vae-wan tokenizer=tokenizer-wan
-    "$python" export.py --model "$1" --vae "$out/$vae" --from "$out/$3" --tokenizer "$in/$tokenizer" --out "$out/checkpoint-$3" >"$out/logs/export-$3.log" 2>&1
-    stage "figures-$3" "$2" evaluate.py subjects iou transfer --model "$out/checkpoint-$3" $atlas --out "$out/figures-$3" \
-        --settings transfer-settings.json --seconds "${FIGURES:-60}"
+    "$python" export.py --model "$1" --vae "$out/$vae" --from "$out/$3" --tokenizer "$in/$tokenizer" --out "$out/checkpoint-$from" >"$out/logs/export-$from.log" 2>&1
+    stage "figures-$from" "$2" evaluate.py subjects iou transfer --model "$out/checkpoint-$from" $atlas --out "$out/figures-$from" \
+        --settings "${4:-transfer-settings.json}" --seconds "${FIGURES:-60}"
+}
+
+# stages NAME: what of it was kept, as folders of OUT.
+stages() {
+    (cd "$out" && ls -d "$1"/stages/* "$1-plain"/stages/* "$1-plain" 2>/dev/null)
+}
+study() {
+    local looks=../../experiments/models/looks.json
+    (for from in $(stages demo); do figures demo 0 "$from" $looks; done) &
+    (for from in $(stages demo-wan); do figures demo-wan 1 "$from" $looks; done) &
+    (for from in $(stages demo-animatediff); do figures demo-animatediff 1 "$from" $looks; done) &
+    wait
 }
 
 # Clips of noise: enough to rehearse with.
@@ -105,6 +118,6 @@ all() {
 }
 
 case $mode in
-all) "$mode" ;;
-*) echo "train_all.sh all IN OUT SECONDS, or pack OUT TO NAME..." && exit 2 ;;
+all | study) "$mode" ;;
+*) echo "train_all.sh all IN OUT SECONDS, study IN OUT, or pack OUT TO NAME..." && exit 2 ;;
 esac
