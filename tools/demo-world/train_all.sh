@@ -102,12 +102,12 @@ all() {
     local first=$!
     # Without grounding each has a quarter to a third of the time of those that are shipped; their stages compare with the others'.
     (
-        stage vae-wan 1 $clips --out "$out" --compile-after "$out/ready-vae-wan" --seconds "$(share 34)"
+        stage vae-wan 1 $clips --out "$out" --compile-after "$out/ready-vae-wan" --seconds "$(share 44)"
         stage data-wan 1 encode_clips.py --model demo-wan $atlas --vae "$out/vae-wan" --tokenizer "$in/tokenizer-wan" --out "$out/data-wan" --seconds 30
-        model demo-wan 1 "$(share 18)" demo-wan --stages $stages
-        model demo-animatediff 1 "$(share 24)" demo-animatediff --stages $stages
-        model demo-wan 1 "$(share 6)" demo-wan-plain --ground 0 --stages 0.5
-        model demo-animatediff 1 "$(share 7)" demo-animatediff-plain --ground 0 --stages 0.5
+        model demo-wan 1 "$(share 16)" demo-wan --stages $stages
+        model demo-animatediff 1 "$(share 20)" demo-animatediff --stages $stages
+        model demo-wan 1 "$(share 5)" demo-wan-plain --ground 0 --stages 0.5
+        model demo-animatediff 1 "$(share 6)" demo-animatediff-plain --ground 0 --stages 0.5
         figures demo-wan 1 demo-wan
         figures demo-animatediff 1 demo-animatediff
     ) &
