@@ -80,6 +80,7 @@ def main():
     parser.add_argument("--kl", type=float, default=2e-5)
     parser.add_argument("--edges", type=float, default=1.0, help="weight of the loss on differences to the next pixel")
     parser.add_argument("--square", type=float, default=2.0, help="weight of the squared error")
+    parser.add_argument("--subject-weight", type=float, default=0, help="how much more the error on a subject counts")
     parser.add_argument("--base-dim", type=int, default=24)
     parser.add_argument("--dim-mult", default="1,2,3,3")
     parser.add_argument("--latent-channels", type=int, default=16)
@@ -109,17 +110,18 @@ def main():
 
     def step(call):
         """On clips, or on eight times as many pictures."""
-        nonlocal video
+        nonlocal video, cover
         many, frames = (8 * args.batch, 1) if call is pictures else (args.batch, FRAMES)
         if learner.steps % 4 == 0 or len(video) != 4 * many:  # four steps from one painting
             plan = variety.sample(rng, 4 * many, scene_seeds=args.scene_seeds, frames=FRAMES)
             with torch.no_grad():
-                video, _ = render(plan, rng.integers(FRAMES, size=(4 * many, 1)) if frames == 1 else None)
+                video, cover = render(plan, rng.integers(FRAMES, size=(4 * many, 1)) if frames == 1 else None)
         x, noise = video[learner.steps % 4 :: 4], torch.randn(many, 1 + (frames - 1) // 4, *latent, device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and not half):
             made, mean, log_variance = call(x.bfloat16() if half else x.contiguous(), noise)
         kl = kl_loss(mean.flatten(0, 1), log_variance.flatten(0, 1))
-        loss = reconstruction_loss(made.flatten(0, 1), x.flatten(0, 1), 1.0, args.edges, args.square) + args.kl * kl
+        weight = 1 + args.subject_weight * cover[learner.steps % 4 :: 4].sum(1).flatten(0, 1)[:, None] if args.subject_weight else 1.0
+        loss = reconstruction_loss(made.flatten(0, 1), x.flatten(0, 1), weight, args.edges, args.square) + args.kl * kl
         learner.learn(loss)
         report.add(loss=loss, error=(made.detach() - x).square().mean(), kl=kl)
 
@@ -133,7 +135,7 @@ def main():
         models.write_net(average, args.out / "vae-wan", models.NET_FILE, **statistics)
         return measure(average, render, clips), measure(average, render, clips, plain=False)
 
-    video, checked = (), time.time()
+    video, cover, checked = (), (), time.time()
     if args.rehearse:
         return rehearse("vae-wan", step, net.module, args.batch)
     while learner.tick() < 1:
