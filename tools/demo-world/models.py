@@ -12,7 +12,7 @@ LATENT_SIZE, TEXT = 16, 128
 NET_FILE, TEXT_FILE = "diffusion_pytorch_model.safetensors", "model.safetensors"
 
 
-def new_vae(channels=(32, 64, 128, 128), latent_channels=8, layers=1):
+def new_vae(channels=(48, 64, 128, 128), latent_channels=8, layers=1):
     return AutoencoderKL(in_channels=3, out_channels=3, down_block_types=["DownEncoderBlock2D"] * 4,
                          up_block_types=["UpDecoderBlock2D"] * 4, block_out_channels=list(channels),
                          layers_per_block=layers, latent_channels=latent_channels, norm_num_groups=16, sample_size=128, scaling_factor=1.0)

@@ -22,7 +22,7 @@ cd "$(dirname "$0")" || exit 2
 python=${PYTHON:-python3}
 export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=8 TORCHINDUCTOR_CACHE_DIR=$out/cache
 atlas="--atlas $in/atlas.npz"
-image="train_vae.py $atlas --square 8 --edges 0.25 --subject-weight 1 --channels 48,64,128,128 ${VAE:-}"
+image="train_vae.py $atlas --square 8 --edges 0.25 --subject-weight 1 ${VAE:-}"
 clips="train_vae_wan.py $atlas --square 8 --edges 0.25 --subject-weight 1 ${VAE_WAN:-}"
 
 # stage NAME GPU COMMAND...: runs it on a GPU, its output in logs/NAME.log

@@ -114,7 +114,7 @@ def main():
     parser.add_argument("--kl", type=float, default=2e-5)
     parser.add_argument("--edges", type=float, default=1.0, help="weight of the loss on differences to the next pixel")
     parser.add_argument("--square", type=float, default=2.0, help="weight of the squared error")
-    parser.add_argument("--channels", default="32,64,128,128", help="of each level")
+    parser.add_argument("--channels", default="48,64,128,128", help="of each level")
     parser.add_argument("--latent-channels", type=int, default=8)
     parser.add_argument("--subject-weight", type=float, default=0, help="how much more the error on a subject counts")
     parser.add_argument("--resume", type=Path, help="a VAE's folder to go on from")
