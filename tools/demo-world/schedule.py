@@ -108,3 +108,36 @@ class Schedule:
             times = (np.round(np.arange(TRAINED, 0, -TRAINED / steps)) - 1).astype(int)[::-1].tolist()
         level = lambda t: (lambda alpha: (alpha**0.5, (1 - alpha) ** 0.5))(float(self.alphas[t]) if t >= 0 else self.last)
         return [Step(t, level(t - ratio), level(t)) for t in times]
+
+
+def check():
+    """That what the net is to predict gives back what was noised, and that steps and levels are diffusers'."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    import models
+
+    torch.manual_seed(0)
+    old = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+    for scheduler in (models.new_diffusion(), old, models.new_flow()):
+        schedule, clean, noise = Schedule(scheduler), *torch.randn(2, 4, 2, 3, 2, 2)
+        for t in ([0, 250, 900, 999] if scheduler is not old else [0, 250, 500, 750]):
+            t = torch.full((4,), float(t)) if schedule.is_flow else torch.full((4,), t)
+            x, target = schedule.noised(clean, noise, t), schedule.target(clean, noise, t)
+            level = tuple(v[0].item() for v in schedule.levels(t))
+            found = schedule.split(x, target, level)
+            assert torch.allclose(found[1], noise, atol=1e-4) and torch.allclose(found[0], clean, atol=1e-3), (scheduler, t)
+        steps = list(reversed(schedule.ascending(25)))
+        scheduler.set_timesteps(25)
+        assert np.allclose([s.t for s in steps], scheduler.timesteps.double().numpy(), atol=1e-3)
+        x, theirs = torch.randn(1, 3, 2, 2, 2), None
+        theirs = x.clone()
+        for step, t in zip(steps, scheduler.timesteps):
+            prediction = torch.randn_like(x)
+            x = schedule.move(x, prediction, step.upper, step.lower)
+            theirs = scheduler.step(prediction, t, theirs).prev_sample
+            assert torch.allclose(x, theirs, rtol=1e-3, atol=1e-3), (scheduler, t)
+        print(f"{type(scheduler).__name__}, {getattr(schedule, 'kind', 'flow')}: as it should be; signal at the last timestep {steps[0].upper[0]:.4f}")
+
+
+if __name__ == "__main__":
+    check()
