@@ -76,7 +76,7 @@ def main():
     parser.add_argument("--elapsed", type=float, default=0, help="seconds of the schedule that lie behind --resume")
     parser.add_argument("--batch", type=int, default=8, help="clips a process and step")
     parser.add_argument("--pictures", type=float, default=0.25, help="share of the schedule on single frames")
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--kl", type=float, default=2e-5)
     parser.add_argument("--edges", type=float, default=1.0, help="weight of the loss on differences to the next pixel")
     parser.add_argument("--square", type=float, default=2.0, help="weight of the squared error")
