@@ -11,6 +11,7 @@ use motionflow::noised::NoisedSource;
 use motionflow::settings::{MaskSource, Settings};
 use motionflow_media::Mask;
 use motionflow_media::image::GrayImage;
+use rayon::prelude::*;
 
 use crate::cache::inversions::InversionCache;
 use crate::error::FAULT;
@@ -175,8 +176,9 @@ pub(crate) struct Seen<'a> {
 pub(crate) fn pictures_of(seen: &Seen, video: &Video) -> Result<Vec<SubjectPictures>> {
     let frames = video.frames as usize;
     let of_frames = |cells: &[Mask], draw: fn(&Mask, u32, u32) -> GrayImage| -> Vec<GrayImage> {
-        let cells = (0..frames).filter_map(|frame| cells.get(map_of(frame, frames, cells.len())));
-        cells.map(|cells| draw(cells, video.width, video.height)).collect()
+        let cells: Vec<&Mask> =
+            (0..frames).filter_map(|frame| cells.get(map_of(frame, frames, cells.len()))).collect();
+        cells.into_par_iter().map(|cells| draw(cells, video.width, video.height)).collect()
     };
     let pictures = |(subject, masks): (usize, Vec<Mask>)| {
         let soft = average_map(seen.maps, subject, seen.serves).map(|map| masks_of(&map, seen.latents));

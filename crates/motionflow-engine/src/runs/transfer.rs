@@ -1,6 +1,6 @@
 //! A transfer: the motion of a source video in a new video.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use motionflow::compute::{Compute, Precision};
@@ -167,11 +167,15 @@ impl Engine {
         files.retain(|(name, _)| !options.quick || FEW_FILES.contains(name));
         folder.publish(|folder| {
             let stage = progress.stage("write", 1);
-            let mut left_out =
-                job.write(folder, &result, masked.as_deref(), &generation.updates, &notes, options.quick)?;
-            if has_pictures {
-                mask_files::write(folder, &subjects, &pictures, &mut left_out);
-            }
+            let write_masks = |path: &Path| mask_files::write_folder(path, &subjects, &pictures);
+            let write_arrays = |path: &Path| mask_files::write_arrays(path, &pictures);
+            let masks = [
+                outputs::picture(mask_folder::FOLDER.0, &write_masks),
+                outputs::picture(mask_folder::ARRAYS.0, &write_arrays),
+            ];
+            let further = (!options.quick).then(|| masks.into_iter().filter(|_| has_pictures).collect());
+            let left_out =
+                job.write(folder, &result, masked.as_deref(), &generation.updates, &notes, further)?;
             stage.finish();
             left_out.tell(progress);
             files.retain(|(name, _)| !left_out.has(name));
