@@ -1,0 +1,285 @@
+// Where each subject moves: what the model sees at τ, a mask, a track, and the changes of it.
+import { useEffect, useState } from "preact/hooks";
+import { api } from "../api/client.ts";
+import { percent } from "../logic/format.ts";
+import { coverage } from "../logic/mask.ts";
+import type { SubjectMotion } from "../logic/motion.ts";
+import { fromModel } from "../logic/motion.ts";
+import { newTrack, writeTrack } from "../logic/track.ts";
+import {
+  editSubject,
+  liveTau,
+  look,
+  lookRequest,
+  maps,
+  maskOf,
+  setSetting,
+  source,
+  startLook,
+  subjectAt,
+  subjectCount,
+  subjectName,
+  tauOf,
+} from "../state/draft.ts";
+import { takeMotion } from "../state/files.ts";
+import { attempt } from "../state/shell.ts";
+import { frame, selected, tool } from "../state/stage.ts";
+import {
+  cls,
+  FileButton,
+  IconButton,
+  Menu,
+  Notice,
+  saveFile,
+  subjectClass,
+  useSettled,
+} from "../ui/basics.tsx";
+import { Icon } from "../ui/icon.tsx";
+import { addChange } from "./stage.tsx";
+
+export function Subjects() {
+  const request = lookRequest.value;
+  useSettled(startLook, 500, [JSON.stringify(request)]);
+  const count = subjectCount.value;
+  const found = look.value;
+  return (
+    <>
+      {found.state === "failed" ? <Notice kind="bad">{found.message}</Notice> : null}
+      {found.state === "finished"
+        ? found.result.warnings.map((warning) => (
+            <Notice kind="warn" key={warning}>
+              {warning}
+            </Notice>
+          ))
+        : null}
+      {count === 0 ? (
+        <p class="muted">
+          {source.value
+            ? "Mark the subject of the source prompt; the mask shows over the clip after a second or two."
+            : "Mark a subject in the new prompt, then draw its track on the stage."}
+        </p>
+      ) : null}
+      {Array.from({ length: count }, (_, i) => (
+        <Subject key={i} index={i} count={count} />
+      ))}
+      {found.state === "finished" ? (
+        <p class="small muted">
+          One pass on the noised clip, {found.result.seconds.toFixed(1)} s. A run that inverts the clip makes
+          its masks from the steps of the inversion, so they can differ a little.
+        </p>
+      ) : null}
+    </>
+  );
+}
+
+function describe(subject: SubjectMotion): string {
+  const { base, edits, pinned } = subject;
+  const painted = edits.size ? `, ${edits.size} ${edits.size === 1 ? "frame" : "frames"} painted` : "";
+  if (base.kind === "track") return `track, ${base.track.keys.length} key frames`;
+  if (base.kind === "file") return `file ${base.name}${painted}`;
+  if (base.kind === "other")
+    return `motion of ${base.entry.source ?? base.entry.inversion ?? "another clip"}`;
+  return `${maps.value ? "what the model sees" : "not looked at yet"}${pinned ? ", given as it is" : ""}${painted}`;
+}
+
+function Subject({ index, count }: { index: number; count: number }) {
+  const subject = subjectAt(index);
+  const isLooked = subject.base.kind === "model" && maps.value?.subjects[index] !== undefined;
+  const mask = maskOf(index, frame.value);
+  const isPlain =
+    subject.base.kind === "model" && !subject.edits.size && !subject.pinned && !subject.transform.length;
+  const name = subjectName(index);
+  const setTau = (tau: number) => {
+    liveTau.value = null;
+    if (count === 1) setSetting("settings.tau", tau);
+    else editSubject(index, { tau });
+  };
+  return (
+    <div class={cls("stack", subjectClass(index))}>
+      <div class="row">
+        <span class="swatch" />
+        <h3 class="ellipsis">{name}</h3>
+        <span class="muted small ellipsis grow">{describe(subject)}</span>
+        <Menu label={`Motion of ${name}`}>
+          <button
+            type="button"
+            onClick={() => {
+              selected.value = index;
+              tool.value = "brush";
+            }}
+          >
+            <Icon name="brush" />
+            Paint its mask
+          </button>
+          <button
+            type="button"
+            onClick={() => {
+              selected.value = index;
+              tool.value = "track";
+            }}
+          >
+            <Icon name="track" />
+            Draw a track
+          </button>
+          {isLooked ? (
+            <button type="button" onClick={() => editSubject(index, { pinned: !subject.pinned })}>
+              <Icon name="check" />
+              {subject.pinned ? "Let the run find the mask" : "Give exactly this mask"}
+            </button>
+          ) : null}
+          {subject.base.kind === "track" ? (
+            <button
+              type="button"
+              onClick={() =>
+                subject.base.kind === "track" &&
+                saveFile(`${name}.json`, writeTrack(subject.base.track), "application/json")
+              }
+            >
+              <Icon name="down" />
+              Download the track
+            </button>
+          ) : null}
+          {isPlain ? null : (
+            <button type="button" class="danger" onClick={() => editSubject(index, fromModel)}>
+              <Icon name="undo" />
+              {source.value ? "Back to what the model sees" : "Remove its motion"}
+            </button>
+          )}
+        </Menu>
+      </div>
+      {isLooked ? (
+        <label class="row small">
+          <span title="A place belongs to the subject where its attention exceeds τ times the frame's maximum">
+            τ
+          </span>
+          <input
+            type="range"
+            min={0}
+            max={0.99}
+            step={0.01}
+            value={tauOf(index)}
+            aria-label={`Threshold τ of ${name}`}
+            onInput={(event) => {
+              liveTau.value = { index, tau: Number(event.currentTarget.value) };
+            }}
+            onChange={(event) => setTau(Number(event.currentTarget.value))}
+          />
+          <span class="number">{tauOf(index).toFixed(2)}</span>
+          <span class="number muted" title="Share of this frame that the mask covers">
+            {mask ? percent(coverage(mask)) : ""}
+          </span>
+        </label>
+      ) : null}
+      {subject.base.kind === "model" && !isLooked ? (
+        <div class="row wrap">
+          <FileButton
+            label="Mask or track file"
+            icon="folder"
+            accept=".npz,.npy,.csv,.json,.png,.mp4,.webm,.mov,.gif"
+            onFiles={([file]) => file && takeMotion(file, index)}
+          />
+          {source.value ? null : (
+            <button
+              type="button"
+              onClick={() => {
+                selected.value = index;
+                tool.value = "track";
+                editSubject(index, { base: { kind: "track", track: newTrack() } });
+              }}
+            >
+              <Icon name="track" />
+              Track
+            </button>
+          )}
+        </div>
+      ) : null}
+      <Changes index={index} />
+    </div>
+  );
+}
+
+const CHANGES = [
+  "mirror",
+  "mirror vertical",
+  "reverse",
+  "speed 2",
+  "speed 0.5",
+  "delay 4",
+  "still 0",
+  "smooth 5",
+  "grow 0.03",
+  "shrink 0.03",
+];
+
+/** The changes of a motion, one a line, as docs/motion.md has them. */
+function Changes({ index }: { index: number }) {
+  const { transform } = subjectAt(index);
+  const [open, setOpen] = useState(false);
+  useEffect(() => {
+    if (transform.length) setOpen(true);
+  }, [transform.length]);
+  const put = (next: readonly string[]) => editSubject(index, { transform: next });
+  return (
+    <details class="small" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary class="muted">
+        {transform.length ? `${transform.length} changed` : "Change this motion"}
+      </summary>
+      <ul class="stack changes">
+        {transform.map((change, i) => (
+          <li key={`${i} ${change}`}>
+            <input
+              type="text"
+              aria-label={`Change ${i + 1} of ${subjectName(index)}`}
+              value={change}
+              onChange={(event) =>
+                put(transform.map((other, at) => (at === i ? event.currentTarget.value : other)))
+              }
+            />
+            <IconButton
+              icon="up"
+              label="Earlier"
+              disabled={i === 0}
+              onClick={() => put(transform.toSpliced(i - 1, 2, change, transform[i - 1] ?? ""))}
+            />
+            <IconButton icon="x" label={`Remove ${change}`} onClick={() => put(transform.toSpliced(i, 1))} />
+          </li>
+        ))}
+        <li>
+          <select
+            aria-label={`Add a change to ${subjectName(index)}`}
+            value=""
+            onChange={(event) => {
+              selected.value = index;
+              if (event.currentTarget.value) addChange(event.currentTarget.value);
+              event.currentTarget.value = "";
+            }}
+          >
+            <option value="">Add…</option>
+            {CHANGES.map((change) => (
+              <option key={change}>{change}</option>
+            ))}
+          </select>
+          <button
+            type="button"
+            onClick={() => {
+              selected.value = index;
+              tool.value = "transform";
+            }}
+          >
+            <Icon name="transform" />
+            Handles
+          </button>
+        </li>
+      </ul>
+    </details>
+  );
+}
+
+/** Stops a look that waits or runs. */
+export async function stopLook(): Promise<void> {
+  const found = look.value;
+  if (found.state === "running" || found.state === "waiting") {
+    await attempt(() => api.cancelLook(found.id));
+    look.value = { state: "none" };
+  }
+}
