@@ -1,5 +1,5 @@
 // A mock of the studio's server: it answers the API of docs/studio-api.md from memory, and serves the built page under the
-// same content security policy. `node dev/server.mjs [PORT] [QUEUED JOBS]`
+// same content security policy. `node dev/server.mjs [PORT] [QUEUED JOBS] [MILLISECONDS A STEP]`
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { ball, sheet } from "./pictures.mjs";
@@ -176,7 +176,7 @@ export async function startMock({ port = 0, jobs: count = 0, pace = 120 } = {}) 
     }
     const job = {
       id,
-      name: name ?? prompt.replace(/[^a-z]+/gi, "-").replace(/^-|-$/g, ""),
+      name: name ?? `${prompt.replace(/[^a-z]+/gi, "-").replace(/^-|-$/g, "")}-${state.jobs.size}`,
       state: "queued",
       position: known?.position ?? queued().length,
       prompt,

@@ -165,24 +165,30 @@ function sampled(values: Float32Array, width: number, height: number, x: number,
   return upper * (1 - v) + lower * v + Math.hypot(x - cx, y - cy);
 }
 
-/** The outline of a mask as a mask: its pixels with a neighbour that is not in it. */
-export function outline({ width, height, pixels }: Mask): Mask {
-  const edge = emptyMask(width, height);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const i = y * width + x;
-      if (!pixels[i]) continue;
-      const inner =
-        x > 0 &&
-        x < width - 1 &&
-        y > 0 &&
-        y < height - 1 &&
-        pixels[i - 1] &&
-        pixels[i + 1] &&
-        pixels[i - width] &&
-        pixels[i + width];
-      if (!inner) edge.pixels[i] = 255;
+/** The edges between what is in a mask and what is not, along its pixels: `[x, y, x, y]` each, runs in one piece. */
+export function edgesOf({ width, height, pixels }: Mask): [number, number, number, number][] {
+  const edges: [number, number, number, number][] = [];
+  const at = (x: number, y: number) =>
+    x >= 0 && y >= 0 && x < width && y < height && pixels[y * width + x] !== 0;
+  for (let y = 0; y <= height; y++) {
+    for (let x = 0, start = -1; x <= width; x++) {
+      const isEdge = x < width && at(x, y) !== at(x, y - 1);
+      if (isEdge && start < 0) start = x;
+      if (!isEdge && start >= 0) {
+        edges.push([start, y, x, y]);
+        start = -1;
+      }
     }
   }
-  return edge;
+  for (let x = 0; x <= width; x++) {
+    for (let y = 0, start = -1; y <= height; y++) {
+      const isEdge = y < height && at(x, y) !== at(x - 1, y);
+      if (isEdge && start < 0) start = y;
+      if (!isEdge && start >= 0) {
+        edges.push([x, start, x, y]);
+        start = -1;
+      }
+    }
+  }
+  return edges;
 }

@@ -33,6 +33,16 @@ export function IconButton({
   );
 }
 
+/** A link to the view that this one belongs to. */
+export function Back({ to, children }: { to: string; children: ComponentChildren }) {
+  return (
+    <a class="button quiet" href={`#/${to}`}>
+      <Icon name="back" />
+      {children}
+    </a>
+  );
+}
+
 export function Notice({
   kind,
   children,
@@ -299,6 +309,19 @@ export function useSettled(
       controller.abort();
     };
   }, deps);
+}
+
+/** Hands the page's keys to the handler of the last rendering, unless a dialog is open. A key that it took does nothing else. */
+export function useKeys(handler: (event: KeyboardEvent) => boolean) {
+  const latest = useRef(handler);
+  latest.current = handler;
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (!document.querySelector("dialog[open]") && latest.current(event)) event.preventDefault();
+    };
+    addEventListener("keydown", onKey);
+    return () => removeEventListener("keydown", onKey);
+  }, []);
 }
 
 /** Lets a person keep a file. */

@@ -1,6 +1,7 @@
 // Icons, drawn on a grid of 24.
 const PATHS = {
   alert: "M12 9v4m0 3.5v.01M10.3 4 2.6 17.5A2 2 0 0 0 4.3 20.5h15.4a2 2 0 0 0 1.7-3L13.7 4a2 2 0 0 0-3.4 0z",
+  back: "M15 6l-6 6 6 6",
   brush:
     "M14 7l3 3M4 20c3 0 4.5-1 4.5-3.5A2.5 2.5 0 0 0 6 14c-2 0-2 2-2 3.5 0 1-.5 2-1 2.5zM8.5 14.5 19 4a1.7 1.7 0 0 1 2.4 2.4L11 17",
   caret: "M6 9l6 6 6-6",
@@ -45,11 +46,19 @@ const PATHS = {
   x: "M6 6l12 12M18 6 6 18",
 } as const;
 
+/** Icons of dots alone, which need a thicker line. */
+const DOTS: ReadonlySet<string> = new Set(["more", "grip"]);
+
 export type IconName = keyof typeof PATHS;
 
 export function Icon({ name }: { name: IconName }) {
   return (
-    <svg class="icon" viewBox="0 0 24 24" aria-hidden="true">
+    <svg
+      class="icon"
+      viewBox="0 0 24 24"
+      aria-hidden="true"
+      {...(DOTS.has(name) ? { style: { strokeWidth: 3 } } : {})}
+    >
       <path d={PATHS[name]} />
     </svg>
   );

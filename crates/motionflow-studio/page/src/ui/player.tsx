@@ -1,7 +1,7 @@
 // Frames of several videos in step.
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Frames, Sheet } from "../api/types.ts";
-import { IconButton, isTyping } from "./basics.tsx";
+import { IconButton, isTyping, useKeys } from "./basics.tsx";
 import { drawTile } from "./pictures.ts";
 
 export interface Player {
@@ -31,28 +31,15 @@ export function usePlayer(count: number, fps: number): Player {
     });
     return () => cancelAnimationFrame(request);
   }, [playing, count, fps]);
-  useEffect(() => {
-    const onKey = (event: KeyboardEvent) => {
-      if (
-        isTyping(event) ||
-        event.ctrlKey ||
-        event.metaKey ||
-        event.altKey ||
-        document.querySelector("dialog[open]")
-      )
-        return;
-      const target = event.target as HTMLElement;
-      const isControl = target.closest("button, a, input, summary") !== null;
-      const step = { ArrowLeft: now.current - 1, ArrowRight: now.current + 1, Home: 0, End: count - 1 }[
-        event.key
-      ];
-      if (step !== undefined && target.tagName !== "INPUT") show(step);
-      else if (event.key === " " && !isControl) setPlaying((before) => !before);
-      else return;
-      event.preventDefault();
-    };
-    addEventListener("keydown", onKey);
-    return () => removeEventListener("keydown", onKey);
+  useKeys((event) => {
+    if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return false;
+    const target = event.target as HTMLElement;
+    const isControl = target.closest("button, a, input, summary") !== null;
+    const step = { ArrowLeft: frame - 1, ArrowRight: frame + 1, Home: 0, End: count - 1 }[event.key];
+    if (step !== undefined && target.tagName !== "INPUT") show(step);
+    else if (event.key === " " && !isControl) setPlaying((before) => !before);
+    else return false;
+    return true;
   });
   return { frame, count, playing, show, setPlaying };
 }

@@ -36,6 +36,7 @@ import {
   Notice,
   Spinner,
   subjectClass,
+  useKeys,
   useSettled,
 } from "../ui/basics.tsx";
 import { Icon } from "../ui/icon.tsx";
@@ -47,18 +48,12 @@ import { Subjects } from "./subjects.tsx";
 export function Make() {
   useEffect(() => {
     void loadClips();
-    const onKey = (event: KeyboardEvent) => {
-      if (document.querySelector("dialog[open]")) return;
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-        event.preventDefault();
-        document.getElementById("add-to-queue")?.click();
-        return;
-      }
-      if (stageKey(event)) event.preventDefault();
-    };
-    addEventListener("keydown", onKey);
-    return () => removeEventListener("keydown", onKey);
   }, []);
+  useKeys((event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return stageKey(event);
+    document.getElementById("add-to-queue")?.click();
+    return true;
+  });
   const hasSubject = sourceSubjects.value.length > 0;
   const isSourced = source.value !== null;
   const isMatched =

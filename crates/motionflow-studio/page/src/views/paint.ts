@@ -1,6 +1,6 @@
 // Draws the stage.
 
-import { type Mask, outline } from "../logic/mask.ts";
+import { edgesOf, type Mask } from "../logic/mask.ts";
 import { onBox, type Place, type Point, placeAt, turnHandle } from "../logic/track.ts";
 import {
   frames,
@@ -30,11 +30,23 @@ export interface Dragging {
   readonly change?: { readonly from: Place; readonly to: Place };
 }
 
-const outlines = new WeakMap<Mask, Mask>();
-function outlineOf(mask: Mask): Mask {
-  const found = outlines.get(mask) ?? outline(mask);
-  outlines.set(mask, found);
-  return found;
+const contours = new WeakMap<Mask, Path2D>();
+
+/** The outline of a mask over the whole canvas. That of a mask which is painted changes, and is not kept. */
+function contour(context: CanvasRenderingContext2D, mask: Mask, isKept: boolean): Path2D {
+  let path = isKept ? contours.get(mask) : undefined;
+  if (!path) {
+    path = new Path2D();
+    for (const [x1, y1, x2, y2] of edgesOf(mask)) {
+      path.moveTo(x1, y1);
+      path.lineTo(x2, y2);
+    }
+    if (isKept) contours.set(mask, path);
+  }
+  const { width, height } = context.canvas;
+  const scaled = new Path2D();
+  scaled.addPath(path, new DOMMatrix([width / mask.width, 0, 0, height / mask.height, 0, 0]));
+  return scaled;
 }
 
 /** The mask of a subject as it is shown: after its changes, unless it is painted on. */
@@ -104,7 +116,7 @@ function grid(context: CanvasRenderingContext2D): void {
   context.stroke();
 }
 
-/** The outline of a mask, a fine dark line beside the coloured one so that it shows on any ground. */
+/** The outline of a mask over a wider dark one, so that it shows on any ground. */
 function edges(
   context: CanvasRenderingContext2D,
   mask: Mask,
@@ -113,18 +125,19 @@ function edges(
   scale: number,
   isWorking: boolean,
 ): void {
-  const { width, height } = context.canvas;
-  // A coarse mask's cells would make a thick line of its outline.
-  if (width / mask.width > 6 * scale) return;
-  const edge = isWorking ? outline(mask) : outlineOf(mask);
-  context.globalAlpha = alpha;
-  context.drawImage(tint(edge, color, 0.95, !isWorking), 0, 0, width, height);
-  context.globalAlpha = 1;
+  const path = contour(context, mask, !isWorking);
+  context.lineCap = "square";
+  for (const [width, style] of [
+    [3, css([0, 0, 0], 0.35 * alpha)],
+    [1.5, css(color, alpha)],
+  ] as const) {
+    context.lineWidth = width * scale;
+    context.strokeStyle = style;
+    context.stroke(path);
+  }
 }
 
 function skins(context: CanvasRenderingContext2D, at: number, scale: number): void {
-  const { width, height } = context.canvas;
-  context.imageSmoothingEnabled = false;
   for (const [other, alpha] of [
     [at - 2, 0.35],
     [at - 1, 0.8],
@@ -134,7 +147,13 @@ function skins(context: CanvasRenderingContext2D, at: number, scale: number): vo
     if (other < 0 || other >= video.value.frames) continue;
     const mask = maskOf(selected.value, other);
     const color = other < at ? [255, 255, 255] : [20, 22, 28];
-    if (mask) context.drawImage(tint(outlineOf(mask), color, alpha), 0, 0, width, height);
+    if (mask) {
+      context.lineWidth = 1.5 * scale;
+      context.strokeStyle = css(color, alpha);
+      context.setLineDash(other < at ? [] : [5 * scale, 3 * scale]);
+      context.stroke(contour(context, mask, true));
+      context.setLineDash([]);
+    }
     const place = placeOf(selected.value, other);
     if (place) {
       context.globalAlpha = alpha;
@@ -145,7 +164,6 @@ function skins(context: CanvasRenderingContext2D, at: number, scale: number): vo
       context.globalAlpha = 1;
     }
   }
-  context.imageSmoothingEnabled = true;
 }
 
 function onCanvas(context: CanvasRenderingContext2D, { x, y }: Point): [number, number] {

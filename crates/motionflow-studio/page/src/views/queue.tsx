@@ -1,6 +1,6 @@
 // The queue. Long lists draw the rows in sight alone.
 import { signal } from "@preact/signals";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { api, newId } from "../api/client.ts";
 import type { Job } from "../api/types.ts";
 import { duration, since } from "../logic/format.ts";
@@ -21,6 +21,7 @@ import {
   Progress,
   PromptText,
   saveFile,
+  useKeys,
 } from "../ui/basics.tsx";
 import { Icon } from "../ui/icon.tsx";
 
@@ -145,11 +146,13 @@ function Rows({ list }: { list: readonly Job[] }) {
   const at = focused.value ? list.findIndex((job) => job.id === focused.value) : -1;
   const tabStop = Math.max(0, at);
   const focusRow = (index: number) => {
-    const job = list[Math.min(list.length - 1, Math.max(0, index))];
+    const now = jobList.value;
+    const at = Math.min(now.length - 1, Math.max(0, index));
+    const job = now[at];
     const [element, scroller] = [root.current, root.current?.closest("main")];
     if (!job || !element || !scroller) return;
     focused.value = job.id;
-    const top = Math.min(list.length - 1, Math.max(0, index)) * ROW;
+    const top = at * ROW;
     const above = scroller.getBoundingClientRect().top - element.getBoundingClientRect().top;
     if (top < above) scroller.scrollTop += top - above;
     else if (top + ROW > above + scroller.clientHeight)
@@ -158,33 +161,24 @@ function Rows({ list }: { list: readonly Job[] }) {
     requestAnimationFrame(() => document.getElementById(`job-${job.id}`)?.focus());
   };
 
-  useEffect(() => {
-    const onKey = (event: KeyboardEvent) => {
-      if (isTyping(event) || document.querySelector("dialog[open]")) return;
-      const row = (event.target as HTMLElement).closest<HTMLElement>(".job");
-      const now = row ? list.findIndex((job) => `job-${job.id}` === row.id) : -1;
-      if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-        const step = event.key === "ArrowDown" ? 1 : -1;
-        const job = list[now];
-        if (event.altKey && job?.state === "queued") {
-          void moveJob(job.id, Math.max(0, (job.position ?? 0) + step)).then(() => {
-            focusRow(jobList.value.findIndex((other) => other.id === job.id));
-          });
-          focusRow(jobList.value.findIndex((other) => other.id === job.id));
-        } else if (!event.altKey) focusRow(now < 0 ? tabStop : now + step);
-        event.preventDefault();
-        return;
-      }
-      const job = list[now];
-      if (!job || event.target !== row || event.ctrlKey || event.metaKey || event.altKey) return;
+  useKeys((event) => {
+    if (isTyping(event)) return false;
+    const row = (event.target as HTMLElement).closest<HTMLElement>(".job");
+    const now = row ? list.findIndex((job) => `job-${job.id}` === row.id) : -1;
+    const job = list[now];
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step && !event.altKey) focusRow(now < 0 ? tabStop : now + step);
+    else if (step && job?.state === "queued") {
+      void moveJob(job.id, Math.max(0, (job.position ?? 0) + step));
+      focusRow(jobList.value.findIndex((other) => other.id === job.id));
+    } else {
       const action = { Enter: open, e: edit, d: duplicate, Delete: remove, c: cancelOrContinue }[event.key];
-      if (!action) return;
-      event.preventDefault();
+      if (!job || !action || event.target !== row || event.ctrlKey || event.metaKey || event.altKey)
+        return false;
       if (event.key === "Delete") focusRow(now + 1);
       void action(job);
-    };
-    addEventListener("keydown", onKey);
-    return () => removeEventListener("keydown", onKey);
+    }
+    return true;
   });
 
   const shown = list.slice(range.from, range.to);
@@ -242,8 +236,8 @@ export async function cancelOrContinue(job: Job): Promise<void> {
 }
 
 const STATES = {
-  queued: "waits",
-  running: "runs",
+  queued: "queued",
+  running: "running",
   finished: "finished",
   failed: "failed",
   cancelled: "cancelled",

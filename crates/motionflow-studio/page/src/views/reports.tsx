@@ -5,7 +5,7 @@ import type { Report } from "../api/types.ts";
 import { figure, since } from "../logic/format.ts";
 import { gridOf, show } from "../logic/grid.ts";
 import { href, messageOf } from "../state/shell.ts";
-import { Empty, Notice, Spinner } from "../ui/basics.tsx";
+import { Back, Empty, Notice, Spinner } from "../ui/basics.tsx";
 import { Icon } from "../ui/icon.tsx";
 
 export function Reports({ reports }: { reports: readonly Report[] }) {
@@ -38,12 +38,7 @@ export function OneReport({ name }: { name: string }) {
   return (
     <div class="page">
       <header>
-        <a class="button quiet" href={href("results")} aria-label="Back to the results">
-          <span style={{ display: "inline-flex", transform: "scaleX(-1)" }}>
-            <Icon name="chevron" />
-          </span>
-          Results
-        </a>
+        <Back to="results">Results</Back>
         <h1 class="grow">{report?.title ?? name}</h1>
         {report ? <span class="tag">{report.kind}</span> : null}
       </header>

@@ -6,7 +6,7 @@ import { bytes, duration, figure, since } from "../logic/format.ts";
 import { restore } from "../state/files.ts";
 import { attempt, go, href, messageOf, succeeds, toast } from "../state/shell.ts";
 import { disk, runsVersion } from "../state/studio.ts";
-import { Confirm, Empty, IconButton, Menu, Notice, PromptText, Spinner } from "../ui/basics.tsx";
+import { Back, Confirm, Empty, IconButton, Menu, Notice, PromptText, Spinner } from "../ui/basics.tsx";
 import { Icon } from "../ui/icon.tsx";
 import { type Player, PlayerBar, SheetFrame, useFrames, usePlayer } from "../ui/player.tsx";
 import { Reports } from "./reports.tsx";
@@ -231,12 +231,7 @@ export function OneRun({ name }: { name: string }) {
   return (
     <div class="page">
       <header>
-        <a class="button quiet" href={href("results")} aria-label="Back to the results">
-          <span style={{ display: "inline-flex", transform: "scaleX(-1)" }}>
-            <Icon name="chevron" />
-          </span>
-          Results
-        </a>
+        <Back to="results">Results</Back>
         <h1 class="grow">{run.prompt ? <PromptText prompt={run.prompt} /> : run.name}</h1>
         <button type="button" class="primary" onClick={() => applySettings(run.name)}>
           <Icon name="edit" />
@@ -418,12 +413,7 @@ export function Compare({ names }: { names: readonly string[] }) {
   return (
     <div class="page">
       <header>
-        <a class="button quiet" href={href("results")} aria-label="Back to the results">
-          <span style={{ display: "inline-flex", transform: "scaleX(-1)" }}>
-            <Icon name="chevron" />
-          </span>
-          Results
-        </a>
+        <Back to="results">Results</Back>
         <h1 class="grow">Two results</h1>
       </header>
       {error ? <Notice kind="bad">{error}</Notice> : null}

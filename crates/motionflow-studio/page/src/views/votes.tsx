@@ -5,6 +5,7 @@ import type { Answer, Comparison, Pair, Report, Run, Side, VoteResult } from "..
 import { percent, since } from "../logic/format.ts";
 import { attempt, go, href, messageOf, toast } from "../state/shell.ts";
 import {
+  Back,
   Confirm,
   Dialog,
   Empty,
@@ -14,6 +15,7 @@ import {
   PromptText,
   Segmented,
   Spinner,
+  useKeys,
 } from "../ui/basics.tsx";
 import { Icon } from "../ui/icon.tsx";
 
@@ -272,34 +274,23 @@ export function Ballot({ id }: { id: string }) {
     }
     await next();
   };
-  useEffect(() => {
-    const onKey = (event: KeyboardEvent) => {
-      if (!pair?.pair || isTyping(event) || event.ctrlKey || event.altKey || event.metaKey) return;
-      const answer = ({ ArrowLeft: "left", ArrowRight: "right", ArrowDown: "same" } as const)[event.key];
-      if (answer) {
-        const open = questions.find((question) => !answers[question]);
-        if (open) setAnswers({ ...answers, [open]: answer });
-      } else if (event.key === "Backspace") {
-        const last = questions.findLast((question) => answers[question]);
-        if (last)
-          setAnswers(Object.fromEntries(Object.entries(answers).filter(([question]) => question !== last)));
-      } else if (event.key === "Enter" && isComplete && !(event.target as HTMLElement).closest("button, a"))
-        void vote();
-      else return;
-      event.preventDefault();
-    };
-    addEventListener("keydown", onKey);
-    return () => removeEventListener("keydown", onKey);
+  useKeys((event) => {
+    if (!pair?.pair || isTyping(event) || event.ctrlKey || event.altKey || event.metaKey) return false;
+    const answer = ({ ArrowLeft: "left", ArrowRight: "right", ArrowDown: "same" } as const)[event.key];
+    const open = questions.find((question) => !answers[question]);
+    const last = questions.findLast((question) => answers[question]);
+    if (answer && open) setAnswers({ ...answers, [open]: answer });
+    else if (event.key === "Backspace" && last) {
+      setAnswers(Object.fromEntries(Object.entries(answers).filter(([question]) => question !== last)));
+    } else if (event.key === "Enter" && isComplete && !(event.target as HTMLElement).closest("button, a"))
+      void vote();
+    else return false;
+    return true;
   });
   return (
     <div class="page">
       <header>
-        <a class="button quiet" href={href("votes")} aria-label="Back to the comparisons">
-          <span style={{ display: "inline-flex", transform: "scaleX(-1)" }}>
-            <Icon name="chevron" />
-          </span>
-          Votes
-        </a>
+        <Back to="votes">Votes</Back>
         <h1 class="grow">{comparison?.title ?? "Blind comparison"}</h1>
         {pair?.pair ? (
           <span class="muted number">
@@ -455,12 +446,7 @@ export function VoteResults({ id }: { id: string }) {
   return (
     <div class="page">
       <header>
-        <a class="button quiet" href={href("votes")} aria-label="Back to the comparisons">
-          <span style={{ display: "inline-flex", transform: "scaleX(-1)" }}>
-            <Icon name="chevron" />
-          </span>
-          Votes
-        </a>
+        <Back to="votes">Votes</Back>
         <h1 class="grow">{comparison?.title ?? "Result"}</h1>
       </header>
       {error ? <Notice kind="bad">{error}</Notice> : null}

@@ -9,7 +9,7 @@ import type { Mask } from "../logic/mask.ts";
 import { type WatchEvent, watched } from "../logic/watch.ts";
 import { href, messageOf } from "../state/shell.ts";
 import { connected, jobs, onEvent } from "../state/studio.ts";
-import { cls, Empty, Notice, Progress, PromptText, Spinner, subjectClass } from "../ui/basics.tsx";
+import { Back, cls, Empty, Notice, Progress, PromptText, Spinner, subjectClass } from "../ui/basics.tsx";
 import { Icon } from "../ui/icon.tsx";
 import { colorOf, drawTile, tint } from "../ui/pictures.ts";
 import { type Player, PlayerBar, SheetFrame, useFrames, usePlayer } from "../ui/player.tsx";
@@ -94,12 +94,7 @@ export function WatchJob({ id }: { id: string }) {
   return (
     <div class="page">
       <header>
-        <a class="button quiet" href={href("queue")} aria-label="Back to the queue">
-          <span style={{ display: "inline-flex", transform: "scaleX(-1)" }}>
-            <Icon name="chevron" />
-          </span>
-          Queue
-        </a>
+        <Back to="queue">Queue</Back>
         <h1 class="grow">
           <PromptText prompt={job.prompt ?? job.name} />
         </h1>
@@ -259,7 +254,6 @@ function PreviewPane({ preview, player, job }: { preview: Preview | null; player
       <div class="picture">
         {preview ? (
           <SheetFrame
-            class="preview"
             sheet={preview}
             url={preview.url}
             frame={player.frame % preview.frames}
