@@ -487,6 +487,10 @@ export async function startMock({ port = 0, jobs: count = 0, pace = 120 } = {}) 
         },
       ];
     },
+    "POST mock/drop-streams": () => {
+      for (const stream of state.streams) stream.destroy();
+      return {};
+    },
     "POST queue/import": () => [201, { jobs: [] }],
     "GET runs": ({ query }) => {
       const offset = Number(query.get("offset") ?? 0);

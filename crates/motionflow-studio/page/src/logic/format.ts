@@ -36,6 +36,9 @@ export function since(then: number, now = Date.now() / 1000): string {
 
 export const percent = (share: number) => `${Math.round(100 * share)} %`;
 
+/** `1 vote`, `2 votes`. */
+export const count = (number: number, noun: string) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+
 /** Up to four digits that say something. */
 export function figure(value: number): string {
   return Number.isInteger(value) ? String(value) : value.toPrecision(Math.abs(value) < 1 ? 3 : 4);

@@ -91,7 +91,7 @@ export function paintStage(context: CanvasRenderingContext2D, scale: number, dra
     }
   }
 
-  if (onion.value) skins(context, at, scale);
+  if (onion.value && tool.value !== "view") skins(context, at, scale);
   if (tool.value === "track") drawTrack(context, dragging, scale);
   if (tool.value === "transform") drawTransform(context, dragging, scale);
   if (cursor.value && (tool.value === "brush" || tool.value === "eraser"))

@@ -43,7 +43,7 @@ export function Queue() {
       <header>
         <h1>Queue</h1>
         <span class="muted number">
-          {queued.value.length} waiting{left ? `, ${duration(left)} left of the running one` : ""}
+          {queued.value.length} queued{left ? `, ${duration(left)} left of the running one` : ""}
         </span>
         <span class="grow" />
         <button type="button" aria-pressed={paused.value} onClick={() => setPaused(!paused.value)}>

@@ -21,7 +21,6 @@ import {
   framesError,
   look,
   maskToPaint,
-  motion,
   motionError,
   redoMotion,
   source,
@@ -632,7 +631,3 @@ export function Help() {
     </Dialog>
   );
 }
-
-/** Whether anything about the motion was edited. */
-export const isEdited = () =>
-  motion.value.some((subject) => subject.edits.size > 0 || subject.base.kind !== "model");

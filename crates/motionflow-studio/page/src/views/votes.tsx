@@ -2,7 +2,7 @@
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { ApiError, api, newId } from "../api/client.ts";
 import type { Answer, Comparison, Pair, Report, Run, Side, VoteResult } from "../api/types.ts";
-import { percent, since } from "../logic/format.ts";
+import { count, percent, since } from "../logic/format.ts";
 import { attempt, go, href, messageOf, toast } from "../state/shell.ts";
 import {
   Back,
@@ -51,8 +51,8 @@ export function Votes() {
               <div class="grow">
                 <a href={href("votes", one.id)}>{one.title}</a>
                 <div class="muted small number">
-                  {one.a} and {one.b}, {one.pairs} pairs, {one.votes} votes of {one.voters}{" "}
-                  {one.voters === 1 ? "voter" : "voters"}, {since(one.created)}
+                  {one.a} and {one.b}, {count(one.pairs, "pair")}, {count(one.votes, "vote")} of{" "}
+                  {count(one.voters, "voter")}, {since(one.created)}
                 </div>
               </div>
               <a class="button" href={href("votes", one.id)}>
@@ -362,7 +362,7 @@ export function Ballot({ id }: { id: string }) {
         <div class="card">
           <Empty icon="check" title="That was the last pair">
             <p>
-              {pair.of} pairs, and thank you, {voter.trim()}.
+              {count(pair.of, "pair")}, and thank you, {voter.trim()}.
             </p>
             <div class="row">
               <a class="button" href={href("votes", id, "result")}>
@@ -453,9 +453,9 @@ export function VoteResults({ id }: { id: string }) {
       {comparison && result ? (
         <section class="card padded stack">
           <p class="muted number">
-            {result.votes} votes of {result.voters} {result.voters === 1 ? "voter" : "voters"},{" "}
-            {comparison.pairs} pairs. The bar is the share that prefers <strong>{comparison.a}</strong> to{" "}
-            <strong>{comparison.b}</strong>, with its 95 % interval.
+            {count(result.votes, "vote")} of {count(result.voters, "voter")},{" "}
+            {count(comparison.pairs, "pair")}. The bar is the share that prefers{" "}
+            <strong>{comparison.a}</strong> to <strong>{comparison.b}</strong>, with its 95 % interval.
           </p>
           {result.questions.map(({ question, a, b, same, preference, low, high }) => (
             <div key={question} class="stack" style={{ gap: "4px" }}>
