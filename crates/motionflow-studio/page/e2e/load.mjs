@@ -90,7 +90,7 @@ try {
   await measure(
     page,
     "open the actions of a job",
-    async (round) => {
+    async () => {
       const button = (await page.$$(".job .menu > button"))[3];
       await button.click();
     },

@@ -139,7 +139,7 @@ export const api = {
 
   jobs: () => call<{ jobs: T.Job[]; paused: boolean; event: number }>("GET", "jobs"),
   job: (id: string) => call<T.Job>("GET", `jobs/${segment(id)}`),
-  putJob: (id: string, request: T.Request, name?: string) =>
+  putJob: (id: string, request: T.Request, name?: string | undefined) =>
     call<T.Job>("PUT", `jobs/${segment(id)}`, { json: { request, ...(name ? { name } : {}) } }),
   removeJob: (id: string) => call<void>("DELETE", `jobs/${segment(id)}`),
   cancelJob: (id: string) => call<T.Job>("POST", `jobs/${segment(id)}/cancel`),

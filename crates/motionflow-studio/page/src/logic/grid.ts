@@ -12,6 +12,16 @@ export interface Grid<R> {
   readonly lines: readonly { readonly label: string; readonly cells: readonly (R | null)[] }[];
 }
 
+/** The columns of the settings that a sweep goes through, by the names of its variants: `tau 0.2, seed 1`. */
+export function sweptSettings(variants: readonly string[], columns: readonly string[]): string[] {
+  const names = (variants[0] ?? "").split(", ").map((part) => part.slice(0, part.lastIndexOf(" ")));
+  const found = names.flatMap((name) => {
+    const column = columns.find((one) => one === name || one.endsWith(`.${name}`));
+    return column ? [column] : [];
+  });
+  return found.length ? found : columns.slice(0, 1);
+}
+
 /** The grid of rows over the settings `keys`, in the order in which the values come. */
 export function gridOf<R extends { readonly values: Readonly<Record<string, unknown>> }>(
   rows: readonly R[],

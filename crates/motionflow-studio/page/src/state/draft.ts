@@ -20,6 +20,10 @@ export const sourcePrompt = signal("");
 export const prompt = signal("");
 /** Settings that differ from what is recommended, by path. */
 export const changed = signal<Changed>({});
+/** Of the run folder; empty where it is made of the prompt. */
+export const runName = signal("");
+/** A region that no subject's attention shall be in, as a file. */
+export const avoid = signal<string | null>(null);
 /** Motion of a settings file that cannot be told apart by subject; it is used as it is. */
 export const rawMotion = signal<MotionTable | null>(null);
 /** The queued job that is edited, if it is one. */
@@ -217,8 +221,8 @@ export async function buildRequest(): Promise<Request> {
   const count = subjectCount.value;
   const entries = await Promise.all(Array.from({ length: count }, (_, i) => entryOf(i)));
   const isGiven = entries.some((entry) => Object.keys(entry).length > 0);
-  const own = isGiven ? { subject: entries } : {};
-  const table = rawMotion.value ?? (isGiven ? own : null);
+  const own = { ...(isGiven ? { subject: entries } : {}), ...(avoid.value ? { avoid: avoid.value } : {}) };
+  const table = rawMotion.value ?? (Object.keys(own).length ? own : null);
   const tau = commonTau();
   const settings = tau === null ? changed.value : { ...changed.value, "settings.tau": tau };
   return requestOf(settings, {
@@ -272,7 +276,9 @@ export async function takeRequest(request: Request, jobId: string | null = null)
     prompt.value = written.prompt ?? "";
     changed.value = settingsOf(request);
     rawMotion.value = entries ? null : (request.motion ?? null);
+    avoid.value = entries ? (request.motion?.avoid ?? null) : null;
     editing.value = jobId;
+    runName.value = "";
     history.value = begin<Motion>(given);
   });
 }
@@ -282,6 +288,7 @@ export function chooseSource(ref: string | null, written: string | null): void {
   batch(() => {
     source.value = ref;
     rawMotion.value = null;
+    avoid.value = null;
     if (written) sourcePrompt.value = written;
     history.value = begin<Motion>([]);
     look.value = { state: "none" };

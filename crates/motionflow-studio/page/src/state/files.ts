@@ -4,7 +4,7 @@ import { ApiError, api } from "../api/client.ts";
 import type { Clip, Restored } from "../api/types.ts";
 import { bytes } from "../logic/format.ts";
 import { readTrack } from "../logic/track.ts";
-import { chooseSource, editSubject, subjectName, takeRequest, video } from "./draft.ts";
+import { avoid, chooseSource, editSubject, subjectName, takeRequest, video } from "./draft.ts";
 import { attempt, go, messageOf, toast } from "./shell.ts";
 import { selected, tool } from "./stage.ts";
 import { health } from "./studio.ts";
@@ -117,6 +117,13 @@ export async function takeMotion(file: File, index: number): Promise<void> {
     toast("good", `${file.name} moves ${subjectName(index)}`);
     go("make");
   }
+}
+
+/** A region that the subjects keep out of. */
+export async function takeAvoid(file: File): Promise<void> {
+  if (isTooLarge(file)) return;
+  const made = await attempt(() => api.uploadMotion(file));
+  if (made) avoid.value = made.ref;
 }
 
 function isTooLarge(file: File): boolean {

@@ -2,10 +2,11 @@
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { ApiError, api, newId } from "../api/client.ts";
 import type { Plan } from "../api/types.ts";
-import { bytes, duration } from "../logic/format.ts";
+import { bytes, count, duration } from "../logic/format.ts";
 import { parsePrompt } from "../logic/prompt.ts";
 import { readSeeds } from "../logic/request.ts";
 import {
+  avoid,
   buildRequest,
   changed,
   chooseSource,
@@ -18,6 +19,7 @@ import {
   newSubjects,
   prompt,
   rawMotion,
+  runName,
   setSetting,
   source,
   sourcePrompt,
@@ -105,6 +107,7 @@ export function Make() {
             <Matches />
           </Section>
           <Section step={isSourced ? 5 : 4} title="Settings" isDone={Object.keys(changed.value).length > 0}>
+            <RunName />
             <Settings />
           </Section>
         </div>
@@ -333,6 +336,7 @@ function ActionBar() {
       motion.value,
       rawMotion.value,
       maps.value,
+      avoid.value,
     ],
   );
 
@@ -346,13 +350,14 @@ function ActionBar() {
     const id = editing.value ?? adding.current ?? newId();
     adding.current = id;
     try {
-      const job = await api.putJob(id, await buildRequest());
+      const job = await api.putJob(id, await buildRequest(), runName.value.trim() || undefined);
       know(job);
       toast("good", editing.value ? "Saved" : "Added to the queue", {
         label: "Watch",
         run: () => go("queue", job.id),
       });
       adding.current = null;
+      runName.value = "";
       if (editing.value) {
         editing.value = null;
         go("queue");
@@ -418,6 +423,25 @@ function ActionBar() {
   );
 }
 
+function RunName() {
+  const id = useId();
+  return (
+    <div class="field">
+      <label for={id}>Name of the run folder</label>
+      <input
+        id={id}
+        type="text"
+        value={runName.value}
+        placeholder="made of the prompt"
+        spellcheck={false}
+        onInput={(event) => {
+          runName.value = event.currentTarget.value;
+        }}
+      />
+    </div>
+  );
+}
+
 function Many({ onClose }: { onClose: () => void }) {
   const [prompts, setPrompts] = useState(prompt.value);
   const [seeds, setSeeds] = useState(String(changed.value["settings.seed"] ?? "0-3"));
@@ -432,7 +456,7 @@ function Many({ onClose }: { onClose: () => void }) {
   const wrong =
     lines.find((line) => parsePrompt(line).error || !parsePrompt(line).subjects.length) ??
     (numbers.some(Number.isNaN) || !numbers.length ? seeds : undefined);
-  const count = lines.length * numbers.length;
+  const total = lines.length * numbers.length;
   const add = async () => {
     setBusy(true);
     const made = await attempt(async () => api.many(id, await buildRequest(), lines, numbers));
@@ -474,10 +498,10 @@ function Many({ onClose }: { onClose: () => void }) {
         {wrong === undefined ? null : <Notice kind="warn">This cannot be read: {wrong}</Notice>}
         <footer class="row">
           <span class="grow muted number">
-            {lines.length} prompts × {numbers.length} seeds
+            {count(lines.length, "prompt")} × {count(numbers.length, "seed")}
           </span>
-          <button type="submit" class="primary" disabled={busy || wrong !== undefined || !count}>
-            Add {count} jobs
+          <button type="submit" class="primary" disabled={busy || wrong !== undefined || !total}>
+            Add {count(total, "job")}
           </button>
         </footer>
       </form>

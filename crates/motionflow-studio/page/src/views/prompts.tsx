@@ -4,7 +4,7 @@ import { useId, useState } from "preact/hooks";
 import { api } from "../api/client.ts";
 import type { PromptTokens } from "../api/types.ts";
 import { parsePrompt, toggleWord, wordsOf, writePrompt } from "../logic/prompt.ts";
-import { modelName } from "../state/draft.ts";
+import { model, modelName } from "../state/draft.ts";
 import { messageOf } from "../state/shell.ts";
 import { cls, Notice, subjectClass, useSettled } from "../ui/basics.tsx";
 
@@ -117,7 +117,26 @@ export function PromptEditor({
         </Notice>
       ))}
       {tokens ? <Tokens tokens={tokens} /> : null}
+      <Domain />
     </>
+  );
+}
+
+/** What a checkpoint that knows little knows. */
+function Domain() {
+  const domain = model.value?.domain;
+  if (!domain) return null;
+  return (
+    <details class="small">
+      <summary class="muted">What this checkpoint knows</summary>
+      <p>{domain.about}</p>
+      <p>
+        <strong>Subjects:</strong> {domain.subjects.join(", ")}
+      </p>
+      <p>
+        <strong>Scenes:</strong> {domain.scenes.join(", ")}
+      </p>
+    </details>
   );
 }
 

@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { api, fileUrl } from "../api/client.ts";
 import type { Report } from "../api/types.ts";
 import { figure, since } from "../logic/format.ts";
-import { gridOf, show } from "../logic/grid.ts";
+import { gridOf, show, sweptSettings } from "../logic/grid.ts";
 import { href, messageOf } from "../state/shell.ts";
 import { Back, Empty, Notice, Spinner } from "../ui/basics.tsx";
 import { Icon } from "../ui/icon.tsx";
@@ -82,15 +82,8 @@ function Body({ report }: { report: Report }) {
   );
 }
 
-/** The settings that a sweep goes through: those of its variants' names, `tau 0.2, seed 1`. */
-function settingsOfSweep({ variants, columns }: Report): string[] {
-  const first = variants[0] ?? "";
-  const named = columns.filter((column) => first.split(", ").some((part) => part.startsWith(`${column} `)));
-  return named.length ? named : columns.slice(0, 1);
-}
-
 function SweepGrid({ report }: { report: Report }) {
-  const grid = gridOf(report.rows ?? [], settingsOfSweep(report));
+  const grid = gridOf(report.rows ?? [], sweptSettings(report.variants, report.columns));
   return (
     <section class="card padded table-wrap">
       <table class="sweep">

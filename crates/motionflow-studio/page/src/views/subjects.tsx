@@ -1,12 +1,12 @@
 // Where each subject moves: what the model sees at τ, a mask, a track, and the changes of it.
 import { useEffect, useState } from "preact/hooks";
-import { api } from "../api/client.ts";
 import { percent } from "../logic/format.ts";
 import { coverage } from "../logic/mask.ts";
 import type { SubjectMotion } from "../logic/motion.ts";
 import { fromModel } from "../logic/motion.ts";
 import { newTrack, writeTrack } from "../logic/track.ts";
 import {
+  avoid,
   editSubject,
   liveTau,
   look,
@@ -21,8 +21,7 @@ import {
   subjectName,
   tauOf,
 } from "../state/draft.ts";
-import { takeMotion } from "../state/files.ts";
-import { attempt } from "../state/shell.ts";
+import { takeAvoid, takeMotion } from "../state/files.ts";
 import { frame, selected, tool } from "../state/stage.ts";
 import {
   cls,
@@ -42,6 +41,9 @@ export function Subjects() {
   useSettled(startLook, 500, [JSON.stringify(request)]);
   const count = subjectCount.value;
   const found = look.value;
+  const hasModel = Array.from({ length: count }, (_, i) => subjectAt(i)).some(
+    ({ base }) => base.kind === "model",
+  );
   return (
     <>
       {found.state === "failed" ? <Notice kind="bad">{found.message}</Notice> : null}
@@ -62,7 +64,8 @@ export function Subjects() {
       {Array.from({ length: count }, (_, i) => (
         <Subject key={i} index={i} count={count} />
       ))}
-      {found.state === "finished" ? (
+      {count ? <Avoid /> : null}
+      {found.state === "finished" && hasModel ? (
         <p class="small muted">
           One pass on the noised clip, {found.result.seconds.toFixed(1)} s. A run that inverts the clip makes
           its masks from the steps of the inversion, so they can differ a little.
@@ -275,11 +278,30 @@ function Changes({ index }: { index: number }) {
   );
 }
 
-/** Stops a look that waits or runs. */
-export async function stopLook(): Promise<void> {
-  const found = look.value;
-  if (found.state === "running" || found.state === "waiting") {
-    await attempt(() => api.cancelLook(found.id));
-    look.value = { state: "none" };
-  }
+/** A region that stays free of all subjects. */
+function Avoid() {
+  return (
+    <div class="row small">
+      <span class="grow muted">
+        {avoid.value ? "A region stays free of the subjects" : "Keep a region free of them"}
+      </span>
+      {avoid.value ? (
+        <IconButton
+          icon="x"
+          label="Let the subjects be there again"
+          onClick={() => {
+            avoid.value = null;
+          }}
+        />
+      ) : (
+        <FileButton
+          class="quiet"
+          label="Mask of the region"
+          icon="folder"
+          accept=".npz,.png,.jpg,.mp4,.gif"
+          onFiles={([file]) => file && takeAvoid(file)}
+        />
+      )}
+    </div>
+  );
 }
