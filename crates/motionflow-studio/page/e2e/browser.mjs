@@ -100,6 +100,7 @@ const THEMES = ["light", "dark"];
 /** Pictures of the view in both themes and widths, and what axe-core finds in each. */
 export async function shots(page, folder, name) {
   if (folder) await mkdir(folder, { recursive: true });
+  await page.waitForFunction(() => !document.querySelector(".spinner"), { timeout: 60_000 });
   for (const width of WIDTHS) {
     await page.setViewport({ width, height: width < 600 ? 844 : 800 });
     for (const theme of THEMES) {

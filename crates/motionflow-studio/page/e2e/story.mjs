@@ -167,7 +167,6 @@ try {
   await shots(page, folder, "restore");
   await press(page, "Use its settings");
   await page.waitForFunction(() => location.hash === "#/make");
-  await until(page, "file ");
   expect((await field("New prompt")) === "a [panda] in the snow", "the prompt is restored");
   expect((await field("Source prompt")) === "a [car] on a road", "the source prompt is restored");
   expect((await field("steps")) === steps, "the settings are restored");

@@ -274,7 +274,10 @@ export async function takeRequest(request: Request, jobId: string | null = null)
     source.value = typeof path === "string" ? path : null;
     sourcePrompt.value = written.source_prompt ?? "";
     prompt.value = written.prompt ?? "";
-    changed.value = settingsOf(request);
+    const { "settings.mask_source": masks, ...settings } = settingsOf(request);
+    // "given" follows from the motion, and stands in records alone.
+    changed.value =
+      masks === undefined || masks === "given" ? settings : { ...settings, "settings.mask_source": masks };
     rawMotion.value = entries ? null : (request.motion ?? null);
     avoid.value = entries ? (request.motion?.avoid ?? null) : null;
     editing.value = jobId;
@@ -283,13 +286,16 @@ export async function takeRequest(request: Request, jobId: string | null = null)
   });
 }
 
-/** Chooses a clip. The motion that was made for another one goes. */
-export function chooseSource(ref: string | null, written: string | null): void {
+/**
+ * Chooses a clip. The motion that was made for another one goes; so does its source prompt, where `written` knows a better one
+ * and `isOwn` does not say that a person wrote it.
+ */
+export function chooseSource(ref: string | null, written: string | null, isOwn = false): void {
   batch(() => {
     source.value = ref;
     rawMotion.value = null;
     avoid.value = null;
-    if (written) sourcePrompt.value = written;
+    if (written && !isOwn) sourcePrompt.value = written;
     history.value = begin<Motion>([]);
     look.value = { state: "none" };
     const { "source.start": _, "source.inversion": __, ...rest } = changed.value;

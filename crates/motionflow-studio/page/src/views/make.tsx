@@ -58,6 +58,7 @@ export function Make() {
   });
   const hasSubject = sourceSubjects.value.length > 0;
   const isSourced = source.value !== null;
+  const hasSourcePrompt = isSourced || sourcePrompt.value !== "";
   const isMatched =
     newSubjects.value.length > 0 && (!isSourced || newSubjects.value.length === sourceSubjects.value.length);
   return (
@@ -70,7 +71,7 @@ export function Make() {
           <Section step={1} title="Clip" isDone={isSourced} extra={<StartAnew />}>
             <ClipChoice />
           </Section>
-          {isSourced ? (
+          {hasSourcePrompt ? (
             <Section step={2} title="What it shows" isDone={hasSubject}>
               <PromptEditor
                 value={sourcePrompt}
@@ -81,7 +82,7 @@ export function Make() {
             </Section>
           ) : null}
           <Section
-            step={isSourced ? 3 : 2}
+            step={hasSourcePrompt ? 3 : 2}
             title="Where it moves"
             isDone={maps.value !== null || motion.value.some((subject) => subject.base.kind !== "model")}
           >
@@ -102,11 +103,15 @@ export function Make() {
               <Subjects />
             )}
           </Section>
-          <Section step={isSourced ? 4 : 3} title="What shall move like it" isDone={isMatched}>
+          <Section step={hasSourcePrompt ? 4 : 3} title="What shall move like it" isDone={isMatched}>
             <PromptEditor value={prompt} which="new" label="New prompt" placeholder="a panda in the snow" />
             <Matches />
           </Section>
-          <Section step={isSourced ? 5 : 4} title="Settings" isDone={Object.keys(changed.value).length > 0}>
+          <Section
+            step={hasSourcePrompt ? 5 : 4}
+            title="Settings"
+            isDone={Object.keys(changed.value).length > 0}
+          >
             <RunName />
             <Settings />
           </Section>
@@ -222,7 +227,9 @@ function ClipChoice() {
               title={clip.source_prompt ?? clip.name}
               aria-pressed={clip.ref === source.value}
               onClick={() => {
-                chooseSource(clip.ref, clip.source_prompt);
+                const now = sourcePrompt.value;
+                const isOwn = now !== "" && !clips.value.some((other) => other.source_prompt === now);
+                chooseSource(clip.ref, clip.source_prompt, isOwn);
                 setOpen(false);
               }}
             >
@@ -237,6 +244,7 @@ function ClipChoice() {
         class="link small"
         onClick={() => {
           chooseSource(null, null);
+          sourcePrompt.value = "";
           setSetting("settings.init", "noise");
           setOpen(true);
           toast("good", "No clip: mark a subject in the new prompt and draw its track");

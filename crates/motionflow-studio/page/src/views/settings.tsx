@@ -15,6 +15,10 @@ const isShown = ({ path }: Setting) =>
   !["prompts.source_prompt", "prompts.prompt", "source.path", "source.inversion"].includes(path) &&
   !path.startsWith("motion.");
 
+/** Whether a setting is other than it would be by itself. */
+const isChanged = ({ path, value }: Setting) =>
+  path in changed.value && writeValue(changed.value[path]) !== writeValue(value);
+
 export function Settings() {
   const [groups, setGroups] = useState<readonly Group[]>([]);
   const [error, setError] = useState<string | null>(null);
@@ -80,7 +84,7 @@ export function Settings() {
               .map((group) => ({ ...group, settings: group.settings.filter((setting) => !setting.common) }))
               .filter((group) => group.settings.length)
               .map((group) => {
-                const count = group.settings.filter(({ path }) => path in changed.value).length;
+                const count = group.settings.filter(isChanged).length;
                 return (
                   <details key={group.title}>
                     <summary>
@@ -110,16 +114,16 @@ function SettingRow({
 }) {
   const id = useId();
   const [error, setError] = useState<string | null>(null);
-  const isChanged = value !== undefined;
+  const isSet = value !== undefined;
   const name = setting.key.replaceAll("_", " ");
   return (
-    <div class={cls("setting", isChanged && "changed")}>
+    <div class={cls("setting", isChanged(setting) && "changed")}>
       <label class="name" for={id}>
         {name}
       </label>
       <div class="row">
         <Control id={id} setting={setting} value={value} onError={setError} onChange={onChange} />
-        {isChanged ? (
+        {isSet ? (
           <IconButton icon="undo" label={`Default of ${name}`} onClick={() => onChange(undefined)} />
         ) : null}
       </div>

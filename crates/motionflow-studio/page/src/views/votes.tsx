@@ -7,6 +7,7 @@ import { attempt, go, href, messageOf, toast } from "../state/shell.ts";
 import {
   Back,
   Confirm,
+  cls,
   Dialog,
   Empty,
   IconButton,
@@ -416,16 +417,10 @@ function Videos({ pair }: { pair: Pair }) {
     </figure>
   );
   return (
-    <div ref={root} class="stack">
-      {pair.source ? (
-        <div style={{ width: "40%", margin: "0 auto" }}>
-          {video(pair.source, "Source of the motion", false)}
-        </div>
-      ) : null}
-      <div class="pair">
-        {video(pair.left, "Left", true)}
-        {video(pair.right, "Right", false)}
-      </div>
+    <div ref={root} class={cls("pair", pair.source !== null && "sourced")}>
+      {video(pair.left, "Left", true)}
+      {pair.source ? video(pair.source, "Source of the motion", false) : null}
+      {video(pair.right, "Right", false)}
     </div>
   );
 }
