@@ -106,6 +106,9 @@ export async function shots(page, folder, name) {
     for (const theme of THEMES) {
       await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: theme }]);
       await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 150)));
+      await page.waitForFunction(() => [...document.images].every((image) => image.complete), {
+        timeout: 20_000,
+      });
       const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
       expect(!wide, `${name}: it is wider than the window at ${width} px`);
       if (folder) await page.screenshot({ path: join(folder, `${name}-${width}-${theme}.png`) });

@@ -2,6 +2,7 @@
 import { type Message, openStream } from "./api/stream.ts";
 
 const ports = new Set<MessagePort>();
+let isBegun = false;
 let state: Message | null = null;
 
 function tell(message: Message) {
@@ -12,9 +13,11 @@ function tell(message: Message) {
 addEventListener("connect", (event) => {
   const port = (event as MessageEvent).ports[0];
   if (!port) return;
-  const isFirst = ports.size === 0 && state === null;
   ports.add(port);
-  port.start();
   if (state) port.postMessage(state);
-  if (isFirst) openStream(tell);
+  port.onmessage = ({ data }: MessageEvent<number>) => {
+    if (isBegun) return;
+    isBegun = true;
+    openStream(data, tell);
+  };
 });

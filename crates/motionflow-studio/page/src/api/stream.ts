@@ -26,15 +26,17 @@ export type Message =
   | { readonly kind: "lost" }
   | { readonly kind: "event"; readonly id: number; readonly name: keyof Events; readonly data: string };
 
-/** Opens a stream, and again where the browser gives up; `Last-Event-ID` is sent by the browser, and by us after that. */
-export function openStream(tell: (message: Message) => void): void {
-  let last = "";
+/** Opens a stream after the event `after`, and whenever it is lost another one that goes on where it ended. */
+export function openStream(after: number, tell: (message: Message) => void): void {
+  let last = String(after);
   const connect = () => {
-    const source = new EventSource(last ? `/api/events?after=${last}` : "/api/events");
+    const source = new EventSource(`/api/events?after=${last}`);
     source.onopen = () => tell({ kind: "open" });
     source.onerror = () => {
+      // Browsers wait longer and longer before they try again.
+      source.close();
       tell({ kind: "lost" });
-      if (source.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
+      setTimeout(connect, 500 + 500 * Math.random());
     };
     for (const name of EVENT_NAMES) {
       source.addEventListener(name, (event: MessageEvent<string>) => {
@@ -46,20 +48,24 @@ export function openStream(tell: (message: Message) => void): void {
   connect();
 }
 
-/** Listens to the stream that this browser's tabs share. */
-export function listen(tell: (message: Message) => void): void {
-  if (typeof SharedWorker === "undefined") {
-    openStream(tell);
-    return;
-  }
+/**
+ * Listens to the stream that this browser's tabs share. What comes back begins it after an event, unless another tab has begun
+ * it: then its events come already.
+ */
+export function listen(tell: (message: Message) => void): (after: number) => void {
+  if (typeof SharedWorker === "undefined") return (after) => openStream(after, tell);
   const worker = new SharedWorker("/events.js", { type: "module", name: "motionflow-events" });
-  let answered = false;
-  worker.port.onmessage = (event: MessageEvent<Message>) => {
-    answered = true;
-    tell(event.data);
-  };
+  worker.port.onmessage = (event: MessageEvent<Message>) => tell(event.data);
+  let isBroken = false;
+  let begun: number | null = null;
   worker.onerror = () => {
-    if (!answered) openStream(tell);
+    if (isBroken) return;
+    isBroken = true;
+    if (begun !== null) openStream(begun, tell);
   };
-  worker.port.start();
+  return (after) => {
+    begun = after;
+    if (isBroken) openStream(after, tell);
+    else worker.port.postMessage(after);
+  };
 }

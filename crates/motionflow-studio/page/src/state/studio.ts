@@ -32,6 +32,7 @@ export function onEvent(listener: Listener): () => void {
 /** Events that come while the queue is loaded, applied after it. */
 let waiting: Extract<Message, { kind: "event" }>[] | null = null;
 let seen = 0;
+let begin: ((after: number) => void) | null = null;
 
 async function load(): Promise<void> {
   waiting ??= [];
@@ -52,7 +53,9 @@ async function load(): Promise<void> {
       runsVersion.value++;
     });
     seen = queue.event;
-    const late = waiting;
+    begin?.(queue.event);
+    begin = null;
+    const late = waiting ?? [];
     waiting = null;
     for (const message of late) take(message);
   } catch {
@@ -130,12 +133,11 @@ async function refreshHealth(): Promise<void> {
 /** Connects, and stays connected. */
 export function connect(): void {
   waiting = [];
-  listen((message) => {
+  begin = listen((message) => {
     if (message.kind === "event") take(message);
-    else if (message.kind === "lost") connected.value = false;
-    else if (connected.value === true || waiting === null) connected.value = true;
-    else void load();
+    else connected.value = message.kind === "open";
   });
+  void load();
 }
 
 export async function moveJob(id: string, position: number): Promise<void> {

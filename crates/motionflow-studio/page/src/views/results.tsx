@@ -6,7 +6,7 @@ import { bytes, duration, figure, since } from "../logic/format.ts";
 import { restore } from "../state/files.ts";
 import { attempt, go, href, messageOf, succeeds, toast } from "../state/shell.ts";
 import { disk, runsVersion } from "../state/studio.ts";
-import { Back, Confirm, Empty, IconButton, Menu, Notice, PromptText, Spinner } from "../ui/basics.tsx";
+import { Back, Confirm, cls, Empty, IconButton, Menu, Notice, PromptText, Spinner } from "../ui/basics.tsx";
 import { Icon } from "../ui/icon.tsx";
 import { type Player, PlayerBar, SheetFrame, useFrames, usePlayer } from "../ui/player.tsx";
 import { Reports } from "./reports.tsx";
@@ -294,7 +294,7 @@ function Panes({ runs, whats }: { runs: readonly Run[]; whats: readonly What[] }
   }, []);
   return (
     <>
-      <div class="panes">
+      <div class={cls("panes", runs.length > 1 && "two")}>
         {runs.flatMap((run) =>
           whats.map((what) => (
             <Pane

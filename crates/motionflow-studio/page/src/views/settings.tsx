@@ -15,6 +15,9 @@ const isShown = ({ path }: Setting) =>
   !["prompts.source_prompt", "prompts.prompt", "source.path", "source.inversion"].includes(path) &&
   !path.startsWith("motion.");
 
+/** A setting's name for people: its key, which alone would not say what the model's name is. */
+const nameOf = ({ path, key }: Setting) => (path === "model.name" ? "model" : key.replaceAll("_", " "));
+
 /** Whether a setting is other than it would be by itself. */
 const isChanged = ({ path, value }: Setting) =>
   path in changed.value && writeValue(changed.value[path]) !== writeValue(value);
@@ -35,8 +38,8 @@ export function Settings() {
   const all = groups.map((group) => ({ ...group, settings: group.settings.filter(isShown) }));
   const wanted = search.trim().toLowerCase();
   const found = all.flatMap((group) =>
-    group.settings.filter(({ key, about }) =>
-      `${key.replaceAll("_", " ")} ${key} ${about}`.toLowerCase().includes(wanted),
+    group.settings.filter((setting) =>
+      `${nameOf(setting)} ${setting.path} ${setting.about}`.toLowerCase().includes(wanted),
     ),
   );
   const common = all.flatMap((group) => group.settings.filter((setting) => setting.common));
@@ -115,7 +118,7 @@ function SettingRow({
   const id = useId();
   const [error, setError] = useState<string | null>(null);
   const isSet = value !== undefined;
-  const name = setting.key.replaceAll("_", " ");
+  const name = nameOf(setting);
   return (
     <div class={cls("setting", isChanged(setting) && "changed")}>
       <label class="name" for={id}>

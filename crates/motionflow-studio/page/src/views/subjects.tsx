@@ -7,12 +7,14 @@ import { fromModel } from "../logic/motion.ts";
 import { newTrack, writeTrack } from "../logic/track.ts";
 import {
   avoid,
+  changed,
   editSubject,
   liveTau,
   look,
   lookRequest,
   maps,
   maskOf,
+  modelName,
   setSetting,
   source,
   startLook,
@@ -23,6 +25,7 @@ import {
 } from "../state/draft.ts";
 import { takeAvoid, takeMotion } from "../state/files.ts";
 import { frame, selected, tool } from "../state/stage.ts";
+import { settingAt, settingsFor } from "../state/studio.ts";
 import {
   cls,
   FileButton,
@@ -41,6 +44,14 @@ export function Subjects() {
   useSettled(startLook, 500, [JSON.stringify(request)]);
   const count = subjectCount.value;
   const found = look.value;
+  const [usual, setUsual] = useState<unknown>(null);
+  useEffect(() => {
+    settingsFor(modelName.value).then(
+      (groups) => setUsual(settingAt(groups, "settings.mask_source")?.value),
+      () => setUsual(null),
+    );
+  }, [modelName.value]);
+  const isInverted = (changed.value["settings.mask_source"] ?? usual) === "inversion";
   const hasModel = Array.from({ length: count }, (_, i) => subjectAt(i)).some(
     ({ base }) => base.kind === "model",
   );
@@ -67,8 +78,10 @@ export function Subjects() {
       {count ? <Avoid /> : null}
       {found.state === "finished" && hasModel ? (
         <p class="small muted">
-          One pass on the noised clip, {found.result.seconds.toFixed(1)} s. A run that inverts the clip makes
-          its masks from the steps of the inversion, so they can differ a little.
+          One pass on the noised clip, {found.result.seconds.toFixed(1)} s.
+          {isInverted
+            ? " The run makes its masks from the steps of the inversion, so they can differ a little."
+            : ""}
         </p>
       ) : null}
     </>
