@@ -435,7 +435,11 @@ export async function startMock({ port = 0, jobs: count = 0, pace = 120 } = {}) 
     "GET clips": () => ({ clips }),
     "GET settings": () => ({ groups }),
     "GET presets": () => ({ presets: state.presets }),
-    "GET jobs": () => ({ jobs: [...state.jobs.values()], paused: state.paused, event: state.event }),
+    "GET jobs": ({ query }) => ({
+      jobs: [...state.jobs.values()].filter((job) => (query.get("state") ?? job.state).includes(job.state)),
+      paused: state.paused,
+      event: state.event,
+    }),
     "GET reports": () => ({ reports: [] }),
     "GET comparisons": () => ({ comparisons: [...state.comparisons.values()] }),
     "GET queue/export": () => "[[job]]\n",

@@ -77,6 +77,37 @@ try {
   await until(page, "16 frames painted");
   await page.keyboard.press("o");
   await shots(page, folder, "brush");
+
+  say("transform the whole motion, draw a track, undo both");
+  await page.focus("#stage");
+  await page.keyboard.press("x");
+  await page.keyboard.down("Shift");
+  await page.keyboard.press("ArrowUp");
+  await page.keyboard.press("ArrowUp");
+  await page.keyboard.up("Shift");
+  await until(page, "1 change");
+  expect((await field("Change 1 of car")) === "move 0 -0.02", "two moves are one change");
+  const asked = page.waitForResponse((response) => response.url().endsWith("/api/motion/masks"));
+  expect((await asked).ok(), "the program makes the masks after the change");
+  await page.focus("#stage");
+  await page.keyboard.press("t");
+  await draw(page, [
+    [0.2, 0.7],
+    [0.4, 0.3],
+    [0.6, 0.3],
+    [0.8, 0.7],
+  ]);
+  await until(page, "track, 5 key frames");
+  await page.focus("#stage");
+  await page.keyboard.press("ArrowLeft");
+  await page.keyboard.press("ArrowLeft");
+  await page.keyboard.press(".");
+  await until(page, "track, 6 key frames");
+  await shots(page, folder, "track");
+  await page.keyboard.down("Control");
+  for (let i = 0; i < 4; i++) await page.keyboard.press("z");
+  await page.keyboard.up("Control");
+  await until(page, "16 frames painted");
   await page.keyboard.press("v");
 
   say("write the new prompt");
@@ -91,26 +122,70 @@ try {
   await shots(page, folder, "prompt");
 
   say("queue");
-  await press(page, "Add to queue");
-  await until(page, "Added to the queue");
-  await write(page, "seed", "1");
-  await until(page, "of memory");
-  await page.keyboard.down("Control");
-  await page.keyboard.press("Enter");
-  await page.keyboard.up("Control");
-  await until(page, "Added to the queue");
-  await press(page, "Dismiss");
+  const addJob = async (seed) => {
+    await write(page, "seed", seed);
+    await until(page, "of memory");
+    await page.keyboard.down("Control");
+    await page.keyboard.press("Enter");
+    await page.keyboard.up("Control");
+    await until(page, "Added to the queue");
+    await press(page, "Dismiss");
+  };
   await page.goto(`${url.origin}/#/queue`);
-  await until(page, "a panda in the snow");
-  await shots(page, folder, "queue");
+  await press(page, "Pause");
+  await until(page, "The queue is paused");
+  await page.goto(`${url.origin}/#/make`);
+  for (const seed of ["0", "1"]) await addJob(seed);
 
-  say("watch");
-  const jobs = await page.evaluate(async () => (await (await fetch("/api/jobs")).json()).jobs);
-  expect(jobs.length >= 2, "two jobs are in the queue");
-  const last = jobs.find((job) => job.seed === 1);
-  await page.goto(`${url.origin}/#/queue/${last.id}`);
+  say("duplicate, reorder, edit and remove by keys");
+  await page.goto(`${url.origin}/#/queue`);
+  await until(page, "2 queued");
+  const order = () =>
+    page.$$eval(".job", (rows) => rows.map((row) => /seed (\d+)/.exec(row.innerText)?.[1]).join(" "));
+  const ordered = (wanted) =>
+    page.waitForFunction(
+      (seeds) =>
+        [...document.querySelectorAll(".job")]
+          .map((row) => /seed (\d+)/.exec(row.innerText)?.[1])
+          .join(" ")
+          .startsWith(seeds),
+      { timeout: 10_000 },
+      wanted,
+    );
+  await page.focus(".job");
+  await page.keyboard.press("ArrowDown");
+  await page.waitForFunction(() => document.activeElement.ariaPosInSet === "2");
+  await page.keyboard.press("d");
+  await until(page, "3 queued");
+  await ordered("0 1 1");
+  await page.keyboard.down("Alt");
+  await page.keyboard.press("ArrowUp");
+  await page.keyboard.up("Alt");
+  await ordered("1 0 1");
+  await page.waitForFunction(() => document.activeElement.ariaPosInSet === "1");
+  await page.keyboard.press("e");
+  await until(page, "This edits a job");
+  await write(page, "seed", "7");
+  await press(page, "Save");
+  await page.waitForFunction(() => location.hash === "#/queue");
+  await ordered("7 0 1");
+  await shots(page, folder, "queue");
+  await page.focus(".job");
+  await page.keyboard.press("Delete");
+  await until(page, "2 queued");
+  expect((await order()).startsWith("0 1"), "the edited job is gone");
+
+  say("watch, cancel and continue");
+  const { jobs } = await page.evaluate(async () => (await fetch("/api/jobs")).json());
+  const first = jobs.find((job) => job.state === "queued" && job.seed === 0);
+  await press(page, "Go on");
+  await page.goto(`${url.origin}/#/queue/${first.id}`);
   await until(page, "Generating", 300_000);
+  await press(page, "Cancel");
+  await until(page, "Cancelled", 300_000);
+  await press(page, "Continue");
   await until(page, "Preview, step", 300_000);
+  await until(page, "Generating", 300_000);
   await shots(page, folder, "watch");
   await until(page, "Finished", 600_000);
   await until(page, "from ");
@@ -118,6 +193,10 @@ try {
   say("see the result");
   await press(page, "Result");
   await until(page, "Motion mask");
+  await page.waitForFunction(
+    async () => (await (await fetch("/api/jobs?state=queued,running")).json()).jobs.length === 0,
+    { timeout: 600_000, polling: 500 },
+  );
   await shots(page, folder, "result");
 
   say("compare two");

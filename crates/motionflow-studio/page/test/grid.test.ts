@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { gridOf, sweptSettings } from "../src/logic/grid.ts";
+import { gridOf, sweptSettings, withoutTwins } from "../src/logic/grid.ts";
 
 const rows = [
   { run: "a", values: { tau: 0.2, seed: 1 } },
@@ -37,4 +37,8 @@ test("the settings of a sweep are those of its variants' names, in their order",
   const columns = ["variant", "seed", "settings.tau", "final_loss"];
   assert.deepEqual(sweptSettings(["tau 0.2, seed 1", "tau 0.2, seed 2"], columns), ["settings.tau", "seed"]);
   assert.deepEqual(sweptSettings(["guided"], columns), ["variant"]);
+});
+
+test("a setting is shown in one column", () => {
+  assert.deepEqual(withoutTwins(["seed", "settings.seed", "settings.tau"]), ["seed", "settings.tau"]);
 });

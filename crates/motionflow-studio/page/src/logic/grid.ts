@@ -30,14 +30,21 @@ export function gridOf<R extends { readonly values: Readonly<Record<string, unkn
   const across = keys.length > 1 ? (keys.at(-1) ?? null) : null;
   const down = across ? keys.slice(0, -1) : keys;
   const column = (row: R) => (across ? show(row.values[across]) : "");
-  const label = (row: R) => down.map((key) => `${key} ${show(row.values[key])}`).join(", ");
+  const label = (row: R) => down.map((key) => `${shortName(key)} ${show(row.values[key])}`).join(", ");
   const columns = [...new Set(rows.map(column))];
   const lines = [...new Set(rows.map(label))].map((text) => ({
     label: text,
     cells: columns.map((name) => rows.find((row) => label(row) === text && column(row) === name) ?? null),
   }));
-  return { across, columns, lines };
+  return { across: across && shortName(across), columns, lines };
 }
+
+/** A setting without its table. */
+export const shortName = (column: string) => column.slice(column.lastIndexOf(".") + 1);
+
+/** The columns to show: without settings that have a column of their own, `settings.seed` beside `seed`. */
+export const withoutTwins = (columns: readonly string[]) =>
+  columns.filter((column) => shortName(column) === column || !columns.includes(shortName(column)));
 
 export const show = (value: unknown): string =>
   value === null || value === undefined

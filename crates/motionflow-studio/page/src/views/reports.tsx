@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { api, fileUrl } from "../api/client.ts";
 import type { Report } from "../api/types.ts";
 import { figure, since } from "../logic/format.ts";
-import { gridOf, show, sweptSettings } from "../logic/grid.ts";
+import { gridOf, shortName, show, sweptSettings, withoutTwins } from "../logic/grid.ts";
 import { href, messageOf } from "../state/shell.ts";
 import { Back, Empty, Notice, Spinner } from "../ui/basics.tsx";
 import { Icon } from "../ui/icon.tsx";
@@ -129,15 +129,16 @@ function SweepGrid({ report }: { report: Report }) {
 }
 
 function RowsTable({ report }: { report: Report }) {
+  const columns = withoutTwins(report.columns);
   return (
     <section class="card padded table-wrap">
       <table class="small">
         <caption class="hidden">Figures</caption>
         <thead>
           <tr>
-            {report.columns.map((column) => (
+            {columns.map((column) => (
               <th scope="col" key={column}>
-                {column.replaceAll("_", " ")}
+                {shortName(column).replaceAll("_", " ")}
               </th>
             ))}
             <th scope="col">
@@ -148,11 +149,11 @@ function RowsTable({ report }: { report: Report }) {
         <tbody>
           {(report.rows ?? []).map((row, i) => (
             <tr key={`${i} ${row.run}`}>
-              {report.columns.map((column) => {
+              {columns.map((column) => {
                 const value = row.values[column];
                 return (
                   <td key={column} class={typeof value === "number" ? "number" : ""}>
-                    {typeof value === "number" ? figure(value) : show(value)}
+                    {typeof value === "number" && shortName(column) === column ? figure(value) : show(value)}
                   </td>
                 );
               })}

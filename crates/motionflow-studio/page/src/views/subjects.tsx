@@ -1,6 +1,6 @@
 // Where each subject moves: what the model sees at τ, a mask, a track, and the changes of it.
 import { useEffect, useState } from "preact/hooks";
-import { percent } from "../logic/format.ts";
+import { count, percent } from "../logic/format.ts";
 import { coverage } from "../logic/mask.ts";
 import type { SubjectMotion } from "../logic/motion.ts";
 import { fromModel } from "../logic/motion.ts";
@@ -238,7 +238,7 @@ function Changes({ index }: { index: number }) {
   return (
     <details class="small" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary class="muted">
-        {transform.length ? `${transform.length} changed` : "Change this motion"}
+        {transform.length ? count(transform.length, "change") : "Change this motion"}
       </summary>
       <ul class="stack changes">
         {transform.map((change, i) => (
