@@ -428,7 +428,6 @@ export async function startMock({ port = 0, jobs: count = 0, pace = 120 } = {}) 
           default: true,
           video: { width: 128, height: 128, frames: 16, fps: 8 },
           domain: null,
-          architecture: "UNet3D",
         },
       ],
     }),

@@ -79,7 +79,6 @@ export interface Model {
     readonly subjects: readonly string[];
     readonly scenes: readonly string[];
   } | null;
-  readonly architecture: string | null;
 }
 
 export interface Upload {

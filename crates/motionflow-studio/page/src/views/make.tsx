@@ -311,41 +311,41 @@ function missing(): string | null {
 function ActionBar() {
   const [plan, setPlan] = useState<Plan | null>(null);
   const [refused, setRefused] = useState<string | null>(null);
+  const [isStale, setStale] = useState(true);
   const [busy, setBusy] = useState(false);
   const [many, setMany] = useState(false);
   const adding = useRef<string | null>(null);
   const lacking = missing();
   const ready = lacking === null && frames.value !== undefined;
+  const inputs = [
+    ready,
+    source.value,
+    sourcePrompt.value,
+    prompt.value,
+    changed.value,
+    motion.value,
+    rawMotion.value,
+    maps.value,
+    avoid.value,
+  ];
+  useEffect(() => setStale(true), inputs);
   useSettled(
     async (signal) => {
       const request = await buildRequest();
       keepDraft(request);
-      if (!ready) {
-        setPlan(null);
-        setRefused(null);
-        return;
-      }
+      let [next, wrong]: [Plan | null, string | null] = [null, null];
       try {
-        setPlan(await api.estimate(request, signal));
-        setRefused(null);
+        if (ready) next = await api.estimate(request, signal);
       } catch (error) {
-        if (signal.aborted) return;
-        setPlan(null);
-        setRefused(messageOf(error));
+        wrong = messageOf(error);
       }
+      if (signal.aborted) return;
+      setPlan(next);
+      setRefused(wrong);
+      setStale(false);
     },
     700,
-    [
-      ready,
-      source.value,
-      sourcePrompt.value,
-      prompt.value,
-      changed.value,
-      motion.value,
-      rawMotion.value,
-      maps.value,
-      avoid.value,
-    ],
+    inputs,
   );
 
   const add = async () => {
@@ -387,7 +387,7 @@ function ActionBar() {
         </Notice>
       ))}
       <div class="row">
-        <div class="estimate grow number" aria-live="polite">
+        <div class={cls("estimate grow number", isStale && "stale")} aria-live="polite" aria-busy={isStale}>
           {plan ? (
             <>
               <span title={plan.stages.map(([name, seconds]) => `${name} ${duration(seconds)}`).join(", ")}>

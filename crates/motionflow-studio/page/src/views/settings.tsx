@@ -191,7 +191,9 @@ function Control({
         type="text"
         inputMode={setting.type === "integer" ? "numeric" : setting.type === "number" ? "decimal" : "text"}
         value={writeValue(value)}
-        placeholder={writeValue(setting.value)}
+        placeholder={
+          writeValue(setting.value) || (/^[\w ]{1,16}$/.test(setting.default) ? setting.default : "")
+        }
         list={isModel ? `${id}-list` : ""}
         onChange={(event) => {
           const written = event.currentTarget.value;

@@ -176,6 +176,7 @@ function Subject({ index, count }: { index: number; count: number }) {
             value={tauOf(index)}
             aria-label={`Threshold τ of ${name}`}
             onInput={(event) => {
+              selected.value = index;
               liveTau.value = { index, tau: Number(event.currentTarget.value) };
             }}
             onChange={(event) => setTau(Number(event.currentTarget.value))}
