@@ -152,9 +152,9 @@ export async function setPaused(value: boolean): Promise<void> {
   if (answer) paused.value = answer.paused;
 }
 
-/** A job that the server answered with, before its event comes. */
+/** Adds a job that the server answered with. What events have told of it since the question is newer than the answer. */
 export function know(job: Job): void {
-  put(job);
+  if (!jobs.value.has(job.id)) put(job);
 }
 
 /** The settings of a model with their groups, loaded once. */

@@ -331,10 +331,10 @@ function ActionBar() {
   useEffect(() => setStale(true), inputs);
   useSettled(
     async (signal) => {
-      const request = await buildRequest();
-      keepDraft(request);
       let [next, wrong]: [Plan | null, string | null] = [null, null];
       try {
+        const request = await buildRequest();
+        keepDraft(request);
         if (ready) next = await api.estimate(request, signal);
       } catch (error) {
         wrong = messageOf(error);

@@ -231,8 +231,7 @@ async function remove(job: Job): Promise<void> {
 export async function cancelOrContinue(job: Job): Promise<void> {
   const isLive = job.state === "queued" || job.state === "running";
   if (!isLive && !job.can_continue) return;
-  const answer = await attempt(() => (isLive ? api.cancelJob(job.id) : api.continueJob(job.id)));
-  if (answer) know(answer);
+  await attempt(() => (isLive ? api.cancelJob(job.id) : api.continueJob(job.id)));
 }
 
 const STATES = {
