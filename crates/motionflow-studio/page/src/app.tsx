@@ -4,7 +4,7 @@ import { useEffect } from "preact/hooks";
 import { percent } from "./logic/format.ts";
 import { restore, takeClip, takeFiles, undecided } from "./state/files.ts";
 import { dismiss, go, helpShown, href, route, type Theme, theme, toasts } from "./state/shell.ts";
-import { connected, disk, health, queued, running } from "./state/studio.ts";
+import { connected, disk, health, queued, refusal, running } from "./state/studio.ts";
 import { cls, Dialog, IconButton, Notice } from "./ui/basics.tsx";
 import { Icon, type IconName } from "./ui/icon.tsx";
 import { globalKey, Make } from "./views/make.tsx";
@@ -40,9 +40,9 @@ export function App() {
     <div class="shell">
       <TopBar view={view} />
       <main tabIndex={-1}>
-        {health.value?.problem ? (
+        {refusal.value || health.value?.problem ? (
           <div class="page">
-            <Notice kind="bad">{health.value.problem}</Notice>
+            <Notice kind="bad">{refusal.value ?? health.value?.problem}</Notice>
           </div>
         ) : null}
         <View view={view} rest={rest} />

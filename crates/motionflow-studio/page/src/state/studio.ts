@@ -1,12 +1,14 @@
 // What the server knows, kept up to date by its events.
 import { batch, computed, signal } from "@preact/signals";
-import { api } from "../api/client.ts";
+import { ApiError, api } from "../api/client.ts";
 import { listen, type Message } from "../api/stream.ts";
 import type { Disk, Events, Health, Job, Model, Setting } from "../api/types.ts";
 import { inOrder, moved, reordered } from "../logic/jobs.ts";
 import { attempt } from "./shell.ts";
 
 export const connected = signal<boolean | null>(null);
+/** Why the server does not let this page in, in its words. */
+export const refusal = signal<string | null>(null);
 export const health = signal<Health | null>(null);
 export const disk = signal<Disk | null>(null);
 export const models = signal<readonly Model[]>([]);
@@ -50,6 +52,7 @@ async function load(): Promise<void> {
       disk.value = space;
       models.value = known;
       connected.value = true;
+      refusal.value = null;
       runsVersion.value++;
     });
     seen = queue.event;
@@ -58,8 +61,9 @@ async function load(): Promise<void> {
     const late = waiting ?? [];
     waiting = null;
     for (const message of late) take(message);
-  } catch {
+  } catch (error) {
     connected.value = false;
+    refusal.value = error instanceof ApiError && error.problem.status ? error.message : null;
     setTimeout(load, 2000);
   }
 }

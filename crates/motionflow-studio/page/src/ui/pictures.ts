@@ -26,9 +26,10 @@ function scratch(width: number, height: number): [HTMLCanvasElement, CanvasRende
 export function maskToPng({ width, height, pixels }: Mask): string {
   const [canvas, context] = scratch(width, height);
   const image = context.createImageData(width, height);
-  pixels.forEach((value, i) => {
-    image.data.set([value, value, value, 255], 4 * i);
-  });
+  for (let i = 0; i < pixels.length; i++) {
+    image.data.fill(pixels[i] ?? 0, 4 * i, 4 * i + 3);
+    image.data[4 * i + 3] = 255;
+  }
   context.putImageData(image, 0, 0);
   return canvas.toDataURL("image/png").replace(/^data:image\/png;base64,/, "");
 }

@@ -27,9 +27,10 @@ import {
   subjectCount,
 } from "../state/draft.ts";
 import { clips, loadClips, takeClip, uploading } from "../state/files.ts";
-import { attempt, go, helpShown, messageOf, toast } from "../state/shell.ts";
+import { attempt, go, helpShown, messageOf, succeeds, toast } from "../state/shell.ts";
 import { know } from "../state/studio.ts";
 import {
+  Confirm,
   cls,
   Dialog,
   FileButton,
@@ -181,8 +182,15 @@ function EditingNotice() {
 
 function ClipChoice() {
   const [isOpen, setOpen] = useState(source.value === null);
+  const [isDeleting, setDeleting] = useState(false);
   useEffect(() => setOpen(source.value === null), [source.value]);
   const now = clips.value.find((clip) => clip.ref === source.value);
+  const deleteUpload = async () => {
+    const ref = source.value;
+    if (!ref || !(await succeeds(() => api.deleteUpload(ref)))) return;
+    chooseSource(null, null);
+    await loadClips();
+  };
   if (uploading.value) return <Spinner label={`Reading ${uploading.value}`} />;
   if (!isOpen && source.value) {
     return (
@@ -204,6 +212,19 @@ function ClipChoice() {
         <button type="button" onClick={() => setOpen(true)}>
           Change
         </button>
+        {source.value.startsWith("upload:") ? (
+          <IconButton icon="trash" label="Delete this upload" onClick={() => setDeleting(true)} />
+        ) : null}
+        {isDeleting ? (
+          <Confirm
+            title={`Delete ${now?.name ?? "the upload"}`}
+            action="Delete"
+            onClose={() => setDeleting(false)}
+            onConfirm={deleteUpload}
+          >
+            <p>The copy that the studio has is deleted. Runs that were made with it stay.</p>
+          </Confirm>
+        ) : null}
       </div>
     );
   }

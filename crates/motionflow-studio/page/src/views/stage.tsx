@@ -607,7 +607,8 @@ export function Help() {
     ["Ctrl + Enter", "Add to the queue"],
     ["↑ ↓", "Queue: go through the jobs"],
     ["Alt + ↑ ↓", "Queue: move a job"],
-    ["Enter, E, D", "Queue: open, edit, duplicate"],
+    ["Enter, E, D, C", "Queue: open, edit, duplicate, cancel or continue"],
+    ["← ↓ →", "Votes: left, same, right; Backspace takes one back, Enter votes"],
     ["Escape", "Close, or give up what is dragged"],
     ["?", "This list"],
   ];
