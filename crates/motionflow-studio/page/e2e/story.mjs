@@ -255,6 +255,10 @@ try {
   await page.keyboard.press("?");
   await until(page, "Fill between painted frames");
   await page.keyboard.press("Escape");
+  say("a prompt is text");
+  await write(page, "New prompt", "<img src=x onerror=alert(1)> [cat]");
+  await until(page, "onerror");
+  expect((await page.$$("img[src=x]")).length === 0, "a prompt became an element");
   await write(page, "Search the settings", "noise");
   await until(page, "Seed of the noise");
   expect(errors.length === 0, errors.join("\n"));

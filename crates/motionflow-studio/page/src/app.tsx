@@ -1,6 +1,6 @@
 // The page: its bar, and the view that the address names.
 import { signal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { percent } from "./logic/format.ts";
 import { restore, takeClip, takeFiles, undecided } from "./state/files.ts";
 import { dismiss, go, helpShown, href, route, type Theme, theme, toasts } from "./state/shell.ts";
@@ -25,6 +25,13 @@ export function App() {
   }, []);
   useEffect(takeDrops, []);
   const [view = "make", ...rest] = route.value;
+  const isFirst = useRef(true);
+  useEffect(() => {
+    // Screen readers and the keys of the view begin at its content.
+    if (!isFirst.current) document.querySelector("main")?.focus();
+    isFirst.current = false;
+    document.querySelector("main")?.scrollTo(0, 0);
+  }, [route.value.join("/")]);
   useEffect(() => {
     const name = {
       make: "Make",
