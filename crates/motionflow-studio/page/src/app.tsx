@@ -7,13 +7,17 @@ import { dismiss, go, helpShown, href, route, type Theme, theme, toasts } from "
 import { connected, disk, health, queued, refusal, running } from "./state/studio.ts";
 import { cls, Dialog, IconButton, Notice } from "./ui/basics.tsx";
 import { Icon, type IconName } from "./ui/icon.tsx";
-import { globalKey, Make } from "./views/make.tsx";
-import { Queue } from "./views/queue.tsx";
-import { OneReport } from "./views/reports.tsx";
-import { Compare, OneRun, Results } from "./views/results.tsx";
-import { Help } from "./views/stage.tsx";
-import { Ballot, VoteResults, Votes } from "./views/votes.tsx";
-import { WatchJob } from "./views/watch.tsx";
+import { globalKey, Help } from "./views/help.tsx";
+import { Make } from "./views/make/make.tsx";
+import { Queue } from "./views/queue/queue.tsx";
+import { WatchJob } from "./views/queue/watch.tsx";
+import { Compare } from "./views/results/compare.tsx";
+import { OneReport } from "./views/results/reports.tsx";
+import { Results } from "./views/results/results.tsx";
+import { OneRun } from "./views/results/run.tsx";
+import { Ballot } from "./views/votes/ballot.tsx";
+import { VoteResults } from "./views/votes/result.tsx";
+import { Votes } from "./views/votes/votes.tsx";
 
 const isDropping = signal(false);
 

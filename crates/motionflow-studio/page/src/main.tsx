@@ -1,7 +1,7 @@
 import "./studio.css";
 import { render } from "preact";
 import { App } from "./app.tsx";
-import { restoreDraft } from "./state/draft.ts";
+import { restoreDraft } from "./state/restoring.ts";
 import { followTheme } from "./state/shell.ts";
 import { connect } from "./state/studio.ts";
 

@@ -3,7 +3,8 @@ import { computed, effect, signal } from "@preact/signals";
 import type { Mask } from "../logic/mask.ts";
 import { filledBetween, keyFrames, painted, unpainted } from "../logic/motion.ts";
 import { newTrack, type Place, type Point, placeAt, withKey, withoutKey } from "../logic/track.ts";
-import { editSubject, maskToPaint, subjectAt, subjectCount, trackOf, video } from "./draft.ts";
+import { editSubject, subjectAt, subjectCount, video } from "./draft.ts";
+import { maskToPaint, trackOf } from "./masks.ts";
 
 export type Tool = "view" | "brush" | "eraser" | "track" | "transform";
 

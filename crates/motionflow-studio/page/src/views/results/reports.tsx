@@ -1,12 +1,12 @@
 // Sweeps as grids, and the reports of suites.
 import { useEffect, useState } from "preact/hooks";
-import { api, fileUrl } from "../api/client.ts";
-import type { Report } from "../api/types.ts";
-import { figure, since } from "../logic/format.ts";
-import { gridOf, shortName, show, sweptSettings, withoutTwins } from "../logic/grid.ts";
-import { href, messageOf } from "../state/shell.ts";
-import { Back, Empty, Notice, Spinner } from "../ui/basics.tsx";
-import { Icon } from "../ui/icon.tsx";
+import { api, fileUrl } from "../../api/client.ts";
+import type { Report } from "../../api/types.ts";
+import { figure, since } from "../../logic/format.ts";
+import { gridOf, shortName, show, sweptSettings, withoutTwins } from "../../logic/grid.ts";
+import { href, messageOf } from "../../state/shell.ts";
+import { Back, Empty, Notice, Spinner } from "../../ui/basics.tsx";
+import { Icon } from "../../ui/icon.tsx";
 
 export function Reports({ reports }: { reports: readonly Report[] }) {
   return (

@@ -1,19 +1,20 @@
 // One job while it is made.
-import { useEffect, useRef, useState } from "preact/hooks";
-import { api } from "../api/client.ts";
-import type { Events, Frames, Job, Loss, Preview, Watch, WatchMasks } from "../api/types.ts";
-import { duration, figure, percent, since } from "../logic/format.ts";
-import { isOver } from "../logic/jobs.ts";
-import { bytesOf } from "../logic/look.ts";
-import type { Mask } from "../logic/mask.ts";
-import { type WatchEvent, watched } from "../logic/watch.ts";
-import { href, messageOf } from "../state/shell.ts";
-import { connected, jobs, onEvent } from "../state/studio.ts";
-import { Back, cls, Empty, Notice, Progress, PromptText, Spinner, subjectClass } from "../ui/basics.tsx";
-import { Icon } from "../ui/icon.tsx";
-import { colorOf, drawTile, tint } from "../ui/pictures.ts";
-import { type Player, PlayerBar, SheetFrame, useFrames, usePlayer } from "../ui/player.tsx";
-import { cancelOrContinue, edit, StateTag } from "./queue.tsx";
+import { useEffect, useState } from "preact/hooks";
+import { api } from "../../api/client.ts";
+import type { Events, Job, Preview, Watch } from "../../api/types.ts";
+import { duration, percent, since } from "../../logic/format.ts";
+import { isOver } from "../../logic/jobs.ts";
+import { type WatchEvent, watched } from "../../logic/watch.ts";
+import { href, messageOf } from "../../state/shell.ts";
+import { connected, jobs, onEvent } from "../../state/studio.ts";
+import { Back, cls, Empty, Notice, Progress, PromptText, Spinner } from "../../ui/basics.tsx";
+import { Fact } from "../../ui/fact.tsx";
+import { Icon } from "../../ui/icon.tsx";
+import { type Player, PlayerBar, SheetFrame, usePlayer } from "../../ui/player.tsx";
+import { cancelOrContinue, edit } from "./actions.ts";
+import { LossChart } from "./loss-chart.tsx";
+import { MaskPane } from "./mask-pane.tsx";
+import { StateTag } from "./state-tag.tsx";
 
 const WATCHED: readonly string[] = [
   "stage",
@@ -38,7 +39,7 @@ const STAGES: Readonly<Record<string, string>> = {
   write: "Writing the files",
 };
 
-export const stageName = (stage: string) => STAGES[stage] ?? stage;
+const stageName = (stage: string) => STAGES[stage] ?? stage;
 
 export function WatchJob({ id }: { id: string }) {
   const job = jobs.value.get(id);
@@ -188,15 +189,6 @@ function Watching({ job, watch }: { job: Job; watch: Watch }) {
   );
 }
 
-export function Fact({ name, children }: { name: string; children: preact.ComponentChildren }) {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd>{children}</dd>
-    </div>
-  );
-}
-
 function Now({ job }: { job: Job }) {
   const { progress } = job;
   if (job.state === "queued") return <p class="big">Number {(job.position ?? 0) + 1} in line</p>;
@@ -272,135 +264,6 @@ function PreviewPane({ preview, player, job }: { preview: Preview | null; player
           title="A linear map of the latents to colours, fitted to the source. The result is sharper."
         >
           approximate
-        </span>
-      </figcaption>
-    </figure>
-  );
-}
-
-function MaskPane({ masks, job, player }: { masks: WatchMasks | null; job: Job; player: Player }) {
-  const source = job.source;
-  const frames = useFrames(
-    source
-      ? async (signal) => {
-          const { request } = await api.job(job.id);
-          const { width, height, frames: count } = request?.video ?? {};
-          const { start, every, fit } = request?.source ?? {};
-          const cut = { width, height, frames: count, start, every, fit } as Record<string, string | number>;
-          return api.frames(source, cut, signal);
-        }
-      : null,
-    `${job.id} ${source}`,
-  );
-  const sheet = frames === "none" ? null : frames;
-  return (
-    <figure class="card pane">
-      <div class="picture">
-        {sheet || masks ? <MaskFrame masks={masks} sheet={sheet} frame={player.frame} /> : null}
-      </div>
-      <figcaption>
-        <span class="grow">{masks ? "Motion mask" : "Source"}</span>
-        {masks?.subjects.map(({ text, coverage }, i) => (
-          <span key={text} class={cls("row", subjectClass(i))}>
-            <span class="swatch" />
-            {text} <span class="muted number">{percent(coverage)}</span>
-          </span>
-        ))}
-      </figcaption>
-    </figure>
-  );
-}
-
-function MaskFrame({
-  masks,
-  sheet,
-  frame,
-}: {
-  masks: WatchMasks | null;
-  sheet: Frames | null;
-  frame: number;
-}) {
-  const canvas = useRef<HTMLCanvasElement>(null);
-  const [picture, setPicture] = useState<HTMLImageElement | null>(null);
-  useEffect(() => {
-    if (!sheet) return;
-    const image = new Image();
-    image.src = sheet.sheet;
-    image.decode().then(
-      () => setPicture(image),
-      () => {},
-    );
-  }, [sheet]);
-  useEffect(() => {
-    const context = canvas.current?.getContext("2d");
-    if (!context) return;
-    const { width, height } = context.canvas;
-    context.fillStyle = "#3a3d45";
-    context.fillRect(0, 0, width, height);
-    if (sheet && picture) drawTile(context, picture, sheet, frame % sheet.frames);
-    if (!masks) return;
-    context.imageSmoothingEnabled = false;
-    masks.subjects.forEach((subject, i) => {
-      const shown =
-        masks.frames < (sheet?.frames ?? 0)
-          ? Math.ceil((frame * (masks.frames - 1)) / Math.max(1, (sheet?.frames ?? 1) - 1))
-          : frame;
-      const mask = maskOfFrame(masks, subject.mask, Math.min(masks.frames - 1, shown));
-      context.drawImage(tint(mask, colorOf(i), 0.5), 0, 0, width, height);
-    });
-  }, [picture, frame, masks, sheet]);
-  const size = { width: sheet?.tile_width ?? 256, height: sheet?.tile_height ?? 256 };
-  return (
-    <canvas
-      ref={canvas}
-      {...size}
-      role="img"
-      aria-label={`Source with the motion mask, frame ${frame + 1}`}
-    />
-  );
-}
-
-function maskOfFrame({ width, height }: WatchMasks, base64: string, frame: number): Mask {
-  const size = width * height;
-  const pixels = bytesOf(base64).subarray(frame * size, (frame + 1) * size);
-  return { width, height, pixels };
-}
-
-function LossChart({ losses }: { losses: readonly Loss[] }) {
-  const values = losses.map(({ total }) => total);
-  const [low, high] = [Math.min(...values), Math.max(...values)];
-  const [width, height] = [600, 150];
-  const x = (i: number) => (values.length > 1 ? (i / (values.length - 1)) * width : width / 2);
-  const y = (value: number) => height - 6 - ((value - low) / (high - low || 1)) * (height - 12);
-  const points = values.map((value, i) => `${x(i).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
-  const [first, last] = [values[0] ?? 0, values.at(-1) ?? 0];
-  return (
-    <figure>
-      <svg
-        class="chart"
-        viewBox={`0 0 ${width} ${height}`}
-        preserveAspectRatio="none"
-        role="img"
-        aria-label={`Loss of ${values.length} updates, from ${figure(first)} to ${figure(last)}`}
-      >
-        {[0, 0.5, 1].map((share) => (
-          <line
-            key={share}
-            class="axis"
-            x1="0"
-            x2={width}
-            y1={6 + share * (height - 12)}
-            y2={6 + share * (height - 12)}
-          />
-        ))}
-        <polyline class="line" points={values.length > 1 ? points : `0,${y(last)} ${width},${y(last)}`} />
-      </svg>
-      <figcaption class="row small muted number">
-        <span class="grow">
-          {values.length} {values.length === 1 ? "update" : "updates"}
-        </span>
-        <span>
-          from {figure(first)} to <strong>{figure(last)}</strong>
         </span>
       </figcaption>
     </figure>

@@ -1,31 +1,29 @@
 // Where each subject moves: what the model sees at τ, a mask, a track, and the changes of it.
 import { useEffect, useState } from "preact/hooks";
-import { count, percent } from "../logic/format.ts";
-import { coverage } from "../logic/mask.ts";
-import type { SubjectMotion } from "../logic/motion.ts";
-import { fromModel } from "../logic/motion.ts";
-import { newTrack, writeTrack } from "../logic/track.ts";
+import { percent } from "../../logic/format.ts";
+import { coverage } from "../../logic/mask.ts";
+import { fromModel, type SubjectMotion } from "../../logic/motion.ts";
+import { newTrack, writeTrack } from "../../logic/track.ts";
 import {
   avoid,
   changed,
   editSubject,
   liveTau,
   look,
-  lookRequest,
   maps,
-  maskOf,
   modelName,
   setSetting,
   source,
-  startLook,
   subjectAt,
   subjectCount,
   subjectName,
   tauOf,
-} from "../state/draft.ts";
-import { takeAvoid, takeMotion } from "../state/files.ts";
-import { frame, selected, tool } from "../state/stage.ts";
-import { settingAt, settingsFor } from "../state/studio.ts";
+} from "../../state/draft.ts";
+import { takeAvoid, takeMotion } from "../../state/files.ts";
+import { lookRequest, startLook } from "../../state/looks.ts";
+import { maskOf } from "../../state/masks.ts";
+import { frame, selected, tool } from "../../state/stage.ts";
+import { settingAt, settingsFor } from "../../state/studio.ts";
 import {
   cls,
   FileButton,
@@ -35,9 +33,9 @@ import {
   saveFile,
   subjectClass,
   useSettled,
-} from "../ui/basics.tsx";
-import { Icon } from "../ui/icon.tsx";
-import { addChange } from "./stage.tsx";
+} from "../../ui/basics.tsx";
+import { Icon } from "../../ui/icon.tsx";
+import { Changes } from "./changes.tsx";
 
 export function Subjects() {
   const request = lookRequest.value;
@@ -212,83 +210,6 @@ function Subject({ index, count }: { index: number; count: number }) {
       ) : null}
       <Changes index={index} />
     </div>
-  );
-}
-
-const CHANGES = [
-  "mirror",
-  "mirror vertical",
-  "reverse",
-  "speed 2",
-  "speed 0.5",
-  "delay 4",
-  "still 0",
-  "smooth 5",
-  "grow 0.03",
-  "shrink 0.03",
-];
-
-/** The changes of a motion, one a line, as docs/motion.md has them. */
-function Changes({ index }: { index: number }) {
-  const { transform } = subjectAt(index);
-  const [open, setOpen] = useState(false);
-  useEffect(() => {
-    if (transform.length) setOpen(true);
-  }, [transform.length]);
-  const put = (next: readonly string[]) => editSubject(index, { transform: next });
-  return (
-    <details class="small" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
-      <summary class="muted">
-        {transform.length ? count(transform.length, "change") : "Change this motion"}
-      </summary>
-      <ul class="stack changes">
-        {transform.map((change, i) => (
-          <li key={`${i} ${change}`}>
-            <input
-              type="text"
-              aria-label={`Change ${i + 1} of ${subjectName(index)}`}
-              value={change}
-              onChange={(event) =>
-                put(transform.map((other, at) => (at === i ? event.currentTarget.value : other)))
-              }
-            />
-            <IconButton
-              icon="up"
-              label="Earlier"
-              disabled={i === 0}
-              onClick={() => put(transform.toSpliced(i - 1, 2, change, transform[i - 1] ?? ""))}
-            />
-            <IconButton icon="x" label={`Remove ${change}`} onClick={() => put(transform.toSpliced(i, 1))} />
-          </li>
-        ))}
-        <li>
-          <select
-            aria-label={`Add a change to ${subjectName(index)}`}
-            value=""
-            onChange={(event) => {
-              selected.value = index;
-              if (event.currentTarget.value) addChange(event.currentTarget.value);
-              event.currentTarget.value = "";
-            }}
-          >
-            <option value="">Add…</option>
-            {CHANGES.map((change) => (
-              <option key={change}>{change}</option>
-            ))}
-          </select>
-          <button
-            type="button"
-            onClick={() => {
-              selected.value = index;
-              tool.value = "transform";
-            }}
-          >
-            <Icon name="transform" />
-            Handles
-          </button>
-        </li>
-      </ul>
-    </details>
   );
 }
 

@@ -1,24 +1,12 @@
 // Draws the stage.
-
-import { edgesOf, type Mask } from "../logic/mask.ts";
-import { onBox, type Place, type Point, placeAt, turnHandle } from "../logic/track.ts";
-import {
-  frames,
-  maskOf,
-  placeOf,
-  sheet,
-  subjectAt,
-  subjectCount,
-  trackOf,
-  transformed,
-  video,
-} from "../state/draft.ts";
-import { brushSize, cursor, frame, onion, selected, stroke, tool } from "../state/stage.ts";
-import { colorOf, drawTile, tint } from "../ui/pictures.ts";
-
-/** How far the handle that turns a box stands off, and how near a handle must be touched, in pixels of the screen. */
-export const TURN_AWAY = 26;
-export const REACH = 14;
+import type { Mask } from "../../logic/mask.ts";
+import { type Place, type Point, placeAt } from "../../logic/track.ts";
+import { frames, sheet, subjectAt, subjectCount, video } from "../../state/draft.ts";
+import { maskOf, placeOf, trackOf } from "../../state/masks.ts";
+import { brushSize, cursor, frame, onion, selected, stroke, tool } from "../../state/stage.ts";
+import { transformed } from "../../state/transforms.ts";
+import { colorOf, drawTile, tint } from "../../ui/pictures.ts";
+import { box, contour, corners, css, dot, line, moved, onCanvas, shape } from "./shapes.ts";
 
 /** What is dragged, before it is let go. */
 export interface Dragging {
@@ -30,27 +18,8 @@ export interface Dragging {
   readonly change?: { readonly from: Place; readonly to: Place };
 }
 
-const contours = new WeakMap<Mask, Path2D>();
-
-/** The outline of a mask over the whole canvas. That of a mask which is painted changes, and is not kept. */
-function contour(context: CanvasRenderingContext2D, mask: Mask, isKept: boolean): Path2D {
-  let path = isKept ? contours.get(mask) : undefined;
-  if (!path) {
-    path = new Path2D();
-    for (const [x1, y1, x2, y2] of edgesOf(mask)) {
-      path.moveTo(x1, y1);
-      path.lineTo(x2, y2);
-    }
-    if (isKept) contours.set(mask, path);
-  }
-  const { width, height } = context.canvas;
-  const scaled = new Path2D();
-  scaled.addPath(path, new DOMMatrix([width / mask.width, 0, 0, height / mask.height, 0, 0]));
-  return scaled;
-}
-
 /** The mask of a subject as it is shown: after its changes, unless it is painted on. */
-export function shownMask(index: number, at: number): Mask | null {
+function shownMask(index: number, at: number): Mask | null {
   const isPainted = index === selected.value && (tool.value === "brush" || tool.value === "eraser");
   const after = isPainted ? undefined : transformed.value.get(index)?.[at];
   if (after) return after;
@@ -97,8 +66,6 @@ export function paintStage(context: CanvasRenderingContext2D, scale: number, dra
   if (cursor.value && (tool.value === "brush" || tool.value === "eraser"))
     drawCursor(context, cursor.value, scale);
 }
-
-const css = ([r, g, b]: readonly number[], alpha = 1) => `rgb(${r} ${g} ${b} / ${alpha})`;
 
 function grid(context: CanvasRenderingContext2D): void {
   const { width, height } = context.canvas;
@@ -166,97 +133,6 @@ function skins(context: CanvasRenderingContext2D, at: number, scale: number): vo
   }
 }
 
-function onCanvas(context: CanvasRenderingContext2D, { x, y }: Point): [number, number] {
-  return [x * context.canvas.width, y * context.canvas.height];
-}
-
-const aspectOf = ({ canvas }: CanvasRenderingContext2D) => canvas.width / canvas.height;
-
-function corners(context: CanvasRenderingContext2D, place: Place): void {
-  const aspect = aspectOf(context);
-  context.beginPath();
-  for (const [x, y] of [
-    [-1, -1],
-    [1, -1],
-    [1, 1],
-    [-1, 1],
-  ] as const) {
-    context.lineTo(...onCanvas(context, onBox(place, x, y, aspect)));
-  }
-  context.closePath();
-}
-
-function shape(
-  context: CanvasRenderingContext2D,
-  place: Place,
-  kind: string,
-  color: readonly number[],
-  alpha: number,
-) {
-  const { width, height } = context.canvas;
-  context.fillStyle = css(color, alpha);
-  if (kind === "box") {
-    corners(context, place);
-  } else {
-    context.beginPath();
-    const [x, y] = onCanvas(context, place);
-    const turn = (place.rotation * Math.PI) / 180;
-    context.ellipse(x, y, (place.width * width) / 2, (place.height * height) / 2, turn, 0, 2 * Math.PI);
-  }
-  context.fill();
-}
-
-/** A box with its handles. */
-function box(context: CanvasRenderingContext2D, place: Place, color: readonly number[], scale: number): void {
-  const aspect = aspectOf(context);
-  context.lineWidth = 3.5 * scale;
-  context.strokeStyle = "rgb(0 0 0 / 45%)";
-  corners(context, place);
-  context.stroke();
-  context.lineWidth = 1.5 * scale;
-  context.strokeStyle = css(color);
-  corners(context, place);
-  context.stroke();
-  const away = (TURN_AWAY * scale) / context.canvas.height;
-  const [top, turn] = [onBox(place, 0, -1, aspect), turnHandle(place, away, aspect)];
-  context.beginPath();
-  context.moveTo(...onCanvas(context, top));
-  context.lineTo(...onCanvas(context, turn));
-  context.stroke();
-  const handles = ([-1, 1] as const).flatMap((x) =>
-    ([-1, 1] as const).map((y) => onBox(place, x, y, aspect)),
-  );
-  for (const handle of [...handles, turn]) dot(context, handle, 5 * scale, css(color), scale);
-}
-
-function dot(
-  context: CanvasRenderingContext2D,
-  at: Point,
-  radius: number,
-  fill: string,
-  scale: number,
-): void {
-  context.beginPath();
-  context.arc(...onCanvas(context, at), radius, 0, 2 * Math.PI);
-  context.fillStyle = fill;
-  context.fill();
-  context.lineWidth = 1.5 * scale;
-  context.strokeStyle = "rgb(0 0 0 / 70%)";
-  context.stroke();
-}
-
-function line(context: CanvasRenderingContext2D, path: readonly Point[], color: string, scale: number): void {
-  context.beginPath();
-  for (const point of path) context.lineTo(...onCanvas(context, point));
-  context.lineJoin = "round";
-  context.lineWidth = 4 * scale;
-  context.strokeStyle = "rgb(0 0 0 / 40%)";
-  context.stroke();
-  context.lineWidth = 2 * scale;
-  context.strokeStyle = color;
-  context.stroke();
-}
-
 function drawTrack(context: CanvasRenderingContext2D, dragging: Dragging, scale: number): void {
   const color = colorOf(selected.value);
   if (dragging.path) {
@@ -275,7 +151,7 @@ function drawTrack(context: CanvasRenderingContext2D, dragging: Dragging, scale:
 }
 
 /** The box about a mask; null where it is empty. */
-export function boxOf({ width, height, pixels }: Mask): Place | null {
+function boxOf({ width, height, pixels }: Mask): Place | null {
   let [left, right, top, bottom] = [width, -1, height, -1];
   pixels.forEach((value, i) => {
     if (!value) return;
@@ -306,22 +182,6 @@ export function changeBox(): Place | null {
 function drawTransform(context: CanvasRenderingContext2D, dragging: Dragging, scale: number): void {
   const place = dragging.change?.to ?? changeBox();
   if (place) box(context, place, colorOf(selected.value), scale);
-}
-
-/** Draws as if the box `from` were the box `to`. */
-function moved(
-  context: CanvasRenderingContext2D,
-  { from, to }: { from: Place; to: Place },
-  draw: () => void,
-): void {
-  const { width, height } = context.canvas;
-  context.save();
-  context.translate(to.x * width, to.y * height);
-  context.rotate(((to.rotation - from.rotation) * Math.PI) / 180);
-  context.scale(to.width / from.width, to.height / from.height);
-  context.translate(-from.x * width, -from.y * height);
-  draw();
-  context.restore();
 }
 
 function drawCursor(context: CanvasRenderingContext2D, at: Point, scale: number): void {

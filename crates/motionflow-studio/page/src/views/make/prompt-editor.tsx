@@ -1,12 +1,12 @@
 // A prompt whose words are clicked to mark its subjects.
 import type { Signal } from "@preact/signals";
 import { useId, useState } from "preact/hooks";
-import { api } from "../api/client.ts";
-import type { PromptTokens } from "../api/types.ts";
-import { parsePrompt, toggleWord, wordsOf, writePrompt } from "../logic/prompt.ts";
-import { model, modelName } from "../state/draft.ts";
-import { messageOf } from "../state/shell.ts";
-import { cls, Notice, subjectClass, useSettled } from "../ui/basics.tsx";
+import { api } from "../../api/client.ts";
+import type { PromptTokens } from "../../api/types.ts";
+import { parsePrompt, toggleWord, wordsOf, writePrompt } from "../../logic/prompt.ts";
+import { model, modelName } from "../../state/draft.ts";
+import { messageOf } from "../../state/shell.ts";
+import { cls, Notice, subjectClass, useSettled } from "../../ui/basics.tsx";
 
 export function PromptEditor({
   value,

@@ -1,126 +1,27 @@
-// The queue. Long lists draw the rows in sight alone.
+// The rows of the queue. Long lists draw those in sight alone.
 import { signal } from "@preact/signals";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
-import { api, newId } from "../api/client.ts";
-import type { Job } from "../api/types.ts";
-import { duration, since } from "../logic/format.ts";
-import { isOver } from "../logic/jobs.ts";
-import { takeRequest } from "../state/draft.ts";
-import { importQueue } from "../state/files.ts";
-import { attempt, go, href, messageOf, succeeds, toast } from "../state/shell.ts";
-import { jobList, jobs, know, moveJob, paused, queued, setPaused } from "../state/studio.ts";
-import {
-  Confirm,
-  cls,
-  Empty,
-  FileButton,
-  IconButton,
-  isTyping,
-  Menu,
-  Notice,
-  Progress,
-  PromptText,
-  saveFile,
-  useKeys,
-} from "../ui/basics.tsx";
-import { Icon } from "../ui/icon.tsx";
+import type { Job } from "../../api/types.ts";
+import { duration, since } from "../../logic/format.ts";
+import { isOver } from "../../logic/jobs.ts";
+import { href } from "../../state/shell.ts";
+import { jobList, moveJob, queued } from "../../state/studio.ts";
+import { cls, IconButton, isTyping, Menu, Progress, PromptText, useKeys } from "../../ui/basics.tsx";
+import { Icon } from "../../ui/icon.tsx";
+import { cancelOrContinue, duplicate, edit, open, remove } from "./actions.ts";
+import { STATES, StateTag } from "./state-tag.tsx";
 
 const ROW = 84;
+
 const BEYOND = 6;
 
 /** The job whose row has the focus. */
 const focused = signal<string | null>(null);
+
 /** A row that is dragged: its job, and before which queued one it would go. */
 const dragged = signal<{ readonly id: string; readonly position: number } | null>(null);
 
-export function Queue() {
-  const [clearing, setClearing] = useState(false);
-  const list = jobList.value;
-  const over = list.filter(isOver);
-  const left = list.reduce((sum, job) => sum + (job.progress?.seconds_left ?? 0), 0);
-  return (
-    <div class="page">
-      <header>
-        <h1>Queue</h1>
-        <span class="muted number">
-          {queued.value.length} queued{left ? `, ${duration(left)} left of the running one` : ""}
-        </span>
-        <span class="grow" />
-        <button type="button" aria-pressed={paused.value} onClick={() => setPaused(!paused.value)}>
-          <Icon name={paused.value ? "play" : "pause"} />
-          {paused.value ? "Go on" : "Pause"}
-        </button>
-        <FileButton
-          label="Import"
-          icon="up"
-          accept=".toml"
-          onFiles={async (files) => {
-            for (const file of files) await importQueue(file);
-          }}
-        />
-        <Menu label="More for the queue" button="">
-          <button
-            type="button"
-            onClick={async () => {
-              const text = await attempt(api.exportQueue);
-              if (text !== undefined) saveFile("jobs.toml", text, "application/toml");
-            }}
-          >
-            <Icon name="down" />
-            Export as a batch file
-          </button>
-          <button type="button" class="danger" disabled={!over.length} onClick={() => setClearing(true)}>
-            <Icon name="trash" />
-            Remove what is over ({over.length})
-          </button>
-        </Menu>
-      </header>
-      {paused.value ? (
-        <Notice kind="warn">The queue is paused. A job that runs goes on; no other one begins.</Notice>
-      ) : null}
-      {list.length ? (
-        <Rows list={list} />
-      ) : (
-        <div class="card">
-          <Empty icon="queue" title="Nothing is queued">
-            <p>Prepare a transfer, and add it here.</p>
-            <a class="button" href={href("make")}>
-              Make one
-            </a>
-          </Empty>
-        </div>
-      )}
-      {clearing ? (
-        <Confirm
-          title="Remove what is over"
-          action={`Remove ${over.length}`}
-          onClose={() => setClearing(false)}
-          onConfirm={() => removeAll(over)}
-        >
-          <p>{over.length} jobs leave the list. Their run folders stay.</p>
-        </Confirm>
-      ) : null}
-    </div>
-  );
-}
-
-async function removeAll(list: readonly Job[]): Promise<void> {
-  const failed: string[] = [];
-  const rest = [...list];
-  const worker = async () => {
-    for (let job = rest.pop(); job; job = rest.pop()) {
-      try {
-        await api.removeJob(job.id);
-      } catch (error) {
-        failed.push(messageOf(error));
-      }
-    }
-  };
-  await Promise.all([worker(), worker(), worker(), worker()]);
-  if (failed.length) toast("bad", `${failed.length} could not be removed: ${failed[0]}`);
-}
-
-function Rows({ list }: { list: readonly Job[] }) {
+export function Rows({ list }: { list: readonly Job[] }) {
   const root = useRef<HTMLUListElement>(null);
   const [range, setRange] = useState({ from: 0, to: 20 });
   const measure = () => {
@@ -195,55 +96,6 @@ function Rows({ list }: { list: readonly Job[] }) {
       ))}
     </ul>
   );
-}
-
-const open = (job: Job) => {
-  if (job.state === "finished" && job.run) go("results", job.run);
-  else go("queue", job.id);
-};
-
-export async function edit(job: Job): Promise<void> {
-  const whole = await attempt(() => api.job(job.id));
-  if (!whole?.request) return;
-  const request = whole.request;
-  if (await succeeds(() => takeRequest(request, job.state === "queued" ? job.id : null))) go("make");
-}
-
-async function duplicate(job: Job): Promise<void> {
-  const made = await attempt(() => api.duplicateJob(job.id, newId()));
-  if (!made) return;
-  know(made);
-  toast("good", "Duplicated, at the end of the queue");
-}
-
-async function remove(job: Job): Promise<void> {
-  if (job.state === "running") {
-    toast("bad", "It runs: cancel it first.");
-    return;
-  }
-  const done = await succeeds(() => api.removeJob(job.id));
-  if (!done) return;
-  const next = new Map(jobs.value);
-  next.delete(job.id);
-  jobs.value = next;
-}
-
-export async function cancelOrContinue(job: Job): Promise<void> {
-  const isLive = job.state === "queued" || job.state === "running";
-  if (!isLive && !job.can_continue) return;
-  await attempt(() => (isLive ? api.cancelJob(job.id) : api.continueJob(job.id)));
-}
-
-const STATES = {
-  queued: "queued",
-  running: "running",
-  finished: "finished",
-  failed: "failed",
-  cancelled: "cancelled",
-};
-
-export function StateTag({ state }: { state: Job["state"] }) {
-  return <span class={cls("tag", state)}>{STATES[state]}</span>;
 }
 
 function Row({ job, index, count, isStop }: { job: Job; index: number; count: number; isStop: boolean }) {
