@@ -214,6 +214,7 @@ try {
   say("vote");
   await page.goto(`${url.origin}/#/votes`);
   await press(page, "New");
+  await press(page, "Two runs");
   await page.waitForSelector("::-p-aria(A)");
   await page.waitForFunction(() => document.querySelectorAll("dialog option").length > 4);
   await page.select("::-p-aria(A)", made[0]);

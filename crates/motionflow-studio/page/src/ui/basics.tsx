@@ -132,6 +132,10 @@ export function Dialog({
   useEffect(() => {
     const dialog = ref.current;
     dialog?.showModal();
+    const content = dialog?.querySelectorAll<HTMLElement>(
+      ":is(input, select, textarea):not([hidden]), footer button",
+    );
+    content?.[0]?.focus();
     return () => dialog?.close();
   }, []);
   return (

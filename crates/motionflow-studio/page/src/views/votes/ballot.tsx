@@ -72,7 +72,7 @@ export function Ballot({ id }: { id: string }) {
     <div class="page">
       <header>
         <Back to="votes">Votes</Back>
-        <h1 class="grow">{comparison?.title ?? "Blind comparison"}</h1>
+        <h1 class="grow">Which one is better?</h1>
         {pair?.pair ? (
           <span class="muted number">
             {pair.done + 1} of {pair.of}
