@@ -7,7 +7,7 @@ import type { Track } from "./track.ts";
 export type Base =
   | { readonly kind: "model" }
   | { readonly kind: "track"; readonly track: Track }
-  | { readonly kind: "file"; readonly ref: string; readonly name: string }
+  | { readonly kind: "file"; readonly ref: string; readonly name: string; readonly as: "mask" | "track" }
   | { readonly kind: "other"; readonly entry: SubjectEntry };
 
 export interface SubjectMotion {

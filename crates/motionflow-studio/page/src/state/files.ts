@@ -1,10 +1,11 @@
 // Files that are dropped or chosen: a clip, the motion of a subject, settings, a result that holds its settings, a queue.
+
 import { signal } from "@preact/signals";
 import { ApiError, api } from "../api/client.ts";
 import type { Clip, Restored } from "../api/types.ts";
 import { bytes } from "../logic/format.ts";
-import { readTrack } from "../logic/track.ts";
-import { avoid, chooseSource, editSubject, subjectName, video } from "./draft.ts";
+import { avoid, chooseSource, editSubject, subjectName } from "./draft.ts";
+import { motionBase } from "./motion-files.ts";
 import { takeRequest } from "./restoring.ts";
 import { attempt, go, messageOf, toast } from "./shell.ts";
 import { selected, tool } from "./stage.ts";
@@ -91,33 +92,13 @@ export async function takeClip(file: File): Promise<void> {
 export async function takeMotion(file: File, index: number): Promise<void> {
   if (isTooLarge(file)) return;
   uploading.value = file.name;
-  const made = await attempt(() => api.uploadMotion(file));
-  if (made?.kind === "track") {
-    const track = await attempt(async () =>
-      readTrack(JSON.stringify(await api.track(made.ref)), video.value.fps),
-    );
-    if (track) {
-      editSubject(index, {
-        base: { kind: "track", track },
-        edits: new Map(),
-        filled: new Set(),
-        pinned: false,
-      });
-      tool.value = "track";
-    }
-  } else if (made) {
-    editSubject(index, {
-      base: { kind: "file", ref: made.ref, name: made.name },
-      edits: new Map(),
-      filled: new Set(),
-      pinned: false,
-    });
-  }
+  const base = await attempt(async () => motionBase((await api.uploadMotion(file)).ref, file.name));
   uploading.value = null;
-  if (made) {
-    toast("good", `${file.name} moves ${subjectName(index)}`);
-    go("make");
-  }
+  if (!base) return;
+  editSubject(index, { base, edits: new Map(), filled: new Set(), pinned: false });
+  if (base.kind === "track") tool.value = "track";
+  toast("good", `${file.name} moves ${subjectName(index)}`);
+  go("make");
 }
 
 /** A region that the subjects keep out of. */

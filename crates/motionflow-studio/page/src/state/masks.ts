@@ -61,7 +61,7 @@ effect(() => {
     const size = video.value;
     fileMasks.value = new Map(fileMasks.peek()).set(key, []);
     api
-      .motionMasks({ subject: [{ mask: base.ref }] }, size, 1, Math.max(size.width, size.height))
+      .motionMasks({ subject: [{ [base.as]: base.ref }] }, size, 1, Math.max(size.width, size.height))
       .then(({ subjects, width, height, frames: count }) => {
         const found = subjects[0] ? masksOf(subjects[0].masks, width, height, count) : [];
         fileMasks.value = new Map(fileMasks.peek()).set(key, found);

@@ -1,12 +1,11 @@
 // Requests that are taken over, and the one that is kept when the page is left.
+
 import { batch } from "@preact/signals";
-import { api } from "../api/client.ts";
 import type { Request } from "../api/types.ts";
 import { begin } from "../logic/history.ts";
 import { fromModel, type Motion, type SubjectMotion } from "../logic/motion.ts";
 import { parsePrompt, subjectsOf } from "../logic/prompt.ts";
 import { entriesOf, settingsOf } from "../logic/request.ts";
-import { readTrack } from "../logic/track.ts";
 import {
   avoid,
   changed,
@@ -19,6 +18,7 @@ import {
   source,
   sourcePrompt,
 } from "./draft.ts";
+import { keyFramesOf } from "./motion-files.ts";
 import { savedTracks } from "./saving.ts";
 
 const KEPT = "draft";
@@ -35,13 +35,18 @@ export async function takeRequest(request: Request, jobId: string | null = null)
   const given = await Promise.all(
     (entries ?? []).map(async ({ transform = [], ...entry }): Promise<SubjectMotion> => {
       const subject = { ...fromModel, transform };
+      const name = (ref: string) => ref.replace(/^\w+:/, "");
       if (entry.track) {
-        const track = readTrack(JSON.stringify(await api.track(entry.track)), fps);
-        savedTracks.set(track, Promise.resolve(entry.track));
-        return { ...subject, base: { kind: "track", track } };
+        const base = await keyFramesOf(entry.track, fps);
+        if (base?.kind === "track") savedTracks.set(base.track, Promise.resolve(entry.track));
+        return {
+          ...subject,
+          base: base ?? { kind: "file", ref: entry.track, name: name(entry.track), as: "track" },
+        };
       }
-      if (entry.mask)
-        return { ...subject, base: { kind: "file", ref: entry.mask, name: entry.mask.replace(/^\w+:/, "") } };
+      if (entry.mask) {
+        return { ...subject, base: { kind: "file", ref: entry.mask, name: name(entry.mask), as: "mask" } };
+      }
       return Object.keys(entry).length ? { ...subject, base: { kind: "other", entry } } : subject;
     }),
   );

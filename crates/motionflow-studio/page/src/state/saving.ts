@@ -79,7 +79,7 @@ export async function entryOf(index: number, asFile = false): Promise<SubjectEnt
   const { base } = subject;
   if (base.kind === "track") return { track: await saveTrack(index, base.track), ...change };
   if (base.kind === "other") return { ...base.entry, ...change };
-  if (base.kind === "file" && !subject.edits.size) return { mask: base.ref, ...change };
+  if (base.kind === "file" && !subject.edits.size) return { [base.as]: base.ref, ...change };
   const ownTau =
     subject.tau !== null && subject.tau !== (commonTau() ?? usualTau.value) && maps.value !== null;
   if (subject.edits.size || subject.pinned || ownTau || (asFile && maps.value)) {
