@@ -14,6 +14,7 @@ use motionflow_media::image::GrayImage;
 
 use crate::cache::inversions::InversionCache;
 use crate::error::FAULT;
+use crate::event::ShownMask;
 use crate::folder::record::{MaskRecord, Origin, StepRecord};
 use crate::folder::unfinished::Unfinished;
 use crate::motion::mask_files::SubjectPictures;
@@ -23,6 +24,8 @@ use crate::runs::encoding::Source;
 use crate::runs::inverting::{Inverted, invert_source};
 use crate::runs::noised_passes::run_noised_passes;
 use crate::runs::pictures::{map_of, masks_of};
+use crate::runs::preview::LatentColours;
+use crate::source::SourceClip;
 
 /// Where a run's inversion comes from.
 #[derive(Debug)]
@@ -137,6 +140,29 @@ impl SourceAnalysis {
             return given.iter().map(|subject| subject.masks.iter().map(mask).collect()).collect();
         }
         shown(&self.masks, self.latents()?, &|timestep| self.timesteps.contains(&timestep))
+    }
+
+    /// For every subject what whoever watches the run is shown of its mask.
+    pub(crate) fn shown_to_watchers(&self) -> Vec<ShownMask> {
+        let shown = self.shown_masks().unwrap_or_default();
+        let of = |(record, cells): (&MaskRecord, &Vec<Mask>)| ShownMask {
+            text: record.subject.clone(),
+            shape: cells
+                .first()
+                .map_or([0; 3], |mask| [cells.len(), mask.height() as usize, mask.width() as usize]),
+            mask: cells.iter().flat_map(Mask::values).map(|share| *share >= 0.5).collect(),
+            coverage: record.coverage,
+            overlap: record.overlap,
+        };
+        self.figures.iter().zip(&shown).map(of).collect()
+    }
+
+    /// Colours of latents: fitted to the source where its latents are at hand, else to the VAE alone.
+    pub(crate) fn colours(&self, clip: Option<&SourceClip>, model: &dyn VideoModel) -> Result<LatentColours> {
+        match (&self.noised, clip) {
+            (Some(noised), Some(clip)) => Ok(LatentColours::of_source(&noised.latents, &clip.clip())),
+            _ => LatentColours::of_vae(model),
+        }
     }
 
     /// For every subject its masks at the video's size.
