@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +19,9 @@ use crate::studio::Studio;
 
 /// The largest JSON or TOML that is taken.
 const MOST_TEXT: u64 = 48 << 20;
+
+/// So many bytes are read of what is too large, before that is said.
+const DRAINED: usize = 64 << 20;
 
 /// The state of every handler.
 pub(crate) type Shared = Arc<Studio>;
@@ -145,7 +148,10 @@ impl Input for Upload {
         content_type(&request, &["application/octet-stream"])?;
         let _one = studio.uploading()?;
         let limit = studio.options.max_upload;
-        refuse_length(&request, limit)?;
+        if let Err(problem) = refuse_length(&request, limit) {
+            drain(request.into_body().into_data_stream()).await;
+            return Err(problem);
+        }
         let file = tempfile::NamedTempFile::new_in(studio.place.incoming())?;
         let mut out = tokio::fs::File::from_std(file.reopen()?);
         let mut size = 0;
@@ -154,6 +160,7 @@ impl Input for Upload {
             let part = part.map_err(|_| Problem::malformed("the request ended too early"))?;
             size += part.len() as u64;
             if size > limit {
+                drain(body).await;
                 return Err(too_large(limit));
             }
             tokio::io::AsyncWriteExt::write_all(&mut out, &part).await?;
@@ -225,6 +232,16 @@ fn content_type(request: &Request, wanted: &[&str]) -> Result<(), Problem> {
 
 fn too_large(limit: u64) -> Problem {
     Problem::new(Code::TooLarge, format!("the request has more than {} MiB", limit >> 20))
+}
+
+/// Reads on for a while: a client that is cut off while it sends does not hear why.
+async fn drain(mut body: BodyDataStream) {
+    let mut left = DRAINED;
+    while let Some(Ok(part)) = body.next().await
+        && left > part.len()
+    {
+        left -= part.len();
+    }
 }
 
 fn refuse_length(request: &Request, limit: u64) -> Result<(), Problem> {

@@ -72,7 +72,10 @@ fn progress_says_how_far_the_run_is() {
     }
     assert_eq!(parts.len(), 11);
     let part = |index: usize| parts[index]["part"].as_f64().unwrap();
-    assert!((1..parts.len()).all(|index| part(index) >= part(index - 1)) && part(10) > part(0) && part(10) <= 1.0, "{parts:?}");
+    assert!(
+        (1..parts.len()).all(|index| part(index) >= part(index - 1)) && part(10) > part(0) && part(10) <= 1.0,
+        "{parts:?}"
+    );
     assert!(parts[1..].iter().all(|progress| progress["seconds_left"].as_f64() >= Some(0.0)), "{parts:?}");
     assert_eq!(parts[5]["of"], 10);
 }

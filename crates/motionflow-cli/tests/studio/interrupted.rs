@@ -16,7 +16,9 @@ fn after_a_kill_the_queue_and_the_running_job_go_on_to_the_same_bytes() {
     let mut studio = Studio::start(&broken);
     studio.queue("one", &long);
     studio.queue("two", &small_with("settings.seed", 5.into()));
-    studio.wait("one", |job| job["progress"]["stage"] == "generate" && job["progress"]["done"].as_u64() > Some(3));
+    studio.wait("one", |job| {
+        job["progress"]["stage"] == "generate" && job["progress"]["done"].as_u64() > Some(3)
+    });
     studio.kill();
     assert!(!broken.join("a-panda-in-the-snow/result.mp4").exists());
 

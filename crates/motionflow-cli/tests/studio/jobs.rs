@@ -26,10 +26,14 @@ fn a_job_becomes_the_same_run_folder_as_on_the_command_line() {
     assert_eq!(studio.get("/api/jobs").json(200)["jobs"].as_array().unwrap().len(), 1);
 
     let watch = studio.get("/api/jobs/first/watch").json(200);
-    let stages: Vec<&str> = watch["stages"].as_array().unwrap().iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
+    let stages: Vec<&str> =
+        watch["stages"].as_array().unwrap().iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
     assert!(stages.contains(&"generate") && stages.contains(&"decode"), "{stages:?}");
     assert!(!watch["losses"].as_array().unwrap().is_empty());
-    assert_eq!((watch["masks"]["frames"].as_u64(), watch["masks"]["subjects"][0]["text"].as_str()), (Some(3), Some("car")));
+    assert_eq!(
+        (watch["masks"]["frames"].as_u64(), watch["masks"]["subjects"][0]["text"].as_str()),
+        (Some(3), Some("car"))
+    );
     assert_eq!((watch["preview"]["step"].as_u64(), watch["preview"]["frames"].as_u64()), (Some(3), Some(3)));
     let preview = studio.get(watch["preview"]["url"].as_str().unwrap());
     assert_eq!((preview.header("content-type"), &preview.bytes[1..4]), ("image/png", &b"PNG"[..]));
@@ -57,7 +61,10 @@ fn jobs_that_wait_are_edited_moved_copied_and_removed() {
     let edited = small_with("prompts.prompt", "a [boat] over the sea".into());
     let job = studio.put("/api/jobs/a", &json!({ "request": edited })).json(200);
     assert_eq!((job["prompt"].as_str(), job["position"].as_u64()), (Some("a [boat] over the sea"), Some(1)));
-    assert_eq!(studio.post("/api/jobs/a/duplicate", &json!({ "id": "d" })).json(201)["prompt"], "a [boat] over the sea");
+    assert_eq!(
+        studio.post("/api/jobs/a/duplicate", &json!({ "id": "d" })).json(201)["prompt"],
+        "a [boat] over the sea"
+    );
     assert_eq!(studio.send("DELETE", "/api/jobs/b", &[], b"").status, 204);
     studio.get("/api/jobs/b").problem(404, "not_found");
     assert_eq!(studio.post("/api/jobs/c/cancel", &json!({})).json(202)["state"], "cancelled");
@@ -69,14 +76,18 @@ fn jobs_that_wait_are_edited_moved_copied_and_removed() {
     let many = json!({ "id": "m", "request": small(), "prompts": ["a [cat]", "a [dog]"], "seeds": [1, 2] });
     let [once, again] = [(); 2].map(|()| studio.post("/api/queue/many", &many).json(201));
     assert_eq!(once, again);
-    let shown = |job: &Value| format!("{} {} {}", job["id"].as_str().unwrap(), job["prompt"].as_str().unwrap(), job["seed"]);
+    let shown = |job: &Value| {
+        format!("{} {} {}", job["id"].as_str().unwrap(), job["prompt"].as_str().unwrap(), job["seed"])
+    };
     let shown: Vec<String> = once["jobs"].as_array().unwrap().iter().map(shown).collect();
     assert_eq!(shown, ["m-1 a [cat] 1", "m-2 a [cat] 2", "m-3 a [dog] 1", "m-4 a [dog] 2"]);
 
     // What is exported is imported as the same requests.
     let file = studio.get("/api/queue/export");
     let before = studio.get("/api/jobs?state=queued").json(200)["jobs"].as_array().unwrap().len();
-    let added = studio.send("POST", "/api/queue/import", &[("content-type", "application/toml")], &file.bytes).json(201);
+    let added = studio
+        .send("POST", "/api/queue/import", &[("content-type", "application/toml")], &file.bytes)
+        .json(201);
     let added = added["jobs"].as_array().unwrap();
     assert_eq!((before, added.len()), (7, 7));
     let copy = studio.job(added[0]["id"].as_str().unwrap());
@@ -90,12 +101,17 @@ fn a_job_is_stopped_and_goes_on_to_the_same_bytes() {
     let long = small_with("settings.steps", 40.into());
     studio.queue("whole", &long);
     studio.queue("stopped", &long);
-    studio.wait("stopped", |job| job["progress"]["stage"] == "generate" && job["progress"]["done"].as_u64() > Some(2));
+    studio.wait("stopped", |job| {
+        job["progress"]["stage"] == "generate" && job["progress"]["done"].as_u64() > Some(2)
+    });
     studio.put("/api/jobs/stopped", &json!({ "request": small() })).problem(409, "job_running");
     studio.send("DELETE", "/api/jobs/stopped", &[], b"").problem(409, "job_running");
     studio.post("/api/jobs/stopped/cancel", &json!({})).json(202);
     let job = studio.wait_for("stopped", "cancelled");
-    assert_eq!((job["can_continue"].as_bool(), job["run"].as_str()), (Some(true), Some("a-panda-in-the-snow-2")));
+    assert_eq!(
+        (job["can_continue"].as_bool(), job["run"].as_str()),
+        (Some(true), Some("a-panda-in-the-snow-2"))
+    );
     studio.post("/api/jobs/stopped/continue", &json!({})).json(200);
     assert_eq!(studio.wait_for("stopped", "finished")["state"], "finished");
     let notes = studio.get("/api/jobs/stopped/watch").json(200)["notes"].to_string();

@@ -65,7 +65,11 @@ impl Answer {
     pub(crate) fn problem(&self, status: u16, code: &str) -> String {
         assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
         let problem = self.json(status);
-        assert_eq!((problem["code"].as_str(), problem["status"].as_u64()), (Some(code), Some(status.into())), "{problem}");
+        assert_eq!(
+            (problem["code"].as_str(), problem["status"].as_u64()),
+            (Some(code), Some(status.into())),
+            "{problem}"
+        );
         problem["detail"].as_str().unwrap().to_owned()
     }
 
@@ -82,13 +86,27 @@ impl Studio {
 
     pub(crate) fn start_with(runs: &Path, flags: &[&str]) -> Self {
         let mut command = program();
-        command.args(["studio", "--port", "0", "--json", "--threads", "1", "--device", "cpu", "--model", &tiny_model()]);
+        command.args([
+            "studio",
+            "--port",
+            "0",
+            "--json",
+            "--threads",
+            "1",
+            "--device",
+            "cpu",
+            "--model",
+            &tiny_model(),
+        ]);
         command.arg("--runs").arg(runs).args(flags);
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut lines = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
         let url = lines.find_map(|line| line["row"]["url"].as_str().map(str::to_owned)).unwrap();
-        let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).timeout_global(Some(PATIENCE));
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_global(Some(PATIENCE));
         Self { process, url: url.trim_end_matches('/').to_owned(), agent: config.build().into() }
     }
 
@@ -110,7 +128,8 @@ impl Studio {
 
     /// Any request.
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut request = ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", self.host()));
+        let mut request =
+            ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", self.host()));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -235,7 +254,9 @@ pub(crate) fn small_with(pointer: &str, value: Value) -> Value {
 /// Asserts that two run folders have the same results, byte for byte.
 #[track_caller]
 pub(crate) fn same_results(one: &Path, other: &Path) {
-    for name in ["result.mp4", "result.gif", "compare.mp4", "masks.mp4", "contact-sheet.png", "loss.svg", "run.toml"] {
+    for name in
+        ["result.mp4", "result.gif", "compare.mp4", "masks.mp4", "contact-sheet.png", "loss.svg", "run.toml"]
+    {
         let [one, other] = [one, other].map(|folder| fs::read(folder.join(name)).unwrap());
         assert!(one == other, "{name} differs");
     }
@@ -244,6 +265,10 @@ pub(crate) fn same_results(one: &Path, other: &Path) {
 /// Adds the address of a segment.
 pub(crate) fn segment(text: &str) -> String {
     text.bytes().fold(String::new(), |all, byte| {
-        if byte.is_ascii_alphanumeric() { all + &char::from(byte).to_string() } else { all + &format!("%{byte:02X}") }
+        if byte.is_ascii_alphanumeric() {
+            all + &char::from(byte).to_string()
+        } else {
+            all + &format!("%{byte:02X}")
+        }
     })
 }
