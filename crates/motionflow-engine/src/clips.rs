@@ -9,6 +9,8 @@ use motionflow_media::image::{ExtendedColorType, GrayImage, ImageEncoder, RgbIma
 use motionflow_media::source::{self, SourceInfo};
 use motionflow_media::{Error, Ffmpeg, Fit, ReadOptions};
 
+pub use motionflow_media::image::GrayImage as Gray;
+
 /// Of a JPEG, 1..=100.
 const QUALITY: u8 = 85;
 /// The frames per second of a folder of images.
@@ -106,6 +108,11 @@ pub fn sheet(pictures: &[RgbImage]) -> RgbImage {
     sheet
 }
 
+/// Width and height.
+pub fn size_of(picture: &RgbImage) -> (u32, u32) {
+    picture.dimensions()
+}
+
 /// A picture as JPEG.
 ///
 /// # Errors
@@ -154,8 +161,6 @@ pub fn black_png(width: u32, height: u32) -> Result<Vec<u8>> {
     PngEncoder::new(&mut bytes).write_image(black.as_raw(), width, height, ExtendedColorType::L8)?;
     Ok(bytes)
 }
-
-pub use motionflow_media::image::GrayImage as Gray;
 
 /// The values of a mask at another size, row by row.
 pub fn shrunk(mask: &Gray, width: u32, height: u32) -> Vec<u8> {

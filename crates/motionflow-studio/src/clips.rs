@@ -1,6 +1,7 @@
 //! Clips and their frames: as pictures one by one, or all in one sheet for quick scrubbing.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -128,7 +129,7 @@ pub(crate) fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~:".contains(&byte) {
             all.push(char::from(byte));
         } else {
-            all += &format!("%{byte:02X}");
+            let _ = write!(all, "%{byte:02X}");
         }
     }
     all
@@ -139,7 +140,7 @@ impl Cut {
     fn query(&self) -> String {
         let mut parts = Vec::new();
         let mut add = |name: &str, value: Option<String>| {
-            parts.extend(value.map(|value| format!("{name}={}", encoded(&value))))
+            parts.extend(value.map(|value| format!("{name}={}", encoded(&value))));
         };
         add("width", self.width.map(|value| value.to_string()));
         add("height", self.height.map(|value| value.to_string()));

@@ -193,7 +193,7 @@ impl Kept {
 
     /// Whether a voter sees a on the left.
     fn a_is_left(&self, voter: &str, pair: &str) -> bool {
-        drawn(&[&self.salt, "side", voter, pair]) % 2 == 0
+        drawn(&[&self.salt, "side", voter, pair]).is_multiple_of(2)
     }
 
     /// The pairs in a voter's order.

@@ -31,7 +31,7 @@ const STILL_RIGHT: Duration = Duration::from_secs(10);
 /// How the server is.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Health {
-    state: Ready,
+    state: Serving,
     version: String,
     device: String,
     /// The runs folder's name
@@ -46,7 +46,7 @@ struct Health {
 /// Whether jobs can be done.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Ready {
+enum Serving {
     /// Not yet.
     Starting,
     /// At once.
@@ -122,9 +122,9 @@ pub(crate) fn routes() -> Vec<Route> {
 
 fn health(studio: &Shared, (): (), _: NoQuery, _: NoBody) -> Result<Json<Health>, Problem> {
     let state = match (studio.is_ready.load(Ordering::Relaxed), studio.work.is_busy()) {
-        (false, _) => Ready::Starting,
-        (true, true) => Ready::Busy,
-        (true, false) => Ready::Ready,
+        (false, _) => Serving::Starting,
+        (true, true) => Serving::Busy,
+        (true, false) => Serving::Ready,
     };
     let device = studio.options.program.resources.device.unwrap_or_default().to_string();
     let name = studio.place.runs().file_name().unwrap_or_default().to_string_lossy().into_owned();

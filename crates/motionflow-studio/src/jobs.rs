@@ -294,7 +294,9 @@ impl Studio {
         let order = self.queue.order()?;
         let shown = |job: &Kept| self.shown_job(job, order.iter().position(|id| *id == job.id));
         let shown: Vec<Job> = jobs.iter().map(shown).collect();
-        shown.iter().for_each(|job| self.events.tell("job", job));
+        for job in &shown {
+            self.events.tell("job", job);
+        }
         self.tell_order();
         self.work.wake();
         Ok(shown)

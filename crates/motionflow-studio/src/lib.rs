@@ -2,8 +2,14 @@
 //!
 //! [`Server::bind`] opens the runs folder, its queue and the address; [`Server::serve`] answers until the process ends. Jobs are
 //! done by the engine on one thread ([`work`]); what they tell goes to the pages as server-sent events ([`events`]). Each route
-//! is declared once with the types that it takes and gives ([`route`]), and the OpenAPI page is made of that ([`openapi`]).
+//! is declared once with the types that it takes and gives ([`route`]), and the `OpenAPI` page is made of that ([`mod@openapi`]).
 
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "every handler takes and gives what the router has"
+)]
+#![allow(clippy::struct_field_names, reason = "fields have their names in JSON")]
 #![allow(rustdoc::private_intra_doc_links, reason = "this is read in the source")]
 
 mod clips;

@@ -1,4 +1,4 @@
-//! The OpenAPI page, made of the routes.
+//! The `OpenAPI` page, made of the routes.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::problem::Problem;
 use crate::route::Route;
 
-/// OpenAPI 3.1 of these routes.
+/// `OpenAPI` 3.1 of these routes.
 pub(crate) fn page(routes: &[Route]) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();

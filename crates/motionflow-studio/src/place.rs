@@ -92,8 +92,7 @@ impl Place {
 
     /// What the shipped clips show, as the page beside them says it: `| `NAME.mp4` | `PROMPT` |`.
     pub(crate) fn shipped_prompts(&self) -> BTreeMap<String, String> {
-        let page =
-            self.clips.iter().filter_map(|clips| fs::read_to_string(clips.join("README.md")).ok()).next();
+        let page = self.clips.iter().find_map(|clips| fs::read_to_string(clips.join("README.md")).ok());
         let cells = |line: &str| -> Option<(String, String)> {
             let mut cells = line.split('|').map(|cell| cell.trim().trim_matches('`')).skip(1);
             let name = cells.next()?.strip_suffix(".mp4")?;

@@ -1,4 +1,4 @@
-//! The queue on disk: one SQLite file in the runs folder. It has what is asked for and what became of it; results are in
+//! The queue on disk: one `SQLite` file in the runs folder. It has what is asked for and what became of it; results are in
 //! run folders.
 
 use std::path::Path;

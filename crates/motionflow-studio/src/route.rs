@@ -1,4 +1,4 @@
-//! Routes: each is declared once, with its handler and the types that it takes and gives. The server and the OpenAPI page
+//! Routes: each is declared once, with its handler and the types that it takes and gives. The server and the `OpenAPI` page
 //! are made of the same list.
 
 use std::sync::Arc;

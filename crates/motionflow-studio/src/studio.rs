@@ -204,7 +204,8 @@ pub(crate) fn random_id(bytes: usize) -> Result<String, Problem> {
     getrandom::fill(&mut random).map_err(|error| {
         Problem::new(Code::Failed, format!("the system gives no random numbers: {error}"))
     })?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    let digits = random.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    Ok(digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect())
 }
 
 impl std::error::Error for Problem {}

@@ -254,7 +254,7 @@ impl Watch {
             }
             Event::Preview { step, frames } => {
                 let Ok(picture) = clips::png(&clips::sheet(frames)) else { return };
-                let (tile_width, tile_height) = frames.first().map_or((0, 0), |frame| frame.dimensions());
+                let (tile_width, tile_height) = frames.first().map_or((0, 0), clips::size_of);
                 let Tiling { columns, rows } = Tiling::of(frames.len());
                 let url = format!("/api/jobs/{job}/preview?step={step}");
                 let (step, frames) = (*step, frames.len());
@@ -330,7 +330,7 @@ pub(crate) fn routes() -> Vec<Route> {
             "/api/events",
             "What happens, as server-sent events",
             "text/event-stream",
-            |studio, request| crate::events::stream(studio, request),
+            crate::events::stream,
         ),
     ]
 }

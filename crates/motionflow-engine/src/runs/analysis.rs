@@ -14,7 +14,7 @@ use motionflow_media::image::GrayImage;
 
 use crate::cache::inversions::InversionCache;
 use crate::error::FAULT;
-use crate::event::ShownMask;
+use crate::event::{Event, ShownMask};
 use crate::folder::record::{MaskRecord, Origin, StepRecord};
 use crate::folder::unfinished::Unfinished;
 use crate::motion::mask_files::SubjectPictures;
@@ -142,8 +142,22 @@ impl SourceAnalysis {
         shown(&self.masks, self.latents()?, &|timestep| self.timesteps.contains(&timestep))
     }
 
-    /// For every subject what whoever watches the run is shown of its mask.
-    pub(crate) fn shown_to_watchers(&self) -> Vec<ShownMask> {
+    /// Tells the masks, for whoever watches the run, and gives what makes previews of latents: fitted to the source where its
+    /// latents are at hand, else to the VAE alone.
+    pub(crate) fn show(
+        &self,
+        clip: Option<&SourceClip>,
+        model: &dyn VideoModel,
+        progress: &Progress,
+    ) -> Result<LatentColours> {
+        progress.event(&Event::Masks { subjects: &self.masks_to_watch() });
+        match (&self.noised, clip) {
+            (Some(noised), Some(clip)) => Ok(LatentColours::of_source(&noised.latents, &clip.clip())),
+            _ => LatentColours::of_vae(model),
+        }
+    }
+
+    fn masks_to_watch(&self) -> Vec<ShownMask> {
         let shown = self.shown_masks().unwrap_or_default();
         let of = |(record, cells): (&MaskRecord, &Vec<Mask>)| ShownMask {
             text: record.subject.clone(),
@@ -155,14 +169,6 @@ impl SourceAnalysis {
             overlap: record.overlap,
         };
         self.figures.iter().zip(&shown).map(of).collect()
-    }
-
-    /// Colours of latents: fitted to the source where its latents are at hand, else to the VAE alone.
-    pub(crate) fn colours(&self, clip: Option<&SourceClip>, model: &dyn VideoModel) -> Result<LatentColours> {
-        match (&self.noised, clip) {
-            (Some(noised), Some(clip)) => Ok(LatentColours::of_source(&noised.latents, &clip.clip())),
-            _ => LatentColours::of_vae(model),
-        }
     }
 
     /// For every subject its masks at the video's size.

@@ -7,6 +7,7 @@ use anyhow::Result;
 use motionflow::diagnostics::mask_figures;
 use motionflow::masking::{common_masks, finest_maps};
 use motionflow::settings::{MaskLayers, MaskSource};
+use motionflow_media::Mask;
 use tch::{Device, Kind};
 
 use crate::engine::Engine;
@@ -113,7 +114,7 @@ impl Engine {
                 subjects.push(SeenSubject {
                     text: prompt.subjects[index].text.clone(),
                     layers: values(&layers)?,
-                    mask: cells.iter().flat_map(|cells| cells.values()).map(|share| *share >= 0.5).collect(),
+                    mask: cells.iter().flat_map(Mask::values).map(|share| *share >= 0.5).collect(),
                     coverage,
                     overlap,
                 });

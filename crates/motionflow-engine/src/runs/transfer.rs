@@ -10,7 +10,6 @@ use tch::Device;
 
 use crate::cache::inversions::{self as inversion_cache, InversionCache, Made};
 use crate::engine::{Engine, Stores};
-use crate::event::Event;
 use crate::folder::checksums::files_in;
 use crate::folder::inversion_file::{SavedInversion, check_fit};
 use crate::folder::mask_folder;
@@ -44,7 +43,7 @@ pub struct TransferOptions {
     /// Whether it leaves the most important files alone, and does not wait for the disk after a step: where there are
     /// many, both can take longer than the transfers.
     pub quick: bool,
-    /// Whether [`Event::Masks`] and [`Event::Preview`] are told. A preview takes a product of small matrices a step.
+    /// Whether [`Event::Masks`](crate::event::Event::Masks) and [`Event::Preview`](crate::event::Event::Preview) are told. A preview takes a product of small matrices a step.
     pub previews: bool,
     /// Where the inversions are kept; in the user's cache where nothing is said.
     pub inversions: Option<PathBuf>,
@@ -142,12 +141,9 @@ impl Engine {
             analysis.lead(given, &of, progress)?;
         }
 
-        let colours = if options.previews {
-            let masks = analysis.shown_to_watchers();
-            progress.event(&Event::Masks { subjects: &masks });
-            Some(analysis.colours(clip.as_deref(), nets)?)
-        } else {
-            None
+        let colours = match options.previews {
+            true => Some(analysis.show(clip.as_deref(), nets, progress)?),
+            false => None,
         };
         let start = Start {
             latents,
