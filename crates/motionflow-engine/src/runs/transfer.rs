@@ -141,10 +141,8 @@ impl Engine {
             analysis.lead(given, &of, progress)?;
         }
 
-        let colours = match options.previews {
-            true => Some(analysis.show(clip.as_deref(), nets, progress)?),
-            false => None,
-        };
+        let colours =
+            if options.previews { Some(analysis.show(clip.as_deref(), nets, progress)?) } else { None };
         let start = Start {
             latents,
             masks: job.settings.is_guided().then_some(&analysis.masks),
