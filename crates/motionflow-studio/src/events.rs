@@ -20,6 +20,8 @@ use crate::route::Shared;
 
 /// Events that are kept.
 const KEPT: usize = 8192;
+/// The event that has the whole order of the queue, so that the last one is enough.
+const WHOLE: &str = "queue";
 /// Streams at once.
 const MOST_STREAMS: usize = 256;
 /// How often a stream that has nothing to tell shows that it lives.
@@ -35,11 +37,18 @@ struct Told {
     data: String,
 }
 
+/// The last events.
+#[derive(Debug)]
+struct Kept {
+    events: VecDeque<Arc<Told>>,
+    /// All later ones are there, but for those that a later one makes needless.
+    since: u64,
+}
+
 /// The events of a server.
 #[derive(Debug)]
 pub(crate) struct Events {
-    kept: Mutex<VecDeque<Arc<Told>>>,
-    first: u64,
+    kept: Mutex<Kept>,
     newest: watch::Sender<u64>,
     streams: Arc<AtomicUsize>,
 }
@@ -50,7 +59,8 @@ impl Events {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let first = since.as_millis() as u64 * 1000;
         let (newest, _) = watch::channel(first);
-        Self { kept: Mutex::default(), first, newest, streams: Arc::default() }
+        let kept = Kept { events: VecDeque::new(), since: first };
+        Self { kept: Mutex::new(kept), newest, streams: Arc::default() }
     }
 
     /// The number of the last event.
@@ -72,9 +82,14 @@ impl Events {
         let Ok(data) = serde_json::to_string(data) else { return };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let id = self.last() + 1;
-        kept.push_back(Arc::new(Told { id, name, job, data }));
-        if kept.len() > KEPT {
-            kept.pop_front();
+        if name == WHOLE {
+            kept.events.retain(|told| told.name != WHOLE);
+        }
+        kept.events.push_back(Arc::new(Told { id, name, job, data }));
+        if kept.events.len() > KEPT
+            && let Some(oldest) = kept.events.pop_front()
+        {
+            kept.since = oldest.id;
         }
         self.newest.send_replace(id);
     }
@@ -82,9 +97,8 @@ impl Events {
     /// The events after a number; none where some of them are not kept any more.
     fn after(&self, id: u64) -> Option<Vec<Arc<Told>>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = kept.front().map_or(self.last() + 1, |told| told.id);
-        let is_known = id >= self.first && id <= self.last() && id + 1 >= oldest;
-        is_known.then(|| kept.iter().skip_while(|told| told.id <= id).cloned().collect())
+        let is_known = (kept.since..=self.last()).contains(&id);
+        is_known.then(|| kept.events.iter().skip_while(|told| told.id <= id).cloned().collect())
     }
 }
 
@@ -189,10 +203,16 @@ mod tests {
                 && events.after(first + 4).is_none()
                 && events.after(0).is_none()
         );
+        events.tell("queue", &3);
+        events.tell("queue", &4);
+        assert_eq!(
+            events.after(first + 2).unwrap().iter().map(|told| told.id - first).collect::<Vec<_>>(),
+            [3, 5]
+        );
         for number in 0..KEPT {
             events.tell("note", &number);
         }
         assert!(events.after(first).is_none());
-        assert_eq!(events.after(first + 3).unwrap().len(), KEPT);
+        assert_eq!(events.after(first + 5).unwrap().len(), KEPT);
     }
 }

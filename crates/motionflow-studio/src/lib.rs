@@ -74,9 +74,11 @@ impl Server {
     pub fn bind(options: Options) -> Result<Self> {
         let Options { host, port, .. } = &options;
         let wanted = (host.trim_matches(['[', ']']), *port);
-        let addresses = wanted
-            .to_socket_addrs()
-            .map_err(|error| Misuse(format!("--host {host}: is no address: {error}")))?;
+        let addresses = wanted.to_socket_addrs().map_err(|error| {
+            Misuse(format!(
+                "--host {host}: is no address: {error}; give one of this machine's, such as 127.0.0.1"
+            ))
+        })?;
         let addresses: Vec<SocketAddr> = addresses.collect();
         let listener = TcpListener::bind(addresses.as_slice()).with_context(|| {
             format!("{host}:{port}: cannot be listened at; give another --port or --host")
@@ -174,7 +176,7 @@ mod tests {
     #[test]
     fn every_route_is_on_the_openapi_page_and_in_the_docs() {
         let page = openapi::page(&routes());
-        let docs = include_str!("../API.md");
+        let docs = include_str!("../../../docs/studio-api.md");
         for route in routes() {
             let path = route.path.replace("{*", "{");
             let operation = &page["paths"][&path][route.method.as_str().to_lowercase()];

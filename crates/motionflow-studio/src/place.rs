@@ -1,10 +1,11 @@
 //! Where the studio's files lie, and the references by which requests name them. No reference leaves these folders.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
+use motionflow_engine::error::Busy;
 use motionflow_engine::models::lookup::beside_program;
 
 use crate::problem::Problem;
@@ -19,6 +20,8 @@ const VIDEOS: [&str; 6] = ["mp4", "mov", "mkv", "webm", "gif", "webp"];
 /// The folders.
 #[derive(Debug)]
 pub(crate) struct Place {
+    /// While it is held, no other studio opens the folder.
+    _lock: File,
     runs: PathBuf,
     clips: Option<PathBuf>,
 }
@@ -41,7 +44,19 @@ impl Place {
         fs::create_dir_all(runs).with_context(cannot)?;
         let runs = runs.canonicalize().with_context(cannot)?;
         let clips = beside_program(CLIPS).and_then(|clips| clips.canonicalize().ok());
-        let place = Self { runs, clips };
+        let given = runs.clone();
+        let cannot = || format!("{}: cannot be made; give another folder (--runs)", given.display());
+        let own = runs.join(STUDIO);
+        fs::create_dir_all(&own).with_context(cannot)?;
+        let lock = File::create(own.join("lock")).with_context(cannot)?;
+        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+            let message = format!(
+                "{}: another studio is open on it; end that one, or give another folder (--runs)",
+                runs.display()
+            );
+            return Err(Busy(message).into());
+        }
+        let place = Self { _lock: lock, runs: runs.clone(), clips };
         for folder in [
             place.incoming(),
             place.uploads(),
@@ -49,9 +64,7 @@ impl Place {
             place.own("comparisons"),
             place.own("figures"),
         ] {
-            fs::create_dir_all(&folder).with_context(|| {
-                format!("{}: cannot be written to; give another folder (--runs)", place.runs.display())
-            })?;
+            fs::create_dir_all(&folder).with_context(cannot)?;
         }
         // What an upload that was broken off has left.
         for left in fs::read_dir(place.incoming()).into_iter().flatten().flatten() {

@@ -29,7 +29,7 @@ pub(crate) struct Studio {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, default_value = "runs")]
     pub(crate) runs: PathBuf,
     /// Checkpoint of jobs that name none: a shipped one, a folder, or OWNER/NAME on the Hugging Face hub [default: demo]
-    #[arg(long, short, value_name = "NAME|DIR|OWNER/NAME")]
+    #[arg(long, short, value_name = "NAME|DIR|OWNER/NAME", value_hint = ValueHint::DirPath)]
     pub(crate) model: Option<String>,
     /// The largest upload, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(UPLOADS))]

@@ -26,12 +26,20 @@ fn a_page_that_was_away_gets_what_it_missed() {
     assert!(seen.windows(2).all(|pair| pair[0].id < pair[1].id));
     assert_eq!(seen.iter().filter(|event| event.name == "preview").count(), 3);
 
+    // The order of the queue is whole in each event, so that the last one is enough.
+    let seen: Vec<Event> = seen.into_iter().filter(|event| event.name != "queue").collect();
+    let is_no_order = |event: &Event| event.name != "queue";
+
     // All of it again, from the list's number on, and the rest of it, from an event on.
-    let again: Vec<Event> = studio.events(&format!("?after={since}"), None).take(seen.len()).collect();
+    let again: Vec<Event> =
+        studio.events(&format!("?after={since}"), None).filter(is_no_order).take(seen.len()).collect();
     assert_eq!(again, seen);
     let middle = &seen[seen.len() / 2];
-    let rest: Vec<Event> =
-        studio.events("", Some(&middle.id.to_string())).take(seen.len() - seen.len() / 2 - 1).collect();
+    let rest: Vec<Event> = studio
+        .events("", Some(&middle.id.to_string()))
+        .filter(is_no_order)
+        .take(seen.len() - seen.len() / 2 - 1)
+        .collect();
     assert_eq!(rest, seen[seen.len() / 2 + 1..]);
 
     // Of another job's steps nothing is told.
