@@ -22,7 +22,7 @@ use crate::place::Place;
 use crate::problem::{Code, Problem};
 use crate::queue::Queue;
 use crate::request::Asked;
-use crate::watch::Watches;
+use crate::watch::{Expected, Watches};
 use crate::work::Work;
 
 /// Uploads at once.
@@ -71,7 +71,7 @@ pub(crate) struct Studio {
     uploads: Arc<AtomicUsize>,
     pub(crate) is_ready: AtomicBool,
     problem: Mutex<Option<String>>,
-    estimates: Mutex<BTreeMap<String, Vec<(String, f64)>>>,
+    estimates: Mutex<BTreeMap<String, Expected>>,
 }
 
 /// One of the uploads that go on at once.
@@ -169,22 +169,32 @@ impl Studio {
     }
 
     /// The stages that a run will have, with their estimated seconds; none where that is not known.
-    pub(crate) fn expected(&self, request: &Request) -> Vec<(String, f64)> {
+    pub(crate) fn expected(&self, request: &Request) -> Expected {
         let key = request.to_text_as_said().unwrap_or_default();
-        let known = |estimates: &BTreeMap<_, _>| estimates.get(&key).cloned();
-        if let Some(stages) = known(&self.estimates.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return stages;
+        let known = self.estimates.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(known) = known {
+            return known;
         }
-        let plan = self.plan(request, &mut Progress::silent());
-        let stages = plan.map(|plan| plan.estimate.stages().to_vec()).unwrap_or_default();
-        let stages: Vec<(String, f64)> =
-            stages.into_iter().map(|(name, seconds)| (name.to_owned(), seconds)).collect();
+        let expected = self.plan(request, &mut Progress::silent()).map(|plan| {
+            let settings = &plan.resolved.settings;
+            Expected {
+                stages: plan
+                    .estimate
+                    .stages()
+                    .iter()
+                    .map(|(name, seconds)| ((*name).to_owned(), *seconds))
+                    .collect(),
+                guided: if settings.updates { settings.guided_steps } else { 0 },
+                updates: settings.updates_per_step,
+            }
+        });
+        let expected = expected.unwrap_or_default();
         let mut estimates = self.estimates.lock().unwrap_or_else(PoisonError::into_inner);
         if estimates.len() >= KEPT_ESTIMATES {
             estimates.clear();
         }
-        estimates.insert(key, stages.clone());
-        stages
+        estimates.insert(key, expected.clone());
+        expected
     }
 }
 

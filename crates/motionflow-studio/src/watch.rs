@@ -109,9 +109,33 @@ pub(crate) struct Progress {
 
 /// What a run is expected to take.
 #[derive(Debug, Clone, Default)]
-struct Clock {
+pub(crate) struct Expected {
     /// Every stage with its estimated seconds.
-    expected: Vec<(String, f64)>,
+    pub(crate) stages: Vec<(String, f64)>,
+    /// The first steps of the sampling that are guided, and the updates of each.
+    pub(crate) guided: usize,
+    pub(crate) updates: usize,
+}
+
+impl Expected {
+    /// The share of a stage's time that so many of its steps take.
+    fn share(&self, stage: &str, done: usize, of: usize) -> f64 {
+        let guided = if stage == SAMPLING { self.guided.min(of) } else { 0 };
+        let weight = UPDATE * self.updates as f64;
+        let of_steps = |steps: usize| steps as f64 + weight * steps.min(guided) as f64;
+        of_steps(done.min(of)) / of_steps(of).max(1.0)
+    }
+}
+
+/// The stage whose steps are guided.
+const SAMPLING: &str = "generate";
+/// What an update takes, in steps without one. Measured on the shipped checkpoint.
+const UPDATE: f64 = 1.7;
+
+/// How far a run is in time.
+#[derive(Debug, Clone, Default)]
+struct Clock {
+    expected: Expected,
     /// When the stage began, and how many of its steps were done then.
     began: Option<(Instant, usize)>,
 }
@@ -119,26 +143,23 @@ struct Clock {
 impl Clock {
     /// The part that is done, and the seconds that are left.
     fn at(&self, stage: &str, done: usize, of: usize) -> (f64, Option<f64>) {
-        let total: f64 = self.expected.iter().map(|(_, seconds)| seconds).sum();
-        let Some(index) = self.expected.iter().position(|(name, _)| name == stage) else {
-            return (0.0, None);
-        };
-        let before: f64 = self.expected[..index].iter().map(|(_, seconds)| seconds).sum();
-        let own = self.expected[index].1;
-        let share = done as f64 / of.max(1) as f64;
+        let Expected { stages, .. } = &self.expected;
+        let total: f64 = stages.iter().map(|(_, seconds)| seconds).sum();
+        let Some(index) = stages.iter().position(|(name, _)| name == stage) else { return (0.0, None) };
+        let before: f64 = stages[..index].iter().map(|(_, seconds)| seconds).sum();
+        let own = stages[index].1;
+        let share = self.expected.share(stage, done, of);
         let part = if total > 0.0 { ((before + own * share) / total).min(1.0) } else { 0.0 };
         // This stage as fast as it was so far, the others as estimated and slower or faster by the same factor.
-        let steps =
-            self.began.map(|(since, from)| (since.elapsed().as_secs_f64(), done.saturating_sub(from)));
-        let (left, factor) = match steps {
-            Some((seconds, steps @ 1..)) if own > 0.0 => {
-                let each = seconds / steps as f64;
-                (each * (of - done.min(of)) as f64, each * of as f64 / own)
+        let factor = match self.began {
+            Some((since, from)) if done > from && own > 0.0 => {
+                let did = share - self.expected.share(stage, from, of);
+                since.elapsed().as_secs_f64() / (did * own)
             }
-            _ => (own * (1.0 - share), 1.0),
+            _ => 1.0,
         };
-        let rest: f64 = self.expected[index + 1..].iter().map(|(_, seconds)| seconds).sum();
-        (part, Some(left + rest * factor))
+        let rest: f64 = stages[index + 1..].iter().map(|(_, seconds)| seconds).sum();
+        (part, Some((own * (1.0 - share) + rest) * factor))
     }
 }
 
@@ -158,7 +179,7 @@ impl Watches {
     }
 
     /// A job begins, with the stages that it is expected to have.
-    pub(crate) fn begin(&self, job: &str, expected: Vec<(String, f64)>) {
+    pub(crate) fn begin(&self, job: &str, expected: Expected) {
         let mut kept = self.locked();
         let watch = Watch { clock: Clock { expected, began: None }, ..Watch::default() };
         kept.order.retain(|known| known != job);
@@ -346,4 +367,22 @@ fn preview(studio: &Shared, id: String, _: WhichPreview, _: NoBody) -> Result<Bl
     let picture = studio.watches.picture(&id);
     let bytes = picture.ok_or_else(|| Problem::not_found("there is no preview of this job"))?;
     Ok(Blob { content_type: "image/png", bytes, is_lasting: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guided_steps_take_longer() {
+        let expected = Expected { stages: vec![(SAMPLING.to_owned(), 10.0)], guided: 5, updates: 2 };
+        assert_eq!(
+            [0, 5, 15].map(|done| (expected.share(SAMPLING, done, 15) * 32.0).round()),
+            [0.0, 22.0, 32.0]
+        );
+        assert_eq!((expected.share("masks", 1, 4), expected.share("masks", 0, 0)), (0.25, 0.0));
+        let clock = Clock { expected, began: None };
+        assert_eq!(clock.at(SAMPLING, 15, 15), (1.0, Some(0.0)));
+        assert_eq!(clock.at("write", 0, 1), (0.0, None));
+    }
 }

@@ -142,8 +142,7 @@ impl SourceAnalysis {
         shown(&self.masks, self.latents()?, &|timestep| self.timesteps.contains(&timestep))
     }
 
-    /// Tells the masks, for whoever watches the run, and gives what makes previews of latents: fitted to the source where its
-    /// latents are at hand, else to the VAE alone.
+    /// Tells the masks, for whoever watches the run, and gives what makes previews of latents.
     pub(crate) fn show(
         &self,
         clip: Option<&SourceClip>,
@@ -151,10 +150,9 @@ impl SourceAnalysis {
         progress: &Progress,
     ) -> Result<LatentColours> {
         progress.event(&Event::Masks { subjects: &self.masks_to_watch() });
-        match (&self.noised, clip) {
-            (Some(noised), Some(clip)) => Ok(LatentColours::of_source(&noised.latents, &clip.clip())),
-            _ => LatentColours::of_vae(model),
-        }
+        let clip = clip.map(SourceClip::clip);
+        let source = self.noised.as_ref().zip(clip.as_ref()).map(|(noised, clip)| (&noised.latents, clip));
+        LatentColours::of(model, source)
     }
 
     fn masks_to_watch(&self) -> Vec<ShownMask> {

@@ -12,9 +12,9 @@ use tch::{Device, Kind, Tensor};
 
 use crate::source::pictures_of;
 
-/// Pixels of a side of the picture that the map is fitted to where there is no source.
+/// Pixels of a side of the chart of colours that the map is fitted to.
 const CHART_SIDE: i64 = 128;
-/// The chart has so many fields a side.
+/// It has so many fields a side.
 const CHART_FIELDS: i64 = 8;
 /// Added to the diagonal, so that latents without contrast have a map, too.
 const RIDGE: f64 = 1e-4;
@@ -26,36 +26,32 @@ pub(crate) struct LatentColours {
 }
 
 impl LatentColours {
-    /// The least squares fit of a clip's frames, made as small as its latents, to these. Where the latents have several
-    /// frames in one, the last of those counts.
-    fn fit(latents: &Latents, clip: &Clip) -> Self {
+    /// The least squares fit to clips and their latents, each clip with the same weight.
+    fn fit(clips: &[(&Latents, &Clip)]) -> Self {
         let _no_gradients = tch::no_grad_guard();
-        let (height, width) = latents.size();
-        let (frames, wanted) = (clip.len() as i64, latents.frames());
-        let at = |index: i64| if wanted < 2 { 0 } else { index * (frames - 1) / (wanted - 1) };
-        let chosen = Tensor::from_slice(&(0..wanted).map(at).collect::<Vec<_>>());
-        let small = clip.frames().to_device(Device::Cpu).index_select(0, &chosen);
-        let colours = small.adaptive_avg_pool2d([height, width]).permute([0, 2, 3, 1]).reshape([-1, 3]);
-        let features = features(latents.tensor());
-        let (features, colours) = (features.to_kind(Kind::Double), colours.to_kind(Kind::Double));
-        let transposed = features.transpose(0, 1);
-        let ridge = Tensor::eye(features.size()[1], (Kind::Double, Device::Cpu))
-            * (RIDGE * features.size()[0] as f64);
-        let inverse = Tensor::linalg_inv(&(transposed.matmul(&features) + ridge));
-        let weights = inverse.matmul(&transposed.matmul(&colours));
-        Self { weights: weights.to_kind(Kind::Float) }
+        let mut sums: Option<(Tensor, Tensor)> = None;
+        for (latents, clip) in clips {
+            let (features, colours) = rows(latents, clip);
+            let count = features.size()[0] as f64;
+            let transposed = features.transpose(0, 1) / count;
+            let (square, product) = (transposed.matmul(&features), transposed.matmul(&colours));
+            sums = Some(match sums {
+                Some((squares, products)) => (squares + square, products + product),
+                None => (square, product),
+            });
+        }
+        let none = || Tensor::zeros([1, 1], (Kind::Double, Device::Cpu));
+        let (squares, products) = sums.unwrap_or_else(|| (none(), none()));
+        let ridge = Tensor::eye(squares.size()[0], (Kind::Double, Device::Cpu)) * RIDGE;
+        Self { weights: Tensor::linalg_inv(&(squares + ridge)).matmul(&products).to_kind(Kind::Float) }
     }
 
-    /// Of a source whose latents are at hand.
-    pub(crate) fn of_source(latents: &Latents, clip: &Clip) -> Self {
-        Self::fit(latents, clip)
-    }
-
-    /// Of a checkpoint's VAE alone: fitted to a chart of colours.
-    pub(crate) fn of_vae(model: &dyn VideoModel) -> Result<Self> {
-        let clip = chart();
-        let encoded = model.encode_clip(&clip)?.value;
-        Ok(Self::fit(&encoded, &clip))
+    /// Of a checkpoint's VAE: fitted to a chart of colours, and to the source where its latents are at hand.
+    pub(crate) fn of(model: &dyn VideoModel, source: Option<(&Latents, &Clip)>) -> Result<Self> {
+        let chart = chart();
+        let encoded = model.encode_clip(&chart)?.value;
+        let clips: Vec<(&Latents, &Clip)> = source.into_iter().chain([(&encoded, &chart)]).collect();
+        Ok(Self::fit(&clips))
     }
 
     /// The frames of latents [1, channels, frames, height, width] as pictures of the latents' size.
@@ -66,6 +62,18 @@ impl LatentColours {
         let frames = colours.view([size[2], size[3], size[4], 3]).permute([0, 3, 1, 2]).contiguous();
         pictures_of(&Clip::new(frames))
     }
+}
+
+/// What colours follow from, and the colours of a clip made as small as its latents, float64: [places, channels + 1] and
+/// [places, 3]. Where the latents have several frames in one, the last of those counts.
+fn rows(latents: &Latents, clip: &Clip) -> (Tensor, Tensor) {
+    let (height, width) = latents.size();
+    let (frames, wanted) = (clip.len() as i64, latents.frames());
+    let at = |index: i64| if wanted < 2 { 0 } else { index * (frames - 1) / (wanted - 1) };
+    let chosen = Tensor::from_slice(&(0..wanted).map(at).collect::<Vec<_>>());
+    let small = clip.frames().to_device(Device::Cpu).index_select(0, &chosen);
+    let colours = small.adaptive_avg_pool2d([height, width]).permute([0, 2, 3, 1]).reshape([-1, 3]);
+    (features(latents.tensor()).to_kind(Kind::Double), colours.to_kind(Kind::Double))
 }
 
 /// One frame with a field of every combination of eight levels of red and green, and blue in a ramp over them.
@@ -108,7 +116,7 @@ mod tests {
         .view([5, 3]);
         let colours = features(&latents).matmul(&weights).view([2, 6, 5, 3]).permute([0, 3, 1, 2]);
         let clip = Clip::new(colours.contiguous());
-        let found = LatentColours::of_source(&Latents::new(latents.shallow_clone()), &clip);
+        let found = LatentColours::fit(&[(&Latents::new(latents.shallow_clone()), &clip)]);
         let (shown, expected) = (found.pictures(&latents), pictures_of(&clip));
         assert_eq!((shown.len(), shown[0].dimensions()), (2, (5, 6)));
         let off = shown.iter().zip(&expected).flat_map(|(one, other)| one.iter().zip(other.iter()));
