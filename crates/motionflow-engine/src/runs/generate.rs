@@ -110,7 +110,8 @@ fn make(
         progress.warn(warning);
     }
     let start = Start { latents, masks: None, prompt: &text, negative: &negative };
-    let (_, result, steps) = make_video(nets, start, &record.settings, folder.begin(&record)?, progress)?;
+    let unfinished = folder.begin(&record)?;
+    let (_, result, steps) = make_video(nets, start, &record.settings, None, unfinished, progress)?;
 
     let path = folder.path().to_owned();
     let notes = Notes::of(&record, progress)?;

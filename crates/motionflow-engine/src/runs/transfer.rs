@@ -43,6 +43,8 @@ pub struct TransferOptions {
     /// Whether it leaves the most important files alone, and does not wait for the disk after a step: where there are
     /// many, both can take longer than the transfers.
     pub quick: bool,
+    /// Whether [`Event::Masks`](crate::event::Event::Masks) and [`Event::Preview`](crate::event::Event::Preview) are told. A preview takes a product of small matrices a step.
+    pub previews: bool,
     /// Where the inversions are kept; in the user's cache where nothing is said.
     pub inversions: Option<PathBuf>,
 }
@@ -139,13 +141,16 @@ impl Engine {
             analysis.lead(given, &of, progress)?;
         }
 
+        let colours =
+            if options.previews { Some(analysis.show(clip.as_deref(), nets, progress)?) } else { None };
         let start = Start {
             latents,
             masks: job.settings.is_guided().then_some(&analysis.masks),
             prompt: &texts.target,
             negative: &texts.negative,
         };
-        let (generation, result, sampled) = make_video(nets, start, &job.settings, unfinished, progress)?;
+        let (generation, result, sampled) =
+            make_video(nets, start, &job.settings, colours.as_ref(), unfinished, progress)?;
         analysis.steps.extend(sampled);
         if let Some(warning) = loss_warning(&generation.updates) {
             progress.warn(warning);
