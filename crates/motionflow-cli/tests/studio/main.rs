@@ -11,3 +11,4 @@ mod load;
 mod looking;
 mod results;
 mod server;
+mod story;

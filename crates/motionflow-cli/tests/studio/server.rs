@@ -85,19 +85,18 @@ impl Studio {
     }
 
     pub(crate) fn start_with(runs: &Path, flags: &[&str]) -> Self {
+        let model = tiny_model();
+        Self::of(runs, &[&["--threads", "1", "--model", &model], flags].concat())
+    }
+
+    /// A studio of the shipped checkpoint, on all cores.
+    pub(crate) fn of_the_demo(runs: &Path) -> Self {
+        Self::of(runs, &[])
+    }
+
+    fn of(runs: &Path, flags: &[&str]) -> Self {
         let mut command = program();
-        command.args([
-            "studio",
-            "--port",
-            "0",
-            "--json",
-            "--threads",
-            "1",
-            "--device",
-            "cpu",
-            "--model",
-            &tiny_model(),
-        ]);
+        command.args(["studio", "--port", "0", "--json", "--device", "cpu"]);
         command.arg("--runs").arg(runs).args(flags);
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
