@@ -1,5 +1,7 @@
 //! Jobs over HTTP: adding, ordering, stopping and going on with them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::http::{Method, StatusCode};
 use motionflow_engine::folder::run_folder::holds_a_run;
 use motionflow_engine::folder::unfinished::Unfinished;
@@ -514,6 +516,9 @@ fn many(studio: &Shared, (): (), _: NoQuery, Json(many): Json<ManyJobs>) -> Resu
 /// Adds those that are not there yet, all or none.
 fn add_all(studio: &Shared, jobs: Vec<(String, Asked, Option<String>)>) -> Result<Vec<Job>, Problem> {
     let mut new: Vec<Kept> = Vec::new();
+    let mut names = BTreeSet::new();
+    // The next number for a name.
+    let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
     let mut ids = Vec::new();
     for (id, asked, name) in jobs {
         match studio.queue.get(&id)? {
@@ -521,14 +526,11 @@ fn add_all(studio: &Shared, jobs: Vec<(String, Asked, Option<String>)>) -> Resul
             Some(_) => return Err(Problem::new(Code::Exists, format!("there is another job \"{id}\""))),
             None => {
                 let mut job = studio.new_job(&id, &asked, name.as_deref())?;
-                let mut number = 2;
                 let stem = job.name.clone();
-                while new
-                    .iter()
-                    .any(|other| folder_name::folded(&other.name) == folder_name::folded(&job.name))
-                {
+                let number = numbers.entry(stem.clone()).or_insert(2);
+                while !names.insert(folder_name::folded(&job.name)) {
                     job.name = studio.free_name(&format!("{stem}-{number}"), false)?;
-                    number += 1;
+                    *number += 1;
                 }
                 new.push(job);
             }

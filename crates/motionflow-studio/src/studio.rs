@@ -144,6 +144,11 @@ impl Studio {
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem.detail.clone());
     }
 
+    /// It works again.
+    pub(crate) fn no_trouble(&self) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     pub(crate) fn problem(&self) -> Option<String> {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -163,7 +168,7 @@ impl Studio {
         self.refuse_to_fetch(&request.model)?;
         let mut request = request.clone();
         // Nothing is made there.
-        request.output.folder = Some(self.place.own("plan"));
+        request.output.folder = Some(self.place.incoming().join(random_id(8)?));
         let run = OpenRun::claim(request, progress)?;
         self.planner.plan_transfer(&run, progress)
     }

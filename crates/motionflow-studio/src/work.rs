@@ -24,6 +24,8 @@ use crate::studio::{Studio, now};
 
 /// How often it is looked for work that nobody told of.
 const LOOK: Duration = Duration::from_secs(30);
+/// Where the queue cannot be written.
+const QUEUE_LOST: &str = "what became of a job cannot be written to the queue; free some space on the disk";
 /// Which command a job is.
 const COMMAND: &str = "transfer";
 
@@ -102,9 +104,9 @@ fn next_job(studio: &Shared) -> bool {
     };
     match taken {
         Ok(Some((token, job))) => {
-            do_job(studio, job, &token);
+            let is_kept = do_job(studio, job, &token);
             studio.work.end();
-            true
+            is_kept
         }
         Ok(None) => false,
         Err(problem) => {
@@ -135,7 +137,8 @@ fn take(studio: &Studio) -> Result<Option<Kept>, Problem> {
     Ok(Some(job))
 }
 
-fn do_job(studio: &Shared, job: Kept, token: &CancelToken) {
+/// Does a job. Returns whether what became of it could be kept.
+fn do_job(studio: &Shared, job: Kept, token: &CancelToken) -> bool {
     studio.tell_job(&job);
     studio.tell_order();
     let since = Instant::now();
@@ -161,13 +164,17 @@ fn do_job(studio: &Shared, job: Kept, token: &CancelToken) {
         }
     };
     let _alone = studio.changing();
-    if let Err(error) = studio.queue.put(&job) {
-        // It is done again, or found to be done, when the program starts the next time.
-        studio.trouble(&error.into());
+    let kept = studio.queue.put(&job);
+    match &kept {
+        Ok(()) if job.state == State::Finished => studio.no_trouble(),
+        Ok(()) => {}
+        // It is found to be done when it is looked at again.
+        Err(_) => studio.trouble(&Problem::new(Code::DiskFull, QUEUE_LOST)),
     }
     studio.tell_job(&job);
     studio.events.tell("runs", &json!({}));
     studio.look_at_disk();
+    kept.is_ok()
 }
 
 fn attempt(studio: &Shared, job: &Kept, token: &CancelToken) -> Result<()> {

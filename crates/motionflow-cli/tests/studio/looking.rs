@@ -91,8 +91,7 @@ fn tokens_show_subjects_unknown_words_and_the_domain() {
     assert!(all.iter().any(|token| token["subject"] == 0));
     assert!(tokens["warnings"].to_string().contains("does not know"), "{}", tokens["warnings"]);
     let broken = json!({ "prompt": "a [bear", "which": "source" });
-    let told = studio.post("/api/prompts", &broken).problem(422, "misuse");
-    assert!(told.contains("never closed") || told.contains("is not closed") || told.contains("]"), "{told}");
+    assert!(studio.post("/api/prompts", &broken).problem(422, "misuse").contains("a [bear"));
 }
 
 #[test]
