@@ -77,6 +77,10 @@ try {
     () => page.keyboard.press("ArrowDown"),
     "document.activeElement.ariaPosInSet == String(round + 2)",
   );
+  const [moved, place] = await page.evaluate(() => [
+    document.activeElement.id,
+    Number(document.activeElement.ariaPosInSet),
+  ]);
   await measure(
     page,
     "move a job down",
@@ -85,7 +89,7 @@ try {
       await page.keyboard.press("ArrowDown");
       await page.keyboard.up("Alt");
     },
-    "document.activeElement.id == 'job-load-0005' && document.activeElement.ariaPosInSet == String(round + 7)",
+    `document.activeElement.id === "${moved}" && Number(document.activeElement.ariaPosInSet) === ${place} + 1 + round`,
   );
   await measure(
     page,

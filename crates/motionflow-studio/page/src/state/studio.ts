@@ -93,9 +93,10 @@ function apply(name: keyof Events, data: Events[keyof Events]): void {
   switch (name) {
     case "job": {
       const job = data as Events["job"];
-      const before = jobs.value.get(job.id)?.state;
-      put(job);
-      if (before !== job.state) void refreshHealth();
+      const before = jobs.value.get(job.id);
+      const isKept = isMoving() && before?.state === "queued" && job.state === "queued";
+      put(isKept ? { ...job, position: before.position } : job);
+      if (before?.state !== job.state) void refreshHealth();
       break;
     }
     case "removed": {
@@ -107,7 +108,8 @@ function apply(name: keyof Events, data: Events[keyof Events]): void {
     case "queue": {
       const { paused: isPaused, order } = data as Events["queue"];
       paused.value = isPaused;
-      jobs.value = reordered(jobs.value, order);
+      if (isMoving()) toldOrder = order;
+      else jobs.value = reordered(jobs.value, order);
       break;
     }
     case "progress": {
@@ -144,12 +146,33 @@ export function connect(): void {
   void load();
 }
 
+/**
+ * Moves a job, at once on the page and then on the server. Orders that the server tells meanwhile may be those before the last
+ * move, so the page takes the newest of them when nothing has moved for a while.
+ */
 export async function moveJob(id: string, position: number): Promise<void> {
-  const before = jobs.value;
-  jobs.value = moved(before, id, position);
-  const done = await attempt(() => api.moveJob(id, position));
-  if (!done) jobs.value = before;
+  jobs.value = moved(jobs.value, id, position);
+  movesOnTheWay++;
+  clearTimeout(settling);
+  moves = moves.then(() => attempt(() => api.moveJob(id, position)));
+  const done = await moves;
+  movesOnTheWay--;
+  if (movesOnTheWay) return;
+  settling = setTimeout(async () => {
+    settling = undefined;
+    const order = done
+      ? toldOrder
+      : (await attempt(api.jobs))?.jobs.flatMap((job) => (job.state === "queued" ? [job.id] : []));
+    toldOrder = null;
+    if (order && !movesOnTheWay) jobs.value = reordered(jobs.value, order);
+  }, 400);
 }
+
+let moves: Promise<unknown> = Promise.resolve();
+let movesOnTheWay = 0;
+let settling: ReturnType<typeof setTimeout> | undefined;
+let toldOrder: readonly string[] | null = null;
+const isMoving = () => movesOnTheWay > 0 || settling !== undefined;
 
 export async function setPaused(value: boolean): Promise<void> {
   const answer = await attempt(() => api.pause(value));

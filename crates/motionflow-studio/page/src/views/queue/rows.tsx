@@ -5,7 +5,7 @@ import type { Job } from "../../api/types.ts";
 import { duration, since } from "../../logic/format.ts";
 import { isOver } from "../../logic/jobs.ts";
 import { href } from "../../state/shell.ts";
-import { jobList, moveJob, queued } from "../../state/studio.ts";
+import { jobList, jobs, moveJob, queued } from "../../state/studio.ts";
 import { cls, IconButton, isTyping, Menu, Progress, PromptText, useKeys } from "../../ui/basics.tsx";
 import { Icon } from "../../ui/icon.tsx";
 import { cancelOrContinue, duplicate, edit, open, remove } from "./actions.ts";
@@ -100,13 +100,14 @@ export function Rows({ list }: { list: readonly Job[] }) {
 
 function Row({ job, index, count, isStop }: { job: Job; index: number; count: number; isStop: boolean }) {
   const over = dragged.value;
-  const isOverMe =
+  const isTarget =
     over !== null && over.id !== job.id && job.state === "queued" && job.position === over.position;
+  const isBelow = over !== null && (jobs.value.get(over.id)?.position ?? 0) < over.position;
   const position = job.state === "queued" ? `#${(job.position ?? 0) + 1}` : "";
   return (
     <li
       id={`job-${job.id}`}
-      class={cls("job", isOverMe && "over", over?.id === job.id && "dragged")}
+      class={cls("job", isTarget && (isBelow ? "under" : "over"), over?.id === job.id && "dragged")}
       style={{ position: "absolute", top: `${index * ROW}px`, left: 0, right: 0 }}
       tabIndex={isStop ? 0 : -1}
       aria-setsize={count}

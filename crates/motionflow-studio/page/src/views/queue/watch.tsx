@@ -259,10 +259,7 @@ function PreviewPane({ preview, player, job }: { preview: Preview | null; player
       </div>
       <figcaption>
         <span class="grow">Preview{preview ? `, step ${preview.step}` : ""}</span>
-        <span
-          class="muted"
-          title="A linear map of the latents to colours, fitted to the source. The result is sharper."
-        >
+        <span class="muted" title="A linear map of the latents to colours. The result is sharper.">
           approximate
         </span>
       </figcaption>

@@ -53,7 +53,6 @@ function Body({ report }: { report: Report }) {
   return (
     <div class="stack">
       {report.kind === "sweep" && rows.length ? <SweepGrid report={report} /> : null}
-      {rows.length ? <RowsTable report={report} /> : null}
       {report.html ? (
         <section class="stack">
           <div class="row">
@@ -65,6 +64,7 @@ function Body({ report }: { report: Report }) {
           <iframe class="report" src={report.html} title={`Report of ${report.title}`} sandbox="" />
         </section>
       ) : null}
+      {rows.length ? <RowsTable report={report} /> : null}
       {rows.length || report.html ? null : <Empty icon="queue" title="It has no results yet" />}
       <details class="card padded">
         <summary>{report.files.length} files</summary>

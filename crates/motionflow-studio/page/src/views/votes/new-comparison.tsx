@@ -3,32 +3,45 @@ import { useEffect, useId, useState } from "preact/hooks";
 import { api, newId } from "../../api/client.ts";
 import type { Report, Run, Side } from "../../api/types.ts";
 import { attempt, go, messageOf } from "../../state/shell.ts";
-import { Dialog, Notice, Segmented } from "../../ui/basics.tsx";
+import { Dialog, Notice, Segmented, Spinner } from "../../ui/basics.tsx";
 
 type Way = "variants" | "folders" | "runs";
 
 export function NewComparison({ onClose }: { onClose: () => void }) {
-  const [runs, setRuns] = useState<readonly Run[]>([]);
-  const [reports, setReports] = useState<readonly Report[]>([]);
-  const [way, setWay] = useState<Way>("runs");
+  const [known, setKnown] = useState<{ runs: readonly Run[]; reports: readonly Report[] } | null>(null);
+  useEffect(() => {
+    Promise.all([attempt(() => api.runs(0, 500)), attempt(api.reports)]).then(([runs, reports]) =>
+      setKnown({ runs: runs ?? [], reports: (reports ?? []).filter((one) => one.variants.length > 1) }),
+    );
+  }, []);
+  return (
+    <Dialog title="New blind comparison" onClose={onClose}>
+      {known ? <Choice {...known} onClose={onClose} /> : <Spinner label="Loading" />}
+    </Dialog>
+  );
+}
+
+/** What is compared: two variants where there is a suite, else two runs, unless a person says otherwise. */
+function Choice({
+  runs,
+  reports,
+  onClose,
+}: {
+  runs: readonly Run[];
+  reports: readonly Report[];
+  onClose: () => void;
+}) {
+  const [suite] = reports;
+  const [way, setWay] = useState<Way>(suite ? "variants" : "runs");
   const [title, setTitle] = useState("");
-  const [report, setReport] = useState("");
-  const [sides, setSides] = useState<readonly [string, string]>(["", ""]);
+  const [report, setReport] = useState(suite?.name ?? "");
+  const [sides, setSides] = useState<readonly [string, string]>([
+    suite?.variants[0] ?? "",
+    suite?.variants[1] ?? "",
+  ]);
   const [error, setError] = useState<string | null>(null);
   const [id] = useState(() => newId("v"));
   const ids = { title: useId(), report: useId() };
-  useEffect(() => {
-    void attempt(() => api.runs(0, 500)).then((found) => setRuns(found ?? []));
-    void attempt(api.reports).then((found) => {
-      const suites = (found ?? []).filter((one) => one.variants.length > 1);
-      setReports(suites);
-      const [first] = suites;
-      if (!first) return;
-      setWay("variants");
-      setReport(first.name);
-      setSides([first.variants[0] ?? "", first.variants[1] ?? ""]);
-    });
-  }, []);
   const folders = [...new Set(runs.map((run) => run.name.split("/").slice(0, -1).join("/")).filter(Boolean))];
   const chosen = reports.find((one) => one.name === report);
   const options =
@@ -58,66 +71,64 @@ export function NewComparison({ onClose }: { onClose: () => void }) {
   };
   const isComplete = sides[0] && sides[1] && sides[0] !== sides[1];
   return (
-    <Dialog title="New blind comparison" onClose={onClose}>
-      <form
-        class="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void create();
+    <form
+      class="stack"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void create();
+      }}
+    >
+      <Segmented<Way>
+        label="What is compared"
+        value={way}
+        options={[
+          ["runs", "Two runs"],
+          ["folders", "Two folders"],
+          ["variants", "Variants of a suite"],
+        ]}
+        onChange={(next) => {
+          setWay(next);
+          setSides(["", ""]);
         }}
-      >
-        <Segmented<Way>
-          label="What is compared"
-          value={way}
-          options={[
-            ["runs", "Two runs"],
-            ["folders", "Two folders"],
-            ["variants", "Variants of a suite"],
-          ]}
-          onChange={(next) => {
-            setWay(next);
-            setSides(["", ""]);
-          }}
-        />
-        {way === "variants" ? (
-          <div class="field">
-            <label for={ids.report}>Suite or sweep</label>
-            <select id={ids.report} value={report} onChange={(event) => setReport(event.currentTarget.value)}>
-              {reports.map((one) => (
-                <option key={one.name} value={one.name}>
-                  {one.title}
-                </option>
-              ))}
-            </select>
-          </div>
-        ) : null}
-        {([0, 1] as const).map((at) => (
-          <SideField
-            key={at}
-            label={at === 0 ? "A" : "B"}
-            value={sides[at]}
-            options={options}
-            onChange={(value) => setSides(at === 0 ? [value, sides[1]] : [sides[0], value])}
-          />
-        ))}
+      />
+      {way === "variants" ? (
         <div class="field">
-          <label for={ids.title}>Title</label>
-          <input
-            id={ids.title}
-            type="text"
-            value={title}
-            placeholder={isComplete ? `${sides[0]} or ${sides[1]}` : ""}
-            onInput={(event) => setTitle(event.currentTarget.value)}
-          />
+          <label for={ids.report}>Suite or sweep</label>
+          <select id={ids.report} value={report} onChange={(event) => setReport(event.currentTarget.value)}>
+            {reports.map((one) => (
+              <option key={one.name} value={one.name}>
+                {one.title}
+              </option>
+            ))}
+          </select>
         </div>
-        {error ? <Notice kind="bad">{error}</Notice> : null}
-        <footer>
-          <button type="submit" class="primary" disabled={!isComplete}>
-            Create
-          </button>
-        </footer>
-      </form>
-    </Dialog>
+      ) : null}
+      {([0, 1] as const).map((at) => (
+        <SideField
+          key={at}
+          label={at === 0 ? "A" : "B"}
+          value={sides[at]}
+          options={options}
+          onChange={(value) => setSides(at === 0 ? [value, sides[1]] : [sides[0], value])}
+        />
+      ))}
+      <div class="field">
+        <label for={ids.title}>Title</label>
+        <input
+          id={ids.title}
+          type="text"
+          value={title}
+          placeholder={isComplete ? `${sides[0]} or ${sides[1]}` : ""}
+          onInput={(event) => setTitle(event.currentTarget.value)}
+        />
+      </div>
+      {error ? <Notice kind="bad">{error}</Notice> : null}
+      <footer>
+        <button type="submit" class="primary" disabled={!isComplete}>
+          Create
+        </button>
+      </footer>
+    </form>
   );
 }
 
