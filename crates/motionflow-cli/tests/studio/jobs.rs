@@ -134,3 +134,20 @@ fn a_job_that_fails_is_kept_to_be_tried_again() {
     studio.post("/api/queue/resume", &json!({})).json(200);
     assert_eq!(studio.wait_for("long", "finished")["state"], "finished");
 }
+
+#[test]
+fn a_job_that_cannot_be_written_leaves_nothing_and_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let studio = Studio::start(folder.path());
+    studio.post("/api/queue/pause", &json!({})).json(200);
+    studio.queue("a", &small());
+    let in_the_way = folder.path().join("a-panda-in-the-snow");
+    std::fs::write(&in_the_way, "mine").unwrap();
+    studio.post("/api/queue/resume", &json!({})).json(200);
+    let job = studio.wait_for("a", "failed");
+    assert!(job["error"]["detail"].as_str().unwrap().contains("is a file"), "{job}");
+    assert_eq!((job["run"].as_str(), std::fs::read_to_string(&in_the_way).unwrap().as_str()), (None, "mine"));
+    std::fs::remove_file(&in_the_way).unwrap();
+    studio.post("/api/jobs/a/continue", &json!({})).json(200);
+    assert_eq!(studio.wait_for("a", "finished")["state"], "finished");
+}
