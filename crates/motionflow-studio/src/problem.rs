@@ -146,9 +146,24 @@ impl Problem {
     /// The same without the names of folders that tell a user of the page nothing.
     #[must_use]
     pub(crate) fn without(mut self, folder: &Path) -> Self {
-        self.detail = self.detail.replace(&format!("{}/", folder.display()), "");
+        self.detail = without_uploads(&self.detail.replace(&format!("{}/", folder.display()), ""));
         self
     }
+}
+
+/// The same with what was uploaded under the name that it came with: `.studio/uploads/ID/content/NAME` is NAME.
+fn without_uploads(detail: &str) -> String {
+    let mut parts = detail.split(".studio/uploads/");
+    let mut told = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.split_once('/').and_then(|(_, rest)| rest.strip_prefix("content"));
+        match rest.map(|rest| rest.strip_prefix('/').ok_or(rest)) {
+            Some(Ok(named)) => told.push_str(named),
+            Some(Err(painted)) => told.extend(["the painted masks", painted]),
+            None => told.push_str(part),
+        }
+    }
+    told
 }
 
 /// How the engine's message about a full disk begins.
@@ -190,5 +205,27 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_uploaded_has_the_name_that_it_came_with() {
+        for (said, told) in [
+            (
+                "mask 1: /runs/.studio/uploads/ab/content/my cat.csv: is no track",
+                "mask 1: my cat.csv: is no track",
+            ),
+            ("/runs/.studio/uploads/ab/content: has 3 frames", "the painted masks: has 3 frames"),
+            ("/runs/.studio/uploads/ab/content/x, /runs/.studio/uploads/cd/content/y", "x, y"),
+            ("/runs/panda/result.mp4: is broken", "panda/result.mp4: is broken"),
+            (".studio/uploads/", ""),
+        ] {
+            let problem = Problem::new(Code::Unreadable, said).without(Path::new("/runs"));
+            assert_eq!(problem.detail, told);
+        }
     }
 }

@@ -170,11 +170,26 @@ impl Studio {
         Ok(())
     }
 
+    /// The clip here that has this content.
+    fn clip_of(&self, sha256: &str) -> Option<PathBuf> {
+        let shipped = self.place.shipped().into_iter().map(|(_, path)| path);
+        let uploads =
+            crate::uploads::all(&self.place).into_iter().filter(crate::uploads::UploadRecord::is_clip);
+        let uploads = uploads.filter_map(|upload| self.place.path_of(&upload.reference).ok());
+        shipped.chain(uploads).find(|path| self.engine.sha256_of(path).is_ok_and(|hash| hash == sha256))
+    }
+
     /// The same request for a client: with references in place of paths. Paths that the server does not have are left out
     /// and told.
     pub(crate) fn shown(&self, request: &Request) -> (Asked, Vec<String>) {
         let mut request = request.clone();
         let mut missing = Vec::new();
+        if let (Some(path), Some(sha256)) = (&mut request.source.path, &request.source.sha256)
+            && self.place.reference_of(path).is_none()
+            && let Some(same) = self.clip_of(sha256)
+        {
+            *path = same;
+        }
         for path in paths_of(&mut request) {
             let known = self.place.reference_of(path);
             if known.is_none() && !path.as_os_str().is_empty() {

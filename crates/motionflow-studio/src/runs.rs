@@ -210,6 +210,17 @@ impl Studio {
         Ok(timed.into_iter().map(|(_, run)| run).collect())
     }
 
+    /// The record of the run here that a file is a result of: it says more than the file's own, which has no paths.
+    pub(crate) fn record_of_result(&self, file: &Path) -> Result<Option<String>, Problem> {
+        let hash = self.engine.sha256_of(file)?;
+        let is_of = |folder: &Path| {
+            let history = read_json(&folder.join("run.json")).unwrap_or_default();
+            history["files"].as_array().into_iter().flatten().any(|file| file["sha256"] == hash.as_str())
+        };
+        let made = self.runs_in(None)?.into_iter().find(|(_, folder)| is_of(folder));
+        Ok(made.and_then(|(_, folder)| fs::read_to_string(folder.join("run.toml")).ok()))
+    }
+
     fn run(&self, name: &str, folder: &Path) -> Result<Run, Problem> {
         let is_whole = holds_a_run(folder);
         let records = if is_whole { folder.to_owned() } else { folder.join(".unfinished") };

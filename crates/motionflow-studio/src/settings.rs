@@ -319,6 +319,7 @@ fn read(studio: &Shared, (): (), which: FileName, file: Upload) -> Result<Json<R
     let text = found.ok_or_else(|| {
         unreadable("carries no settings of motionflow; drop a result.mp4, a result.gif or a run.toml")
     })?;
+    let text = studio.record_of_result(file.0.path())?.unwrap_or(text);
     Ok(Json(studio.restored(&text, &which.name)?))
 }
 

@@ -52,8 +52,14 @@ fn a_run_is_listed_shown_measured_restored_downloaded_and_deleted() {
         (Some("clip:car-arc"), &json!([]))
     );
     let dropped = studio.upload("/api/settings/read?name=result.mp4", &whole.bytes).json(200);
-    assert_eq!(dropped["request"]["prompts"], restored["request"]["prompts"]);
-    assert_eq!(dropped["request"]["settings"], restored["request"]["settings"]);
+    assert_eq!(dropped, restored, "the run is here, and knows its paths");
+    // One whose run is not here names a file, which is known by its content.
+    let record = fs::read_to_string(folder.path().join("a-panda-in-the-snow/run.toml")).unwrap();
+    let clip = tree().join("assets/clips/car-arc.mp4").canonicalize().unwrap();
+    assert!(record.contains(clip.to_str().unwrap()));
+    let elsewhere = record.replace(clip.to_str().unwrap(), "my-car.mp4");
+    let dropped = studio.upload("/api/settings/read?name=run.toml", elsewhere.as_bytes()).json(200);
+    assert_eq!(dropped, restored);
     let again = studio.put("/api/jobs/again", &json!({ "request": restored["request"] })).json(201);
     assert_eq!(studio.wait_for("again", "finished")["state"], "finished");
     let other = folder.path().join(again["name"].as_str().unwrap()).join("result.gif");

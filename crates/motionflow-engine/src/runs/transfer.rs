@@ -141,8 +141,7 @@ impl Engine {
             analysis.lead(given, &of, progress)?;
         }
 
-        let colours =
-            if options.previews { Some(analysis.show(clip.as_deref(), nets, progress)?) } else { None };
+        let colours = options.previews.then(|| analysis.show(clip.as_deref(), nets, progress)).transpose()?;
         let start = Start {
             latents,
             masks: job.settings.is_guided().then_some(&analysis.masks),
@@ -152,9 +151,7 @@ impl Engine {
         let (generation, result, sampled) =
             make_video(nets, start, &job.settings, colours.as_ref(), unfinished, progress)?;
         analysis.steps.extend(sampled);
-        if let Some(warning) = loss_warning(&generation.updates) {
-            progress.warn(warning);
-        }
+        loss_warning(&generation.updates).into_iter().for_each(|warning| progress.warn(warning));
 
         let shown = analysis.shown_masks().unwrap_or_else(|error| {
             progress.warn(outputs::left_out(MASKS_FILE.0, &error));
@@ -167,8 +164,7 @@ impl Engine {
         let notes = Notes::of(&record, progress)?;
         let mut files = FILES.to_vec();
         files.extend(masked.as_ref().map(|_| MASKS_FILE));
-        files
-            .extend(has_pictures.then_some([mask_folder::FOLDER, mask_folder::ARRAYS]).into_iter().flatten());
+        files.extend([mask_folder::FOLDER, mask_folder::ARRAYS].into_iter().filter(|_| has_pictures));
         files.retain(|(name, _)| !options.quick || FEW_FILES.contains(name));
         folder.publish(|folder| {
             let stage = progress.stage("write", 1);
