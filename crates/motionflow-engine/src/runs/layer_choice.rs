@@ -69,6 +69,17 @@ pub(crate) fn choose(
     Ok((Some(record(choice)), Some(encoded)))
 }
 
+/// Writes the choice of an earlier run of the same request into the settings, where they ask for one.
+pub(crate) fn repeat(settings: &mut Settings, then: &Settings, request: &Request) {
+    if !settings.chooses_layers() {
+        return;
+    }
+    settings.guidance_layers.clone_from(&then.guidance_layers);
+    if request.settings.masks.noised_timesteps.is_none() && settings.mask_source == MaskSource::Noised {
+        settings.noised_timesteps.clone_from(&then.noised_timesteps);
+    }
+}
+
 /// Which blocks, and why.
 fn told(choice: &LayerChoice) -> String {
     let score = |block: &str, timestep: i64| {

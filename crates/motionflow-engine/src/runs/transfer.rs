@@ -151,7 +151,9 @@ impl Engine {
         let (generation, result, sampled) =
             make_video(nets, start, &job.settings, colours.as_ref(), unfinished, progress)?;
         analysis.steps.extend(sampled);
-        loss_warning(&generation.updates).into_iter().for_each(|warning| progress.warn(warning));
+        for warning in loss_warning(&generation.updates) {
+            progress.warn(warning);
+        }
 
         let shown = analysis.shown_masks().unwrap_or_else(|error| {
             progress.warn(outputs::left_out(MASKS_FILE.0, &error));
@@ -210,8 +212,9 @@ fn record_now(
     let path = if saved.is_none() && has_source { Some(source_path(request)?) } else { None };
     let found = engine.find(&request.model, progress)?;
     found.prepare_record();
-    let Resolved { settings, mut video, negative_prompt, metadata } =
+    let Resolved { mut settings, mut video, negative_prompt, metadata } =
         Resolved::of(request, saved.as_ref(), &found.recommended)?;
+    layer_choice::repeat(&mut settings, &then.settings, request);
     let source = match (&saved, path, &then.source) {
         (Some(saved), ..) => {
             saved.check_tensors(|path| engine.sha256_of(path))?;
