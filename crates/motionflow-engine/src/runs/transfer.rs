@@ -151,7 +151,7 @@ impl Engine {
         let (generation, result, sampled) =
             make_video(nets, start, &job.settings, colours.as_ref(), unfinished, progress)?;
         analysis.steps.extend(sampled);
-        for warning in loss_warning(&generation.updates) {
+        if let Some(warning) = loss_warning(&generation.updates) {
             progress.warn(warning);
         }
 
