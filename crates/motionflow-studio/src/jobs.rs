@@ -286,6 +286,7 @@ impl Studio {
     }
 
     fn add(&self, jobs: &[Kept]) -> Result<Vec<Job>, Problem> {
+        self.check_place()?;
         if self.queue.count()? + jobs.len() > MOST_JOBS {
             return Err(Problem::new(
                 Code::TooMany,

@@ -68,7 +68,7 @@ impl Place {
         }
         // What an upload that was broken off has left.
         for left in fs::read_dir(place.incoming()).into_iter().flatten().flatten() {
-            let _ = fs::remove_file(left.path());
+            let _ = fs::remove_file(left.path()).or_else(|_| fs::remove_dir_all(left.path()));
         }
         Ok(place)
     }
@@ -175,13 +175,13 @@ fn is_plain(path: &Path) -> bool {
     path.components().next().is_some() && path.components().all(is_name)
 }
 
-/// A file or folder below a folder, if it is there and no link leads out of it.
+/// A file or folder below a folder, if it is there and no link leads out of it, or to what is hidden in it.
 pub(crate) fn inside(folder: &Path, name: &str) -> Option<PathBuf> {
     if !is_plain(Path::new(name)) || name.contains(['\\', '\0']) {
         return None;
     }
     let path = folder.join(name).canonicalize().ok()?;
-    path.starts_with(folder).then_some(path)
+    is_plain(path.strip_prefix(folder).ok()?).then_some(path)
 }
 
 pub(crate) fn is_video(path: &Path) -> bool {
@@ -200,11 +200,13 @@ mod tests {
         let place = Place::open(&folder.path().join("runs")).unwrap();
         fs::create_dir_all(place.runs().join("panda/masks")).unwrap();
         std::os::unix::fs::symlink(folder.path(), place.runs().join("out")).unwrap();
+        std::os::unix::fs::symlink(".studio", place.runs().join("own")).unwrap();
         assert!(place.path_of("run:panda").is_ok() && place.path_of("run:panda/masks").is_ok());
         for text in [
             "run:../secret",
             "run:/etc/passwd",
             "run:out/secret",
+            "run:own/uploads",
             "run:.studio",
             "run:panda/../../secret",
             "run:",

@@ -2,6 +2,7 @@
 //! are made of the same list.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
@@ -13,6 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::problem::{Code, Problem};
 use crate::studio::Studio;
@@ -22,6 +24,8 @@ const MOST_TEXT: u64 = 48 << 20;
 
 /// So many bytes are read of what is too large, before that is said.
 const DRAINED: usize = 64 << 20;
+/// So long a client may send nothing in the middle of a request.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The state of every handler.
 pub(crate) type Shared = Arc<Studio>;
@@ -156,8 +160,7 @@ impl Input for Upload {
         let mut out = tokio::fs::File::from_std(file.reopen()?);
         let mut size = 0;
         let mut body = request.into_body().into_data_stream();
-        while let Some(part) = body.next().await {
-            let part = part.map_err(|_| Problem::malformed("the request ended too early"))?;
+        while let Some(part) = next_part(&mut body).await? {
             size += part.len() as u64;
             if size > limit {
                 drain(body).await;
@@ -237,7 +240,7 @@ fn too_large(limit: u64) -> Problem {
 /// Reads on for a while: a client that is cut off while it sends does not hear why.
 async fn drain(mut body: BodyDataStream) {
     let mut left = DRAINED;
-    while let Some(Ok(part)) = body.next().await
+    while let Ok(Some(part)) = next_part(&mut body).await
         && left > part.len()
     {
         left -= part.len();
@@ -252,10 +255,24 @@ fn refuse_length(request: &Request, limit: u64) -> Result<(), Problem> {
     if length.is_some_and(|length| length > limit) { Err(too_large(limit)) } else { Ok(()) }
 }
 
+/// What comes next of a body, from a client that goes on sending.
+async fn next_part(body: &mut BodyDataStream) -> Result<Option<Bytes>, Problem> {
+    let part = timeout(PATIENCE, body.next()).await;
+    let part = part.map_err(|_| Problem::malformed("the request stopped half-way; send it again"))?;
+    part.transpose().map_err(|_| Problem::malformed("the request ended too early"))
+}
+
 async fn text(request: Request) -> Result<Bytes, Problem> {
     refuse_length(&request, MOST_TEXT)?;
-    let read = axum::body::to_bytes(request.into_body(), MOST_TEXT as usize).await;
-    read.map_err(|_| too_large(MOST_TEXT))
+    let mut body = request.into_body().into_data_stream();
+    let mut text = Vec::new();
+    while let Some(part) = next_part(&mut body).await? {
+        if (text.len() + part.len()) as u64 > MOST_TEXT {
+            return Err(too_large(MOST_TEXT));
+        }
+        text.extend_from_slice(&part);
+    }
+    Ok(text.into())
 }
 
 impl Route {

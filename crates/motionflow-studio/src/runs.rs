@@ -29,6 +29,8 @@ use crate::studio::{Studio, seconds_of};
 
 /// How deep folders are looked through for runs.
 const DEEPEST: usize = 4;
+/// Bytes of a record.
+const MOST_RECORD: u64 = 64 << 20;
 /// Runs that are looked at.
 const MOST_RUNS: usize = 20_000;
 /// Files that are listed of a run.
@@ -179,12 +181,19 @@ fn files_in(folder: &Path, below: &str, all: &mut Vec<String>) {
 }
 
 fn read_toml(path: &Path) -> Option<Value> {
-    let table: toml::Table = fs::read_to_string(path).ok()?.parse().ok()?;
+    let table: toml::Table = read_text(path)?.parse().ok()?;
     serde_json::to_value(table).ok()
 }
 
 fn read_json(path: &Path) -> Option<Value> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    serde_json::from_str(&read_text(path)?).ok()
+}
+
+/// The text of a record, which somebody may have put there: a file, and none that never ends.
+pub(crate) fn read_text(path: &Path) -> Option<String> {
+    let metadata = fs::metadata(path).ok()?;
+    let is_record = metadata.is_file() && metadata.len() <= MOST_RECORD;
+    is_record.then(|| fs::read_to_string(path).ok()).flatten()
 }
 
 impl Studio {
@@ -218,7 +227,7 @@ impl Studio {
             history["files"].as_array().into_iter().flatten().any(|file| file["sha256"] == hash.as_str())
         };
         let made = self.runs_in(None)?.into_iter().find(|(_, folder)| is_of(folder));
-        Ok(made.and_then(|(_, folder)| fs::read_to_string(folder.join("run.toml")).ok()))
+        Ok(made.and_then(|(_, folder)| read_text(&folder.join("run.toml"))))
     }
 
     fn run(&self, name: &str, folder: &Path) -> Result<Run, Problem> {
@@ -271,8 +280,7 @@ fn get(studio: &Shared, name: String, _: NoQuery, _: NoBody) -> Result<Json<Run>
 fn request_of(studio: &Shared, name: String, _: NoQuery, _: NoBody) -> Result<Json<Restored>, Problem> {
     let folder = studio.run_folder(&name)?;
     let records = if holds_a_run(&folder) { folder } else { folder.join(".unfinished") };
-    let text = fs::read_to_string(records.join("run.toml"));
-    let text = text.map_err(|_| {
+    let text = read_text(&records.join("run.toml")).ok_or_else(|| {
         Problem::new(
             Code::Unreadable,
             format!("the run \"{name}\" has no run.toml, so its settings are lost"),

@@ -25,6 +25,8 @@ use crate::request::Asked;
 use crate::watch::{Expected, Watches};
 use crate::work::Work;
 
+/// The queue's file.
+const QUEUE: &str = "queue.sqlite";
 /// Uploads at once.
 const MOST_UPLOADS: usize = 4;
 /// Estimates that are kept.
@@ -88,7 +90,7 @@ impl Studio {
     /// Opens the folders and the queue.
     pub(crate) fn open(options: Options, address: IpAddr, port: u16) -> Result<Self> {
         let place = Place::open(&options.runs)?;
-        let queue = Queue::open(&place.own("queue.sqlite")).with_context(|| {
+        let queue = Queue::open(&place.own(QUEUE)).with_context(|| {
             format!(
                 "{}: the queue in it cannot be opened; give another folder (--runs)",
                 place.runs().display()
@@ -149,7 +151,19 @@ impl Studio {
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Refuses what would be written into a queue that somebody has removed.
+    pub(crate) fn check_place(&self) -> Result<(), Problem> {
+        if self.place.own(QUEUE).is_file() {
+            return Ok(());
+        }
+        let message = "the runs folder was removed, and the queue with it: start the studio again";
+        Err(Problem::new(Code::Failed, message))
+    }
+
     pub(crate) fn problem(&self) -> Option<String> {
+        if let Err(problem) = self.check_place() {
+            return Some(problem.detail);
+        }
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

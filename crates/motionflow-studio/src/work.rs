@@ -119,6 +119,7 @@ fn next_job(studio: &Shared) -> bool {
 
 /// The job that goes on, or the first that waits.
 fn take(studio: &Studio) -> Result<Option<Kept>, Problem> {
+    studio.check_place()?;
     let going_on = studio.queue.running()?.into_iter().next();
     let next = match going_on {
         Some(job) => Some(job),

@@ -1,10 +1,11 @@
 //! A server that is killed: the queue and the running job go on.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::json;
 
-use crate::server::{Studio, same_results, small_with};
+use crate::server::{Studio, same_results, small, small_with};
 
 #[test]
 fn after_a_kill_the_queue_and_the_running_job_go_on_to_the_same_bytes() {
@@ -43,4 +44,25 @@ fn after_a_kill_the_queue_and_the_running_job_go_on_to_the_same_bytes() {
     assert_eq!(studio.wait_for("two", "finished")["state"], "finished");
     let hidden: Vec<_> = fs::read_dir(broken.join("a-panda-in-the-snow")).unwrap().flatten().collect();
     assert!(hidden.iter().all(|entry| !entry.file_name().to_string_lossy().starts_with('.')), "{hidden:?}");
+}
+
+#[test]
+fn what_others_do_in_the_runs_folder_is_told_and_hangs_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs");
+    fs::create_dir_all(runs.join(".studio/incoming/.tmpLeft")).unwrap();
+    fs::write(runs.join(".studio/incoming/.tmpLeft/half"), "x").unwrap();
+    let studio = Studio::start(&runs);
+    assert!(!runs.join(".studio/incoming/.tmpLeft").exists(), "what an upload left is removed");
+
+    fs::create_dir(runs.join("pipe")).unwrap();
+    let pipe = runs.join("pipe/run.toml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    studio.get("/api/runs").json(200);
+    studio.get("/api/runs/pipe/request").problem(422, "unreadable");
+
+    fs::remove_dir_all(&runs).unwrap();
+    let told = studio.put("/api/jobs/late", &json!({ "request": small() })).problem(500, "failed");
+    assert!(told.contains("start the studio again"), "{told}");
+    assert_eq!(studio.get("/api/health").json(200)["problem"].as_str(), Some(told.as_str()));
 }

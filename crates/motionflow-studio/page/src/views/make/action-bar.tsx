@@ -117,11 +117,16 @@ export function ActionBar() {
     <div class="action-bar">
       {refused ? <Notice kind="bad">{refused}</Notice> : null}
       {plan?.refusal ? <Notice kind="bad">{plan.refusal}</Notice> : null}
-      {plan?.warnings.map((warning) => (
-        <Notice kind="warn" key={warning}>
-          {warning}
-        </Notice>
-      ))}
+      {plan?.warnings.length ? (
+        <details class="small">
+          <summary>{plan.warnings.length === 1 ? "1 warning" : `${plan.warnings.length} warnings`}</summary>
+          {plan.warnings.map((warning) => (
+            <Notice kind="warn" key={warning}>
+              {warning}
+            </Notice>
+          ))}
+        </details>
+      ) : null}
       <div class="row">
         <div class={cls("estimate grow number", isStale && "stale")} aria-live="polite" aria-busy={isStale}>
           {plan ? (
