@@ -79,6 +79,14 @@ pub fn read(ffmpeg: &Ffmpeg, path: &Path, wanted: &Wanted) -> Result<Frames> {
     Ok(Frames { pictures: clip.frames, fps: clip.fps, notices })
 }
 
+/// Writes a result again without what it says of how it was made.
+///
+/// # Errors
+/// When it is no MP4, or cannot be written.
+pub fn write_without_settings(ffmpeg: &Ffmpeg, path: &Path, to: &Path) -> Result<()> {
+    Ok(motionflow_media::metadata::write_without(ffmpeg, path, to)?)
+}
+
 /// How pictures lie in a sheet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tiling {

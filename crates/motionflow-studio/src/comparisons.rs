@@ -9,10 +9,13 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use motionflow_engine::clips;
+use motionflow_engine::source::find_ffmpeg;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::task::spawn_blocking;
 
 use crate::files;
 use crate::jobs::is_id;
@@ -226,6 +229,14 @@ impl Studio {
         let votes = fs::read_to_string(folder.join("votes.jsonl")).unwrap_or_default();
         // A line that was not written to its end is no vote.
         Ok((kept, votes.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()))
+    }
+
+    /// The comparison that shows a run, where one does.
+    pub(crate) fn comparison_of(&self, run: &str) -> Option<String> {
+        let entries = fs::read_dir(self.place.own("comparisons")).into_iter().flatten().flatten();
+        let mut ids = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let shows = |pair: &KeptPair| pair.a == run || pair.b == run;
+        ids.find(|id| self.comparison(id).is_ok_and(|(kept, _)| kept.pairs.iter().any(shows)))
     }
 
     /// The runs of a side, each with what it is paired by.
@@ -485,19 +496,35 @@ fn video_path(studio: &Studio, pair: &KeptPair, what: &str) -> Option<PathBuf> {
     studio.place.reference_of(&path).map(|_| path)
 }
 
+/// The file of a video by its key. Results are given without their settings, which would tell what they are.
+fn video_file(studio: &Studio, id: &str, key: &str) -> Result<PathBuf, Problem> {
+    let nothing = || Problem::not_found("there is no such video");
+    let (kept, _) = studio.comparison(id)?;
+    let all = kept.pairs.iter().flat_map(|pair| ["a", "b", "source"].map(|what| (pair, what)));
+    let (pair, what) =
+        all.into_iter().find(|(pair, what)| kept.key(&pair.id, what) == key).ok_or_else(nothing)?;
+    let path = video_path(studio, pair, what).ok_or_else(nothing)?;
+    if what == "source" {
+        return Ok(path);
+    }
+    let plain = studio.comparison_folder(id)?.join(format!("{key}.mp4"));
+    if !plain.is_file() {
+        clips::write_without_settings(&find_ffmpeg()?, &path, &plain)?;
+    }
+    Ok(plain)
+}
+
 async fn video(studio: Shared, request: Request<Body>) -> Response {
     let path = request.uri().path();
     let (id, key) =
         (files::segment(path, 2).unwrap_or_default(), files::segment(path, 4).unwrap_or_default());
-    let found = studio.comparison(&id).and_then(|(kept, _)| {
-        let all = kept.pairs.iter().flat_map(|pair| ["a", "b", "source"].map(|what| (pair, what)));
-        let found = all.into_iter().find(|(pair, what)| kept.key(&pair.id, what) == key);
-        let path = found.and_then(|(pair, what)| video_path(&studio, pair, what));
-        path.ok_or_else(|| Problem::not_found("there is no such video"))
+    let found = spawn_blocking(move || {
+        video_file(&studio, &id, &key).map_err(|problem| problem.without(studio.place.runs()))
     });
-    match found {
-        Ok(path) => files::serve(&path, request).await,
-        Err(problem) => problem.into_response(),
+    match found.await {
+        Ok(Ok(path)) => files::serve(&path, request).await,
+        Ok(Err(problem)) => problem.into_response(),
+        Err(error) => Problem::new(Code::Failed, error.to_string()).into_response(),
     }
 }
 

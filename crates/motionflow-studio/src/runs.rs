@@ -459,6 +459,9 @@ fn remove(studio: &Shared, name: String, _: NoQuery, _: NoBody) -> Result<Done, 
     if let Some(job) = studio.queue.named(&name)?.filter(|job| !job.state.is_over()) {
         return Err(Problem::busy(format!("job \"{}\" works in it; cancel or remove the job first", job.id)));
     }
+    if let Some(id) = studio.comparison_of(&name) {
+        return Err(Problem::busy(format!("the comparison \"{id}\" shows it; remove the comparison first")));
+    }
     // Links are removed, not what they lead to.
     fs::remove_dir_all(&folder)?;
     studio.events.tell("runs", &json!({}));

@@ -31,7 +31,10 @@ fn votes_become_a_preference_with_its_interval() {
         (Some(3), &json!(["motion", "prompt", "quality"]))
     );
     studio.put("/api/comparisons/c", &asked).json(200);
+    studio.send("DELETE", "/api/runs/ours%2Fone", &[], b"").problem(409, "busy");
+    // The frames of a result are copied as they are, and what it says of itself is not.
     let ours = fs::read(tree().join("assets/clips/dog-bounce.mp4")).unwrap();
+    let frames = &ours[ours.len() / 2..][..64];
     let mut seen = BTreeSet::new();
     for voter in ["ann", "bob"] {
         for number in 0..3 {
@@ -46,7 +49,7 @@ fn votes_become_a_preference_with_its_interval() {
             assert!(!pair.to_string().contains("ours") && !pair.to_string().contains("theirs"));
             let left = studio.get(pair["left"].as_str().unwrap());
             assert_eq!(left.header("content-type"), "video/mp4");
-            let is_ours = left.bytes == ours;
+            let is_ours = left.bytes.windows(frames.len()).any(|bytes| bytes == frames);
             seen.insert(is_ours);
             let ours = if is_ours { "left" } else { "right" };
             let vote = json!({ "voter": voter, "pair": pair["pair"], "answers": { "motion": ours, "prompt": "same", "quality": "left" } });
