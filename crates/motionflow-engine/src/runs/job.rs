@@ -239,8 +239,9 @@ impl Job {
     /// What the nets make of the prompts.
     pub(super) fn encode(&self, model: &LoadedModel) -> Result<Texts> {
         let negative = Prompt::literal(&self.negative_prompt);
-        let prompts: Vec<&Prompt> = self.source_prompt.iter().chain([&self.prompt, &negative]).collect();
-        model.encode_ahead(&prompts)?;
+        let of_clips = self.given.iter().flat_map(Given::prompts);
+        let prompts = self.source_prompt.iter().chain([&self.prompt, &negative]).chain(of_clips);
+        model.encode_ahead(&prompts.collect::<Vec<_>>())?;
         Ok(Texts {
             source: self.source_prompt.as_ref().map(|prompt| model.encode(prompt)).transpose()?,
             target: model.encode(&self.prompt)?,
