@@ -18,7 +18,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::files;
-use crate::place::Place;
 use crate::problem::{Code, Problem};
 use crate::route::{Blob, Json, NoBody, NoQuery, Route, Shared};
 use crate::studio::Studio;
@@ -310,32 +309,19 @@ pub(crate) fn routes() -> Vec<Route> {
 }
 
 fn list(studio: &Shared, (): (), _: NoQuery, _: NoBody) -> Result<Json<Clips>, Problem> {
-    let mut clips: Vec<Clip> = Vec::new();
-    for (name, path) in studio.place.shipped() {
-        clips.extend(studio.clip(&format!("clip:{name}"), &path, name.clone()).ok());
-    }
-    for upload in uploads::all(&studio.place) {
-        if upload.is_clip()
-            && let Some(path) = uploads::content_of(&studio.place.uploads().join(upload.id()))
-        {
-            clips.extend(studio.clip(&upload.reference, &path, upload.name.clone()).ok());
-        }
-    }
-    Ok(Json(Clips { clips }))
-}
-
-fn path_of(place: &Place, reference: &str) -> Result<PathBuf, Problem> {
-    place.path_of(reference)
+    let all = uploads::all_clips(&studio.place).into_iter();
+    let clips = all.filter_map(|(reference, name, path)| studio.clip(&reference, &path, name).ok());
+    Ok(Json(Clips { clips: clips.collect() }))
 }
 
 fn frames(studio: &Shared, reference: String, cut: Cut, _: NoBody) -> Result<Json<Frames>, Problem> {
-    let path = path_of(&studio.place, &reference)?;
+    let path = studio.place.path_of(&reference)?;
     let sheet = format!("/api/clips/{}/sheet{}", encoded(&reference), cut.query());
     Ok(Json(studio.frames(&reference, &path, &cut, sheet)?))
 }
 
 fn sheet(studio: &Shared, reference: String, cut: Cut, _: NoBody) -> Result<Blob, Problem> {
-    studio.sheet(&path_of(&studio.place, &reference)?, &cut)
+    studio.sheet(&studio.place.path_of(&reference)?, &cut)
 }
 
 fn frame(
@@ -344,13 +330,13 @@ fn frame(
     cut: Cut,
     _: NoBody,
 ) -> Result<Blob, Problem> {
-    let path = path_of(&studio.place, &reference)?;
+    let path = studio.place.path_of(&reference)?;
     let (made, _) = studio.made(&path, &cut, &Product::Frame(number))?;
     Ok(Blob { content_type: "image/png", bytes: made.bytes.clone(), is_lasting: false })
 }
 
 fn poster_of(studio: &Shared, reference: String, _: NoQuery, _: NoBody) -> Result<Blob, Problem> {
-    let path = path_of(&studio.place, &reference)?;
+    let path = studio.place.path_of(&reference)?;
     studio.sheet(&path, &Cut { frames: Some(1), side: Some(POSTER), ..Cut::default() })
 }
 

@@ -22,7 +22,7 @@ use crate::jobs::is_id;
 use crate::place::inside;
 use crate::problem::{Code, Problem};
 use crate::route::{Done, Json, NoBody, NoQuery, Route, Shared, With};
-use crate::runs::read_text;
+use crate::runs::read_toml;
 use crate::studio::{Studio, now, random_id};
 
 /// What is asked where nothing is said.
@@ -280,9 +280,8 @@ impl Studio {
             if [&a, b].iter().any(|run| inside(&self.place.runs().join(run), "result.mp4").is_none()) {
                 continue;
             }
-            let record = read_text(&self.place.runs().join(&a).join("run.toml")).unwrap_or_default();
-            let record: toml::Table = record.parse().unwrap_or_default();
-            let prompt = record.get("prompts").and_then(|prompts| prompts.get("prompt")?.as_str());
+            let record = read_toml(&self.place.runs().join(&a).join("run.toml")).unwrap_or_default();
+            let prompt = record.pointer("/prompts/prompt").and_then(Value::as_str);
             let prompt = prompt.map(|prompt| prompt.replace(['[', ']'], ""));
             pairs.push(KeptPair { id: format!("p{}", pairs.len() + 1), a, b: b.clone(), prompt });
         }
@@ -491,8 +490,8 @@ fn video_path(studio: &Studio, pair: &KeptPair, what: &str) -> Option<PathBuf> {
     if what != "source" {
         return inside(&run, "result.mp4");
     }
-    let record: toml::Table = read_text(&run.join("run.toml"))?.parse().ok()?;
-    let path = PathBuf::from(record.get("source")?.get("path")?.as_str()?);
+    let record = read_toml(&run.join("run.toml"))?;
+    let path = PathBuf::from(record.pointer("/source/path")?.as_str()?);
     studio.place.reference_of(&path).map(|_| path)
 }
 

@@ -234,6 +234,15 @@ impl Studio {
             || Self::on_shelves().iter().any(|(known, _)| known == name)
     }
 
+    /// Refuses a checkpoint or motion adapter that requests may not name.
+    pub(crate) fn check_model(&self, name: &str) -> Result<(), Problem> {
+        if self.knows_model(name) {
+            return Ok(());
+        }
+        let message = format!("there is no checkpoint \"{name}\" here; choose one that the studio lists");
+        Err(Problem::new(crate::problem::Code::Missing, message))
+    }
+
     /// Whether a checkpoint need not be fetched.
     fn has_model(&self, name: &str) -> bool {
         let is_own = self.options.model.as_deref() == Some(name) && Path::new(name).is_dir();

@@ -1,7 +1,5 @@
 //! Jobs over HTTP: adding, ordering, stopping and going on with them.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use axum::http::{Method, StatusCode};
 use motionflow_engine::folder::run_folder::holds_a_run;
 use motionflow_engine::folder::unfinished::Unfinished;
@@ -10,15 +8,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::clips::poster;
 use crate::problem::{Code, Problem};
 use crate::queue::{Kept, State};
 use crate::request::Asked;
-use crate::route::{Blob, Done, Empty, Json, NoBody, NoQuery, Route, Shared, Toml, With};
+use crate::route::{Done, Empty, Json, NoBody, NoQuery, Route, Shared, With};
 use crate::studio::{Studio, now};
 use crate::watch::Progress;
 
 /// Jobs in the queue at once.
-const MOST_JOBS: usize = 10_000;
+pub(crate) const MOST_JOBS: usize = 10_000;
 /// Characters of an id.
 const LONGEST_ID: usize = 64;
 /// Characters of a name that is made of a prompt.
@@ -88,25 +87,6 @@ struct NewJob {
     name: Option<String>,
 }
 
-/// Jobs to be.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ManyJobs {
-    /// Their ids begin with it
-    id: String,
-    request: Asked,
-    /// Prompts in place of the request's
-    prompts: Vec<String>,
-    /// Seeds in place of the request's
-    seeds: Vec<u64>,
-}
-
-/// Jobs that were added.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Added {
-    jobs: Vec<Job>,
-}
-
 /// Where a job shall be.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -143,12 +123,8 @@ pub(crate) fn routes() -> Vec<Route> {
         ),
         Route::new(&Method::POST, "/api/jobs/{id}/move", "Gives a job that waits another place", reorder),
         Route::new(&Method::POST, "/api/jobs/{id}/duplicate", "Adds the same job again", duplicate),
-        Route::new(&Method::POST, "/api/queue/many", "Adds prompts × seeds", many),
         Route::new(&Method::POST, "/api/queue/pause", "Begins no further job", pause),
         Route::new(&Method::POST, "/api/queue/resume", "Begins jobs again", resume),
-        Route::new(&Method::GET, "/api/queue/export", "The jobs that wait, as a batch file", export)
-            .gives("application/toml"),
-        Route::new(&Method::POST, "/api/queue/import", "Adds the jobs of a batch file", import),
     ]
 }
 
@@ -173,13 +149,12 @@ impl Studio {
 
     /// A job as clients see it.
     pub(crate) fn shown_job(&self, kept: &Kept, position: Option<usize>) -> Job {
-        let asked = Asked(serde_json::from_str(&kept.request).unwrap_or_default());
+        let asked = Asked::kept(&kept.request);
         let source = asked.str_at("/source/path");
         let folder = self.place.runs().join(&kept.name);
         let is_whole = kept.state == State::Finished;
         let has_files =
             kept.begun.is_some() && (is_whole || Unfinished::is_in(&folder) || holds_a_run(&folder));
-        let poster = |reference: &str| crate::clips::poster(reference);
         let thumbnail = if is_whole {
             Some(poster(&format!("run:{}/result.mp4", kept.name)))
         } else {
@@ -212,7 +187,7 @@ impl Studio {
     fn shown_now(&self, id: &str) -> Result<Job, Problem> {
         let kept = self.job(id)?;
         let position = self.queue.order()?.iter().position(|queued| queued == id);
-        let request = Some(Asked(serde_json::from_str(&kept.request).unwrap_or_default()));
+        let request = Some(Asked::kept(&kept.request));
         Ok(Job { request, ..self.shown_job(&kept, position) })
     }
 
@@ -229,7 +204,7 @@ impl Studio {
     }
 
     /// A job that waits, of a request that can be carried out as far as is known without the weights.
-    fn new_job(&self, id: &str, asked: &Asked, name: Option<&str>) -> Result<Kept, Problem> {
+    pub(crate) fn new_job(&self, id: &str, asked: &Asked, name: Option<&str>) -> Result<Kept, Problem> {
         checked(id)?;
         let asked = asked.plain();
         self.check_request(&asked)?;
@@ -254,7 +229,7 @@ impl Studio {
     }
 
     /// A name for a run folder that nothing has yet.
-    fn free_name(&self, name: &str, exactly: bool) -> Result<String, Problem> {
+    pub(crate) fn free_name(&self, name: &str, exactly: bool) -> Result<String, Problem> {
         if !folder_name::is_fit(name) {
             return Err(Problem::new(
                 Code::Misuse,
@@ -285,7 +260,7 @@ impl Studio {
         ))
     }
 
-    fn add(&self, jobs: &[Kept]) -> Result<Vec<Job>, Problem> {
+    pub(crate) fn add(&self, jobs: &[Kept]) -> Result<Vec<Job>, Problem> {
         self.check_place()?;
         if self.queue.count()? + jobs.len() > MOST_JOBS {
             return Err(Problem::new(
@@ -307,7 +282,7 @@ impl Studio {
 }
 
 /// A name for a folder, made of a prompt.
-fn slug(text: &str) -> String {
+pub(crate) fn slug(text: &str) -> String {
     let mut slug = String::new();
     for letter in text.chars().flat_map(char::to_lowercase) {
         if letter.is_alphanumeric() {
@@ -471,81 +446,10 @@ fn duplicate(studio: &Shared, id: String, _: NoQuery, Json(copy): Json<Copy>) ->
         }
         return Err(Problem::new(Code::Exists, format!("there is another job \"{}\"", copy.id)));
     }
-    let asked = Asked(serde_json::from_str(&known.request).unwrap_or_default());
+    let asked = Asked::kept(&known.request);
     let job = studio.new_job(&copy.id, &asked, None)?;
     studio.add(&[job])?;
     Ok(With(StatusCode::CREATED, studio.shown_now(&copy.id)?))
-}
-
-fn many(studio: &Shared, (): (), _: NoQuery, Json(many): Json<ManyJobs>) -> Result<With<Added>, Problem> {
-    let _alone = studio.changing();
-    let prompts: Vec<Option<&String>> =
-        if many.prompts.is_empty() { vec![None] } else { many.prompts.iter().map(Some).collect() };
-    let seeds: Vec<Option<u64>> =
-        if many.seeds.is_empty() { vec![None] } else { many.seeds.iter().copied().map(Some).collect() };
-    if prompts.len().saturating_mul(seeds.len()) > MOST_JOBS {
-        return Err(Problem::new(
-            Code::TooMany,
-            format!("these are more than {MOST_JOBS} jobs; give fewer prompts or seeds"),
-        ));
-    }
-    let mut jobs: Vec<(String, Asked, Option<String>)> = Vec::new();
-    for prompt in &prompts {
-        for seed in &seeds {
-            let mut request = many.request.plain();
-            let Value::Object(tables) = &mut request.0 else {
-                return Err(Problem::malformed("the request is no object of tables"));
-            };
-            let mut set = |table: &str, key: &str, value: Value| {
-                let table = tables.entry(table).or_insert_with(|| json!({}));
-                if let Some(table) = table.as_object_mut() {
-                    table.insert(key.to_owned(), value);
-                }
-            };
-            if let Some(prompt) = prompt {
-                set("prompts", "prompt", prompt.as_str().into());
-            }
-            if let Some(seed) = seed {
-                set("settings", "seed", (*seed).into());
-            }
-            jobs.push((format!("{}-{}", many.id, jobs.len() + 1), request, None));
-        }
-    }
-    Ok(With(StatusCode::CREATED, Added { jobs: add_all(studio, jobs)? }))
-}
-
-/// Adds those that are not there yet, all or none.
-fn add_all(studio: &Shared, jobs: Vec<(String, Asked, Option<String>)>) -> Result<Vec<Job>, Problem> {
-    let mut new: Vec<Kept> = Vec::new();
-    let mut names = BTreeSet::new();
-    // The next number for a name.
-    let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
-    let mut ids = Vec::new();
-    for (id, asked, name) in jobs {
-        match studio.queue.get(&id)? {
-            Some(known) if known.request == asked.plain().text() => {}
-            Some(_) => return Err(Problem::new(Code::Exists, format!("there is another job \"{id}\""))),
-            None => {
-                let mut job = studio.new_job(&id, &asked, name.as_deref())?;
-                let stem = job.name.clone();
-                let number = numbers.entry(stem.clone()).or_insert(2);
-                while !names.insert(folder_name::folded(&job.name)) {
-                    job.name = studio.free_name(&format!("{stem}-{number}"), false)?;
-                    *number += 1;
-                }
-                new.push(job);
-            }
-        }
-        ids.push(id);
-    }
-    studio.add(&new)?;
-    let order = studio.queue.order()?;
-    let mut all = Vec::new();
-    for id in ids {
-        let kept = studio.job(&id)?;
-        all.push(studio.shown_job(&kept, order.iter().position(|queued| *queued == id)));
-    }
-    Ok(all)
 }
 
 fn pause(studio: &Shared, (): (), _: NoQuery, _: Json<Empty>) -> Result<Json<Paused>, Problem> {
@@ -561,69 +465,6 @@ fn set_paused(studio: &Shared, paused: bool) -> Result<Json<Paused>, Problem> {
     studio.tell_order();
     studio.work.wake();
     Ok(Json(Paused { paused }))
-}
-
-/// A batch file: the tables of each job under its name.
-fn export(studio: &Shared, (): (), _: NoQuery, _: NoBody) -> Result<Blob, Problem> {
-    let mut jobs = Vec::new();
-    for kept in studio.queue.queued()? {
-        let mut table: Value = serde_json::from_str(&kept.request).unwrap_or_default();
-        table["name"] = kept.name.into();
-        jobs.push(table);
-    }
-    let text = toml::to_string(&json!({ "job": jobs }))
-        .map_err(|error| Problem::new(Code::Failed, error.to_string()))?;
-    let text =
-        format!("# Jobs of the studio's queue. Paths are references to what the studio has.\n\n{text}");
-    Ok(Blob { content_type: "application/toml", bytes: text.into_bytes(), is_lasting: false })
-}
-
-fn import(studio: &Shared, (): (), _: NoQuery, Toml(text): Toml) -> Result<With<Added>, Problem> {
-    let _alone = studio.changing();
-    let file: toml::Table = text
-        .parse()
-        .map_err(|error| Problem::new(Code::Unreadable, format!("the batch file is no TOML: {error}")))?;
-    if let Some(key) = file.keys().find(|key| !matches!(key.as_str(), "defaults" | "job")) {
-        return Err(Problem::new(
-            Code::Misuse,
-            format!("\"{key}\" is not known here; known are defaults, job"),
-        ));
-    }
-    let defaults = serde_json::to_value(file.get("defaults")).unwrap_or_default();
-    let jobs = file.get("job").and_then(toml::Value::as_array).cloned().unwrap_or_default();
-    if jobs.is_empty() {
-        return Err(Problem::new(Code::Misuse, "the batch file has no [[job]]; give one for every transfer"));
-    }
-    let mut all = Vec::new();
-    for job in jobs {
-        let mut value = serde_json::to_value(job).unwrap_or_default();
-        let name = value.as_object_mut().and_then(|table| table.remove("name"));
-        let Some(Value::String(name)) = name else {
-            return Err(Problem::new(Code::Misuse, "a [[job]] has no name; give each its own"));
-        };
-        let mut request = if defaults.is_object() { defaults.clone() } else { json!({}) };
-        merge(&mut request, value);
-        let id: String = format!(
-            "{}-{}",
-            slug(&name).chars().filter(char::is_ascii).collect::<String>(),
-            crate::studio::random_id(4)?
-        );
-        let is_free = !studio.queue.has_name(&name)? && !studio.place.runs().join(&name).exists();
-        let name = if is_free { name } else { studio.free_name(&name, false)? };
-        all.push((id.trim_start_matches('-').to_owned(), Asked(request), Some(name)));
-    }
-    Ok(With(StatusCode::CREATED, Added { jobs: add_all(studio, all)? }))
-}
-
-fn merge(below: &mut Value, above: Value) {
-    match (below, above) {
-        (Value::Object(below), Value::Object(above)) => {
-            for (key, value) in above {
-                merge(below.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (below, above) => *below = above,
-    }
 }
 
 #[cfg(test)]

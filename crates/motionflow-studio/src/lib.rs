@@ -20,6 +20,7 @@ mod general;
 mod guard;
 mod jobs;
 mod looks;
+mod many;
 mod motion;
 mod openapi;
 mod page;
@@ -137,6 +138,7 @@ fn routes() -> Vec<Route> {
     routes.extend(motion::routes());
     routes.extend(settings::routes());
     routes.extend(jobs::routes());
+    routes.extend(many::routes());
     routes.extend(watch::routes());
     routes.extend(runs::routes());
     routes.extend(reports::routes());

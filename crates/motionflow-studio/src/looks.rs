@@ -1,13 +1,11 @@
 //! Looks at a source: what the model sees before a transfer is made.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use axum::http::{Method, StatusCode};
 use motionflow_engine::error::{self, ErrorKind};
-use motionflow_engine::event::Event;
-use motionflow_engine::progress::Progress;
 use motionflow_engine::request::prompts;
 use motionflow_engine::runs::look::{Look as Seen, SeenSubject};
 use schemars::JsonSchema;
@@ -17,7 +15,7 @@ use crate::problem::{Code, Problem};
 use crate::request::Asked;
 use crate::route::{Done, Empty, Json, NoBody, NoQuery, Route, Shared, With};
 use crate::studio::{Studio, random_id};
-use crate::watch::{of_bits, of_bytes};
+use crate::watch::{hearing_warnings, of_bits, of_bytes};
 
 /// Looks that wait.
 const MOST_WAITING: usize = 4;
@@ -129,18 +127,11 @@ impl Studio {
         };
         self.change_look(&look.id, |look| look.state = LookState::Running);
         let since = Instant::now();
-        let warnings = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&warnings);
-        let observer = Arc::new(move |event: &Event<'_>| {
-            if let Event::Warning { message } = event {
-                heard.lock().unwrap_or_else(PoisonError::into_inner).push((*message).to_owned());
-            }
-        });
-        let mut progress = Progress::new(observer, token);
-        let asked = Asked(serde_json::from_str(&look.request).unwrap_or_default());
+        let (mut progress, warnings) = hearing_warnings(token);
+        let asked = Asked::kept(&look.request);
         let seen = error::catch(|| self.engine.look(&self.read(&asked)?, &mut progress));
         self.work.end();
-        let warnings = warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let warnings = warnings.all();
         let seconds = since.elapsed().as_secs_f64();
         self.change_look(&look.id, |look| match seen {
             Ok(seen) => {
@@ -150,10 +141,11 @@ impl Studio {
             Err(error) => {
                 look.state = LookState::Failed;
                 let is_stopped = ErrorKind::of(&error) == ErrorKind::Stopped;
-                let problem =
-                    error.downcast_ref::<Problem>().map_or_else(|| Problem::of(&error), Clone::clone);
-                let problem =
-                    if is_stopped { Problem::new(Code::Failed, "the look was cancelled") } else { problem };
+                let problem = if is_stopped {
+                    Problem::new(Code::Failed, "the look was cancelled")
+                } else {
+                    Problem::of(&error)
+                };
                 look.error = Some(problem.without(self.place.runs()));
             }
         });

@@ -121,8 +121,11 @@ impl Problem {
         Self::new(Code::Malformed, what)
     }
 
-    /// An error of the engine.
+    /// An error of the engine, or a problem that went through it.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
+        if let Some(problem) = error.downcast_ref::<Self>() {
+            return problem.clone();
+        }
         let message = error::message(error);
         let code = match ErrorKind::of(error) {
             ErrorKind::Misuse => Code::Misuse,

@@ -7,7 +7,7 @@ use motionflow_engine::request::tables;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::route::{Json, NoQuery, Route, Shared};
 
 /// A prompt with its brackets.
@@ -86,10 +86,7 @@ fn tokens(
 ) -> Result<Json<PromptTokens>, Problem> {
     let mut model = tables::Model::default();
     model.chosen.name = asked.model.or_else(|| studio.options.model.clone());
-    if let Some(name) = model.chosen.name.as_ref().filter(|name| !studio.knows_model(name)) {
-        let message = format!("there is no checkpoint \"{name}\" here; choose one that the studio lists");
-        return Err(Problem::new(Code::Missing, message));
-    }
+    model.chosen.name.as_deref().map_or(Ok(()), |name| studio.check_model(name))?;
     studio.refuse_to_fetch(&model)?;
     let which = match asked.which {
         WhichPrompt::Source => "the source prompt",

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::problem::{Code, Problem};
 use crate::studio::Studio;
+use crate::uploads;
 
 /// What messages call a request.
 const NAME: &str = "the request";
@@ -44,6 +45,11 @@ impl Asked {
             });
         }
         Self(value)
+    }
+
+    /// Of the text that [`Asked::text`] gave.
+    pub(crate) fn kept(text: &str) -> Self {
+        Self(serde_json::from_str(text).unwrap_or_default())
     }
 
     /// As text.
@@ -159,24 +165,15 @@ impl Studio {
             }
         }
         for key in ["/model/name", "/model/motion_adapter"] {
-            if let Some(name) = asked.str_at(key)
-                && !self.knows_model(&name)
-            {
-                let message =
-                    format!("there is no checkpoint \"{name}\" here; choose one that the studio lists");
-                return Err(Problem::new(Code::Missing, message));
-            }
+            asked.str_at(key).map_or(Ok(()), |name| self.check_model(&name))?;
         }
         Ok(())
     }
 
     /// The clip here that has this content.
     fn clip_of(&self, sha256: &str) -> Option<PathBuf> {
-        let shipped = self.place.shipped().into_iter().map(|(_, path)| path);
-        let uploads =
-            crate::uploads::all(&self.place).into_iter().filter(crate::uploads::UploadRecord::is_clip);
-        let uploads = uploads.filter_map(|upload| self.place.path_of(&upload.reference).ok());
-        shipped.chain(uploads).find(|path| self.engine.sha256_of(path).is_ok_and(|hash| hash == sha256))
+        let mut all = uploads::all_clips(&self.place).into_iter().map(|(_, _, path)| path);
+        all.find(|path| self.engine.sha256_of(path).is_ok_and(|hash| hash == sha256))
     }
 
     /// The same request for a client: with references in place of paths. Paths that the server does not have are left out

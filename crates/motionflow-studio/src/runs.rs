@@ -180,7 +180,13 @@ fn files_in(folder: &Path, below: &str, all: &mut Vec<String>) {
     }
 }
 
-fn read_toml(path: &Path) -> Option<Value> {
+/// The record of a run, whole or not.
+fn record_in(folder: &Path) -> PathBuf {
+    let records = if holds_a_run(folder) { folder.to_owned() } else { folder.join(".unfinished") };
+    records.join("run.toml")
+}
+
+pub(crate) fn read_toml(path: &Path) -> Option<Value> {
     let table: toml::Table = read_text(path)?.parse().ok()?;
     serde_json::to_value(table).ok()
 }
@@ -190,7 +196,7 @@ fn read_json(path: &Path) -> Option<Value> {
 }
 
 /// The text of a record, which somebody may have put there: a file, and none that never ends.
-pub(crate) fn read_text(path: &Path) -> Option<String> {
+fn read_text(path: &Path) -> Option<String> {
     let metadata = fs::metadata(path).ok()?;
     let is_record = metadata.is_file() && metadata.len() <= MOST_RECORD;
     is_record.then(|| fs::read_to_string(path).ok()).flatten()
@@ -232,8 +238,7 @@ impl Studio {
 
     fn run(&self, name: &str, folder: &Path) -> Result<Run, Problem> {
         let is_whole = holds_a_run(folder);
-        let records = if is_whole { folder.to_owned() } else { folder.join(".unfinished") };
-        let record = read_toml(&records.join("run.toml")).unwrap_or_default();
+        let record = read_toml(&record_in(folder)).unwrap_or_default();
         let history = read_json(&folder.join("run.json")).unwrap_or_default();
         let text = |pointer: &str| record.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let mut files = Vec::new();
@@ -272,15 +277,13 @@ fn list(studio: &Shared, (): (), which: Which, _: NoBody) -> Result<Json<Runs>, 
 fn get(studio: &Shared, name: String, _: NoQuery, _: NoBody) -> Result<Json<Run>, Problem> {
     let folder = studio.run_folder(&name)?;
     let run = studio.run(&name, &folder)?;
-    let records = if run.state == RunState::Finished { folder.clone() } else { folder.join(".unfinished") };
-    let record = read_toml(&records.join("run.toml"));
+    let record = read_toml(&record_in(&folder));
     Ok(Json(Run { record, history: read_json(&folder.join("run.json")), ..run }))
 }
 
 fn request_of(studio: &Shared, name: String, _: NoQuery, _: NoBody) -> Result<Json<Restored>, Problem> {
     let folder = studio.run_folder(&name)?;
-    let records = if holds_a_run(&folder) { folder } else { folder.join(".unfinished") };
-    let text = read_text(&records.join("run.toml")).ok_or_else(|| {
+    let text = read_text(&record_in(&folder)).ok_or_else(|| {
         Problem::new(
             Code::Unreadable,
             format!("the run \"{name}\" has no run.toml, so its settings are lost"),
@@ -327,8 +330,7 @@ fn shown(studio: &Studio, name: &str, what: &str) -> Result<(String, PathBuf, Cu
 
 /// The frames of the source that a run was made of, where the studio has the source.
 fn source_of(studio: &Studio, name: &str, folder: &Path) -> Result<(String, PathBuf, Cut), Problem> {
-    let records = if holds_a_run(folder) { folder.to_owned() } else { folder.join(".unfinished") };
-    let record = read_toml(&records.join("run.toml")).unwrap_or_default();
+    let record = read_toml(&record_in(folder)).unwrap_or_default();
     let path = record.pointer("/source/path").and_then(Value::as_str).map(PathBuf::from);
     let reference = path.as_ref().and_then(|path| studio.place.reference_of(path));
     let (Some(path), Some(reference)) = (path, reference) else {

@@ -3,6 +3,7 @@
 use std::fs;
 
 use axum::http::{Method, StatusCode};
+use motionflow_engine::cancel::CancelToken;
 use motionflow_engine::folder::metadata;
 use motionflow_engine::folder_name;
 use motionflow_engine::progress::Progress;
@@ -14,12 +15,12 @@ use motionflow_engine::toml_file;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::problem::{Code, Problem};
 use crate::request::Asked;
 use crate::route::{Blob, Done, Json, NoBody, NoQuery, Route, Shared, Upload, With};
 use crate::studio::Studio;
+use crate::watch::hearing_warnings;
 
 /// Presets at once.
 const MOST_PRESETS: usize = 1000;
@@ -337,21 +338,11 @@ fn write(studio: &Shared, (): (), _: NoQuery, Json(of): Json<OfRequest>) -> Resu
 
 fn estimate(studio: &Shared, (): (), _: NoQuery, Json(of): Json<OfRequest>) -> Result<Json<Plan>, Problem> {
     let request = studio.read(&of.request.plain())?;
-    let warnings = Arc::new(Mutex::new(Vec::new()));
-    let heard = Arc::clone(&warnings);
-    let observer = Arc::new(move |event: &motionflow_engine::event::Event<'_>| {
-        if let motionflow_engine::event::Event::Warning { message } = event {
-            heard.lock().unwrap_or_else(PoisonError::into_inner).push((*message).to_owned());
-        }
-    });
-    let mut progress = Progress::new(observer, motionflow_engine::cancel::CancelToken::default());
-    let plan = studio
-        .plan(&request, &mut progress)
-        .map_err(|error| error.downcast_ref::<Problem>().map_or_else(|| Problem::of(&error), Clone::clone))?;
+    let (mut progress, warnings) = hearing_warnings(CancelToken::default());
+    let plan = studio.plan(&request, &mut progress)?;
     let estimate = serde_json::to_value(&plan.estimate).unwrap_or_default();
     let number = |key: &str| estimate[key].as_u64();
     let text = |key: &str| estimate[key].as_str().map(str::to_owned);
-    let warnings = warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok(Json(Plan {
         seconds: estimate["seconds"].as_f64().unwrap_or_default(),
         at_most: estimate["at_most"].as_bool().unwrap_or_default(),
@@ -362,6 +353,6 @@ fn estimate(studio: &Shared, (): (), _: NoQuery, Json(of): Json<OfRequest>) -> R
         device: text("device").unwrap_or_default(),
         precision: text("precision").unwrap_or_default(),
         resolved: serde_json::to_value(&plan.resolved).unwrap_or_default(),
-        warnings,
+        warnings: warnings.all(),
     }))
 }

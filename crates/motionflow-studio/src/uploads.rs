@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use crate::clips::Clip;
 use crate::place::{Place, is_video};
 use crate::problem::{Code, Problem};
-use crate::queue::State;
 use crate::request::Asked;
 use crate::route::{Done, Json, NoBody, NoQuery, Route, Shared, With};
 use crate::studio::{Studio, now, random_id};
@@ -99,11 +98,7 @@ struct DrawnTrack {
 }
 
 impl UploadRecord {
-    pub(crate) fn id(&self) -> &str {
-        self.reference.trim_start_matches("upload:")
-    }
-
-    pub(crate) fn is_clip(&self) -> bool {
+    fn is_clip(&self) -> bool {
         self.kind == UploadKind::Clip
     }
 }
@@ -117,12 +112,23 @@ pub(crate) fn content_of(folder: &Path) -> Option<PathBuf> {
 }
 
 /// All uploads, the newest first.
-pub(crate) fn all(place: &Place) -> Vec<UploadRecord> {
+fn all(place: &Place) -> Vec<UploadRecord> {
     let read = |entry: fs::DirEntry| serde_json::from_slice(&fs::read(entry.path().join(ABOUT)).ok()?).ok();
     let mut all: Vec<UploadRecord> =
         fs::read_dir(place.uploads()).into_iter().flatten().flatten().filter_map(read).collect();
     all.sort_by(|one, other| other.created.total_cmp(&one.created));
     all
+}
+
+/// Shipped clips, then uploaded ones, the newest first: reference, name and file.
+pub(crate) fn all_clips(place: &Place) -> Vec<(String, String, PathBuf)> {
+    let shipped = place.shipped().into_iter().map(|(name, path)| (format!("clip:{name}"), name, path));
+    let uploaded = all(place).into_iter().filter(UploadRecord::is_clip);
+    let uploaded = uploaded.filter_map(|upload| {
+        let path = place.path_of(&upload.reference).ok()?;
+        Some((upload.reference, upload.name, path))
+    });
+    shipped.chain(uploaded).collect()
 }
 
 impl Studio {
@@ -220,9 +226,8 @@ fn remove(studio: &Shared, id: String, _: NoQuery, _: NoBody) -> Result<Done, Pr
     let reference = format!("upload:{id}");
     studio.place.path_of(&reference)?;
     let _alone = studio.changing();
-    for job in studio.queue.all()?.into_iter().filter(|job| !matches!(job.state, State::Finished)) {
-        let asked = Asked(serde_json::from_str(&job.request).unwrap_or_default());
-        if !job.state.is_over() && asked.references().contains(&reference) {
+    for job in studio.queue.all()?.into_iter().filter(|job| !job.state.is_over()) {
+        if Asked::kept(&job.request).references().contains(&reference) {
             return Err(Problem::busy(format!("job \"{}\" takes it; remove the job first", job.id)));
         }
     }

@@ -1,14 +1,16 @@
 //! What a job has told since the server began: for pages that watch it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use motionflow_engine::cancel::CancelToken;
 use motionflow_engine::clips::{self, Tiling};
 use motionflow_engine::event::{Event, ShownMask};
 use motionflow_engine::folder::record::StepRecord;
+use motionflow_engine::progress;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -340,6 +342,28 @@ pub(crate) fn to_bytes(text: &str) -> Option<Vec<u8>> {
 struct WhichPreview {
     #[serde(rename = "step")]
     _step: Option<usize>,
+}
+
+/// Warnings that were told.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Progress of which the warnings are kept, and nothing else.
+pub(crate) fn hearing_warnings(token: CancelToken) -> (progress::Progress, Warnings) {
+    let warnings = Warnings::default();
+    let heard = warnings.clone();
+    let observer = Arc::new(move |event: &Event<'_>| {
+        if let Event::Warning { message } = event {
+            heard.0.lock().unwrap_or_else(PoisonError::into_inner).push((*message).to_owned());
+        }
+    });
+    (progress::Progress::new(observer, token), warnings)
 }
 
 pub(crate) fn routes() -> Vec<Route> {

@@ -159,10 +159,7 @@ fn do_job(studio: &Shared, job: Kept, token: &CancelToken) -> bool {
     let job = match outcome {
         Ok(()) => ended(State::Finished, None),
         Err(error) if ErrorKind::of(&error) == ErrorKind::Stopped => ended(State::Cancelled, None),
-        Err(error) => {
-            let problem = error.downcast_ref::<Problem>().map_or_else(|| Problem::of(&error), Clone::clone);
-            ended(State::Failed, Some(problem.without(studio.place.runs())))
-        }
+        Err(error) => ended(State::Failed, Some(Problem::of(&error).without(studio.place.runs()))),
     };
     let _alone = studio.changing();
     let kept = studio.queue.put(&job);

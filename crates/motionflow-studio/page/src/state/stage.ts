@@ -15,6 +15,12 @@ export const tool = signal<Tool>("view");
 export const brushSize = signal(0.05);
 export const onion = signal(false);
 export const selected = signal(0);
+
+/** Works on a subject with a tool. */
+export function takeUp(index: number, with_: Tool): void {
+  selected.value = index;
+  tool.value = with_;
+}
 /** Where the brush is, in fractions of the picture; null where it is not shown. */
 export const cursor = signal<Point | null>(null);
 /** The mask that is being painted. */

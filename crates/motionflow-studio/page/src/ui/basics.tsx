@@ -86,6 +86,36 @@ export function Empty({
   );
 }
 
+/** A page whose subject is loading, or cannot be shown because of an error; `to` is where its like are. */
+export function NotYet({
+  icon,
+  title,
+  error,
+  to,
+  label,
+}: {
+  icon: IconName;
+  title: string;
+  error: string | null;
+  to: string;
+  label: string;
+}) {
+  return (
+    <div class="page">
+      {error ? (
+        <Empty icon={icon} title={title}>
+          <p>{error}</p>
+          <a class="button" href={`#/${to}`}>
+            {label}
+          </a>
+        </Empty>
+      ) : (
+        <Spinner label="Loading" />
+      )}
+    </div>
+  );
+}
+
 /** A prompt with its subjects in their colours. */
 export function PromptText({ prompt }: { prompt: string }) {
   const { text, subjects } = parsePrompt(prompt);

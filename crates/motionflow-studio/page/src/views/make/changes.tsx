@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { count } from "../../logic/format.ts";
 import { editSubject, subjectAt, subjectName } from "../../state/draft.ts";
-import { selected, tool } from "../../state/stage.ts";
+import { selected, takeUp } from "../../state/stage.ts";
 import { IconButton } from "../../ui/basics.tsx";
 import { Icon } from "../../ui/icon.tsx";
 import { addChange } from "../stage/gestures.ts";
@@ -68,13 +68,7 @@ export function Changes({ index }: { index: number }) {
               <option key={change}>{change}</option>
             ))}
           </select>
-          <button
-            type="button"
-            onClick={() => {
-              selected.value = index;
-              tool.value = "transform";
-            }}
-          >
+          <button type="button" onClick={() => takeUp(index, "transform")}>
             <Icon name="transform" />
             Handles
           </button>

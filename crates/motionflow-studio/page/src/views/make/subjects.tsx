@@ -22,7 +22,7 @@ import {
 import { takeAvoid, takeMotion } from "../../state/files.ts";
 import { lookRequest, startLook } from "../../state/looks.ts";
 import { maskOf } from "../../state/masks.ts";
-import { frame, selected, tool } from "../../state/stage.ts";
+import { frame, selected, takeUp } from "../../state/stage.ts";
 import { settingAt, settingsFor } from "../../state/studio.ts";
 import {
   cls,
@@ -115,23 +115,11 @@ function Subject({ index, count }: { index: number; count: number }) {
         <h3 class="ellipsis">{name}</h3>
         <span class="muted small ellipsis grow">{describe(subject)}</span>
         <Menu label={`Motion of ${name}`}>
-          <button
-            type="button"
-            onClick={() => {
-              selected.value = index;
-              tool.value = "brush";
-            }}
-          >
+          <button type="button" onClick={() => takeUp(index, "brush")}>
             <Icon name="brush" />
             Paint its mask
           </button>
-          <button
-            type="button"
-            onClick={() => {
-              selected.value = index;
-              tool.value = "track";
-            }}
-          >
+          <button type="button" onClick={() => takeUp(index, "track")}>
             <Icon name="track" />
             Draw a track
           </button>
@@ -197,8 +185,7 @@ function Subject({ index, count }: { index: number; count: number }) {
             <button
               type="button"
               onClick={() => {
-                selected.value = index;
-                tool.value = "track";
+                takeUp(index, "track");
                 editSubject(index, { base: { kind: "track", track: newTrack() } });
               }}
             >

@@ -7,7 +7,7 @@ import { isOver } from "../../logic/jobs.ts";
 import { type WatchEvent, watched } from "../../logic/watch.ts";
 import { href, messageOf } from "../../state/shell.ts";
 import { connected, jobs, onEvent } from "../../state/studio.ts";
-import { Back, cls, Empty, Notice, Progress, PromptText, Spinner } from "../../ui/basics.tsx";
+import { Back, cls, Notice, NotYet, Progress, PromptText, Spinner } from "../../ui/basics.tsx";
 import { Fact } from "../../ui/fact.tsx";
 import { Icon } from "../../ui/icon.tsx";
 import { type Player, PlayerBar, SheetFrame, usePlayer } from "../../ui/player.tsx";
@@ -73,25 +73,8 @@ export function WatchJob({ id }: { id: string }) {
     };
   }, [id, isConnected]);
 
-  if (!job && error) {
-    return (
-      <div class="page">
-        <Empty icon="queue" title="There is no such job">
-          <p>{error}</p>
-          <a class="button" href={href("queue")}>
-            To the queue
-          </a>
-        </Empty>
-      </div>
-    );
-  }
-  if (!job) {
-    return (
-      <div class="page">
-        <Spinner label="Loading" />
-      </div>
-    );
-  }
+  if (!job)
+    return <NotYet icon="queue" title="There is no such job" error={error} to="queue" label="To the queue" />;
   return (
     <div class="page">
       <header>

@@ -3,8 +3,8 @@ import { useEffect, useState } from "preact/hooks";
 import { api, fileUrl, zipUrl } from "../../api/client.ts";
 import type { Figures, Run } from "../../api/types.ts";
 import { bytes, duration, figure } from "../../logic/format.ts";
-import { attempt, go, href, messageOf } from "../../state/shell.ts";
-import { Back, Empty, IconButton, Notice, PromptText, Spinner } from "../../ui/basics.tsx";
+import { attempt, go, messageOf } from "../../state/shell.ts";
+import { Back, IconButton, Notice, NotYet, PromptText } from "../../ui/basics.tsx";
 import { Fact } from "../../ui/fact.tsx";
 import { Icon } from "../../ui/icon.tsx";
 import { applySettings, DeleteRun } from "./actions.tsx";
@@ -18,25 +18,16 @@ export function OneRun({ name }: { name: string }) {
     setRun(null);
     api.run(name).then(setRun, (failed: unknown) => setError(messageOf(failed)));
   }, [name]);
-  if (error) {
+  if (error || !run)
     return (
-      <div class="page">
-        <Empty icon="gallery" title="This run cannot be shown">
-          <p>{error}</p>
-          <a class="button" href={href("results")}>
-            To the results
-          </a>
-        </Empty>
-      </div>
+      <NotYet
+        icon="gallery"
+        title="This run cannot be shown"
+        error={error}
+        to="results"
+        label="To the results"
+      />
     );
-  }
-  if (!run) {
-    return (
-      <div class="page">
-        <Spinner label="Loading" />
-      </div>
-    );
-  }
   return (
     <div class="page">
       <header>
