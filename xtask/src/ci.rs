@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use crate::circles::circles;
 use crate::demo::run_demo;
 use crate::deny::deny;
+use crate::page::{check_page, install};
 use crate::setup::{cargo, setup};
 use crate::test::run_tests;
 use crate::workspace::{Workspace, run_ok};
@@ -22,6 +23,10 @@ pub fn ci(workspace: &Workspace) -> Result<ExitCode> {
     report.step("clippy", || {
         let mut clippy = environment.cargo("clippy");
         run_ok(clippy.args(["--workspace", "--all-targets", "--", "-D", "warnings"]))
+    })?;
+    report.step("page", || {
+        install()?;
+        check_page(workspace)
     })?;
     let tests = report.step("test", || run_tests(&environment, &[]))?;
     let demo = report.step("demo", || run_demo(&environment, true, &[]))?;

@@ -13,6 +13,7 @@ mod deny;
 mod ffmpeg;
 mod fuzz;
 mod libtorch;
+mod page;
 mod parity;
 mod parity_cases;
 mod python;
@@ -49,7 +50,8 @@ Usage: cargo xtask <COMMAND>
                              zeroscope (3.7 GB), animatediff (Stable Diffusion 1.5 and a motion adapter, 3.0 GB),
                              wan-1.3b (14.5 GB), wan-14b (40.2 GB); needs no workspace
   circles                    check that no folders of a crate import one another in a circle
-  ci                         what must pass: fmt, clippy, circles, cargo-deny, every test, the demo at few steps
+  page                       check the studio's page and build it, by npm
+  ci                         what must pass: fmt, clippy, circles, cargo-deny, the page, every test, the demo at few steps
 
 Environment:
   LIBTORCH            a libtorch 2.11 of your own, instead of the one in .native/
@@ -93,6 +95,10 @@ fn chore() -> Result<ExitCode> {
         "circles" => {
             arguments.finish()?;
             circles::circles(&workspace).map(|()| ExitCode::SUCCESS)
+        }
+        "page" => {
+            arguments.finish()?;
+            page::page(&workspace)
         }
         "ci" => {
             arguments.finish()?;

@@ -35,8 +35,8 @@ pub fn random_checkpoint(mut arguments: Arguments) -> Result<ExitCode> {
         })?,
         None => &SHAPES[0],
     };
-    let folder =
-        arguments.next().context("give the folder to write: random-checkpoint [--like NAME] FOLDER")?;
+    let folder = arguments.next().filter(|folder| !folder.starts_with('-'));
+    let folder = folder.context("give the folder to write: random-checkpoint [--like NAME] FOLDER")?;
     let folder = PathBuf::from(folder);
     arguments.finish()?;
     ensure!(!folder.exists(), "{} is there already; remove it, or give another folder", folder.display());

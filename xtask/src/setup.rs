@@ -23,6 +23,11 @@ pub fn setup(workspace: &Workspace) -> Result<Environment<'_>> {
 }
 
 impl Environment<'_> {
+    /// Where all that is for.
+    pub fn workspace(&self) -> &Workspace {
+        self.workspace
+    }
+
     /// `cargo SUBCOMMAND` at the root, which will find libtorch and ffmpeg.
     pub fn cargo(&self, subcommand: &str) -> Command {
         let mut cargo = cargo(self.workspace, subcommand);

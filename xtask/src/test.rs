@@ -6,6 +6,7 @@ use std::process::{ExitCode, ExitStatus, Stdio};
 use anyhow::{Context, Result};
 
 use crate::arguments::Arguments;
+use crate::page::prepare_story;
 use crate::setup::{Environment, setup};
 use crate::workspace::{Workspace, exit_code, say};
 
@@ -15,6 +16,8 @@ pub struct Outcome {
     pub status: ExitStatus,
     /// The runner's closing lines, one for each test binary.
     pub closing_lines: Vec<String>,
+    /// Why the studio's story was not told in a browser.
+    pub skipped: Option<String>,
 }
 
 /// Runs the tests; arguments go to `cargo test`.
@@ -27,6 +30,8 @@ pub fn test(workspace: &Workspace, arguments: Arguments) -> Result<ExitCode> {
 /// Runs `cargo test`, of the whole workspace unless `arguments` name packages.
 pub fn run_tests(environment: &Environment, arguments: &[String]) -> Result<Outcome> {
     let mut cargo = environment.cargo("test");
+    let is_all = arguments.is_empty();
+    let skipped = if is_all { prepare_story(environment.workspace(), &mut cargo) } else { None };
     let own = || arguments.iter().take_while(|a| *a != "--");
     if !own().any(|a| a.starts_with("-p") || a.starts_with("--package")) {
         cargo.arg("--workspace");
@@ -48,7 +53,7 @@ pub fn run_tests(environment: &Environment, arguments: &[String]) -> Result<Outc
         }
     }
     let status = child.wait().context("cargo test got lost")?;
-    Ok(Outcome { status, closing_lines })
+    Ok(Outcome { status, closing_lines, skipped })
 }
 
 impl Outcome {
@@ -60,6 +65,9 @@ impl Outcome {
         }
         let sum = |word| self.closing_lines.iter().filter_map(|line| count(line, word)).sum::<u64>();
         println!("  in all: {} passed; {} failed; {} ignored", sum("passed"), sum("failed"), sum("ignored"));
+        if let Some(why) = &self.skipped {
+            println!("  skipped: the studio's story in a browser, since {why}");
+        }
         println!("{}", if self.status.success() { "every test passed" } else { "the tests FAILED" });
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct App {
     pub(crate) progress: Progress,
     /// The flags of every command, as a request says them.
     pub(crate) flags: Program,
+    /// Whether runs are begun that are estimated to take more memory than there is.
+    pub(crate) ignores_memory: bool,
 }
 
 impl App {
@@ -31,6 +33,6 @@ impl App {
         let cancel = CancelToken::default();
         let progress = Progress::new(console.observer(), cancel.clone());
         let engine = Engine::new().ignoring_memory(common.ignore_memory);
-        Self { engine, console, cancel, progress, flags }
+        Self { engine, console, cancel, progress, flags, ignores_memory: common.ignore_memory }
     }
 }

@@ -193,6 +193,8 @@ impl State {
             | Event::Row { .. }
             | Event::Job { .. }
             | Event::Stopped { .. }
+            | Event::Masks { .. }
+            | Event::Preview { .. }
             | Event::Error { .. } => {}
         }
     }

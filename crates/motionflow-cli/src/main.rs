@@ -17,6 +17,7 @@ mod show;
 #[cfg(unix)]
 mod signals;
 mod stop;
+mod studio;
 mod terminal;
 mod verify;
 
@@ -133,6 +134,7 @@ fn run(command: &Command, app: &mut App) -> Result<()> {
         Command::Eval(args) => runs::eval(args, app),
         Command::Sweep(args) => runs::sweep(args, app),
         Command::Models(args) => models::run(args, app),
+        Command::Studio(args) => studio::run(args, app),
         Command::Track(args) => runs::track(args, app),
         Command::Verify(args) => verify::run(args, app),
         Command::Bench(args) => bench::run(args, app),

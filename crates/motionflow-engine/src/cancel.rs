@@ -48,7 +48,7 @@ impl fmt::Debug for Part {
 /// While this lives, the work is in a part of it.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct InPart(Arc<Shared>, u64);
+pub struct InPart(Arc<Shared>, u64);
 
 impl Drop for InPart {
     fn drop(&mut self) {
@@ -102,7 +102,7 @@ impl CancelToken {
 
     /// The message when the program is ended within the next part. The words of the outermost part that has some are
     /// taken.
-    pub(crate) fn tells(&self, words: impl Fn() -> Option<String> + Send + 'static) -> InPart {
+    pub fn tells(&self, words: impl Fn() -> Option<String> + Send + 'static) -> InPart {
         self.enter(false, words)
     }
 

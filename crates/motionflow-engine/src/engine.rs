@@ -125,7 +125,10 @@ impl Engine {
     }
 
     /// SHA-256 of a file, in hex; a file that has not changed since is read once.
-    pub(crate) fn sha256_of(&self, path: &Path) -> Result<String> {
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn sha256_of(&self, path: &Path) -> Result<String> {
         self.hashes.lock().unwrap_or_else(PoisonError::into_inner).sha256_of(path)
     }
 

@@ -1,5 +1,6 @@
 //! What a run tells while it works. Serialized, these are the lines of `--json`; docs/machines.md documents them.
 
+use motionflow_media::image::RgbImage;
 use serde::Serialize;
 
 use crate::batch::jobs::Ending;
@@ -52,6 +53,20 @@ pub enum Event<'a> {
     Step {
         /// Its figures.
         step: &'a StepRecord,
+    },
+    /// The motion masks are known; told only where a run was asked to show what it does.
+    #[serde(skip)]
+    Masks {
+        /// One a subject.
+        subjects: &'a [ShownMask],
+    },
+    /// The new video on its way, as small pictures of an approximation; told only where a run was asked to show what it does.
+    #[serde(skip)]
+    Preview {
+        /// Sampling steps that are done.
+        step: usize,
+        /// One a latent frame, of the latents' size.
+        frames: &'a [RgbImage],
     },
     /// A part of the run is done.
     StageDone {
@@ -137,6 +152,21 @@ pub enum Event<'a> {
         #[serde(skip)]
         job: Option<&'a str>,
     },
+}
+
+/// A subject's mask: the mean over guided timesteps and the finest layers, cut at one half.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShownMask {
+    /// The subject's words.
+    pub text: String,
+    /// Frames, height and width.
+    pub shape: [usize; 3],
+    /// True where the subject is, frame by frame, each row by row.
+    pub mask: Vec<bool>,
+    /// Mean share of the frame that is masked, 0..1.
+    pub coverage: f64,
+    /// Mean `IoU` of the masks of neighbouring frames, 0..1.
+    pub overlap: f64,
 }
 
 /// A file of a finished run.

@@ -10,7 +10,7 @@ const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "conin$", "conout$"];
 const PORTS: [&str; 2] = ["com", "lpt"];
 
 /// Whether every file system takes this name, as it is, for a folder that is not hidden.
-pub(crate) fn is_fit(name: &str) -> bool {
+pub fn is_fit(name: &str) -> bool {
     let is_plain = |sign: char| !sign.is_control() && !matches!(sign, '/' | '\\');
     !name.is_empty()
         && name.len() <= LONGEST
@@ -22,7 +22,7 @@ pub(crate) fn is_fit(name: &str) -> bool {
 }
 
 /// The same for names that a file system may take for one: case and ways to write an accent do not count.
-pub(crate) fn folded(name: &str) -> String {
+pub fn folded(name: &str) -> String {
     let lower = |text: &str| text.nfc().flat_map(char::to_lowercase).collect::<String>();
     lower(&lower(name).to_uppercase()).nfc().collect()
 }

@@ -39,6 +39,7 @@
 pub mod batch;
 pub mod cache;
 pub mod cancel;
+pub mod clips;
 pub mod columns;
 pub mod engine;
 pub mod error;
@@ -47,7 +48,7 @@ pub mod eval;
 pub mod event;
 pub mod experiment;
 pub mod folder;
-mod folder_name;
+pub mod folder_name;
 mod hashes;
 mod home;
 pub mod hub;

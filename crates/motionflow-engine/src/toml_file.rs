@@ -28,8 +28,11 @@ pub(crate) fn read<T: DeserializeOwned + JsonSchema>(path: &Path) -> Result<T> {
     parse(&text, &path.display().to_string())
 }
 
-/// As [`read`] of text; `name` is what messages call it.
-pub(crate) fn parse<T: DeserializeOwned + JsonSchema>(text: &str, name: &str) -> Result<T> {
+/// Reads the text of a file; `name` is what messages call it.
+///
+/// # Errors
+/// A [`Misuse`] that names line and key, and the known key that is nearest to one that is not known.
+pub fn parse<T: DeserializeOwned + JsonSchema>(text: &str, name: &str) -> Result<T> {
     let table =
         DeTable::parse(text).map_err(|error| Misuse(format!("{name}: {}", error.to_string().trim_end())))?;
     let mut checker = Checker { text, name, wrong: Vec::new() };

@@ -75,20 +75,21 @@ impl<'a> Exact<'a> {
     /// Computes all that others are compared with. `model` should compute in float32.
     ///
     /// # Errors
-    /// As [`VideoModel::encode_prompt`] and [`invert`]; [`Error::UnknownBlock`] for settings that do not suit the model.
+    /// As [`VideoModel::encode_prompts`] and [`invert`]; [`Error::UnknownBlock`] for settings that do not suit the model.
     pub fn of(model: &dyn VideoModel, inputs: Inputs<'a>) -> Result<Self, Error> {
         let Inputs { clip, source, target, settings } = inputs;
-        let (source, target) = (model.encode_prompt(source)?, model.encode_prompt(target)?);
+        let texts = model.encode_prompts(&[source, target])?;
+        let (source, target) = (&texts[0], &texts[1]);
         let clean = model.encode_clip(clip)?.value.on(Device::Cpu);
-        let inverted = Inverted::of(model, &source, &clean, settings)?;
+        let inverted = Inverted::of(model, source, &clean, settings)?;
         let last = inverted.steps.len() - 1;
-        let noise = [0, last / 2, last].map(|step| (step, inverted.noise(step, model, &target, settings)));
+        let noise = [0, last / 2, last].map(|step| (step, inverted.noise(step, model, target, settings)));
         Ok(Self {
             inputs,
             source: on_cpu(&source.features),
             target: on_cpu(&target.features),
             noise: noise.into(),
-            gradient: inverted.gradient(model, &target, settings)?,
+            gradient: inverted.gradient(model, target, settings)?,
             decoded: decoded(model, &clean)?.value,
             inverted,
             clean,
@@ -101,19 +102,20 @@ impl<'a> Exact<'a> {
     /// As [`Exact::of`].
     pub fn compare(&self, model: &dyn VideoModel) -> Result<Accuracy, Error> {
         let Inputs { clip, source, target, settings } = self.inputs;
-        let (mut source, mut target) = (model.encode_prompt(source)?, model.encode_prompt(target)?);
-        let text = relative_error(&on_cpu(&target.features), &self.target);
-        for (prompt, exact) in [(&mut source, &self.source), (&mut target, &self.target)] {
+        let mut texts = model.encode_prompts(&[source, target])?;
+        let text = relative_error(&on_cpu(&texts[1].features), &self.target);
+        for (prompt, exact) in texts.iter_mut().zip([&self.source, &self.target]) {
             prompt.features = exact.to_device(model.device()).to_kind(prompt.features.kind());
         }
+        let (source, target) = (&texts[0], &texts[1]);
         let noise = self.noise.iter().map(|(step, exact)| {
-            let error = relative_error(&self.inverted.noise(*step, model, &target, settings), exact);
+            let error = relative_error(&self.inverted.noise(*step, model, target, settings), exact);
             (self.inverted.steps[*step].timestep, error)
         });
         let noise = noise.collect();
-        let gradient = self.inverted.gradient(model, &target, settings)?;
-        let masks = self.inverted.masks_again(model, &source, settings)?;
-        let adrift = Inverted::of(model, &source, &self.clean, settings)?;
+        let gradient = self.inverted.gradient(model, target, settings)?;
+        let masks = self.inverted.masks_again(model, source, settings)?;
+        let adrift = Inverted::of(model, source, &self.clean, settings)?;
         let mut masks_adrift = Agreement::default();
         for (step, exact) in adrift.steps.iter().zip(&self.inverted.steps) {
             masks_adrift.add(&step.masks, &exact.masks);

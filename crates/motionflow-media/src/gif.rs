@@ -17,6 +17,10 @@ const MOST_FPS: f64 = 50.0;
 /// all else together.
 const PALETTE_WIDTH: u32 = 128;
 
+/// Colours are looked up in the palette in steps of four: each colour that a frame has is looked for once, and noisy frames have
+/// too many.
+const ROUNDED: &str = "lutrgb=r='bitand(val,0xFC)+2':g='bitand(val,0xFC)+2':b='bitand(val,0xFC)+2'";
+
 /// Writes frames as a GIF that loops for ever, with one palette of up to 256 colours made for exactly these frames.
 ///
 /// GIF counts time in hundredths of a second, so single delays are rounded, their sum is right. Rates over 50 frames
@@ -38,7 +42,7 @@ pub fn write_gif(
     let palette = format!(
         "split[frames][sample];[sample]scale='min({PALETTE_WIDTH},iw)':-1:flags=neighbor,\
          palettegen=stats_mode=full:reserve_transparent=0[palette];\
-         [frames][palette]paletteuse=dither=bayer:bayer_scale=5:diff_mode=rectangle"
+         [frames]{ROUNDED}[rounded];[rounded][palette]paletteuse=dither=bayer:bayer_scale=5:diff_mode=rectangle"
     );
     atomic::write_with(path, |passing| {
         video::encode(ffmpeg, path, passing, frames, fps, |command| {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use crate::atomic;
 use crate::error::{Error, Result};
 use crate::ffmpeg::{Ffmpeg, file_url};
 
@@ -28,6 +29,23 @@ pub fn read_container(ffmpeg: &Ffmpeg, path: &Path) -> Result<Vec<(String, Strin
     // Ogg notes all on its streams.
     pairs.extend(read_as(ffmpeg, path, &[], &["-map_metadata:g", "0:s:v:0"]).unwrap_or_default());
     Ok(pairs)
+}
+
+/// Writes an MP4 again without its notes, its frames as they are.
+///
+/// # Errors
+/// [`Error::Encode`] when ffmpeg cannot, and [`Error::Unwritable`].
+pub fn write_without(ffmpeg: &Ffmpeg, path: &Path, to: &Path) -> Result<()> {
+    atomic::write_with(to, |passing| {
+        let mut command = ffmpeg.command();
+        command.arg("-y").arg("-i").arg(file_url(path)).args(["-map_metadata", "-1", "-c", "copy"]);
+        command.args(["-fflags", "+bitexact", "-movflags", "+faststart", "-f", "mp4"]).arg(file_url(passing));
+        let (_, outcome) = ffmpeg.output(&mut command)?;
+        if outcome.success {
+            return Ok(());
+        }
+        Err(Error::Encode { path: path.to_owned(), reason: outcome.reason() })
+    })
 }
 
 fn read_as(ffmpeg: &Ffmpeg, path: &Path, format: &[&str], choice: &[&str]) -> Result<Vec<(String, String)>> {

@@ -50,6 +50,23 @@ fn odd_texts_survive() {
     }
 }
 
+#[test]
+fn a_video_can_be_written_again_without_its_notes() {
+    let folder = tempfile::tempdir().unwrap();
+    let [noted, plain, never] = ["noted.mp4", "plain.mp4", "never.mp4"].map(|name| folder.path().join(name));
+    through_mp4(&noted, &[("comment", "seed = 7")]);
+    through_mp4(&never, &[]);
+    metadata::write_without(ffmpeg(), &noted, &plain).unwrap();
+    assert!(metadata::read_mp4(ffmpeg(), &plain).unwrap().iter().all(|(key, _)| key != "comment"));
+    let bytes = std::fs::read(&plain).unwrap();
+    assert!(!bytes.windows(8).any(|bytes| bytes == b"seed = 7"));
+    let frames =
+        |bytes: &[u8]| bytes[bytes.windows(4).position(|bytes| bytes == b"mdat").unwrap()..].to_vec();
+    assert_eq!(frames(&bytes), frames(&std::fs::read(never).unwrap()), "its frames are as they were");
+    let error = metadata::write_without(ffmpeg(), &folder.path().join("none.mp4"), &plain).unwrap_err();
+    assert!(error.to_string().contains("none.mp4"), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]

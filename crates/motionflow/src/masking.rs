@@ -64,6 +64,21 @@ pub fn average_map(maps: &SubjectMaps, subject: usize, chosen: impl Fn(i64) -> b
     Some(Tensor::stack(&finest, 0).mean_dim(0, false, None::<Kind>))
 }
 
+/// For every subject the maps that the masks of the layers with the most places are made of, each layer's mean of the
+/// normalised maps of all timesteps: [frames, places]. Where they are `joined`, the one mean of those layers.
+pub fn finest_maps(maps: &SubjectMaps, joined: bool) -> Vec<LayerMaps> {
+    let finest = |maps: LayerMaps| {
+        let most = maps.values().map(|map| map.size()[1]).max();
+        let kept: LayerMaps = maps.into_iter().filter(|(_, map)| Some(map.size()[1]) == most).collect();
+        if !joined || kept.is_empty() {
+            return kept;
+        }
+        let normalised: Vec<Tensor> = kept.values().map(normalised).collect();
+        [("mean".to_owned(), Tensor::stack(&normalised, 0).mean_dim(0, false, None::<Kind>))].into()
+    };
+    mean_of_normalised(maps.at.values().map(Vec::as_slice)).into_iter().map(finest).collect()
+}
+
 /// The masks of maps, as the settings have layers and subjects.
 fn masks_of(
     subjects: &[LayerMaps],

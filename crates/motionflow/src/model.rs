@@ -106,11 +106,20 @@ pub struct GuidanceLayer {
 
 /// A text-to-video diffusion model over latents [1, channels, frames, height, width].
 pub trait VideoModel {
-    /// Tokens and features of a prompt, and where its subjects are in them.
+    /// Tokens and features of prompts, and where their subjects are in them. A large text encoder may be read from its files
+    /// for each call: give all prompts at once.
     ///
     /// # Errors
     /// When a subject lies behind the text encoder's length limit, or weights that left memory cannot be read again.
-    fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error>;
+    fn encode_prompts(&self, prompts: &[&Prompt]) -> Result<Vec<EncodedPrompt>, Error>;
+
+    /// [`VideoModel::encode_prompts`] of one.
+    ///
+    /// # Errors
+    /// As there.
+    fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error> {
+        Ok(self.encode_prompts(&[prompt])?.remove(0))
+    }
 
     /// Frames to latents, scaled as the net was trained with.
     ///

@@ -58,8 +58,8 @@ impl AttentionObserver for Plain<'_> {
 }
 
 impl<M: VideoModel + ?Sized> VideoModel for PlainAttention<'_, M> {
-    fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error> {
-        self.model.encode_prompt(prompt)
+    fn encode_prompts(&self, prompts: &[&Prompt]) -> Result<Vec<EncodedPrompt>, Error> {
+        self.model.encode_prompts(prompts)
     }
 
     fn encode_clip(&self, clip: &Clip) -> Result<Coded<Latents>, Error> {

@@ -51,33 +51,46 @@ impl<Net> TextEncoder<Net> {
     }
 }
 
-/// A prompt with the features that `encode` gives of its token ids, [1, tokens, features], and where its subjects are.
+/// Prompts with the features that `encode` gives of their token ids, [1, tokens, features] each, and where their subjects are.
 /// `kind` is what the features are computed in.
 ///
 /// # Errors
 /// [`Error::CodingNotFinite`] where the features are no numbers; those of the tokenizer, the subjects and `encode`.
-pub(crate) fn encode_prompt(
+pub(crate) fn encode_prompts(
     tokenizer: &Tokenizer,
-    prompt: &Prompt,
+    prompts: &[&Prompt],
     kind: Kind,
-    encode: impl FnOnce(&[i64]) -> Result<Tensor, Error>,
-) -> Result<EncodedPrompt, Error> {
-    let tokens = tokenizer.encode(&prompt.text)?;
-    let warnings = prompt_warnings(prompt, &tokens)?;
-    let mut subjects = Vec::new();
-    for subject in &prompt.subjects {
-        let positions = subject_positions(&tokens, subject)?;
-        subjects.push(positions.into_iter().map(|position| position as i64).collect());
-    }
-    let end = tokens.length as i64 - 1;
-    let features = encode(&tokens.ids)?;
-    if !is_finite(&features) {
+    encode: impl FnOnce(&[&[i64]]) -> Result<Vec<Tensor>, Error>,
+) -> Result<Vec<EncodedPrompt>, Error> {
+    let tokens =
+        prompts.iter().map(|prompt| tokenizer.encode(&prompt.text)).collect::<Result<Vec<_>, _>>()?;
+    let placed = prompts.iter().zip(&tokens).map(|(prompt, tokens)| {
+        let warnings = prompt_warnings(prompt, tokens)?;
+        let mut subjects = Vec::new();
+        for subject in &prompt.subjects {
+            let positions = subject_positions(tokens, subject)?;
+            subjects.push(positions.into_iter().map(|position| position as i64).collect());
+        }
+        Ok((warnings, subjects))
+    });
+    let placed = placed.collect::<Result<Vec<_>, Error>>()?;
+    let ids: Vec<&[i64]> = tokens.iter().map(|tokens| tokens.ids.as_slice()).collect();
+    let features = encode(&ids)?;
+    if !features.iter().all(is_finite) {
         return Err(Error::CodingNotFinite {
             stage: "the text encoder",
             hint: not_finite_hint(kind, BROKEN),
         });
     }
-    Ok(EncodedPrompt { features, subjects, end, warnings })
+    let encoded = tokens.iter().zip(placed).zip(features);
+    Ok(encoded
+        .map(|((tokens, (warnings, subjects)), features)| EncodedPrompt {
+            features,
+            subjects,
+            end: tokens.length as i64 - 1,
+            warnings,
+        })
+        .collect())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use motionflow::checkpoint::{Loader, Weights};
 use motionflow::cost::umt5_parameters;
-use motionflow::nets::umt5::{Umt5Config, Umt5Encoder};
+use motionflow::nets::umt5::{Umt5Config, Umt5Encoder, encode_by_blocks};
 use motionflow::prompt::{Prompt, SubjectError, prompt_warnings, subject_positions};
 use motionflow::tokenizer::Tokenizer;
 use serde::Deserialize;
@@ -143,6 +143,14 @@ fn encoder(kind: Kind) -> Umt5Encoder {
     net
 }
 
+fn by_blocks(kind: Kind, texts: &[&[i64]]) -> Vec<Tensor> {
+    let weights = Weights::open(&data().join("text_encoder/model.safetensors")).unwrap();
+    let loader = Loader::new(&weights, "text_encoder", Device::Cpu, kind);
+    let features = encode_by_blocks(&loader, encoder(kind).config(), texts).unwrap();
+    loader.finish().unwrap();
+    features
+}
+
 /// ‖a − b‖/‖b‖
 fn relative(a: &Tensor, b: &Tensor) -> f64 {
     let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
@@ -156,12 +164,14 @@ fn features_equal_transformers() {
     for (kind, near) in
         [(Kind::Float, 1e-5), (Kind::Double, 1e-5), (Kind::BFloat16, 3e-2), (Kind::Half, 3e-3)]
     {
-        let net = encoder(kind);
-        for i in 0..4 {
-            let ids: Vec<i64> = Vec::try_from(read(format!("ids_{i}"))).unwrap();
-            let (features, expected) = (net.forward(&ids), read(format!("text_{i}")));
+        let ids: Vec<Vec<i64>> = (0..4).map(|i| Vec::try_from(read(format!("ids_{i}"))).unwrap()).collect();
+        let texts: Vec<&[i64]> = ids.iter().map(Vec::as_slice).collect();
+        let features = encoder(kind).forward(&texts);
+        assert_eq!(features, by_blocks(kind, &texts));
+        for (i, features) in features.iter().enumerate() {
+            let expected = read(format!("text_{i}"));
             assert_eq!((features.kind(), features.size()), (kind, expected.size()));
-            let error = relative(&features, &expected);
+            let error = relative(features, &expected);
             println!("{kind:?}, text {i}: {error:.1e}");
             assert!(error < near, "{kind:?}, text {i}: {error:.1e}");
         }
@@ -198,10 +208,21 @@ fn the_embedding_may_have_the_encoders_name() {
         let loader = Loader::new(&weights, "text_encoder", Device::Cpu, Kind::Float);
         let net = Umt5Encoder::new(&loader, config.clone()).unwrap();
         loader.finish().unwrap();
-        assert_eq!(net.forward(&[5, 1]), encoder(Kind::Float).forward(&[5, 1]));
+        let texts = [&[5, 1][..]];
+        assert_eq!(net.forward(&texts), encoder(Kind::Float).forward(&texts));
+        let loader = Loader::new(&weights, "text_encoder", Device::Cpu, Kind::Float);
+        assert_eq!(encode_by_blocks(&loader, &config, &texts).unwrap(), net.forward(&texts));
+        loader.finish().unwrap();
     }
     let none = Weights::default();
-    let loader = Loader::new(&none, "text_encoder", Device::Cpu, Kind::Float);
-    Umt5Encoder::new(&loader, config).unwrap();
-    assert!(loader.finish().unwrap_err().to_string().contains("shared.weight"));
+    let refusal = |build: fn(&Loader, &Umt5Config)| {
+        let loader = Loader::new(&none, "text_encoder", Device::Cpu, Kind::Float);
+        build(&loader, &config);
+        loader.finish().unwrap_err().to_string()
+    };
+    let whole = refusal(|loader, config| drop(Umt5Encoder::new(loader, config.clone()).unwrap()));
+    assert!(whole.contains("shared.weight"), "{whole}");
+    let blocks =
+        refusal(|loader, config| assert!(encode_by_blocks(loader, config, &[&[5]]).unwrap().is_empty()));
+    assert_eq!(blocks, whole);
 }

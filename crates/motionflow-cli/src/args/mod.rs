@@ -8,6 +8,7 @@ mod eval;
 mod flags;
 mod many;
 mod request;
+mod studio;
 mod track;
 mod video;
 
@@ -24,6 +25,7 @@ pub(crate) use bench::Bench;
 pub(crate) use eval::Eval;
 pub(crate) use flags::{Flags, Global};
 pub(crate) use many::{Batch, Sweep};
+pub(crate) use studio::Studio;
 pub(crate) use track::Track;
 pub(crate) use video::{Source, Video};
 
@@ -152,6 +154,8 @@ pub(crate) enum Command {
     Eval(Eval),
     /// Make a transfer with every combination of some settings, and lay the results side by side
     Sweep(Sweep),
+    /// Open the studio: the whole of it in a browser, on this machine
+    Studio(Studio),
     /// Draw tracks and masks as a picture, or turn one into the other
     Track(Track),
     /// Print how a result was made
@@ -191,6 +195,7 @@ impl Command {
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
             Self::Show(_) => "show",
+            Self::Studio(_) => "studio",
             Self::Track(_) => "track",
             Self::Schema(_) => "schema",
         }

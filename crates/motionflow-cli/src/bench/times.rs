@@ -34,12 +34,14 @@ pub(super) fn run(job: &Job, progress: &mut Progress, console: &Console) -> Resu
     device::reset_peak_memory(compute.device);
     let model = found.load(*compute, progress)?;
     let loading = Peak::of(compute.device);
+    let negative = Prompt::literal(&found.recommended.negative_prompt);
+    let texts = model.encode_prompts(&[&job.source, &job.target, &negative])?;
     let work = Work {
         model: &*model,
         clip: &job.noise(),
-        source: &model.encode_prompt(&job.source)?,
-        target: &model.encode_prompt(&job.target)?,
-        negative: &model.encode_prompt(&Prompt::literal(&found.recommended.negative_prompt))?,
+        source: &texts[0],
+        target: &texts[1],
+        negative: &texts[2],
         settings,
         repeat: job.args.repeat.into(),
     };

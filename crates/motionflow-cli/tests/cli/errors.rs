@@ -63,7 +63,8 @@ const ID: &str = "someone/tiny-video";
 
 #[test]
 fn every_row_can_be_provoked_and_every_message_has_its_row() {
-    let topics: [fn(&Place) -> Vec<Outcome>; 23] = [
+    let topics: [fn(&Place) -> Vec<Outcome>; 24] = [
+        studio,
         command_line,
         settings_files,
         prompts,
@@ -759,6 +760,25 @@ fn batch(place: &Place) -> Vec<Outcome> {
         batch("file.toml", job, "file"),
         batch("whole.toml", &format!("{job}output.folder = \"there\""), "out"),
         batch("full.toml", job, "full"),
+    ]
+}
+
+fn studio(place: &Place) -> Vec<Outcome> {
+    let studio =
+        |flags: &[&str], runs: &str| run(program().args(["studio", "--runs", &place.text(runs)]).args(flags));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    file(place, "file", "mine");
+    file(place, "damaged/.studio/queue.sqlite", &"no database ".repeat(1000));
+    fs::create_dir_all(place.path("open/.studio")).unwrap();
+    let lock = fs::File::create(place.path("open/.studio/lock")).unwrap();
+    lock.try_lock().unwrap();
+    vec![
+        studio(&["--port", &port], "runs"),
+        studio(&["--host", "no.such.name.invalid"], "runs"),
+        studio(&["--port", "0"], "file"),
+        studio(&["--port", "0"], "open"),
+        studio(&["--port", "0"], "damaged"),
     ]
 }
 

@@ -63,6 +63,24 @@ fn the_choice_is_told_recorded_and_done_again_on_every_architecture() {
 }
 
 #[test]
+fn a_batch_takes_a_job_that_chose_for_done() {
+    let place = Place::new();
+    let model = text(&tree().join("crates/motionflow/tests/cases/tiny/model"));
+    let jobs = format!(
+        "[[job]]\nname = \"panda\"\nsource.path = \"{}\"\nprompts.source_prompt = \"a [car] on a road\"\n\
+         prompts.prompt = \"a [panda] in the snow\"\nmodel.name = \"{model}\"\n\
+         video = {{ width = 48, height = 32, frames = 5 }}\n\
+         settings = {{ steps = 4, guided_steps = 2, mask_source = \"noised\", guidance_layers = [\"auto\"] }}\n",
+        car()
+    );
+    std::fs::write(place.path("jobs.toml"), jobs).unwrap();
+    for ending in ["done", "already_done"] {
+        motionflow(&["batch", &place.text("jobs.toml"), "-o", &place.text("out"), "--threads", "1"]).ok();
+        assert_eq!(read_json(&place.path("out/summary.json"))[0]["ending"], ending);
+    }
+}
+
+#[test]
 fn a_timestep_that_is_named_stays_and_masks_of_the_inversion_have_none() {
     let place = Place::new();
     let named = ["--mask-source", "noised", "--noised-timesteps", "301,501", "--init", "noise"];

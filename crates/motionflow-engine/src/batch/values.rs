@@ -4,15 +4,16 @@ use anyhow::Result;
 use motionflow::settings::Settings;
 
 use crate::engine::Engine;
-use crate::error::{self, ErrorKind};
+use crate::error::{self, ErrorKind, Misuse};
 use crate::folder::inversion_file::SavedInversion;
 use crate::models::found::SHIPPED;
 use crate::models::lookup::{CHECKPOINT, MOTION_ADAPTER, is_local};
 use crate::progress::Progress;
 use crate::request::Steps;
+use crate::request::prompts;
 use crate::request::recommended::Video;
 use crate::request::resolve;
-use crate::request::tables::Request;
+use crate::request::tables::{Request, required};
 
 /// More steps than any schedule has, where a transfer's schedule is not known yet.
 const MANY_STEPS: usize = 100_000;
@@ -59,6 +60,33 @@ pub(crate) fn check(request: &Request, engine: &Engine, progress: &mut Progress)
         }
         // What else is wrong, as with a broken checkpoint, is reported at the transfer's turn.
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+impl Engine {
+    /// Checks what is known of a transfer without fetching, loading or reading a source: its prompts, what contradicts, and
+    /// every value's range.
+    ///
+    /// # Errors
+    /// A [`Misuse`] that says which value cannot be.
+    pub fn check_values(&self, request: &Request, progress: &mut Progress) -> Result<()> {
+        if let Some(what) = contradiction_in(request)? {
+            return Err(Misuse(what).into());
+        }
+        let text = required(request.prompts.new.prompt.as_ref(), prompts::PROMPT_MISSING)?;
+        let prompt = prompts::parse("--prompt", &text)?;
+        let gives_all = request.motion.gives_all();
+        if request.source.inversion.is_none() && !gives_all {
+            required(request.source.path.as_ref(), prompts::SOURCE_MISSING)?;
+            let source = required(request.prompts.source_prompt.as_ref(), prompts::SOURCE_PROMPT_MISSING)?;
+            let guidance = &request.settings.guidance;
+            if guidance.updates != Some(false) && guidance.guided_steps != Some(0) {
+                prompts::check_pair(&prompts::parse("--source-prompt", &source)?, &prompt)?;
+            }
+        } else if gives_all {
+            prompts::with_subject("the prompt", &prompt)?;
+        }
+        check(request, self, progress).map_err(|what| Misuse(what).into())
     }
 }
 

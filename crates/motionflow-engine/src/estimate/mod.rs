@@ -78,6 +78,11 @@ impl Estimate {
         }
     }
 
+    /// The stages with their seconds.
+    pub fn stages(&self) -> &[(&'static str, f64)] {
+        &self.stages
+    }
+
     /// The estimate in a few lines.
     pub fn lines(&self) -> Vec<String> {
         let stages: Vec<String> =

@@ -230,7 +230,11 @@ fn make(
     program: &Program,
     progress: &mut Progress,
 ) -> Vec<Outcome> {
-    let options = TransferOptions { quick: true, inversions: Some(experiment.output.join("inversions")) };
+    let options = TransferOptions {
+        quick: true,
+        inversions: Some(experiment.output.join("inversions")),
+        ..TransferOptions::default()
+    };
     let jobs: Vec<&Job> = left.iter().map(|cell| &cell.job).collect();
     let make = Jobs { program: program.clone(), force: false, brief: true, options };
     make.run(&jobs, engine, progress, |index, progress| left[index].measure(judging, engine, progress))

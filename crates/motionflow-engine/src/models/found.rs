@@ -134,6 +134,11 @@ impl FoundModel {
         self.explained(self.architecture().check_size(&self.checkpoint, frames, height, width))
     }
 
+    /// The size of its files that are used, without its motion adapter's.
+    pub fn size_bytes(&self) -> u64 {
+        self.checkpoint.size_bytes()
+    }
+
     /// Its name and its folder.
     pub fn describe(&self) -> String {
         let of = |Found { name, folder, .. }: &Found| match folder.display().to_string() {

@@ -117,14 +117,25 @@ impl LoadedModel {
     /// What the nets make of a prompt, once for runs in a row.
     ///
     /// # Errors
-    /// As [`VideoModel::encode_prompt`].
+    /// As [`VideoModel::encode_prompts`].
     pub fn encode(&self, prompt: &Prompt) -> Result<EncodedPrompt> {
-        if let Some(encoded) = self.encoded.borrow().get(prompt) {
-            return Ok(encoded.share());
+        self.encode_ahead(&[prompt])?;
+        Ok(self.encoded.borrow()[prompt].share())
+    }
+
+    /// Encodes prompts that will be requested, all at once, which takes as long as one where the text encoder is read for it.
+    ///
+    /// # Errors
+    /// As [`VideoModel::encode_prompts`].
+    pub fn encode_ahead(&self, prompts: &[&Prompt]) -> Result<()> {
+        let mut known = self.encoded.borrow_mut();
+        let new: Vec<&Prompt> =
+            prompts.iter().copied().filter(|prompt| !known.contains_key(prompt)).collect();
+        if !new.is_empty() {
+            let encoded = self.nets.encode_prompts(&new)?;
+            known.extend(new.into_iter().cloned().zip(encoded));
         }
-        let encoded = self.nets.encode_prompt(prompt)?;
-        self.encoded.borrow_mut().insert(prompt.clone(), encoded.share());
-        Ok(encoded)
+        Ok(())
     }
 }
 

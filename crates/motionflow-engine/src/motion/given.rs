@@ -75,6 +75,14 @@ pub(crate) fn clips(motion: &MotionOptions) -> usize {
 }
 
 impl Given {
+    /// Prompts of clips that have to be looked at besides the source.
+    pub(crate) fn prompts(&self) -> impl Iterator<Item = &Prompt> {
+        self.subjects.iter().filter_map(|subject| match &subject.origin {
+            Origin::Clip(_, prompt) => Some(prompt),
+            _ => None,
+        })
+    }
+
     /// Reads what a request gives to a prompt of so many subjects. None where it says nothing of motion.
     pub(crate) fn read(
         motion: &MotionOptions,

@@ -21,22 +21,32 @@ pub(crate) struct SubjectPictures {
     pub(crate) soft: Vec<GrayImage>,
 }
 
-/// Writes them into the folder of a run; `subjects` are their words.
+/// Writes them into the folder of a run, each kind of file where it can be; `subjects` are their words.
 pub(crate) fn write(
     folder: &Path,
     subjects: &[&str],
     pictures: &Result<Vec<SubjectPictures>>,
     left_out: &mut LeftOut,
 ) {
-    let pictures = || pictures.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"));
-    left_out.attempt(folder, FOLDER.0, |path| {
-        for (name, pictures) in folder_names(subjects).iter().zip(pictures()?) {
-            write_numbered(&path.join(name), &pictures.masks)?;
-            write_numbered(&path.join(name).join(SOFT), &pictures.soft)?;
-        }
-        Ok(())
-    });
-    left_out.attempt(folder, ARRAYS.0, |path| write_arrays(path, pictures()?));
+    left_out.attempt(folder, FOLDER.0, |path| write_folder(path, subjects, pictures));
+    left_out.attempt(folder, ARRAYS.0, |path| write_arrays(path, pictures));
+}
+
+/// Writes `masks/`.
+pub(crate) fn write_folder(
+    path: &Path,
+    subjects: &[&str],
+    pictures: &Result<Vec<SubjectPictures>>,
+) -> Result<()> {
+    for (name, pictures) in folder_names(subjects).iter().zip(made(pictures)?) {
+        write_numbered(&path.join(name), &pictures.masks)?;
+        write_numbered(&path.join(name).join(SOFT), &pictures.soft)?;
+    }
+    Ok(())
+}
+
+fn made(pictures: &Result<Vec<SubjectPictures>>) -> Result<&[SubjectPictures]> {
+    pictures.as_deref().map_err(|error| anyhow::anyhow!("{error:#}"))
 }
 
 /// What the picture of a frame, counted from 1, is called.
@@ -53,8 +63,9 @@ pub(crate) fn write_numbered(folder: &Path, pictures: &[GrayImage]) -> Result<()
     Ok(())
 }
 
-/// `masks` of 0 and 1 and `soft` of 0 to 255, both [frames, subjects, height, width].
-fn write_arrays(path: &Path, subjects: &[SubjectPictures]) -> Result<()> {
+/// Writes `masks.npz`: `masks` of 0 and 1 and `soft` of 0 to 255, both [frames, subjects, height, width].
+pub(crate) fn write_arrays(path: &Path, pictures: &Result<Vec<SubjectPictures>>) -> Result<()> {
+    let subjects = made(pictures)?;
     let Some(first) = subjects.first().and_then(|subject| subject.masks.first()) else { return Ok(()) };
     let frames = subjects.iter().map(|subject| subject.masks.len()).min().unwrap_or(0);
     let shape = [frames, subjects.len(), first.height() as usize, first.width() as usize];

@@ -8,6 +8,7 @@ pub(crate) mod mask_files;
 mod pictures;
 mod points;
 mod shape;
+pub mod shown;
 pub mod track;
 pub mod transform;
 

@@ -1,6 +1,6 @@
 //! A plan: what a transfer would do, what it would take and what it would leave, without doing it.
 
-pub(crate) mod tokens;
+pub mod tokens;
 
 use std::path::PathBuf;
 

@@ -1,13 +1,16 @@
 //! A prompt as the text encoder will get it: its tokens with their positions, the subjects marked.
 
 use std::fmt::Write;
+use std::ops::Range;
 
 use anyhow::Result;
 use motionflow::error::Error;
 use motionflow::prompt::{Prompt, prompt_warnings, subject_positions};
 use motionflow::tokenizer::{Tokenizer, Tokens};
 
+use crate::engine::Engine;
 use crate::progress::Progress;
+use crate::request::{prompts, tables};
 use crate::shell::on_one_line;
 
 /// Characters of a line.
@@ -29,8 +32,9 @@ pub(crate) fn show(tokenizer: &Tokenizer, prompt: &Prompt) -> Result<ShownTokens
     let warnings = prompt_warnings(prompt, &tokens).map_err(Error::from)?;
     let mut lines = Vec::new();
     let (mut positions, mut words) = (String::new(), String::new());
-    for position in 0..tokens.length {
-        let word = word(prompt, &tokens, position);
+    let shown = tokens_of(prompt, &tokens);
+    for position in 0..shown.len() {
+        let word = word(&shown, position);
         let width = word.chars().count().max(position.to_string().len());
         if words.chars().count() + width > WIDTH {
             lines.extend([std::mem::take(&mut positions), std::mem::take(&mut words)]);
@@ -40,6 +44,42 @@ pub(crate) fn show(tokenizer: &Tokenizer, prompt: &Prompt) -> Result<ShownTokens
     }
     lines.extend([positions, words]);
     Ok(ShownTokens { lines: lines.iter().map(|line| line.trim_end().to_owned()).collect(), warnings })
+}
+
+/// A prompt as the text encoder of a checkpoint will get it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptTokens {
+    /// With its brackets read.
+    pub prompt: Prompt,
+    /// Before the padding.
+    pub tokens: Vec<PromptToken>,
+    /// How many tokens the text encoder takes.
+    pub limit: usize,
+    /// What is odd about it, and what of it the checkpoint does not know.
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    /// The tokens of a prompt with its brackets, by a checkpoint's tokenizer; its weights are not loaded. `which` is what
+    /// messages call the prompt.
+    ///
+    /// # Errors
+    /// When the brackets do not match, or the checkpoint is not there.
+    pub fn tokens(
+        &self,
+        model: &tables::Model,
+        which: &'static str,
+        text: &str,
+        progress: &mut Progress,
+    ) -> Result<PromptTokens> {
+        let prompt = prompts::parse(which, text)?;
+        let found = self.find(model, progress)?;
+        let tokens = found.tokenizer()?.encode(&prompt.text).map_err(Error::from)?;
+        let mut warnings = prompt_warnings(&prompt, &tokens).map_err(Error::from)?;
+        warnings.extend(found.recommended.domain.warning(which, &prompt));
+        let shown = tokens_of(&prompt, &tokens);
+        Ok(PromptTokens { prompt, tokens: shown, limit: tokens.ids.len(), warnings })
+    }
 }
 
 /// The tokens of several prompts, each under its name. What is odd about them is warned of.
@@ -58,13 +98,55 @@ pub(crate) fn of_prompts(
     Ok(lines)
 }
 
-/// The token at a position, as it is shown.
-fn word(prompt: &Prompt, tokens: &Tokens, position: usize) -> String {
-    if position < tokens.first {
-        return "<start>".to_owned();
-    }
-    if position + 1 == tokens.length {
-        return "<end>".to_owned();
+/// A token of a prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptToken {
+    /// Where it stands among the tokens.
+    pub position: usize,
+    /// What of the prompt without its brackets it stands for; for a person, never empty.
+    pub text: String,
+    /// The bytes of that text; empty of the begin and end tokens.
+    pub range: Range<usize>,
+    /// Whether it is the begin or the end token.
+    pub special: Option<Special>,
+    /// Which subject it belongs to, counted from 0.
+    pub subject: Option<usize>,
+    /// Whether the vocabulary does not have it.
+    pub is_unknown: bool,
+    /// Whether its word goes on in the next token.
+    pub is_piece: bool,
+}
+
+/// A token that stands for no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Special {
+    /// Before the text.
+    Start,
+    /// After it.
+    End,
+}
+
+/// The tokens of a prompt before the padding.
+pub(crate) fn tokens_of(prompt: &Prompt, tokens: &Tokens) -> Vec<PromptToken> {
+    let positions = |subject| subject_positions(tokens, subject).unwrap_or_default();
+    let of_subjects: Vec<Vec<usize>> = prompt.subjects.iter().map(positions).collect();
+    let token = |position| {
+        let subject = of_subjects.iter().position(|positions| positions.contains(&position));
+        token_at(prompt, tokens, position, subject)
+    };
+    (0..tokens.length).map(token).collect()
+}
+
+fn token_at(prompt: &Prompt, tokens: &Tokens, position: usize, subject: Option<usize>) -> PromptToken {
+    let special = match position {
+        position if position < tokens.first => Some(Special::Start),
+        position if position + 1 == tokens.length => Some(Special::End),
+        _ => None,
+    };
+    if let Some(special) = special {
+        let text = if special == Special::Start { "<start>" } else { "<end>" }.to_owned();
+        let (range, is_unknown, is_piece) = (0..0, false, false);
+        return PromptToken { position, text, range, special: Some(special), subject, is_unknown, is_piece };
     }
     let range = &tokens.offsets[position];
     // An accent that was a character of its own is of the letter before it, which the token stands for alone.
@@ -75,17 +157,24 @@ fn word(prompt: &Prompt, tokens: &Tokens, position: usize) -> String {
     let start = range.start + text.len() - text.trim_start().len();
     let text = text.trim();
     let range = start..start + text.len();
-    let unknown = if tokens.unknown.contains(&position) { "?" } else { "" };
     let letter = |found: Option<char>| found.is_some_and(char::is_alphabetic);
     let next = prompt.text.get(range.end..).and_then(|rest| rest.chars().next());
-    let goes_on = letter(text.chars().next_back()) && letter(next) && position + 2 < tokens.length;
-    let piece = if goes_on { "|" } else { "" };
-    let positions = |subject| subject_positions(tokens, subject).unwrap_or_default();
-    let opens = prompt.subjects.iter().any(|subject| positions(subject).first() == Some(&position));
-    let closes = prompt.subjects.iter().any(|subject| positions(subject).last() == Some(&position));
-    let bracket = |is_there, bracket| if is_there { bracket } else { "" };
-    let visible = if text.is_empty() { "▁".to_owned() } else { on_one_line(text) };
-    format!("{}{visible}{unknown}{piece}{}", bracket(opens, "["), bracket(closes, "]"))
+    let is_piece = letter(text.chars().next_back()) && letter(next) && position + 2 < tokens.length;
+    let text = if text.is_empty() { "▁".to_owned() } else { on_one_line(text) };
+    let is_unknown = tokens.unknown.contains(&position);
+    PromptToken { position, text, range, special, subject, is_unknown, is_piece }
+}
+
+/// The token at a place, as it is shown.
+fn word(all: &[PromptToken], at: usize) -> String {
+    let PromptToken { text, subject, is_unknown, is_piece, .. } = &all[at];
+    let other = |neighbour: Option<&PromptToken>| {
+        subject.is_some() && neighbour.is_none_or(|neighbour| neighbour.subject != *subject)
+    };
+    let sign = |is_there: bool, sign| if is_there { sign } else { "" };
+    let (opens, closes) = (other(at.checked_sub(1).map(|before| &all[before])), other(all.get(at + 1)));
+    let (opens, closes) = (sign(opens, "["), sign(closes, "]"));
+    format!("{opens}{text}{}{}{closes}", sign(*is_unknown, "?"), sign(*is_piece, "|"))
 }
 
 #[cfg(test)]

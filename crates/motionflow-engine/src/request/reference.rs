@@ -27,7 +27,7 @@ one is this project's. [guidance.md](guidance.md) has the formulas, [settings.md
 /// The page, as Markdown.
 pub fn page() -> String {
     let mut page = HEAD.to_owned();
-    for (title, table, settings) in sections() {
+    for Section { title, table, settings } in sections() {
         let _ = write!(page, "\n## {title}\n\nTable `[{table}]`.\n\n");
         page += "| flag | key | what it changes | values | default | paper |\n|---|---|---|---|---|---|\n";
         for setting in &settings {
@@ -37,32 +37,44 @@ pub fn page() -> String {
     page
 }
 
-/// Every section with its title, its table in a settings file, and its settings.
-fn sections() -> Vec<(&'static str, &'static str, Vec<Setting>)> {
+/// A group of settings, as the reference has it.
+#[derive(Debug)]
+pub struct Section {
+    /// Its heading.
+    pub title: &'static str,
+    /// Its table in a settings file.
+    pub table: &'static str,
+    /// In order.
+    pub settings: Vec<Setting>,
+}
+
+/// Every section.
+pub fn sections() -> Vec<Section> {
+    let section = |title, table, settings| Section { title, table, settings };
     vec![
-        (
+        section(
             "Prompts",
             "prompts",
             join(vec![unordered::<Prompts>(&["source_prompt"]), settings_of::<NewPrompts>()]),
         ),
-        (
+        section(
             "Source",
             "source",
             join(vec![unordered::<Source>(&["path", "inversion"]), settings_of::<CutOptions>()]),
         ),
-        ("Given motion", "motion", settings_of::<MotionOptions>()),
-        ("Video size", "video", join(vec![settings_of::<Size>(), settings_of::<Rate>()])),
-        ("Model", "model", settings_of::<ModelChoice>()),
-        (
+        section("Given motion", "motion", settings_of::<MotionOptions>()),
+        section("Video size", "video", join(vec![settings_of::<Size>(), settings_of::<Rate>()])),
+        section("Model", "model", settings_of::<ModelChoice>()),
+        section(
             "Sampling",
             "settings",
             join(vec![settings_of::<Preset>(), settings_of::<Steps>(), settings_of::<Sampling>()]),
         ),
-        ("Context windows", "settings", settings_of::<ContextWindows>()),
-        ("Motion masks", "settings", settings_of::<Masks>()),
-        ("Motion guidance", "settings", settings_of::<Guidance>()),
-        ("Output", "output", settings_of::<Output>()),
-        (
+        section("Context windows", "settings", settings_of::<ContextWindows>()),
+        section("Motion masks", "settings", settings_of::<Masks>()),
+        section("Motion guidance", "settings", settings_of::<Guidance>()),
+        section("Output", "output", settings_of::<Output>()),
+        section(
             "Behaviour",
             "program",
             join(vec![settings_of::<Resources>(), unordered::<Program>(&["cache", "quiet", "json"])]),
@@ -108,7 +120,7 @@ mod tests {
     #[test]
     fn every_setting_of_a_request_is_in_the_reference_once() {
         let mut documented = BTreeSet::new();
-        for (_, table, settings) in sections() {
+        for Section { table, settings, .. } in sections() {
             for setting in settings {
                 let name = format!("{table}.{}", setting.key);
                 assert!(!setting.about.is_empty() && documented.insert(name.clone()), "{name}");

@@ -11,9 +11,11 @@ use motionflow::noised::NoisedSource;
 use motionflow::settings::{MaskSource, Settings};
 use motionflow_media::Mask;
 use motionflow_media::image::GrayImage;
+use rayon::prelude::*;
 
 use crate::cache::inversions::InversionCache;
 use crate::error::FAULT;
+use crate::event::{Event, ShownMask};
 use crate::folder::record::{MaskRecord, Origin, StepRecord};
 use crate::folder::unfinished::Unfinished;
 use crate::motion::mask_files::SubjectPictures;
@@ -23,6 +25,8 @@ use crate::runs::encoding::Source;
 use crate::runs::inverting::{Inverted, invert_source};
 use crate::runs::noised_passes::run_noised_passes;
 use crate::runs::pictures::{map_of, masks_of};
+use crate::runs::preview::LatentColours;
+use crate::source::SourceClip;
 
 /// Where a run's inversion comes from.
 #[derive(Debug)]
@@ -139,6 +143,33 @@ impl SourceAnalysis {
         shown(&self.masks, self.latents()?, &|timestep| self.timesteps.contains(&timestep))
     }
 
+    /// Tells the masks, for whoever watches the run, and gives what makes previews of latents.
+    pub(crate) fn show(
+        &self,
+        clip: Option<&SourceClip>,
+        model: &dyn VideoModel,
+        progress: &Progress,
+    ) -> Result<LatentColours> {
+        progress.event(&Event::Masks { subjects: &self.masks_to_watch() });
+        let clip = clip.map(SourceClip::clip);
+        let source = self.noised.as_ref().zip(clip.as_ref()).map(|(noised, clip)| (&noised.latents, clip));
+        LatentColours::of(model, source)
+    }
+
+    fn masks_to_watch(&self) -> Vec<ShownMask> {
+        let shown = self.shown_masks().unwrap_or_default();
+        let of = |(record, cells): (&MaskRecord, &Vec<Mask>)| ShownMask {
+            text: record.subject.clone(),
+            shape: cells
+                .first()
+                .map_or([0; 3], |mask| [cells.len(), mask.height() as usize, mask.width() as usize]),
+            mask: cells.iter().flat_map(Mask::values).map(|share| *share >= 0.5).collect(),
+            coverage: record.coverage,
+            overlap: record.overlap,
+        };
+        self.figures.iter().zip(&shown).map(of).collect()
+    }
+
     /// For every subject its masks at the video's size.
     pub(crate) fn pictures(&self, video: &Video) -> Result<Vec<SubjectPictures>> {
         if let Some(given) = &self.given {
@@ -175,8 +206,9 @@ pub(crate) struct Seen<'a> {
 pub(crate) fn pictures_of(seen: &Seen, video: &Video) -> Result<Vec<SubjectPictures>> {
     let frames = video.frames as usize;
     let of_frames = |cells: &[Mask], draw: fn(&Mask, u32, u32) -> GrayImage| -> Vec<GrayImage> {
-        let cells = (0..frames).filter_map(|frame| cells.get(map_of(frame, frames, cells.len())));
-        cells.map(|cells| draw(cells, video.width, video.height)).collect()
+        let cells: Vec<&Mask> =
+            (0..frames).filter_map(|frame| cells.get(map_of(frame, frames, cells.len()))).collect();
+        cells.into_par_iter().map(|cells| draw(cells, video.width, video.height)).collect()
     };
     let pictures = |(subject, masks): (usize, Vec<Mask>)| {
         let soft = average_map(seen.maps, subject, seen.serves).map(|map| masks_of(&map, seen.latents));

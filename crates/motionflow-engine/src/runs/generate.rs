@@ -103,13 +103,15 @@ fn make(
     };
     let [frames, height, width] = [size.frames, size.height, size.width].map(i64::from);
     let latents = context.noise(nets, [frames, height, width], record.settings.seed)?;
-    let text = model.encode(&prompt)?;
-    let negative = model.encode(&Prompt::literal(negative_prompt))?;
+    let negative = Prompt::literal(negative_prompt);
+    model.encode_ahead(&[&prompt, &negative])?;
+    let (text, negative) = (model.encode(&prompt)?, model.encode(&negative)?);
     for warning in text.warnings.iter().chain(&negative.warnings) {
         progress.warn(warning);
     }
     let start = Start { latents, masks: None, prompt: &text, negative: &negative };
-    let (_, result, steps) = make_video(nets, start, &record.settings, folder.begin(&record)?, progress)?;
+    let unfinished = folder.begin(&record)?;
+    let (_, result, steps) = make_video(nets, start, &record.settings, None, unfinished, progress)?;
 
     let path = folder.path().to_owned();
     let notes = Notes::of(&record, progress)?;

@@ -21,7 +21,7 @@ use crate::estimate::{Estimate, Task, Way};
 use crate::folder::inversion_file::SavedInversion;
 use crate::folder::mask_folder;
 use crate::folder::metadata::Notes;
-use crate::folder::outputs::{self, LeftOut};
+use crate::folder::outputs::{self, LeftOut, Output};
 use crate::folder::record::{
     ModelRecord, OutputRecord, ProgramRecord, PromptRecord, RunRecord, SourceRecord, VideoRecord,
 };
@@ -238,10 +238,14 @@ impl Job {
 
     /// What the nets make of the prompts.
     pub(super) fn encode(&self, model: &LoadedModel) -> Result<Texts> {
+        let negative = Prompt::literal(&self.negative_prompt);
+        let of_clips = self.given.iter().flat_map(Given::prompts);
+        let prompts = self.source_prompt.iter().chain([&self.prompt, &negative]).chain(of_clips);
+        model.encode_ahead(&prompts.collect::<Vec<_>>())?;
         Ok(Texts {
             source: self.source_prompt.as_ref().map(|prompt| model.encode(prompt)).transpose()?,
             target: model.encode(&self.prompt)?,
-            negative: model.encode(&Prompt::literal(&self.negative_prompt))?,
+            negative: model.encode(&negative)?,
         })
     }
 
@@ -332,7 +336,8 @@ impl Job {
         })
     }
 
-    /// Writes the results side by side: most of that is waiting for one ffmpeg each.
+    /// Writes the results, and `further` files, side by side: most of that is waiting for one ffmpeg each. Without those, only the
+    /// few that are wanted of a quick run.
     pub(super) fn write(
         &self,
         folder: &Path,
@@ -340,7 +345,7 @@ impl Job {
         masked: Option<&[RgbImage]>,
         updates: &[GuidedUpdate],
         notes: &Notes,
-        quick: bool,
+        further: Option<Vec<Output>>,
     ) -> Result<LeftOut> {
         let (ffmpeg, fps) = (&self.ffmpeg, self.video.fps);
         let source = self.source.as_ref().map(|source| source.frames.as_slice());
@@ -361,9 +366,7 @@ impl Job {
             outputs::essential("result.mp4", &write_result),
             outputs::picture("contact-sheet.png", &write_sheet),
         ];
-        if quick {
-            return outputs::write(folder, &files_to_write);
-        }
+        let Some(further) = further else { return outputs::write(folder, &files_to_write) };
         let write_gif = |path: &Path| Ok(gif::write_gif(ffmpeg, path, result, fps, notes.comment())?);
         let beside = match (source, masked) {
             (Some(source), _) => Pane { label: "source", frames: source },
@@ -381,6 +384,7 @@ impl Job {
             outputs::picture(MASKS_FILE.0, &write_masks),
             outputs::picture("loss.svg", &write_loss),
         ]);
+        files_to_write.extend(further);
         outputs::write(folder, &files_to_write)
     }
 }

@@ -61,12 +61,23 @@ pub(crate) fn choose(
     let layers = model.layers_for(&looks)?.cross;
     let choice = choose_layers(&seen.maps(), &seen.latents, &layers, settings.tau, most.len())?
         .with_context(|| format!("{FAULT}: no guidance block has a map"))?;
-    settings.guidance_layers.clone_from(&choice.blocks);
-    if named.is_none() && settings.mask_source == MaskSource::Noised {
-        settings.noised_timesteps = vec![choice.timestep];
-    }
+    fix(settings, request, &choice.blocks, &[choice.timestep]);
     progress.note(&told(&choice));
     Ok((Some(record(choice)), Some(encoded)))
+}
+
+/// Writes the choice of an earlier run of the same request into the settings, where they ask for one.
+pub(crate) fn repeat(settings: &mut Settings, then: &Settings, request: &Request) {
+    if settings.chooses_layers() {
+        fix(settings, request, &then.guidance_layers, &then.noised_timesteps);
+    }
+}
+
+fn fix(settings: &mut Settings, request: &Request, blocks: &[String], timesteps: &[i64]) {
+    settings.guidance_layers = blocks.to_vec();
+    if request.settings.masks.noised_timesteps.is_none() && settings.mask_source == MaskSource::Noised {
+        settings.noised_timesteps = timesteps.to_vec();
+    }
 }
 
 /// Which blocks, and why.

@@ -6,6 +6,7 @@ use motionflow_media::Mask;
 use motionflow_media::image::RgbImage;
 use motionflow_media::overlay::{COLORS, overlay};
 use motionflow_media::picture::enlarge;
+use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::FAULT;
@@ -53,7 +54,7 @@ fn cells(
 /// The frames with the masks of every subject laid over them, each subject in its colour.
 pub(crate) fn with_masks(frames: &[RgbImage], masks: &[Vec<Mask>]) -> Vec<RgbImage> {
     let of_frame = |(index, frame)| masked(frame, index, frames.len(), masks);
-    frames.iter().enumerate().map(of_frame).collect()
+    frames.par_iter().enumerate().map(of_frame).collect()
 }
 
 /// Which of so many maps the frame at `index` of so many has. Where there are fewer maps than frames, as of latents that have

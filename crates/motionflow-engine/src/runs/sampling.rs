@@ -17,6 +17,7 @@ use crate::event::Event;
 use crate::folder::record::{LossRecord, StepRecord};
 use crate::folder::unfinished::Unfinished;
 use crate::progress::Progress;
+use crate::runs::preview::LatentColours;
 use crate::source::pictures_of;
 
 /// What the new video is made of.
@@ -28,11 +29,12 @@ pub(crate) struct Start<'a> {
     pub(crate) negative: &'a EncodedPrompt,
 }
 
-/// Samples the new video and decodes it, or goes on where `unfinished` says.
+/// Samples the new video and decodes it, or goes on where `unfinished` says. With `colours` every step is shown on its way.
 pub(crate) fn make_video(
     model: &dyn VideoModel,
     start: Start,
     settings: &Settings,
+    colours: Option<&LatentColours>,
     unfinished: &mut Unfinished,
     progress: &mut Progress,
 ) -> Result<(Generation, Vec<RgbImage>, Vec<StepRecord>)> {
@@ -69,6 +71,11 @@ pub(crate) fn make_video(
             GenerationEvent::Denoised { step, timestep, latents, history, .. } => {
                 let record = StepRecord::Sampling { step, timestep, seconds };
                 stage.step(step, &loss);
+                if let Some(colours) = colours {
+                    // What the net saw last is clearer than the latents, which have noise left.
+                    let clean = history.clean.last().unwrap_or(latents.tensor());
+                    stage.event(&Event::Preview { step, frames: &colours.pictures(clean) });
+                }
                 stage.event(&Event::Step { step: &record });
                 step_records.push(record);
                 records.extend(step_records.iter().cloned());

@@ -1,6 +1,6 @@
 //! A transfer: the motion of a source video in a new video.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use motionflow::compute::{Compute, Precision};
@@ -43,6 +43,8 @@ pub struct TransferOptions {
     /// Whether it leaves the most important files alone, and does not wait for the disk after a step: where there are
     /// many, both can take longer than the transfers.
     pub quick: bool,
+    /// Whether [`Event::Masks`](crate::event::Event::Masks) and [`Event::Preview`](crate::event::Event::Preview) are told. A preview takes a product of small matrices a step.
+    pub previews: bool,
     /// Where the inversions are kept; in the user's cache where nothing is said.
     pub inversions: Option<PathBuf>,
 }
@@ -139,13 +141,15 @@ impl Engine {
             analysis.lead(given, &of, progress)?;
         }
 
+        let colours = options.previews.then(|| analysis.show(clip.as_deref(), nets, progress)).transpose()?;
         let start = Start {
             latents,
             masks: job.settings.is_guided().then_some(&analysis.masks),
             prompt: &texts.target,
             negative: &texts.negative,
         };
-        let (generation, result, sampled) = make_video(nets, start, &job.settings, unfinished, progress)?;
+        let (generation, result, sampled) =
+            make_video(nets, start, &job.settings, colours.as_ref(), unfinished, progress)?;
         analysis.steps.extend(sampled);
         if let Some(warning) = loss_warning(&generation.updates) {
             progress.warn(warning);
@@ -162,16 +166,19 @@ impl Engine {
         let notes = Notes::of(&record, progress)?;
         let mut files = FILES.to_vec();
         files.extend(masked.as_ref().map(|_| MASKS_FILE));
-        files
-            .extend(has_pictures.then_some([mask_folder::FOLDER, mask_folder::ARRAYS]).into_iter().flatten());
+        files.extend([mask_folder::FOLDER, mask_folder::ARRAYS].into_iter().filter(|_| has_pictures));
         files.retain(|(name, _)| !options.quick || FEW_FILES.contains(name));
         folder.publish(|folder| {
             let stage = progress.stage("write", 1);
-            let mut left_out =
-                job.write(folder, &result, masked.as_deref(), &generation.updates, &notes, options.quick)?;
-            if has_pictures {
-                mask_files::write(folder, &subjects, &pictures, &mut left_out);
-            }
+            let write_masks = |path: &Path| mask_files::write_folder(path, &subjects, &pictures);
+            let write_arrays = |path: &Path| mask_files::write_arrays(path, &pictures);
+            let masks = [
+                outputs::picture(mask_folder::FOLDER.0, &write_masks),
+                outputs::picture(mask_folder::ARRAYS.0, &write_arrays),
+            ];
+            let further = (!options.quick).then(|| masks.into_iter().filter(|_| has_pictures).collect());
+            let left_out =
+                job.write(folder, &result, masked.as_deref(), &generation.updates, &notes, further)?;
             stage.finish();
             left_out.tell(progress);
             files.retain(|(name, _)| !left_out.has(name));
@@ -205,8 +212,9 @@ fn record_now(
     let path = if saved.is_none() && has_source { Some(source_path(request)?) } else { None };
     let found = engine.find(&request.model, progress)?;
     found.prepare_record();
-    let Resolved { settings, mut video, negative_prompt, metadata } =
+    let Resolved { mut settings, mut video, negative_prompt, metadata } =
         Resolved::of(request, saved.as_ref(), &found.recommended)?;
+    layer_choice::repeat(&mut settings, &then.settings, request);
     let source = match (&saved, path, &then.source) {
         (Some(saved), ..) => {
             saved.check_tensors(|path| engine.sha256_of(path))?;

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::error::{CheckpointError, TensorProblems};
-use super::weights::Weights;
+use super::staging::Staging;
+use super::weights::{StoredTensor, Weights};
 use crate::compute::MemoryUse;
 use crate::out_of_memory;
 use crate::printable::printable;
@@ -25,6 +26,7 @@ pub struct Loader<'a> {
     memory: MemoryUse,
     streams: bool,
     account: Rc<RefCell<Account>>,
+    staging: Rc<RefCell<Option<Staging>>>,
 }
 
 #[derive(Default)]
@@ -51,7 +53,17 @@ impl<'a> Loader<'a> {
         };
         let memory = MemoryUse::default();
         let (prefix, streams) = (String::new(), false);
-        Self { weights, prefix, device, kind, memory, streams, account: Rc::new(RefCell::new(account)) }
+        let staging = Rc::new(RefCell::new(Staging::new(device)));
+        Self {
+            weights,
+            prefix,
+            device,
+            kind,
+            memory,
+            streams,
+            account: Rc::new(RefCell::new(account)),
+            staging,
+        }
     }
 
     /// The same for nets that may take so much memory.
@@ -129,21 +141,44 @@ impl<'a> Loader<'a> {
     /// The tensor `name` of this place, which must have the given shape. When it is missing or of another shape, that
     /// is noted for [`Loader::finish`], and the caller gets zeros of the shape, which take no memory, to go on with.
     pub fn tensor(&self, name: &str, shape: &[i64]) -> Tensor {
+        self.read(name, shape, shape, |stored| {
+            let mut staging = self.staging.borrow_mut();
+            stored.to_device(self.device, self.kind, staging.as_mut().filter(|_| self.device.is_cuda()))
+        })
+    }
+
+    /// Rows of the matrix `name` of this place, as [`Loader::tensor`] gives it: of [rows, features] those at `index`, which
+    /// must be rows of it. The rest takes no memory.
+    pub fn rows(&self, name: &str, shape: &[i64; 2], index: &[i64]) -> Tensor {
+        self.read(name, shape, &[index.len() as i64, shape[1]], |stored| {
+            stored.rows(index)?.f_to_kind(self.kind)?.f_to_device(self.device)
+        })
+    }
+
+    /// What `take` makes of the tensor `name`, which must have the shape `stored`, or zeros of the shape `made`.
+    fn read(
+        &self,
+        name: &str,
+        stored: &[i64],
+        made: &[i64],
+        take: impl FnOnce(&StoredTensor) -> Result<Tensor, TchError>,
+    ) -> Tensor {
         let name = self.full_name(name);
         let mut account = self.account.borrow_mut();
-        let found = self.read(&name, shape);
+        let found =
+            self.find(&name, stored).and_then(|found| take(found).map_err(|error| Problem::of(&error)));
         account.asked.insert(name.clone());
         match found {
             Ok(tensor) => return tensor,
-            Err(Problem::Missing) => account.problems.missing.push(format!("{name} {shape:?}")),
+            Err(Problem::Missing) => account.problems.missing.push(format!("{name} {stored:?}")),
             Err(Problem::Wrong(why)) => account.problems.wrong.push(format!("{name}: {why}")),
             Err(Problem::OutOfMemory(message)) => account.out_of_memory = Some(message),
         }
         let zero = Tensor::zeros([1], (self.kind, Device::Cpu));
-        zero.f_expand(shape, false).unwrap_or(zero)
+        zero.f_expand(made, false).unwrap_or(zero)
     }
 
-    fn read(&self, name: &str, shape: &[i64]) -> Result<Tensor, Problem> {
+    fn find(&self, name: &str, shape: &[i64]) -> Result<&'a StoredTensor, Problem> {
         let stored = self.weights.get(name).ok_or(Problem::Missing)?;
         if stored.shape() != shape {
             return Err(Problem::Wrong(format!("expected shape {shape:?}, found {:?}", stored.shape())));
@@ -151,7 +186,7 @@ impl<'a> Loader<'a> {
         if is_float(self.kind) && !is_float(stored.kind()) {
             return Err(Problem::Wrong(format!("expected floating point, found {:?}", stored.kind())));
         }
-        stored.to_device(self.device, self.kind).map_err(|error| Problem::of(&error))
+        Ok(stored)
     }
 
     /// Notes for [`Loader::finish`] that what was made of this place's tensors could not be.

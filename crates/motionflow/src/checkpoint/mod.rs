@@ -29,6 +29,7 @@ mod names;
 mod pickle;
 mod published;
 mod safetensors;
+mod staging;
 mod torch_file;
 mod weights;
 mod zip;

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use super::error::CheckpointError;
+use super::staging::{self, Staging};
 use super::{json, safetensors, torch_file};
 use crate::printable::is_printable;
 use crate::small_file::{LIST, require_file};
@@ -188,14 +189,25 @@ impl StoredTensor {
             .f_contiguous()
     }
 
-    /// The same on a device and as another type. Besides the tensor this takes little memory: what is stored densely is
-    /// converted in parts, and what was read of the file is given back to the system.
+    /// The same on a device and as another type, by way of `staging` where there is one. Besides the tensor this takes little
+    /// memory: what is stored densely is converted in parts, and what was read of the file is given back to the system.
     ///
     /// # Errors
     /// As [`StoredTensor::to_tensor`].
-    pub(super) fn to_device(&self, device: Device, kind: Kind) -> Result<Tensor, tch::TchError> {
-        if self.strides.is_none() && self.length > 0 && kind != self.kind {
-            return self.converted(device, kind);
+    pub(super) fn to_device(
+        &self,
+        device: Device,
+        kind: Kind,
+        staging: Option<&mut Staging>,
+    ) -> Result<Tensor, tch::TchError> {
+        let is_dense = self.strides.is_none() && self.length > 0;
+        if is_dense && let Some(staging) = staging {
+            return self.in_parts(device, kind, staging::BYTES, |part| staging.gather(part, self.kind));
+        }
+        if is_dense && kind != self.kind {
+            let size = AT_ONCE * self.kind.elt_size_in_bytes();
+            let count = |part: &[u8]| (part.len() / self.kind.elt_size_in_bytes()) as i64;
+            return self.in_parts(device, kind, size, |part| self.in_file(part, &[count(part)]));
         }
         let tensor = match device {
             Device::Cpu => self.to_tensor()?.f_to_kind(kind),
@@ -205,19 +217,26 @@ impl StoredTensor {
         tensor
     }
 
-    /// What is stored densely, as another type, some elements after the others.
-    fn converted(&self, device: Device, kind: Kind) -> Result<Tensor, tch::TchError> {
+    /// What is stored densely, so many bytes after the others, which `read` makes a tensor of.
+    fn in_parts(
+        &self,
+        device: Device,
+        kind: Kind,
+        bytes_at_once: usize,
+        mut read: impl FnMut(&[u8]) -> Result<Tensor, tch::TchError>,
+    ) -> Result<Tensor, tch::TchError> {
         let whole = Tensor::f_empty(&self.shape, (kind, device))?;
         let flat = whole.f_view(-1)?;
-        let size = self.kind.elt_size_in_bytes();
-        let mut begin = 0;
-        for part in self.file.bytes()[self.place()].chunks(AT_ONCE * size) {
-            let count = (part.len() / size) as i64;
-            let read = self.in_file(part, &[count])?;
-            flat.f_narrow(0, begin, count)?.f_copy_(&read.f_to_device(device)?)?;
-            let start = self.start + begin as usize * size;
-            self.file.release(start..start + part.len());
+        let (mut begin, mut place) = (0, self.start);
+        for part in self.file.bytes()[self.place()].chunks(bytes_at_once) {
+            let read = read(part)?;
+            let count = read.size()[0];
+            // Else libtorch would convert it before it goes.
+            let read = if kind == self.kind { read } else { read.f_to_device(device)? };
+            flat.f_narrow(0, begin, count)?.f_copy_(&read)?;
+            self.file.release(place..place + part.len());
             begin += count;
+            place += part.len();
         }
         Ok(whole)
     }
@@ -228,6 +247,15 @@ impl StoredTensor {
             return self.to_tensor()?.f_to_device(device);
         }
         self.in_file(&self.file.bytes()[self.place()], &self.shape)?.f_to_device(device)
+    }
+
+    /// Rows of a matrix, of the stored type, on the CPU. Of what is stored densely, nothing else is read.
+    pub(super) fn rows(&self, index: &[i64]) -> Result<Tensor, tch::TchError> {
+        let index = Tensor::from_slice(index);
+        if self.strides.is_some() || self.length == 0 {
+            return self.to_tensor()?.f_index_select(0, &index);
+        }
+        self.in_file(&self.file.bytes()[self.place()], &self.shape)?.f_index_select(0, &index)
     }
 
     /// The elements that these bytes of the file are, as a tensor that must be gone before they are. Where they lie as no
@@ -498,7 +526,7 @@ mod tests {
             let tensor = StoredTensor::new(&file, "x", Kind::Float, vec![2, elements / 2], None, start..end);
             let tensor = tensor.unwrap();
             for kind in [Kind::BFloat16, Kind::Half, Kind::Double, Kind::Float] {
-                let converted = tensor.to_device(Device::Cpu, kind).unwrap();
+                let converted = tensor.to_device(Device::Cpu, kind, None).unwrap();
                 assert_eq!(converted, numbers.view([2, -1]).to_kind(kind), "{kind:?}");
                 assert_eq!(converted.kind(), kind);
             }

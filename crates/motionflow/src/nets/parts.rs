@@ -32,13 +32,8 @@ pub(super) struct Parts<P> {
 
 impl<P: Part> Parts<P> {
     /// Builds so many parts from loaders of the net's and their number. Where the loader streams, their weights stay with the
-    /// host; `is_pinned` lets the device fetch them while it computes, which takes time to set up once.
-    pub(super) fn new(
-        weights: &Loader,
-        count: i64,
-        is_pinned: bool,
-        build: impl Fn(&Loader, i64) -> P,
-    ) -> Self {
+    /// host, from where the device fetches them while it computes.
+    pub(super) fn new(weights: &Loader, count: i64, build: impl Fn(&Loader, i64) -> P) -> Self {
         if !weights.streams() {
             return Self { parts: (0..count).map(|index| build(weights, index)).collect(), stream: None };
         }
@@ -47,8 +42,7 @@ impl<P: Part> Parts<P> {
             // On the device, where a file's type of numbers becomes the net's in a moment.
             let mut part = build(weights, index);
             if weights.is_whole()
-                && let Err(error) =
-                    Stream::take(&mut stream, &mut part.weights_mut(), weights.device(), is_pinned)
+                && let Err(error) = Stream::take(&mut stream, &mut part.weights_mut(), weights.device())
             {
                 weights.note_failure(&error);
             }
@@ -100,18 +94,12 @@ impl Stream {
     }
 
     /// Takes the weights of the next part, and leaves in their place tensors of the device that they will be copied to.
-    fn take(
-        stream: &mut Option<Self>,
-        tensors: &mut [&mut Tensor],
-        device: Device,
-        is_pinned: bool,
-    ) -> Result<(), TchError> {
+    fn take(stream: &mut Option<Self>, tensors: &mut [&mut Tensor], device: Device) -> Result<(), TchError> {
         let stream = match stream {
             Some(stream) => stream,
             none => none.insert(Self::new(tensors, device)?),
         };
         let (slot, _) = &stream.slots[stream.host.len() % SLOTS];
-        let is_pinned = is_pinned && device.is_cuda();
         let whole = Tensor::f_zeros(slot.size(), (Kind::Uint8, Device::Cpu))?;
         let mut begin = 0;
         for tensor in tensors {
@@ -125,7 +113,7 @@ impl Stream {
             **tensor = on_device;
         }
         let pieces = whole.f_split(PIECE, 0)?.into_iter().map(|piece| {
-            let pinned = if is_pinned { native::pinned(&piece).ok() } else { None };
+            let pinned = if device.is_cuda() { native::pinned(&piece).ok() } else { None };
             // Where no more can be pinned, the device waits for the copy.
             pinned.map_or_else(|| piece.f_contiguous(), Ok)
         });
@@ -188,7 +176,7 @@ mod tests {
         let mut parts: Vec<Weights> = (0..count).map(weights).collect();
         let mut stream = None;
         for part in &mut parts {
-            Stream::take(&mut stream, &mut part.weights_mut(), Device::Cpu, false).unwrap();
+            Stream::take(&mut stream, &mut part.weights_mut(), Device::Cpu).unwrap();
         }
         Parts { parts, stream: stream.map(RefCell::new) }
     }

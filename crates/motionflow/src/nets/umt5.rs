@@ -9,7 +9,6 @@ use tch::{Device, Kind, Tensor};
 
 use super::config::{ConfigError, count, epsilon};
 use super::layers::Linear;
-use super::parts::{Part, Parts};
 use crate::checkpoint::Loader;
 
 const COMPONENT: &str = "text_encoder";
@@ -137,7 +136,7 @@ pub struct Umt5Encoder {
     config: Umt5Config,
     /// [vocabulary, features]
     embedding: Tensor,
-    blocks: Parts<Block>,
+    blocks: Vec<Block>,
     final_layer_norm: RmsNorm,
 }
 
@@ -148,21 +147,11 @@ impl Umt5Encoder {
     /// [`ConfigError`] where the config is one that cannot be run. Wrong weights are the loader's to report.
     pub fn new(weights: &Loader, config: Umt5Config) -> Result<Self, ConfigError> {
         config.validate()?;
-        // The two are one tensor: a file may have it under either name, or under both.
-        let [whole, encoders] = EMBEDDING;
-        let name = if weights.has(encoders) && !weights.has(whole) { encoders } else { whole };
-        for name in EMBEDDING {
-            weights.skip(name);
-        }
-        let encoder = weights.sub("encoder");
-        let block = |weights: &Loader, index| Block::new(&weights.sub(index).sub("layer"), &config);
-        // A few rows of it are used.
-        let of_embedding = if weights.streams() { weights.on(Device::Cpu) } else { weights.clone() };
+        let shape = [config.vocab_size, config.d_model];
         Ok(Self {
-            embedding: of_embedding.tensor(name, &[config.vocab_size, config.d_model]),
-            // It runs once for each prompt, and is let go: less than pinning would take.
-            blocks: Parts::new(&encoder.sub("block"), config.num_layers, false, block),
-            final_layer_norm: RmsNorm::new(&encoder.sub("final_layer_norm"), &config),
+            embedding: weights.tensor(embedding_name(weights), &shape),
+            blocks: (0..config.num_layers).map(|index| Block::new(weights, &config, index)).collect(),
+            final_layer_norm: final_norm(weights, &config),
             config,
         })
     }
@@ -172,15 +161,81 @@ impl Umt5Encoder {
         &self.config
     }
 
-    /// The last hidden state after the final norm: token ids -> [1, tokens, features]. The ids must lie inside the
-    /// vocabulary; there may be any number of them but none. Padding is not told from text: leave it out.
-    pub fn forward(&self, ids: &[i64]) -> Tensor {
-        let index = Tensor::from_slice(ids).to_device(self.embedding.device());
-        let x = self.embedding.index_select(0, &index).unsqueeze(0).to_device(self.final_layer_norm.device());
+    /// The last hidden states after the final norm: token ids of some texts -> [1, tokens, features] of each. The ids must lie
+    /// inside the vocabulary; there may be any number of them but none. Padding is not told from text: leave it out.
+    pub fn forward(&self, texts: &[&[i64]]) -> Vec<Tensor> {
+        let index = |ids: &&[i64]| Tensor::from_slice(ids).to_device(self.embedding.device());
+        let mut texts: Vec<Text> = texts
+            .iter()
+            .map(|ids| Text::new(&self.embedding.index_select(0, &index(ids)), &self.config))
+            .collect();
+        for block in &self.blocks {
+            for text in &mut texts {
+                text.pass(block);
+            }
+        }
+        texts.iter().map(|text| self.final_layer_norm.forward(&text.x)).collect()
+    }
+}
+
+/// What [`Umt5Encoder::forward`] gives, with one block in memory at a time and of the embedding the rows that are used.
+///
+/// # Errors
+/// As [`Umt5Encoder::new`]. Where weights are wrong, which is the loader's to report, nothing is computed.
+pub fn encode_by_blocks(
+    weights: &Loader,
+    config: &Umt5Config,
+    texts: &[&[i64]],
+) -> Result<Vec<Tensor>, ConfigError> {
+    config.validate()?;
+    let (name, shape) = (embedding_name(weights), [config.vocab_size, config.d_model]);
+    let mut texts: Vec<Text> =
+        texts.iter().map(|ids| Text::new(&weights.rows(name, &shape, ids), config)).collect();
+    for index in 0..config.num_layers {
+        let block = Block::new(weights, config, index);
+        if weights.is_whole() {
+            for text in &mut texts {
+                text.pass(&block);
+            }
+        }
+    }
+    let norm = final_norm(weights, config);
+    let features = |text: &Text| norm.forward(&text.x);
+    Ok(if weights.is_whole() { texts.iter().map(features).collect() } else { Vec::new() })
+}
+
+/// The embedding's name in these weights. It and the encoder's are one tensor: a file may have it under either name, or
+/// under both.
+fn embedding_name(weights: &Loader) -> &'static str {
+    for name in EMBEDDING {
+        weights.skip(name);
+    }
+    let [whole, encoders] = EMBEDDING;
+    if weights.has(encoders) && !weights.has(whole) { encoders } else { whole }
+}
+
+fn final_norm(weights: &Loader, config: &Umt5Config) -> RmsNorm {
+    RmsNorm::new(&weights.sub("encoder").sub("final_layer_norm"), config)
+}
+
+/// A text on its way through the blocks.
+struct Text {
+    /// [1, tokens, features]
+    x: Tensor,
+    /// [query, key]
+    buckets: Tensor,
+}
+
+impl Text {
+    /// Of the rows of its tokens in the embedding, [tokens, features].
+    fn new(rows: &Tensor, config: &Umt5Config) -> Self {
+        let x = rows.unsqueeze(0);
         let x = if x.kind() == Kind::Half { x.to_kind(Kind::Float) } else { x };
-        let buckets = buckets(ids.len() as i64, &self.config).to_device(x.device());
-        let blocks = 0..self.blocks.count();
-        self.final_layer_norm.forward(&blocks.fold(x, |x, block| self.blocks.at(block).forward(&x, &buckets)))
+        Self { buckets: buckets(x.size()[1], config).to_device(x.device()), x }
+    }
+
+    fn pass(&mut self, block: &Block) {
+        self.x = block.forward(&self.x, &self.buckets);
     }
 }
 
@@ -209,7 +264,9 @@ struct Block {
 }
 
 impl Block {
-    fn new(weights: &Loader, config: &Umt5Config) -> Self {
+    /// The block of that number of the net whose weights these are.
+    fn new(weights: &Loader, config: &Umt5Config, index: i64) -> Self {
+        let weights = weights.sub("encoder").sub("block").sub(index).sub("layer");
         let (first, second) = (weights.sub(0), weights.sub(1));
         Self {
             attention_norm: RmsNorm::new(&first.sub("layer_norm"), config),
@@ -223,16 +280,6 @@ impl Block {
     fn forward(&self, x: &Tensor, buckets: &Tensor) -> Tensor {
         let x = x + self.attention.forward(&self.attention_norm.forward(x), buckets);
         &x + self.feed_forward.forward(&self.feed_forward_norm.forward(&x))
-    }
-}
-
-impl Part for Block {
-    fn weights_mut(&mut self) -> Vec<&mut Tensor> {
-        let SelfAttention { q, k, v, o, relative_attention_bias, .. } = &mut self.attention;
-        let FeedForward { wi_0, wi_1, wo, .. } = &mut self.feed_forward;
-        let layers = [q, k, v, o, wi_0, wi_1, wo].into_iter().flat_map(Linear::weights_mut);
-        let norms = [&mut self.attention_norm.weight, &mut self.feed_forward_norm.weight];
-        layers.chain(norms).chain([relative_attention_bias]).collect()
     }
 }
 
@@ -315,10 +362,6 @@ struct RmsNorm {
 impl RmsNorm {
     fn new(weights: &Loader, config: &Umt5Config) -> Self {
         Self { weight: weights.tensor("weight", &[config.d_model]), epsilon: config.layer_norm_epsilon }
-    }
-
-    fn device(&self) -> Device {
-        self.weight.device()
     }
 
     /// [.., features], same shape out, of the weight's type

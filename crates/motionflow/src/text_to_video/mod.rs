@@ -23,7 +23,7 @@ use crate::nets::unet::{AttentionNames, UNet, UNetShape};
 use crate::nets::vae::{AutoencoderKl, VaeConfig};
 use crate::prompt::Prompt;
 use crate::schedule::Schedule;
-use crate::text_encoder::{TextEncoder, encode_prompt};
+use crate::text_encoder::{TextEncoder, encode_prompts};
 use crate::timestep::Timestep;
 use crate::tokenizer::Tokenizer;
 use crate::wider::{Coded, code};
@@ -203,9 +203,9 @@ fn guidance_layers(unet: &UNet) -> GuidanceLayers {
 }
 
 impl VideoModel for TextToVideo {
-    fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error> {
-        encode_prompt(&self.tokenizer, prompt, self.compute.kind, |ids| {
-            self.text_encoder.with(|net| net.forward(ids))
+    fn encode_prompts(&self, prompts: &[&Prompt]) -> Result<Vec<EncodedPrompt>, Error> {
+        encode_prompts(&self.tokenizer, prompts, self.compute.kind, |texts| {
+            self.text_encoder.with(|net| texts.iter().map(|ids| net.forward(ids)).collect())
         })
     }
 

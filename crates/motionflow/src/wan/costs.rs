@@ -91,10 +91,11 @@ impl Costs for WanCosts {
     }
 
     fn held_text_encoder_parameters(&self, plan: MemoryPlan) -> u64 {
-        if plan.streams_weights {
-            2 * umt5_block_parameters(&self.text_encoder)
-        } else {
+        if plan.keeps_text_encoder() {
             self.text_encoder_parameters()
+        } else {
+            // One computes while the next is read.
+            2 * umt5_block_parameters(&self.text_encoder)
         }
     }
 

@@ -22,12 +22,12 @@ use crate::load_net::load_net;
 use crate::model::{EncodedPrompt, GuidanceLayer, GuidanceLayers, Traced, VideoModel};
 use crate::nets::attention::AttentionObserver;
 use crate::nets::trace::Recomputed;
-use crate::nets::umt5::Umt5Encoder;
+use crate::nets::umt5::{Umt5Encoder, encode_by_blocks};
 use crate::nets::wan_vae::{AutoencoderKlWan, WanVaeConfig};
 use crate::prompt::Prompt;
 use crate::schedule::Schedule;
 use crate::settings::Settings;
-use crate::text_encoder::{TextEncoder, encode_prompt};
+use crate::text_encoder::{TextEncoder, encode_prompts};
 use crate::timestep::Timestep;
 use crate::tokenizer::Tokenizer;
 use crate::wider::{Coded, code};
@@ -39,8 +39,8 @@ use experts::Experts;
 /// Rows of a text, most of them zero.
 const TEXT_LENGTH: i64 = 512;
 
-/// UMT5, transformers and VAE of one checkpoint. The first leaves memory when the others run, and comes back for the next
-/// prompt.
+/// UMT5, transformers and VAE of one checkpoint. UMT5 stays in memory where memory may be taken to be faster; else each call reads
+/// it block by block.
 #[derive(Debug)]
 pub struct Wan {
     checkpoint: Checkpoint,
@@ -77,12 +77,22 @@ impl Wan {
         })
     }
 
-    /// Features of token ids, with zero rows behind them: [1, 512, features]
-    fn encode(&self, ids: &[i64]) -> Result<Tensor, Error> {
+    /// Features of each text's token ids, with zero rows behind them: [1, 512, features]
+    fn encode(&self, texts: &[&[i64]]) -> Result<Vec<Tensor>, Error> {
         let _no_gradients = tch::no_grad_guard();
-        let features = self.text_encoder.with(|net| net.forward(ids))?;
-        let padding = TEXT_LENGTH - features.size()[1];
-        Ok(features.constant_pad_nd([0, 0, 0, padding.max(0)]))
+        let features = if self.compute.memory == MemoryUse::Fast {
+            self.text_encoder.with(|net| net.forward(texts))?
+        } else {
+            let config = self.checkpoint.config("text_encoder")?;
+            load_net(&self.checkpoint, "text_encoder", self.compute, |weights| {
+                Ok(encode_by_blocks(weights, &config, texts)?)
+            })?
+        };
+        let padded = |features: Tensor| {
+            let padding = TEXT_LENGTH - features.size()[1];
+            features.constant_pad_nd([0, 0, 0, padding.max(0)])
+        };
+        Ok(features.into_iter().map(padded).collect())
     }
 
     /// What the VAE makes, in the first precision that gives finite values: the model's own, or a wider one. `hint` is
@@ -93,7 +103,6 @@ impl Wan {
         hint: &str,
         work: impl Fn(&AutoencoderKlWan, Kind) -> Tensor,
     ) -> Result<Coded<Tensor>, Error> {
-        self.text_encoder.release();
         code(
             (&self.vae, self.compute),
             |compute| load_vae(&self.checkpoint, self.checkpoint.config("vae")?, compute),
@@ -117,8 +126,8 @@ fn load_vae(
 }
 
 impl VideoModel for Wan {
-    fn encode_prompt(&self, prompt: &Prompt) -> Result<EncodedPrompt, Error> {
-        encode_prompt(&self.tokenizer, prompt, self.compute.kind, |ids| self.encode(ids))
+    fn encode_prompts(&self, prompts: &[&Prompt]) -> Result<Vec<EncodedPrompt>, Error> {
+        encode_prompts(&self.tokenizer, prompts, self.compute.kind, |texts| self.encode(texts))
     }
 
     fn encode_clip(&self, clip: &Clip) -> Result<Coded<Latents>, Error> {
@@ -144,7 +153,6 @@ impl VideoModel for Wan {
         features: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> ControlFlow<(), Tensor> {
-        self.text_encoder.release();
         self.transformers.at(timestep).forward(latents, timestep, features, observer)
     }
 
@@ -155,7 +163,6 @@ impl VideoModel for Wan {
         features: &Tensor,
         observer: &mut dyn AttentionObserver,
     ) -> Box<dyn Traced + 'a> {
-        self.text_encoder.release();
         // A block's inside is some twenty times its input: too much to keep of every block, on the CPU, too.
         let recomputed = match self.compute.memory {
             MemoryUse::Low => Recomputed::All,

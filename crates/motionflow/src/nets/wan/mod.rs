@@ -77,7 +77,7 @@ impl WanTransformer {
             time_embedder: two(&wide.sub("condition_embedder.time_embedder"), config.freq_dim),
             time_proj: Linear::new(&condition.sub("time_proj"), channels, 6 * channels),
             text_embedder: two(&condition.sub("text_embedder"), config.text_dim),
-            blocks: Parts::new(&weights.sub("blocks"), config.num_layers, true, |weights, index| {
+            blocks: Parts::new(&weights.sub("blocks"), config.num_layers, |weights, index| {
                 Block::new(&weights.sub(index), &config)
             }),
             scale_shift_table: wide.tensor("scale_shift_table", &[1, 2, channels]),
