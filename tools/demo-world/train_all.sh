@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Training on a machine with two GPUs, by the clock: one stage or several on each GPU at a time.
+# Training on a machine with two GPUs, or one, by the clock: two rows of stages beside each other.
 #
 #   train_all.sh all IN OUT SECONDS     VAEs, data, the three models, the same without grounding, and figures; of SECONDS, a few more for the figures
 #   train_all.sh study IN OUT           figures of every stage and of what was trained without grounding, for experiments/models: about 4 minutes
@@ -17,11 +17,12 @@ if [ "$mode" = pack ]; then
     exit
 fi
 in=$(realpath "${2:-.}") out=${3:-out} seconds=${4:-0}
+second=$([ "$(nvidia-smi -L 2>/dev/null | wc -l)" -gt 1 ] && echo 1 || echo 0)  # the GPU of the second row
 mkdir -p "$out/logs" && out=$(realpath "$out")
 cd "$(dirname "$0")" || exit 2
 python=${PYTHON:-python3}
 export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=8 TORCHINDUCTOR_CACHE_DIR=$out/cache
-atlas="--atlas $in/atlas.npz"
+atlas="--atlas $in/atlas.npz" short=0.45
 image="train_vae.py $atlas --square 8 --edges 0.25 --subject-weight 1 ${VAE:-}"
 clips="train_vae_wan.py $atlas --square 8 --edges 0.25 --subject-weight 1 ${VAE_WAN:-}"
 
@@ -34,12 +35,12 @@ stage() {
 }
 # rehearse NAME GPU COMMAND...: compiles it while others train, and tells how fast it is; $out/ready-NAME when that is done.
 rehearse() {
-    BEFORE="nice -n 10 timeout ${REHEARSE:-200}" TORCHINDUCTOR_COMPILE_THREADS=8 stage "rehearse-$1" "${@:2}" --rehearse --seconds 1000 --out "$out/rehearsed"
+    BEFORE="nice -n 10 timeout ${REHEARSE:-300}" TORCHINDUCTOR_COMPILE_THREADS=4 stage "rehearse-$1" "${@:2}" --rehearse --seconds 1000 --out "$out/rehearsed"
     grep -q compiled "$out/logs/rehearse-$1.log" && touch "$out/ready-$1"
 }
 # denoiser NAME WHERE: the command of its training on the data in a folder.
 denoiser() {
-    local data=data more="--half ${UNET:-}"
+    local data=data more="--half --short $short ${UNET:-}"
     [ "$1" = demo-wan ] && data=data-wan more=
     echo "train_denoiser.py --model $1 --data $2/$data $more"
 }
@@ -63,8 +64,8 @@ stages() {
 study() {
     local looks=../../experiments/models/looks.json
     (for from in $(stages demo); do figures demo 0 "$from" $looks; done) &
-    (for from in $(stages demo-wan); do figures demo-wan 1 "$from" $looks; done) &
-    (for from in $(stages demo-animatediff); do figures demo-animatediff 1 "$from" $looks; done) &
+    (for from in $(stages demo-wan); do figures demo-wan "$second" "$from" $looks; done) &
+    (for from in $(stages demo-animatediff); do figures demo-animatediff "$second" "$from" $looks; done) &
     wait
 }
 
@@ -90,31 +91,35 @@ all() {
     noise &
     "$python" scenes.py --out "$in"
     wait
-    local more=(--seconds "$(share 14)")
-    [ -d "$in/vae" ] && more=(--resume "$in/vae" --elapsed "$before" --seconds $(($(share 14) + before)))
+    local more=(--seconds "$(share 8)")
+    [ -d "$in/vae" ] && more=(--resume "$in/vae" --elapsed "$before" --seconds $(($(share 8) + before)))
+    # Without grounding each has a quarter of the time of those that are shipped; their stages compare with the others'.
     (
-        stage vae 0 $image --out "$out" --compile-after "$out/ready-vae" "${more[@]}"
-        stage data 0 encode_clips.py $atlas --vae "$out/vae" --tokenizer "$in/tokenizer" --out "$out/data" --seconds 40
-        model demo 0 "$(share 58)" demo --stages $stages
-        model demo 0 "$(share 16)" demo-plain --ground 0 --stages 0.5
-        figures demo 0 demo
+        stage vae 0 $image --out "$out" "${more[@]}"
+        stage data 0 encode_clips.py $atlas --vae "$out/vae" --tokenizer "$in/tokenizer" --out "$out/data" --seconds 45
+        model demo 0 "$(share 60)" demo --stages $stages
+        model demo 0 "$(share 15)" demo-plain --ground 0 --stages 0.5
+        model demo-animatediff 0 "$(share 8)" demo-animatediff-plain --ground 0 --stages 0.5
     ) &
     local first=$!
-    # Without grounding each has a quarter to a third of the time of those that are shipped; their stages compare with the others'.
     (
-        stage vae-wan 1 $clips --out "$out" --compile-after "$out/ready-vae-wan" --seconds "$(share 44)"
-        stage data-wan 1 encode_clips.py --model demo-wan $atlas --vae "$out/vae-wan" --tokenizer "$in/tokenizer-wan" --out "$out/data-wan" --seconds 30
-        model demo-wan 1 "$(share 16)" demo-wan --stages $stages
-        model demo-animatediff 1 "$(share 20)" demo-animatediff --stages $stages
-        model demo-wan 1 "$(share 5)" demo-wan-plain --ground 0 --stages 0.5
-        model demo-animatediff 1 "$(share 6)" demo-animatediff-plain --ground 0 --stages 0.5
-        figures demo-wan 1 demo-wan
-        figures demo-animatediff 1 demo-animatediff
+        stage vae-wan "$second" $clips --out "$out" --compile-after "$out/ready-vae-wan" --seconds "$(share 34)"
+        stage data-wan "$second" encode_clips.py --model demo-wan $atlas --vae "$out/vae-wan" --tokenizer "$in/tokenizer-wan" --out "$out/data-wan" --seconds 40
+        model demo-wan "$second" "$(share 22)" demo-wan --stages $stages
+        model demo-animatediff "$second" "$(share 32)" demo-animatediff --stages $stages
+        model demo-wan "$second" "$(share 5)" demo-wan-plain --ground 0 --stages 0.5
     ) &
-    local second=$!
-    (rehearse vae 0 $image && rehearse demo 0 $(denoiser demo "$out/noise")) &
-    (rehearse vae-wan 1 $clips && rehearse demo-wan 1 $(denoiser demo-wan "$out/noise") && rehearse demo-animatediff 0 $(denoiser demo-animatediff "$out/noise")) &
-    wait $first $second
+    local last=$!
+    (rehearse demo-short 0 $(denoiser demo "$out/noise") && short=0 && rehearse demo 0 $(denoiser demo "$out/noise")) &
+    (
+        rehearse vae-wan "$second" $clips
+        rehearse demo-wan "$second" $(denoiser demo-wan "$out/noise")
+        rehearse demo-animatediff-short "$second" $(denoiser demo-animatediff "$out/noise")
+        short=0 && rehearse demo-animatediff "$second" $(denoiser demo-animatediff "$out/noise")
+    ) &
+    wait $first $last
+    for name in demo demo-wan demo-animatediff; do figures $name 0 $name & done
+    wait
 }
 
 case $mode in

@@ -135,15 +135,17 @@ def main():
     parser.add_argument("--invert-clips", type=int, default=192, help="clips inverted at a time, a process")
     parser.add_argument("--stages", default="", help="shares of the schedule, with commas between")
     parser.add_argument("--save-every", type=float, default=60)
+    parser.add_argument("--short", type=float, default=0, help="share of the schedule on few frames of twice as many clips")
+    parser.add_argument("--short-frames", type=int, default=4)
     parser.add_argument("--half", action="store_true", help="a UNet's weights in bfloat16 beside float32 ones, instead of autocast")
-    parser.add_argument("--compile-after", type=Path, help="compile once this file is there; see --rehearse")
+    parser.add_argument("--compile-after", type=Path, help="compile once this file is there (with -short behind its name for few frames); see --rehearse")
     parser.add_argument("--rehearse", action="store_true", help="take a few steps, as it is and compiled, and tell how fast they are")
     args = parser.parse_args()
     begin = time.time()
     rank, world_size, device = parallel.start()
     torch.manual_seed(0)
     kind = KINDS[args.model]
-    batch, rate = args.batch or (128 if kind.is_wan else 64), args.rate or (8e-4 if kind.is_wan else 6e-4)
+    clips_a_step, rate = args.batch or (128 if kind.is_wan else 64), args.rate or (8e-4 if kind.is_wan else 6e-4)
     half = args.half and not kind.is_wan and device.type == "cuda"
     clips = Clips(args.data, rank, device)
     net = kind.new(clips.latents.shape[1], clips.vocabulary)
@@ -157,7 +159,8 @@ def main():
         load(learner.average, args.resume, kind)
     live = learner.live.train()
     sums_first(live)
-    quick = Quick(live, args.compile_after)
+    ready = args.compile_after
+    quick, short = Quick(live, ready), Quick(live, ready and ready.with_name(f"{ready.name}-short"))
     torch.manual_seed(100 + rank + int(args.elapsed))
     rng = np.random.default_rng([rank, 3, int(args.elapsed)])
     schedule = Schedule(kind.scheduler())
@@ -165,26 +168,35 @@ def main():
         print(f"{kind.name}: net {sum(p.numel() for p in net.net.parameters()) / 1e6:.2f} M, text encoder "
               f"{sum(p.numel() for p in net.text.parameters()) / 1e6:.2f} M; {len(clips)} clips a process, {world_size} processes, ready after "
               f"{time.time() - begin:.0f} s", flush=True)
-    report, saved, inverted, refreshed = Report(kind.name, learner, batch * world_size), time.time(), None, 0.0
+    report, saved, inverted, refreshed = Report(kind.name, learner, clips_a_step * world_size), time.time(), None, 0.0
     stages = [float(s) for s in args.stages.split(",") if s and float(s) > learner.done]
     note = lambda: {"model": kind.name, "ground": args.ground, "seconds": learner.elapsed(), "of_seconds": args.seconds, "steps": learner.steps,
-                    "batch": batch * world_size, "parameters": sum(p.numel() for p in net.parameters())}
+                    "batch": clips_a_step * world_size, "parameters": sum(p.numel() for p in net.parameters())}
 
     def step(call):
+        """On whole clips, or on a few frames of twice as many, from anywhere in them and at any pace."""
+        few = call is short or args.rehearse and args.short > 0
+        batch = (2 if few else 1) * clips_a_step
         index = torch.randint(len(clips), (batch,), device=device)
-        clean = clips.latents[index].float()
+        frames = slice(None)
+        if few:
+            pace = 1 + int(torch.randint((kind.latent_frames - 1) // (args.short_frames - 1), ()))
+            span = pace * (args.short_frames - 1) + 1
+            first = int(torch.randint(kind.latent_frames - span + 1, ()))
+            frames = slice(first, first + span, pace)
+        clean = clips.latents[index][:, :, frames].float()
         noise = torch.randn_like(clean)
         t = schedule.draw(batch, device, learner.steps)
         x, target = schedule.noised(clean, noise, t), schedule.target(clean, noise, t)
         weight, dropped, k = schedule.weight(t), torch.rand(batch, device=device) < args.drop, 0
-        if inverted is not None:
+        if inverted is not None and not few:
             k = batch // GROUND_SHARE
             choice = torch.randint(len(inverted[0]), (k,), device=device)
             x[:k], t[:k], index[:k] = inverted[0][choice].float(), inverted[1][choice].to(t.dtype), inverted[2][choice]
             weight[:k], dropped[:k] = 0, False
         ids = torch.where(dropped[:, None], clips.empty, clips.ids[index])
         valid = clips.valid[index] & ~dropped[:, None]
-        cover = clips.cover[index].float() / 255
+        cover = clips.cover[index][:, :, frames].float() / 255
         with computing(device, half):
             guess, maps = call(x.bfloat16() if half else x, t, ids, clips.at[index])
         error = ((guess.float() - target).square().mean((1, 2, 3, 4)) * weight).mean()
@@ -199,13 +211,13 @@ def main():
             report.show(f" IoU at t >= 600: noised {show(late & ~first)}" + (f" inverted {show(late & first)}" if k else ""))
 
     if args.rehearse:
-        return rehearse(kind.name, step, live, batch)
+        return rehearse(kind.name, step, live, (2 if args.short else 1) * clips_a_step)
     while (done := learner.tick()) < 1:
         if args.ground and args.invert_from <= done < 0.97 and (inverted is None or done - refreshed > 0.12):
             learner.compute_with(learner.average)
             inverted, refreshed = inverted_samples(live, clips, schedule, device, half, args.invert_clips, rng), done
             learner.compute_with(learner.master)
-        step(quick)
+        step(short if done < args.short else quick)
         if rank == 0 and stages and done >= stages[0]:
             save(args.out / "stages" / f"{stages.pop(0):.2f}", kind, learner, note(), raw=False)
         if rank == 0 and time.time() - saved > args.save_every:

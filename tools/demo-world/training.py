@@ -21,7 +21,7 @@ class Quick:
         if self.ready is not None and self.calls % 20 == 1 and self.ready.exists():
             self.ready, begin = None, time.time()
             try:
-                compiled = torch.compile(self.module)
+                compiled = torch.compile(self.module, dynamic=False)
                 out = compiled(*inputs)
                 self.call = compiled
                 print(f"compiled in {time.time() - begin:.0f} s", flush=True)
@@ -73,7 +73,7 @@ def rehearse(name, step, module, samples):
                 step(module)
             sync()
         print(seen.key_averages().table(sort_by="self_device_time_total", row_limit=25, max_name_column_width=70), flush=True)
-        begin, compiled = time.time(), torch.compile(module)
+        begin, compiled = time.time(), torch.compile(module, dynamic=False)
         step(compiled)
         sync()
         took = time.time() - begin
