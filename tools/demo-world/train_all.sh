@@ -2,6 +2,7 @@
 # Training on a machine with two GPUs, or one, by the clock: two rows of stages beside each other.
 #
 #   train_all.sh all IN OUT SECONDS     VAEs, data, the three models, the same without grounding, and figures; of SECONDS, a few more for the figures
+#   train_all.sh more IN OUT SECONDS    goes on from IN/vae, IN/vae-wan, IN/demo, IN/demo-wan and IN/demo-animatediff: the VAEs' decoders, the nets, and figures
 #   train_all.sh study IN OUT           figures of every stage and of what was trained without grounding, for experiments/models: about 4 minutes
 #   train_all.sh pack OUT TO NAME...    what was trained of these names (without the raw weights), in files TO/NAME.tar.* of 15 MB
 #
@@ -122,7 +123,43 @@ all() {
     wait
 }
 
+# go_on NAME GPU SECONDS: a training of half its schedule, from what it had
+go_on() {
+    while [ ! -d "$in/$1/text_encoder" ]; do sleep 1; done
+    stage "$1" "$2" $(denoiser "$1" "$out") --out "$out/$1" --resume "$in/$1" --elapsed $(($3 / 2)) --seconds $(($3 + $3 / 2)) --compile-after "$out/ready-$1"
+}
+more() {
+    local share
+    share() { echo $((seconds * $1 / 100)); }
+    short=0.8
+    noise &
+    "$python" scenes.py --out "$in"
+    wait
+    (
+        stage data 0 encode_clips.py $atlas --vae "$in/vae" --tokenizer "$in/tokenizer" --out "$out/data" --seconds 60
+        go_on demo 0 "$(share 84)"
+        stage vae 0 $image --out "$out" --resume "$in/vae" --decoder-only --subject-weight 3 --rate 3e-4 --seconds "$(share 10)"
+    ) &
+    (
+        stage data-wan "$second" encode_clips.py --model demo-wan $atlas --vae "$in/vae-wan" --tokenizer "$in/tokenizer-wan" --out "$out/data-wan" --seconds 40
+        go_on demo-wan "$second" "$(share 28)"
+        go_on demo-animatediff "$second" "$(share 52)"
+        stage vae-wan "$second" $clips --out "$out" --resume "$in/vae-wan" --decoder-only --pictures 0 --subject-weight 3 --rate 3e-4 --seconds "$(share 14)"
+    ) &
+    (
+        rehearse demo-short 0 $(denoiser demo "$out/noise")
+        rehearse demo-wan "$second" $(denoiser demo-wan "$out/noise")
+        rehearse demo-animatediff-short "$second" $(denoiser demo-animatediff "$out/noise")
+        short=0
+        rehearse demo 0 $(denoiser demo "$out/noise")
+        rehearse demo-animatediff "$second" $(denoiser demo-animatediff "$out/noise")
+    ) &
+    wait
+    for name in demo demo-wan demo-animatediff; do figures $name 0 $name & done
+    wait
+}
+
 case $mode in
-all | study) "$mode" ;;
-*) echo "train_all.sh all IN OUT SECONDS, study IN OUT, or pack OUT TO NAME..." && exit 2 ;;
+all | more | study) "$mode" ;;
+*) echo "train_all.sh all IN OUT SECONDS, more IN OUT SECONDS, study IN OUT, or pack OUT TO NAME..." && exit 2 ;;
 esac

@@ -5,6 +5,7 @@ see no past then, and in time it keeps the last of the frames that become one, a
 
     torchrun --nproc-per-node 2 train_vae_wan.py --atlas atlas.npz --out run --seconds 220
     python train_vae_wan.py --atlas atlas.npz --out run --resume run/vae-wan --elapsed 220 --seconds 440      # goes on
+    python train_vae_wan.py --atlas atlas.npz --out new --resume run/vae-wan --decoder-only --pictures 0 --rate 3e-4 --seconds 300
 
 Writes OUT/vae-wan (the averaged weights in fp16, and latents_mean and latents_std as they are on the world's clips) and prints the
 PSNR of clips whose scenes were never trained on.
@@ -31,12 +32,13 @@ FRAMES = 17
 
 
 class Autoencode(torch.nn.Module):
-    def __init__(self, vae):
+    def __init__(self, vae, decoder_only=False):
         super().__init__()
-        self.vae = vae
+        self.vae, self.decoder_only = vae, decoder_only
 
     def forward(self, x, noise):
-        mean, log_variance = (v.float() for v in wan_vae.encode(self.vae, x))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.decoder_only):
+            mean, log_variance = (v.float() for v in wan_vae.encode(self.vae, x))
         log_variance = log_variance.clamp(-30, 20)
         z = mean + (0.5 * log_variance).exp() * noise
         return wan_vae.decode(self.vae, z.to(x.dtype)).float(), mean, log_variance
@@ -85,6 +87,7 @@ def main():
     parser.add_argument("--dim-mult", default="1,2,3,3")
     parser.add_argument("--latent-channels", type=int, default=16)
     parser.add_argument("--resume", type=Path, help="a VAE's folder to go on from")
+    parser.add_argument("--decoder-only", action="store_true", help="leave the encoder alone")
     parser.add_argument("--scene-seeds", type=int, default=192)
     parser.add_argument("--autocast", action="store_true", help="weights in float32 and autocast, instead of all in bfloat16")
     parser.add_argument("--compile-after", type=Path, help="compile once this file is there; see --rehearse")
@@ -97,12 +100,16 @@ def main():
     without_past(vae)
     if args.resume:
         vae = models.read_net(args.resume)
+    if args.decoder_only:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
     half = device.type == "cuda" and not args.autocast
     learner = Learner(vae.train(), device, args.rate, args.seconds, args.elapsed, half, warm=20 if args.resume else 200, weight_decay=1e-4, begin=begin)
     rng = np.random.default_rng([rank, 11, int(args.elapsed)])
     torch.manual_seed(1000 + rank + int(args.elapsed))
     render = world.Renderer(args.atlas, device, args.scene_seeds, 8)
-    net, pictures = Quick(Autoencode(learner.live), args.compile_after), Autoencode(learner.live)
+    autoencode = lambda: Autoencode(learner.live, args.decoder_only)
+    net, pictures = Quick(autoencode(), args.compile_after), autoencode()
     if rank == 0:
         print(f"vae-wan: {sum(p.numel() for p in vae.parameters()) / 1e6:.2f} M parameters, ready after {time.time() - begin:.0f} s", flush=True)
     report = Report("vae-wan", learner, args.batch)
@@ -116,7 +123,7 @@ def main():
             plan = variety.sample(rng, 4 * many, scene_seeds=args.scene_seeds, frames=FRAMES)
             with torch.no_grad():
                 video, cover = render(plan, rng.integers(FRAMES, size=(4 * many, 1)) if frames == 1 else None)
-        x, noise = video[learner.steps % 4 :: 4], torch.randn(many, 1 + (frames - 1) // 4, *latent, device=device)
+        x, noise = video[learner.steps % 4 :: 4], torch.randn(many, 1 + (frames - 1) // 4, *latent, device=device) * (not args.decoder_only)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and not half):
             made, mean, log_variance = call(x.bfloat16() if half else x.contiguous(), noise)
         kl = kl_loss(mean.flatten(0, 1), log_variance.flatten(0, 1))
@@ -132,6 +139,8 @@ def main():
         with torch.no_grad():
             z = torch.cat([wan_vae.encode(average, part)[0] for part in render(plan)[0].split(8)])
         statistics = {"latents_mean": z.mean((0, 1, 3, 4)).tolist(), "latents_std": z.std((0, 1, 3, 4)).tolist()}
+        if args.decoder_only:
+            statistics = {name: getattr(vae.config, name) for name in statistics}
         models.write_net(average, args.out / "vae-wan", models.NET_FILE, **statistics)
         return measure(average, render, clips), measure(average, render, clips, plain=False)
 
