@@ -29,7 +29,7 @@ pub fn ci(workspace: &Workspace) -> Result<ExitCode> {
         check_page(workspace)
     })?;
     let tests = report.step("test", || run_tests(&environment, &[]))?;
-    let demo = report.step("demo", || run_demo(&environment, true, &[]))?;
+    let demo = report.step("demo", || run_demo(&environment, "demo", true, &[]))?;
 
     tests.print();
     println!("\n{}", report.0.join("\n"));

@@ -1,8 +1,8 @@
-//! `cargo xtask demo`: a motion, transferred from a shipped clip with the shipped model.
+//! `cargo xtask demo`: a motion, transferred from a shipped clip with a shipped model.
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::arguments::Arguments;
 use crate::setup::{Environment, setup};
@@ -12,24 +12,34 @@ const SOURCE: &str = "assets/clips/car-arc.mp4";
 const TRUTH: &str = "assets/clips/car-arc.npz";
 const SOURCE_PROMPT: &str = "a [car] on a road";
 const PROMPT: &str = "a [panda] in a forest";
-const OUT: &str = "out/demo";
+
+/// The checkpoints of the demo world, and what of the clip each takes: Wan's frames are one more than a multiple of four.
+const MODELS: [(&str, &[&str]); 3] =
+    [("demo", &[]), ("demo-animatediff", &[]), ("demo-wan", &["--frames", "13"])];
 
 /// So few steps that the result says little, but every part has run.
 const QUICK: [&str; 4] = ["--steps", "4", "--guided-steps", "2"];
-const QUICK_OUT: &str = "out/demo-quick";
 
 /// Sets up, builds, transfers, and says where to look.
 pub fn demo(workspace: &Workspace, mut arguments: Arguments) -> Result<ExitCode> {
     let quick = arguments.flag("--quick");
-    run_demo(&setup(workspace)?, quick, &arguments.after_dashes()?)
+    let model = arguments.value("--model")?.unwrap_or_else(|| MODELS[0].0.to_owned());
+    let flags = arguments.after_dashes()?;
+    if !MODELS.iter().any(|(name, _)| *name == model) {
+        bail!("--model {model}: it is one of {}", MODELS.map(|(name, _)| name).join(", "));
+    }
+    run_demo(&setup(workspace)?, &model, quick, &flags)
 }
 
-/// The transfer itself; `flags` go to the program after the demo's own.
-pub fn run_demo(environment: &Environment, quick: bool, flags: &[String]) -> Result<ExitCode> {
-    let out = if quick { QUICK_OUT } else { OUT };
+/// The transfer itself with one of the models; `flags` go to the program after the demo's own.
+pub fn run_demo(environment: &Environment, model: &str, quick: bool, flags: &[String]) -> Result<ExitCode> {
+    let out = &format!("out/{model}{}", if quick { "-quick" } else { "" });
     let mut program = environment.program();
     program.args(["transfer", "--source", SOURCE, "--source-prompt", SOURCE_PROMPT, "--prompt", PROMPT]);
-    program.args(["--output", out, "--force"]);
+    program.args(["--model", model, "--output", out, "--force"]);
+    for (_, cut) in MODELS.iter().filter(|(name, _)| *name == model) {
+        program.args(*cut);
+    }
     if quick {
         program.args(QUICK);
     }

@@ -39,7 +39,8 @@ The chores of motionflow.
 Usage: cargo xtask <COMMAND>
 
   setup                      bring libtorch and ffmpeg into .native/ (every other command does this by itself)
-  demo [--quick] [-- FLAGS]  transfer the motion of a shipped clip with the shipped model, into out/demo
+  demo [--model NAME] [--quick] [-- FLAGS]   transfer the motion of a shipped clip with a shipped model, into out/NAME; NAME: demo
+                             (default), demo-animatediff, demo-wan
   run [--] ARGS              build and run the program `motionflow` with ARGS
   test [ARGS]                run every test; ARGS go to `cargo test`
   parity [--full] [NAME]...  compare with diffusers and transformers on freshly made cases; --full: slower shapes too
