@@ -2,7 +2,7 @@
 # Training on a machine with two GPUs, or one, by the clock: two rows of stages beside each other.
 #
 #   train_all.sh all IN OUT SECONDS     VAEs, data, the three models, the same without grounding, and figures; of SECONDS, a few more for the figures
-#   train_all.sh more IN OUT SECONDS    goes on from IN/vae, IN/vae-wan, IN/demo, IN/demo-wan and IN/demo-animatediff: the VAEs' decoders, the nets, and figures
+#   train_all.sh more IN OUT SECONDS    goes on from IN/vae (its decoder alone), IN/vae-wan, IN/demo, IN/demo-wan and IN/demo-animatediff, and figures
 #   train_all.sh study IN OUT           figures of every stage and of what was trained without grounding, for experiments/models: about 4 minutes
 #   train_all.sh pack OUT TO NAME...    what was trained of these names (without the raw weights), in files TO/NAME.tar.* of 15 MB
 #
@@ -141,13 +141,16 @@ more() {
         stage vae 0 $image --out "$out" --resume "$in/vae" --decoder-only --subject-weight 3 --rate 3e-4 --seconds "$(share 10)"
     ) &
     (
-        stage data-wan "$second" encode_clips.py --model demo-wan $atlas --vae "$in/vae-wan" --tokenizer "$in/tokenizer-wan" --out "$out/data-wan" --seconds 40
-        go_on demo-wan "$second" "$(share 28)"
-        go_on demo-animatediff "$second" "$(share 52)"
-        stage vae-wan "$second" $clips --out "$out" --resume "$in/vae-wan" --decoder-only --pictures 0 --subject-weight 3 --rate 3e-4 --seconds "$(share 14)"
+        # Its latents change with it, but what was trained on the old ones is a good start on the new.
+        stage vae-wan "$second" $clips --out "$out" --resume "$in/vae-wan" --elapsed "$(share 15)" --pictures 0 --subject-weight 2 \
+            --seconds "$(share 45)" --compile-after "$out/ready-vae-wan"
+        stage data-wan "$second" encode_clips.py --model demo-wan $atlas --vae "$out/vae-wan" --tokenizer "$in/tokenizer-wan" --out "$out/data-wan" --seconds 40
+        go_on demo-wan "$second" "$(share 27)"
+        go_on demo-animatediff "$second" "$(share 38)"
     ) &
     (
         rehearse demo-short 0 $(denoiser demo "$out/noise")
+        rehearse vae-wan "$second" $clips
         rehearse demo-wan "$second" $(denoiser demo-wan "$out/noise")
         rehearse demo-animatediff-short "$second" $(denoiser demo-animatediff "$out/noise")
         short=0
