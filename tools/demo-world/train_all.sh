@@ -41,8 +41,8 @@ rehearse() {
 }
 # denoiser NAME WHERE: the command of its training on the data in a folder.
 denoiser() {
-    local data=data more="--half --short $short ${UNET:-}"
-    [ "$1" = demo-wan ] && data=data-wan more=
+    local data=data more="--half --batch 32 --short $short ${UNET:-}"
+    [ "$1" = demo-wan ] && data=data-wan more="--batch 64"
     echo "train_denoiser.py --model $1 --data $2/$data $more"
 }
 # model NAME GPU SECONDS FOLDER ARGUMENTS...: a training
@@ -54,7 +54,7 @@ figures() {
     local vae=vae tokenizer=tokenizer from=${3//\//-}
     [ "$1" = demo-wan ] && vae=vae-wan tokenizer=tokenizer-wan
     "$python" export.py --model "$1" --vae "$out/$vae" --from "$out/$3" --tokenizer "$in/$tokenizer" --out "$out/checkpoint-$from" >"$out/logs/export-$from.log" 2>&1
-    stage "figures-$from" "$2" evaluate.py subjects iou transfer --model "$out/checkpoint-$from" $atlas --out "$out/figures-$from" \
+    stage "figures-$from" "$2" evaluate.py ${WHAT:-subjects iou transfer} --model "$out/checkpoint-$from" $atlas --out "$out/figures-$from" --seeds "${SEEDS:-1}" \
         --settings "${4:-transfer-settings.json}" --seconds "${FIGURES:-60}"
 }
 
@@ -126,39 +126,47 @@ all() {
 # go_on NAME GPU SECONDS: a training of half its schedule, from what it had
 go_on() {
     while [ ! -d "$in/$1/text_encoder" ]; do sleep 1; done
-    stage "$1" "$2" $(denoiser "$1" "$out") --out "$out/$1" --resume "$in/$1" --elapsed $(($3 / 2)) --seconds $(($3 + $3 / 2)) --compile-after "$out/ready-$1"
+    stage "$1" "$2" $(denoiser "$1" "$out") --out "$out/$1" --resume "$in/$1" --elapsed $(($3 / 2)) --seconds $(($3 + $3 / 2)) --stages 0.5,0.7 --compile-after "$out/ready-$1"
 }
+# Three rows: on one GPU the third fills the gaps of the others.
 more() {
     local share
     share() { echo $((seconds * $1 / 100)); }
     short=0.8
+    local polish="$image --decoder-only --square 30 --edges 0.1 --rate 5e-4 --resume $in/vae"
     noise &
     "$python" scenes.py --out "$in"
     wait
     (
         stage data 0 encode_clips.py $atlas --vae "$in/vae" --tokenizer "$in/tokenizer" --out "$out/data" --seconds 60
-        go_on demo 0 "$(share 84)"
-        stage vae 0 $image --out "$out" --resume "$in/vae" --decoder-only --subject-weight 3 --rate 3e-4 --seconds "$(share 10)"
+        touch "$out/data/whole"
+        go_on demo 0 "$(share 93)"
     ) &
     (
         # Its latents change with it, but what was trained on the old ones is a good start on the new.
-        stage vae-wan "$second" $clips --out "$out" --resume "$in/vae-wan" --elapsed "$(share 15)" --pictures 0 --subject-weight 2 \
-            --seconds "$(share 45)" --compile-after "$out/ready-vae-wan"
-        stage data-wan "$second" encode_clips.py --model demo-wan $atlas --vae "$out/vae-wan" --tokenizer "$in/tokenizer-wan" --out "$out/data-wan" --seconds 40
-        go_on demo-wan "$second" "$(share 27)"
-        go_on demo-animatediff "$second" "$(share 38)"
+        stage vae-wan "$second" $clips --out "$out" --resume "$in/vae-wan" --elapsed "$(share 16)" --pictures 0 --subject-weight 2 \
+            --seconds "$(share 50)" --compile-after "$out/ready-vae-wan"
+        stage data-wan "$second" encode_clips.py --model demo-wan $atlas --vae "$out/vae-wan" --tokenizer "$in/tokenizer-wan" --out "$out/data-wan" --seconds 45
+        go_on demo-wan "$second" "$(share 60)"
     ) &
     (
-        rehearse demo-short 0 $(denoiser demo "$out/noise")
+        while [ ! -e "$out/data/whole" ]; do sleep 1; done
+        go_on demo-animatediff "$second" "$(share 74)"
+        stage vae "$second" $polish --out "$out" --seconds "$(share 19)" --compile-after "$out/ready-vae"
+    ) &
+    (rehearse demo-short 0 $(denoiser demo "$out/noise") && short=0 && rehearse demo 0 $(denoiser demo "$out/noise")) &
+    (
         rehearse vae-wan "$second" $clips
         rehearse demo-wan "$second" $(denoiser demo-wan "$out/noise")
+        rehearse vae "$second" $polish
+    ) &
+    (
         rehearse demo-animatediff-short "$second" $(denoiser demo-animatediff "$out/noise")
         short=0
-        rehearse demo 0 $(denoiser demo "$out/noise")
         rehearse demo-animatediff "$second" $(denoiser demo-animatediff "$out/noise")
     ) &
     wait
-    for name in demo demo-wan demo-animatediff; do figures $name 0 $name & done
+    for name in demo demo-wan demo-animatediff; do figures $name 0 $name "${SETTINGS:-transfer-settings.json}" & done
     wait
 }
 

@@ -130,6 +130,7 @@ def main():
     parser.add_argument("--batch", type=int, help="clips a process and step; 64, of Wan 128")
     parser.add_argument("--rate", type=float, help="6e-4, of Wan 8e-4")
     parser.add_argument("--ground", type=float, default=0.05, help="weight of the grounding term")
+    parser.add_argument("--subject-weight", type=float, default=2, help="how much more the error on a subject counts, times the signal's share")
     parser.add_argument("--drop", type=float, default=0.1, help="share of captions left out, for classifier-free guidance")
     parser.add_argument("--invert-from", type=float, default=0.5, help="share of the schedule after which inverted latents join")
     parser.add_argument("--invert-clips", type=int, default=192, help="clips inverted at a time, a process")
@@ -199,7 +200,10 @@ def main():
         cover = clips.cover[index][:, :, frames].float() / 255
         with computing(device, half):
             guess, maps = call(x.bfloat16() if half else x, t, ids, clips.at[index])
-        error = ((guess.float() - target).square().mean((1, 2, 3, 4)) * weight).mean()
+        error = (guess.float() - target).square().mean(1)
+        if args.subject_weight:
+            error = error * (1 + args.subject_weight * schedule.levels(t)[0][:, 0] * cover.sum(1).clamp(max=1))
+        error = (error.mean((1, 2, 3)) * weight).mean()
         bce, leak = grounding(maps, cover, valid)
         learner.learn(error + args.ground * (bce + 0.5 * leak) if args.ground else error)
         report.add(error=error, bce=bce, leak=leak)
@@ -213,7 +217,7 @@ def main():
     if args.rehearse:
         return rehearse(kind.name, step, live, (2 if args.short else 1) * clips_a_step)
     while (done := learner.tick()) < 1:
-        if args.ground and args.invert_from <= done < 0.97 and (inverted is None or done - refreshed > 0.12):
+        if args.ground and max(args.invert_from, args.short) <= done < 0.97 and (inverted is None or done - refreshed > 0.12):
             learner.compute_with(learner.average)
             inverted, refreshed = inverted_samples(live, clips, schedule, device, half, args.invert_clips, rng), done
             learner.compute_with(learner.master)

@@ -66,7 +66,7 @@ def rehearse(name, step, module, samples):
     gpu = torch.cuda.is_available()
     sync = torch.cuda.synchronize if gpu else lambda: None
     said = lambda how, each, more="": print(f"{name} {how}: {1000 * each:.1f} ms a step, {samples / each:.0f} samples/s{more}", flush=True)
-    said("as it is", pace(module, 20 if gpu else 2))
+    said("as it is", pace(module, 5 if gpu else 2))
     if gpu:
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]) as seen:
             for _ in range(3):
@@ -77,7 +77,7 @@ def rehearse(name, step, module, samples):
         step(compiled)
         sync()
         took = time.time() - begin
-        said("compiled", pace(compiled, 20), f", after {took:.0f} s; {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+        said("compiled", pace(compiled, 10), f", after {took:.0f} s; {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
 
 
 class Learner:
