@@ -8,6 +8,8 @@ mod batch;
 mod bench;
 mod cache;
 mod checkpoints;
+#[cfg(target_os = "linux")]
+mod clusters;
 mod commands;
 mod common;
 mod doctor;
