@@ -14,6 +14,7 @@
 
 mod clips;
 mod comparisons;
+mod connections;
 mod events;
 mod files;
 mod general;
@@ -121,9 +122,9 @@ impl Server {
             .build()?;
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            axum::serve(listener, router(studio)).await
-        })?;
-        Ok(())
+            connections::answer(listener, router(studio)).await;
+            Ok(())
+        })
     }
 }
 

@@ -49,7 +49,6 @@ export async function startMock({ port = 0, jobs: count = 0, pace = 120 } = {}) 
     width: 128,
     height: 128,
     fps: 8,
-    seconds: 2,
     bytes: 20_000,
     source_prompt,
     poster: `/api/clips/clip%3A${name}/sheet?frames=1&side=96&look=${i}`,

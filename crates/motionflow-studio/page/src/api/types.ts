@@ -95,7 +95,6 @@ export interface Clip {
   readonly width: number;
   readonly height: number;
   readonly fps: number;
-  readonly seconds: number | null;
   readonly bytes: number;
   readonly source_prompt: string | null;
   readonly poster: string;
