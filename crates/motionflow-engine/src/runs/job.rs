@@ -27,7 +27,7 @@ use crate::folder::record::{
 };
 use crate::models::found::FoundModel;
 use crate::models::store::LoadedModel;
-use crate::models::suitability::{warn_of_frames, warn_of_source};
+use crate::models::suitability::{warn_of_frames, warn_of_levels, warn_of_source};
 use crate::motion::given::{self, Given};
 use crate::plan::{Plan, Preview, tokens};
 use crate::progress::Progress;
@@ -199,6 +199,7 @@ impl Job {
         } else {
             warn_of_frames(&video, context, &found.recommended, progress);
         }
+        warn_of_levels(&found.schedule()?, &settings, progress);
         resolve::check_rate(video.fps)?;
         let given =
             Given::read(&request.motion, prompt.subjects.len(), &video, cut, &mut stores.sources, progress)?;
