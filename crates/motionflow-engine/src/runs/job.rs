@@ -191,7 +191,8 @@ impl Job {
         } else if gives_all && request.source.path.is_none() {
             (None, None)
         } else {
-            (Some(stores.sources.read(&source_path(request)?, cut, &video, progress)?), None)
+            let source = stores.sources.read(&source_path(request)?, cut, &video, progress);
+            (Some(source.map_err(|error| found.with_possible_frames(error, &video))?), None)
         };
         if let Some(source) = &source {
             video.fps = request.video.rate.fps.unwrap_or(source.record.fps);
