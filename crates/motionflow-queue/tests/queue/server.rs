@@ -1,0 +1,102 @@
+//! A nats-server for a test, on a port and with a folder of its own.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A server. It ends with this.
+pub(crate) struct Server {
+    child: Child,
+    port: u16,
+    folder: tempfile::TempDir,
+    options: Vec<String>,
+}
+
+/// Whether tests with a server can run here. Where `MOTIONFLOW_NATS` says so, they must.
+pub(crate) fn is_here() -> bool {
+    let found = Command::new("nats-server").arg("--version").output().is_ok();
+    assert!(found || std::env::var_os("MOTIONFLOW_NATS").is_none(), "nats-server is not installed");
+    if !found {
+        eprintln!("skipped: nats-server is not installed (Debian: apt-get install nats-server)");
+    }
+    found
+}
+
+impl Server {
+    /// Starts one, with these options besides; none where it is not installed.
+    pub(crate) fn start(options: &[&str]) -> Option<Self> {
+        if !is_here() {
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+        let child = launch(folder.path(), -1, &options);
+        let port = port(folder.path(), &child);
+        Some(Self { child, port, folder, options })
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it by force.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again, on the same port and with what it has kept.
+    pub(crate) fn start_again(&mut self) {
+        self.child = launch(self.folder.path(), i32::from(self.port), &self.options);
+        wait_for("the server", || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn launch(folder: &Path, port: i32, options: &[String]) -> Child {
+    Command::new("nats-server")
+        .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
+        .arg("--ports_file_dir")
+        .arg(folder)
+        .args(["--jetstream", "--store_dir"])
+        .arg(folder.join("store"))
+        .args(options)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn port(folder: &Path, child: &Child) -> u16 {
+    let file = folder.join(format!("nats-server_{}.ports", child.id()));
+    let mut port = None;
+    wait_for("the server's port", || {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let digits =
+            text.split("nats://127.0.0.1:").nth(1).map(|rest| rest.chars().take_while(char::is_ascii_digit));
+        port = digits.and_then(|digits| digits.collect::<String>().parse().ok());
+        port.is_some()
+    });
+    port.unwrap()
+}
+
+pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !is_so() {
+        assert!(since.elapsed() < Duration::from_secs(120), "{what}: never");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
