@@ -108,7 +108,7 @@ pub(crate) fn submit(args: &args::Submit, app: &mut App) -> Result<()> {
             request = request.over(file)?;
         }
         let prompt = request.prompts.new.prompt.clone().unwrap_or_default();
-        let name = args.name.clone().unwrap_or_else(|| submission::name_of(&prompt));
+        let name = args.job_name.clone().unwrap_or_else(|| submission::name_of(&prompt));
         let job = submission.job(&name, &request, Manner::default(), &mut app.progress)?;
         check(&job, request, app)?;
         all.push(job);

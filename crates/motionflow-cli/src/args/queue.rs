@@ -1,4 +1,5 @@
 //! `worker`, `submit` and `queue`: runs that other processes make.
+#![allow(clippy::doc_markdown, reason = "these texts are shown as they stand")]
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -97,8 +98,8 @@ pub(crate) struct Submit {
     #[arg(value_name = "JOBS", value_hint = ValueHint::FilePath)]
     pub(crate) jobs: Option<PathBuf>,
     /// Name of the job and of its run folder [default: of the prompt]
-    #[arg(long, value_name = "NAME", conflicts_with = "jobs")]
-    pub(crate) name: Option<String>,
+    #[arg(long = "name", value_name = "NAME", conflicts_with = "jobs")]
+    pub(crate) job_name: Option<String>,
     #[command(flatten)]
     pub(crate) access: QueueAccess,
     #[command(flatten)]

@@ -7,7 +7,9 @@ mod bad_input;
 mod batch;
 mod bench;
 mod cache;
+mod chaos;
 mod checkpoints;
+mod cluster;
 mod commands;
 mod common;
 mod doctor;
@@ -28,6 +30,8 @@ mod layer_choice;
 mod machines;
 mod mask_files;
 mod motion_arrives;
+#[path = "../../../motionflow-queue/tests/queue/server.rs"]
+mod nats;
 mod noised;
 mod out_of_memory;
 mod precision;

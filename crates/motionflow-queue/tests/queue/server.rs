@@ -47,6 +47,21 @@ impl Server {
         self.child.id()
     }
 
+    /// How many messages a stream of it has.
+    pub(crate) fn messages(&self, stream: &str) -> u64 {
+        use std::io::{Read, Write};
+        let ports =
+            std::fs::read_to_string(self.folder.path().join(format!("nats-server_{}.ports", self.id())));
+        let port = after(&ports.unwrap(), "http://127.0.0.1:").unwrap();
+        let mut monitor = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        monitor.write_all(b"GET /jsz?streams=1 HTTP/1.0\r\n\r\n").unwrap();
+        let mut text = String::new();
+        monitor.read_to_string(&mut text).unwrap();
+        let own = text.split(&format!("\"name\": \"{stream}\"")).nth(1).unwrap();
+        let digits = own.split("\"messages\": ").nth(1).unwrap().split(',').next().unwrap();
+        digits.parse().unwrap()
+    }
+
     /// Ends it by force.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
@@ -71,7 +86,7 @@ fn launch(folder: &Path, port: i32, options: &[String]) -> Child {
         .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
         .arg("--ports_file_dir")
         .arg(folder)
-        .args(["--jetstream", "--store_dir"])
+        .args(["--http_port", "-1", "--jetstream", "--store_dir"])
         .arg(folder.join("store"))
         .args(options)
         .stdout(Stdio::null())
@@ -85,12 +100,16 @@ fn port(folder: &Path, child: &Child) -> u16 {
     let mut port = None;
     wait_for("the server's port", || {
         let text = std::fs::read_to_string(&file).unwrap_or_default();
-        let digits =
-            text.split("nats://127.0.0.1:").nth(1).map(|rest| rest.chars().take_while(char::is_ascii_digit));
-        port = digits.and_then(|digits| digits.collect::<String>().parse().ok());
+        port = after(&text, "nats://127.0.0.1:");
         port.is_some()
     });
     port.unwrap()
+}
+
+/// The number behind a text.
+fn after(text: &str, what: &str) -> Option<u16> {
+    let rest = text.split(what).nth(1)?;
+    rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
 }
 
 pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
