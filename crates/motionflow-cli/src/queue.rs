@@ -9,9 +9,11 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use motionflow_engine::batch::Batch;
 use motionflow_engine::columns::columns;
-use motionflow_engine::error::{Misuse, Stopped};
+use motionflow_engine::engine::Engine;
+use motionflow_engine::error::Misuse;
 use motionflow_engine::folder::run_folder::holds_a_run;
-use motionflow_engine::queue::{self as jobs, Job, Queue, State};
+use motionflow_engine::progress::Progress;
+use motionflow_engine::queue::{self as jobs, Needs, Queue, State};
 use motionflow_engine::request::Request;
 use motionflow_engine::request::tables::Program;
 use motionflow_engine::runs::open::OpenRun;
@@ -27,6 +29,8 @@ use crate::args::{self, QueueAccess, QueueAction};
 const LOOK: Duration = Duration::from_millis(500);
 /// A day.
 const DAY: f64 = 24.0 * 60.0 * 60.0;
+/// The last words of a program that waited for jobs.
+const GOES_ON: &str = "stopped; the jobs go on, and can be fetched later";
 const NO_QUEUE: &str = "give the queue (--queue): nats://HOST, or a folder on this machine";
 
 /// Opens the queue that the flags name. A worker waits for it without end, other commands do not.
@@ -109,9 +113,8 @@ pub(crate) fn submit(args: &args::Submit, app: &mut App) -> Result<()> {
         }
         let prompt = request.prompts.new.prompt.clone().unwrap_or_default();
         let name = args.job_name.clone().unwrap_or_else(|| submission::name_of(&prompt));
-        let job = submission.job(&name, &request, Manner::default(), &mut app.progress)?;
-        check(&job, request, app)?;
-        all.push(job);
+        check(&request, &app.engine, &mut app.progress)?;
+        all.push(submission.job(&name, &request, Manner::default(), &mut app.progress)?);
     }
     queue.submit(&all)?;
     for job in &all {
@@ -122,14 +125,15 @@ pub(crate) fn submit(args: &args::Submit, app: &mut App) -> Result<()> {
 }
 
 /// Tells a mistake at once, as far as it can be seen here.
-fn check(job: &Job, mut request: Request, app: &mut App) -> Result<()> {
-    if job.needs.sha256.is_none() {
+fn check(request: &Request, engine: &Engine, progress: &mut Progress) -> Result<()> {
+    if Needs::of(request, engine, progress)?.sha256.is_none() {
         return Ok(());
     }
     let place = tempfile::tempdir()?;
+    let mut request = request.clone();
     request.output.folder = Some(place.path().join("run"));
-    let run = OpenRun::claim(request, &app.progress)?;
-    app.engine.plan_transfer(&run, &mut app.progress).map(drop)
+    let run = OpenRun::claim(request, progress)?;
+    engine.plan_transfer(&run, progress).map(drop)
 }
 
 /// Shows and changes the jobs of a queue.
@@ -225,13 +229,11 @@ fn list(queue: &dyn Queue, state: Option<&str>, app: &App) -> Result<()> {
 }
 
 fn fetch(queue: &dyn Queue, ids: &[String], output: &Path, wait: bool, app: &App) -> Result<()> {
+    let _part = app.cancel.tells(|| Some(GOES_ON.to_owned()));
     let mut wanted = Vec::new();
     for id in ids {
         let mut job = queue.job(id)?;
         while wait && !job.state.is_over() {
-            if app.cancel.is_cancelled() {
-                return Err(Stopped("stopped; the jobs go on, and can be fetched later".to_owned()).into());
-            }
             thread::sleep(LOOK);
             job = queue.job(id)?;
         }

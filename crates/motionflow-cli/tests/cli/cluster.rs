@@ -320,3 +320,100 @@ pub(crate) fn same_files(one: &Path, other: &Path) {
         assert!(one == other, "{name} differs");
     }
 }
+
+/// Messages about a queue that need no server.
+pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
+    let cluster = Cluster { address: place.text("queue"), ..Cluster::new(String::new()) };
+    let command = |arguments: &[&str]| run(&mut cluster.command(arguments));
+    let elsewhere = |address: &str, flags: &[&str]| {
+        run(program().args(["queue", "status", "--queue", address]).args(flags))
+    };
+    let mut outcomes = vec![
+        run(program().args(["queue", "status"])),
+        elsewhere("redis://host", &[]),
+        elsewhere("nats://127.0.0.1:9", &[]),
+        elsewhere("nats://127.0.0.1:9", &["--creds", &place.text("none")]),
+        command(&["queue", "cancel", "none"]),
+        command(&["queue", "clean", "--limit", "much"]),
+        command(&["queue", "clean", "--older-than", "-1"]),
+        command(&["submit", "--prompt", "a [cat]", "--output", "out"]),
+        command(&["submit", "jobs.toml", "--prompt", "a [cat]"]),
+        command(&["submit", "--source", &place.text("none.mp4"), "--model", &place.text("none")]),
+        command(&["worker", "--work", &car()]),
+        command(&["worker", "--work", &car(), "--devices", "cpu,cpu"]),
+    ];
+    cluster.submit("job", &[]).ok();
+    outcomes.extend([
+        cluster.submit("job", &["--seed", "7"]),
+        command(&["queue", "fetch", "job"]),
+        command(&["queue", "fetch", "job", "job"]),
+        command(&["queue", "cancel", "job"]).ok(),
+        command(&["queue", "cancel", "job"]),
+        command(&["queue", "retry", "job"]).ok(),
+    ]);
+    cluster.work();
+    let got = place.text("got");
+    outcomes.push(command(&["queue", "retry", "job"]));
+    outcomes.push(command(&["queue", "fetch", "-o", &got]).ok());
+    outcomes.push(command(&["queue", "fetch", "-o", &got]));
+    fs::remove_dir_all(place.path("queue/files")).unwrap();
+    outcomes.push(command(&["queue", "fetch", "-o", &place.text("again")]));
+    // A worker that is asked to stop.
+    let mut worker = Running::begin(&mut cluster.worker(&[]), place.path("log"));
+    wait_for("a worker", || !cluster.rows(&["queue", "status"], "worker").is_empty());
+    worker.send("INT");
+    let code = worker.child.wait().unwrap().code().unwrap();
+    outcomes.push(Outcome {
+        code,
+        stdout: String::new(),
+        stderr: format!("error: {}", worker.said().trim()),
+    });
+    fs::write(place.path("queue/queue.sqlite"), "nothing of that kind".repeat(99)).unwrap();
+    outcomes.push(command(&["queue", "list"]));
+    outcomes
+}
+
+#[test]
+fn what_a_server_refuses_is_told() {
+    let Some(closed) = Server::start(&["--user", "me", "--pass", "secret"]) else { return };
+    let status = |address: &str| run(program().args(["queue", "status", "--queue", address]));
+    status(&closed.address()).fails(1, &["does not let this program in"]);
+    let address = format!("nats://me:secret@127.0.0.1:{}", closed.port());
+    status(&address).ok();
+    let wrong = status(&address.replace("secret", "wrong")).fails(1, &["does not let this program in"]);
+    assert!(!wrong.stderr.contains("wrong"), "{}", wrong.stderr);
+    let mut named = program();
+    named.args(["queue", "status", "--queue", &closed.address()]);
+    run(named.env("NATS_USER", "me").env("NATS_PASSWORD", "secret")).ok();
+    let plain = Server::start_without_jetstream();
+    status(&plain.address()).fails(1, &["the server has no JetStream"]);
+    // One with little room.
+    let place = Place::new();
+    let file = place.path("nats.conf");
+    fs::write(&file, "jetstream { max_file_store: 1MB }\n").unwrap();
+    let small = Server::start(&["--config", &text(&file)]).unwrap();
+    let cluster = Cluster::new(small.address());
+    let source = cluster.place.path("large.mp4");
+    fs::write(&source, vec![7; 3 << 20]).unwrap();
+    cluster
+        .submit_of("large", &text(&source), &cluster.place.text("none"), &[])
+        .fails(1, &["the queue cannot be written to"]);
+}
+
+#[test]
+fn workers_and_who_waits_for_them_can_be_stopped() {
+    let cluster = Cluster::folder();
+    let flags = ["--devices", "cpu,cpu"];
+    let mut two = Running::begin(&mut cluster.worker(&flags), cluster.place.path("two"));
+    wait_for("two workers", || cluster.rows(&["queue", "status"], "worker").len() == 2);
+    two.send("TERM");
+    assert_eq!(two.child.wait().unwrap().code(), Some(130), "{}", two.said());
+    assert!(two.said().contains("stopped; jobs that were at work are given back"), "{}", two.said());
+    cluster.submit("waits", &[]).ok();
+    let mut fetch = cluster.command(&["queue", "fetch", "waits", "--wait"]);
+    let mut waiting = Running::begin(&mut fetch, cluster.place.path("waiting"));
+    std::thread::sleep(Duration::from_secs(1));
+    waiting.send("TERM");
+    assert_eq!(waiting.child.wait().unwrap().code(), Some(130), "{}", waiting.said());
+    assert!(waiting.said().contains("stopped; the jobs go on"), "{}", waiting.said());
+}

@@ -127,6 +127,7 @@ impl QueueError {
         matches!(
             self,
             Self::NoQueue { .. }
+                | Self::Credentials { .. }
                 | Self::NoJob { .. }
                 | Self::OtherJob { .. }
                 | Self::IsOver { .. }

@@ -28,11 +28,21 @@ impl Server {
         if !is_here() {
             return None;
         }
+        let options = [&["--jetstream"], options].concat();
+        Some(Self::launched(&options))
+    }
+
+    /// Starts one that keeps nothing.
+    pub(crate) fn start_without_jetstream() -> Self {
+        Self::launched(&[])
+    }
+
+    fn launched(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
         let child = launch(folder.path(), -1, &options);
         let port = port(folder.path(), &child);
-        Some(Self { child, port, folder, options })
+        Self { child, port, folder, options }
     }
 
     pub(crate) fn address(&self) -> String {
@@ -86,7 +96,7 @@ fn launch(folder: &Path, port: i32, options: &[String]) -> Child {
         .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
         .arg("--ports_file_dir")
         .arg(folder)
-        .args(["--http_port", "-1", "--jetstream", "--store_dir"])
+        .args(["--http_port", "-1", "--store_dir"])
         .arg(folder.join("store"))
         .args(options)
         .stdout(Stdio::null())
