@@ -17,6 +17,7 @@ mod runs;
 mod show;
 #[cfg(unix)]
 mod signals;
+mod spread;
 mod stop;
 mod studio;
 mod terminal;

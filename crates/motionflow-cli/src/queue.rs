@@ -34,7 +34,7 @@ const GOES_ON: &str = "stopped; the jobs go on, and can be fetched later";
 const NO_QUEUE: &str = "give the queue (--queue): nats://HOST, or a folder on this machine";
 
 /// Opens the queue that the flags name. A worker waits for it without end, other commands do not.
-fn open(access: &QueueAccess, is_worker: bool, app: &App) -> Result<Arc<dyn Queue>> {
+pub(crate) fn open(access: &QueueAccess, is_worker: bool, app: &App) -> Result<Arc<dyn Queue>> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let file = |flag: &Option<std::path::PathBuf>, name: &str| {
         flag.clone().or_else(|| variable(name).map(Into::into))

@@ -373,6 +373,7 @@ impl<B: Broker> Queue for Shared<B> {
             .iter()
             .map(|job| (job.id.as_str(), job.lease.as_deref().filter(|_| job.state == State::Running)))
             .collect();
+        let mut gone = BTreeSet::new();
         for object in objects {
             let mut parts = object.name.split('.');
             let is_needed = match (parts.next(), parts.next(), parts.next()) {
@@ -387,8 +388,15 @@ impl<B: Broker> Queue for Shared<B> {
                 continue;
             }
             self.broker.discard(&object.name)?;
+            gone.insert(object.name);
             cleaned.files += 1;
             cleaned.bytes += object.bytes;
+        }
+        for record in self.broker.all("cache.")? {
+            let files: Vec<FileRef> = self.parsed(&record)?;
+            if files.iter().any(|file| gone.contains(&file.object)) {
+                self.broker.remove(&record.key)?;
+            }
         }
         Ok(cleaned)
     }

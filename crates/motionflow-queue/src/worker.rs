@@ -1,6 +1,7 @@
 //! A worker: it takes jobs one after another, makes their runs in a folder of its own, and tells the queue how far they are.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use motionflow_engine::cache::inversions::SharedCache;
 use motionflow_engine::cancel::CancelToken;
 use motionflow_engine::engine::Engine;
 use motionflow_engine::error::{self, ErrorKind, Stopped};
@@ -226,8 +228,14 @@ impl Working<'_> {
             let inputs = self.inputs(&job)?;
             self.restore(&job, &folder)?;
             token_check(&token)?;
-            let attempt =
-                Attempt { task: &job.task, folder: &folder, inputs: &inputs, program: &self.how.program };
+            let shared = Arc::new(Found(Arc::clone(&self.queue)));
+            let attempt = Attempt {
+                task: &job.task,
+                folder: &folder,
+                inputs: &inputs,
+                program: &self.how.program,
+                shared: Some(shared),
+            };
             attempt.run(self.engine, &mut self.progress(token.clone()))
         });
         let did = did.map_err(|error| {
@@ -340,6 +348,32 @@ impl Working<'_> {
             }
             brought => Ok(brought?),
         }
+    }
+}
+
+/// What is cached in the queue for all workers.
+struct Found(Arc<dyn Queue>);
+
+impl fmt::Debug for Found {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Found").finish_non_exhaustive()
+    }
+}
+
+impl SharedCache for Found {
+    fn bring(&self, key: &str, folder: &Path) -> Result<bool> {
+        let Some(files) = self.0.cached(key)? else { return Ok(false) };
+        bring(&*self.0, &files, folder)?;
+        Ok(true)
+    }
+
+    fn keep(&self, key: &str, folder: &Path) -> Result<()> {
+        // The entry's own file is written anew where the others are brought to.
+        let names = files_in(folder)?.into_iter().filter(|name| name != "entry.toml");
+        let files: Vec<FileRef> = names
+            .map(|name| self.0.keep_file(&Place::Cache, &name, &folder.join(&name)))
+            .collect::<queue::Result<_>>()?;
+        Ok(self.0.cache(key, &files)?)
     }
 }
 

@@ -335,7 +335,7 @@ pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
         elsewhere("nats://127.0.0.1:9", &["--creds", &place.text("none")]),
         command(&["queue", "cancel", "none"]),
         command(&["queue", "clean", "--limit", "much"]),
-        command(&["queue", "clean", "--older-than", "-1"]),
+        command(&["queue", "clean", "--older-than=-1"]),
         command(&["submit", "--prompt", "a [cat]", "--output", "out"]),
         command(&["submit", "jobs.toml", "--prompt", "a [cat]"]),
         command(&["submit", "--source", &place.text("none.mp4"), "--model", &place.text("none")]),
@@ -363,11 +363,7 @@ pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
     wait_for("a worker", || !cluster.rows(&["queue", "status"], "worker").is_empty());
     worker.send("INT");
     let code = worker.child.wait().unwrap().code().unwrap();
-    outcomes.push(Outcome {
-        code,
-        stdout: String::new(),
-        stderr: format!("error: {}", worker.said().trim()),
-    });
+    outcomes.push(Outcome { code, stdout: String::new(), stderr: worker.said() });
     fs::write(place.path("queue/queue.sqlite"), "nothing of that kind".repeat(99)).unwrap();
     outcomes.push(command(&["queue", "list"]));
     outcomes
@@ -398,6 +394,83 @@ fn what_a_server_refuses_is_told() {
     cluster
         .submit_of("large", &text(&source), &cluster.place.text("none"), &[])
         .fails(1, &["the queue cannot be written to"]);
+}
+
+#[test]
+fn a_sweep_over_a_queue_is_that_of_one_machine() {
+    on_both(|cluster| {
+        let place = &cluster.place;
+        let settings = place.path("transfer.toml");
+        fs::write(&settings, jobs_file(0).replace("[defaults]\n", "prompts.prompt = \"a [panda]\"\n"))
+            .unwrap();
+        let sweep = |output: &str| {
+            let output = place.text(output);
+            let mut sweep =
+                cluster.command(&["sweep", &text(&settings), "--set", "seed=1,2", "--set", "tau=0.3,0.5"]);
+            sweep.args(["-o", &output, "--threads", "1"]);
+            sweep
+        };
+        let worker = Running::begin(&mut cluster.worker(&[]), place.path("log"));
+        run(&mut sweep("spread")).ok();
+        drop(worker);
+        let mut here = program();
+        here.args([
+            "sweep",
+            &text(&settings),
+            "--set",
+            "seed=1,2",
+            "--set",
+            "tau=0.3,0.5",
+            "-o",
+            &place.text("here"),
+        ]);
+        run(here.args(["--threads", "1"])).ok();
+        for name in ["table.md", "grid.png"] {
+            let [one, other] =
+                ["spread", "here"].map(|folder| fs::read(place.path(folder).join(name)).unwrap());
+            assert!(name != "grid.png" || one == other, "{name} differs");
+        }
+        let cells = place.names("spread/cells");
+        assert!(cells == place.names("here/cells") && cells.len() == 4, "{cells:?}");
+        for cell in cells {
+            for name in ["result.mp4", "run.toml", "asked.toml"] {
+                let [one, other] = ["spread", "here"]
+                    .map(|folder| fs::read(place.path(folder).join("cells").join(&cell).join(name)));
+                assert!(one.unwrap() == other.unwrap(), "{cell}: {name} differs");
+            }
+        }
+        // Where a transfer failed, the others are there, and which it was is told.
+        run(&mut cluster.command(&["queue", "clean", "--older-than", "0"])).ok();
+        let mut again = sweep("again");
+        let again = Running::begin(&mut again, place.path("again.log"));
+        wait_for("the jobs", || cluster.jobs().len() == 4);
+        let first = cluster.jobs()[0]["id"].as_str().unwrap().to_owned();
+        run(&mut cluster.command(&["queue", "cancel", &first])).ok();
+        cluster.work();
+        let mut again = again;
+        assert_eq!(again.child.wait().unwrap().code(), Some(1));
+        assert!(again.said().contains("1 of 4 transfers have no result"), "{}", again.said());
+        assert_eq!(place.names("again/cells").len(), 3);
+    });
+}
+
+#[test]
+fn an_inversion_is_made_once_for_all_workers() {
+    on_both(|cluster| {
+        let with_cache = |worker: &str| {
+            let mut command = cluster.worker(&["--until-empty"]);
+            command.env("MOTIONFLOW_CACHE", cluster.place.path(worker)).env_remove("MOTIONFLOW_CACHE_LIMIT");
+            run(&mut command).ok()
+        };
+        cluster.submit("one", &[]).ok();
+        assert!(!with_cache("first").stderr.contains("taken from the cache"));
+        cluster.submit("two", &["--seed", "5"]).ok();
+        let second = with_cache("second");
+        assert!(second.stderr.contains("taken from the cache"), "{}", second.stderr);
+        cluster.fetch().ok();
+        cluster.place.transfer(&["--seed", "5"]).ok();
+        same_results(&cluster.place.path("out"), &cluster.place.path("got/two"));
+    });
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
+use crate::cache::inversions::SharedCache;
 use crate::engine::Engine;
 use crate::folder::run_folder::holds_a_run;
 use crate::folder::unfinished::{self, Unfinished};
@@ -30,6 +32,8 @@ pub struct Attempt<'a> {
     pub inputs: &'a BTreeMap<PathBuf, PathBuf>,
     /// What this worker computes with; it goes before what the job says.
     pub program: &'a Program,
+    /// What other machines have made.
+    pub shared: Option<Arc<dyn SharedCache>>,
 }
 
 impl Attempt<'_> {
@@ -59,7 +63,8 @@ impl Attempt<'_> {
             run
         };
         let run = self.with_inputs(run);
-        let options = TransferOptions { quick: task.quick, ..TransferOptions::default() };
+        let options =
+            TransferOptions { quick: task.quick, shared: self.shared.clone(), ..TransferOptions::default() };
         engine.transfer(run, &options, progress)
     }
 
