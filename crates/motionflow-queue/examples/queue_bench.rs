@@ -19,7 +19,10 @@ const PORT: u16 = 24222;
 /// What a job of the real program has as its request, in bytes.
 const REQUEST: usize = 600;
 
-struct Server(Child, tempfile::TempDir);
+struct Server {
+    child: Child,
+    _folder: tempfile::TempDir,
+}
 
 impl Server {
     fn start(program: &str) -> Result<Self> {
@@ -27,12 +30,13 @@ impl Server {
         let mut command = Command::new(program);
         command.args(["--addr", "127.0.0.1", "--port", &PORT.to_string(), "--jetstream", "--store_dir"]);
         command.arg(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Self(command.spawn().context("nats-server cannot be started")?, folder))
+        let child = command.spawn().context("nats-server cannot be started")?;
+        Ok(Self { child, _folder: folder })
     }
 
     /// Bytes in memory now.
     fn memory(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
         kilobytes.map(|kilobytes| kilobytes * 1024.0).context("the system does not tell")
@@ -41,8 +45,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -50,6 +50,10 @@ pub(crate) trait Broker: Send + Sync + 'static {
     fn push(&self, line: &str, ids: &[String]) -> Result<()>;
     /// The next message of one of the lines.
     fn pull(&self, lines: &[String], wait: Duration) -> Result<Option<Delivery>>;
+    /// Whether a message is still there.
+    fn has_message(&self, line: &str, number: u64) -> Result<bool>;
+    /// How many messages a line has, without those that were acknowledged and that a crash has brought back.
+    fn settle(&self, line: &str) -> Result<usize>;
     /// How long a message may stay unacknowledged.
     fn lasts(&self) -> Duration;
     fn extend(&self, delivery: &Delivery) -> Result<()>;

@@ -25,6 +25,8 @@ pub(crate) const MOST_DEATHS: u32 = 4;
 const YOUNG: Duration = Duration::from_secs(60 * 60);
 /// How often it is looked for new lines.
 const LOOK: Duration = Duration::from_secs(2);
+/// The record that says when it was last seen to the messages.
+const MENDED: &str = "mended";
 /// Jobs whose messages are sent together.
 const TOGETHER: usize = 500;
 
@@ -131,8 +133,11 @@ impl<B: Broker> Shared<B> {
                 tidy(&*self.broker, &job)?;
                 return self.broker.acknowledge(delivery).map(|()| None);
             }
-            // Another message of the same job, whose worker has its lease by the first one.
-            if job.state == State::Running && job.delivery != delivery.number {
+            // Another message of the same job, whose worker has its lease by the first one; unless that was lost.
+            if job.state == State::Running
+                && job.delivery != delivery.number
+                && self.broker.has_message(&job.needs.line(), job.delivery)?
+            {
                 return self.broker.acknowledge(delivery).map(|()| None);
             }
             let taken = taken(job, worker, &token, delivery.number);
@@ -334,7 +339,31 @@ impl<B: Broker> Queue for Shared<B> {
         Ok(workers)
     }
 
+    fn mend(&self, every: Duration) -> Result<()> {
+        let record = self.broker.get(MENDED)?;
+        let (last, revision): (f64, u64) = match &record {
+            Some(record) => (self.parsed(record)?, record.revision),
+            None => (0.0, 0),
+        };
+        if now() - last < every.as_secs_f64() || self.broker.put(MENDED, &text(&now()), revision)?.is_none() {
+            return Ok(());
+        }
+        let mut waiting: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for job in self.jobs()?.into_iter().filter(|job| !job.state.is_over()) {
+            waiting.entry(job.needs.line()).or_default().push(job.id);
+        }
+        for line in self.lines()?.into_keys() {
+            let messages = self.broker.settle(&line)?;
+            // Too many do no harm: those that are not needed are dropped.
+            if let Some(ids) = waiting.get(&line).filter(|ids| ids.len() > messages) {
+                self.broker.push(&line, ids)?;
+            }
+        }
+        Ok(())
+    }
+
     fn clean(&self, over_for: Duration, most_bytes: u64) -> Result<Cleaned> {
+        self.mend(Duration::ZERO)?;
         let mut cleaned = Cleaned::default();
         let objects = self.broker.objects()?;
         let mut jobs = self.jobs()?;

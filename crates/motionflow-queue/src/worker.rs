@@ -47,6 +47,8 @@ pub struct Worker {
     pub work: PathBuf,
     /// How often kept steps are brought to the queue, at most.
     pub keep_every: Duration,
+    /// How often it sees, when there is nothing to do, that no job was forgotten.
+    pub mend_every: Duration,
     /// Whether it ends when there is nothing more that it could do.
     pub until_empty: bool,
 }
@@ -133,7 +135,11 @@ impl Working<'_> {
             let lease = match self.next() {
                 Ok(Some(lease)) => lease,
                 Ok(None) if self.how.until_empty && self.is_empty()? => return Ok(done),
-                Ok(None) => continue,
+                Ok(None) => {
+                    // Nothing depends on it now.
+                    let _ = self.queue.mend(self.how.mend_every);
+                    continue;
+                }
                 Err(error) if self.stop.is_cancelled() && error.passes() => continue,
                 Err(error) => return Err(error.into()),
             };

@@ -1,6 +1,6 @@
 //! A cluster whose workers are killed, paused and cut off at random, and whose server is killed, too.
 //!
-//! `MOTIONFLOW_CHAOS_JOBS` and `MOTIONFLOW_CHAOS_WORKERS` make it larger: docs/clusters.md says what 300 jobs gave.
+//! `MOTIONFLOW_CHAOS_JOBS`, `MOTIONFLOW_CHAOS_WORKERS` and `MOTIONFLOW_CHAOS_STEPS` make it larger: docs/clusters.md says what 300 jobs gave.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -33,7 +33,8 @@ fn whatever_dies_each_job_is_finished_once_with_the_same_bytes() {
     let (count, workers) = (number("MOTIONFLOW_CHAOS_JOBS", 12), number("MOTIONFLOW_CHAOS_WORKERS", 2));
     let cluster = Cluster::new(server.address());
     let file = cluster.place.path("jobs.toml");
-    std::fs::write(&file, jobs_file(count)).unwrap();
+    let steps = format!("steps = {}, guided_steps = 2", number("MOTIONFLOW_CHAOS_STEPS", 3));
+    std::fs::write(&file, jobs_file(count).replace("steps = 3, guided_steps = 2", &steps)).unwrap();
     run(&mut cluster.command(&["submit", &text(&file)])).ok();
     let logs =
         (0..workers).map(|worker| cluster.place.path(&format!("log-{worker}"))).collect::<Vec<PathBuf>>();
@@ -146,7 +147,7 @@ impl Proxy {
 
 /// Bytes that come while it is cut are lost, and with them the connection, once it is whole again.
 fn pass(mut from: TcpStream, mut to: TcpStream, cut: &AtomicBool) {
-    let (mut bytes, mut lost) = ([0; 1 << 16], false);
+    let (mut bytes, mut lost) = ([0; 1 << 14], false);
     while let Ok(count @ 1..) = from.read(&mut bytes) {
         lost |= cut.load(Ordering::Relaxed);
         if lost && !cut.load(Ordering::Relaxed) {

@@ -9,6 +9,7 @@ pub mod error;
 pub mod job;
 pub mod needs;
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub type Result<T> = std::result::Result<T, QueueError>;
 
 /// Jobs in their order, and the files that belong to them.
-pub trait Queue: Send + Sync {
+pub trait Queue: fmt::Debug + Send + Sync {
     /// Adds jobs. One that is there already with the same task is left as it is, so that the same call can be made again.
     ///
     /// # Errors
@@ -99,6 +100,13 @@ pub trait Queue: Send + Sync {
     /// # Errors
     /// When the queue cannot be reached.
     fn workers(&self) -> Result<Vec<Worker>>;
+
+    /// Sees that every job that waits is also told to workers, whatever a crash of the queue has lost; nothing is done where
+    /// somebody has seen to it within `every`.
+    ///
+    /// # Errors
+    /// When the queue cannot be reached.
+    fn mend(&self, every: Duration) -> Result<()>;
 
     /// Removes jobs that have been over for so long with all that belongs to them, then results of the oldest until the files
     /// have at most `most_bytes`; and what no job needs any more.

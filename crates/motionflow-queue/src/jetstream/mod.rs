@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::kv::{self, UpdateErrorKind};
-use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{self, DiscardPolicy, RawMessageErrorKind, RetentionPolicy, StorageType};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, client::RequestErrorKind};
 use futures_util::StreamExt;
@@ -309,6 +309,35 @@ impl Broker for JetStream {
             }
             std::thread::sleep(LOOK.min(wait));
         }
+    }
+
+    fn has_message(&self, line: &str, number: u64) -> Result<bool> {
+        self.patiently(|| async {
+            match self.jobs.get_raw_message(number).await {
+                Ok(message) => Ok(message.subject.as_str() == format!("{JOB_SUBJECT}.{line}")),
+                Err(error) if matches!(error.kind(), RawMessageErrorKind::NoMessageFound) => Ok(false),
+                Err(error) => Err(Trouble::passing(error)),
+            }
+        })
+    }
+
+    fn settle(&self, line: &str) -> Result<usize> {
+        self.patiently(|| async {
+            let subject = format!("{JOB_SUBJECT}.{line}");
+            let mut consumer = self.consumer(line).await?;
+            let info = consumer.info().await.map_err(Trouble::passing)?;
+            // A server 2.9 that was killed has acknowledged messages again, which it delivers to nobody.
+            if info.num_pending == 0 && info.num_ack_pending == 0 {
+                let done = info.delivered.stream_sequence + 1;
+                self.jobs.purge().filter(&subject).sequence(done).await.map_err(Trouble::passing)?;
+            }
+            let mut left = self.jobs.info_with_subjects(&subject).await.map_err(Trouble::passing)?;
+            let mut count = 0;
+            while let Some(found) = left.next().await {
+                count += found.map_err(Trouble::passing)?.1;
+            }
+            Ok(count)
+        })
     }
 
     fn lasts(&self) -> Duration {

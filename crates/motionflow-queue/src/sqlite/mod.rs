@@ -199,6 +199,19 @@ impl Broker for Sqlite {
         }
     }
 
+    fn has_message(&self, _line: &str, number: u64) -> Result<bool> {
+        self.read(|connection| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM messages WHERE number = ?1)";
+            connection.query_row(sql, [number], |row| row.get(0))
+        })
+    }
+
+    fn settle(&self, line: &str) -> Result<usize> {
+        self.read(|connection| {
+            connection.query_row("SELECT count(*) FROM messages WHERE line = ?1", [line], |row| row.get(0))
+        })
+    }
+
     fn lasts(&self) -> Duration {
         self.lease
     }

@@ -1,6 +1,6 @@
 //! One suite of tests over both sides of the queue.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests may panic, and are for other tests, too")]
 
 mod server;
 
@@ -43,6 +43,24 @@ impl Side {
         open(&self.address, &Access { lease: LEASE, ..Access::default() }).unwrap()
     }
 
+    /// As a crash might: the records stay.
+    fn lose_messages(&self) {
+        match &self.address {
+            Address::Folder(folder) => {
+                let connection = rusqlite::Connection::open(folder.join("queue.sqlite")).unwrap();
+                connection.execute("DELETE FROM messages", []).unwrap();
+            }
+            Address::Nats(address) => {
+                let runtime = tokio::runtime::Runtime::new().unwrap();
+                runtime.block_on(async {
+                    let client = async_nats::connect(address).await.unwrap();
+                    let context = async_nats::jetstream::new(client);
+                    context.get_stream("motionflow_jobs").await.unwrap().purge().await.unwrap();
+                });
+            }
+        }
+    }
+
     fn file(&self, name: &str, bytes: usize) -> PathBuf {
         let path = self.place.path().join(name);
         let content: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8 ^ name.len() as u8).collect();
@@ -82,6 +100,7 @@ on_both!(
     nothing_is_left_of_what_is_over,
     what_a_waiting_job_needs_stays,
     many_workers_take_each_job_once,
+    jobs_whose_messages_are_lost_are_told_again,
     the_shared_cache_and_the_workers,
 );
 
@@ -366,6 +385,25 @@ fn what_a_waiting_job_needs_stays(side: &Side) {
     for file in [inner, list, writing] {
         queue.bring_file(&file, &side.place.path().join("here")).unwrap();
     }
+}
+
+fn jobs_whose_messages_are_lost_are_told_again(side: &Side) {
+    let (queue, other) = (side.open(), side.open());
+    queue.submit(&[job("runs"), job("dies"), job("waits")]).unwrap();
+    let runs = take(&queue, "one", LONG).unwrap();
+    let _dies = take(&queue, "dead", LONG).unwrap();
+    side.lose_messages();
+    runs.extend().unwrap();
+    assert!(take(&other, "two", SHORT).is_none());
+    other.mend(Duration::ZERO).unwrap();
+    other.mend(LONG).unwrap();
+    let mut taken: Vec<Job> =
+        std::iter::from_fn(|| take(&other, "two", SHORT)).map(|lease| lease.job()).collect();
+    taken.sort_by(|one, other| one.id.cmp(&other.id));
+    // All of them, for nobody can know which worker is dead; whose lease was taken changes nothing.
+    let ids: Vec<&str> = taken.iter().map(|job| job.id.as_str()).collect();
+    assert_eq!(ids, ["dies", "runs", "waits"]);
+    assert_eq!(runs.end(Ending::Finished(Vec::new())).unwrap(), Held::Lost);
 }
 
 fn many_workers_take_each_job_once(side: &Side) {

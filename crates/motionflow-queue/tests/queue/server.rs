@@ -13,6 +13,7 @@ pub(crate) struct Server {
 }
 
 /// Whether tests with a server can run here. Where `MOTIONFLOW_NATS` says so, they must.
+#[allow(clippy::print_stderr, reason = "why a test is skipped")]
 pub(crate) fn is_here() -> bool {
     let found = Command::new("nats-server").arg("--version").output().is_ok();
     assert!(found || std::env::var_os("MOTIONFLOW_NATS").is_none(), "nats-server is not installed");
