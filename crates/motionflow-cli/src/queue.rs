@@ -12,6 +12,7 @@ use motionflow_engine::columns::columns;
 use motionflow_engine::engine::Engine;
 use motionflow_engine::error::Misuse;
 use motionflow_engine::folder::run_folder::holds_a_run;
+use motionflow_engine::folder_name;
 use motionflow_engine::progress::Progress;
 use motionflow_engine::queue::{self as jobs, Needs, Queue, State};
 use motionflow_engine::request::Request;
@@ -247,7 +248,7 @@ fn fetch(queue: &dyn Queue, ids: &[String], output: &Path, wait: bool, app: &App
     }
     let mut failed = 0;
     for job in wanted {
-        let folder = output.join(&job.name);
+        let folder = output.join(if folder_name::is_fit(&job.name) { &job.name } else { &job.id });
         if holds_a_run(&folder) {
             let message = format!("{}: holds another run; give another folder (--output)", folder.display());
             return Err(Misuse(message).into());

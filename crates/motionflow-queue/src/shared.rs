@@ -300,6 +300,9 @@ impl<B: Broker> Queue for Shared<B> {
     }
 
     fn bring_file(&self, file: &FileRef, path: &Path) -> Result<()> {
+        if !file.is_inside() {
+            return Err(QueueError::NoFile { name: file.name.clone() });
+        }
         let cannot = |source| QueueError::File { path: path.to_owned(), source };
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(cannot)?;

@@ -144,9 +144,6 @@ pub fn fetch(queue: &dyn Queue, job: &Job, folder: &Path) -> Result<(), QueueErr
 /// Writes files to a folder.
 pub(crate) fn bring(queue: &dyn Queue, files: &[FileRef], folder: &Path) -> Result<(), QueueError> {
     for file in files {
-        if !file.is_inside() {
-            return Err(QueueError::NoFile { name: file.name.clone() });
-        }
         queue.bring_file(file, &folder.join(&file.name))?;
     }
     Ok(())

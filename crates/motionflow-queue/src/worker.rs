@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use motionflow_engine::cache::inversions::SharedCache;
 use motionflow_engine::cancel::CancelToken;
 use motionflow_engine::engine::Engine;
@@ -322,6 +322,7 @@ impl Working<'_> {
         }
         let mut inputs = BTreeMap::new();
         for input in &job.task.inputs {
+            ensure!(input.file.is_inside(), "an input of the job is damaged; submit it anew");
             let own = place.join(&input.file.sha256);
             let name = input.path.file_name().context("an input has no name")?;
             let path = own.join(name);

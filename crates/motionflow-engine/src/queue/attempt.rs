@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::cache::inversions::SharedCache;
 use crate::engine::Engine;
+use crate::error::Misuse;
 use crate::folder::run_folder::holds_a_run;
 use crate::folder::unfinished::{self, Unfinished};
 use crate::progress::Progress;
@@ -62,22 +63,26 @@ impl Attempt<'_> {
             }
             run
         };
-        let run = self.with_inputs(run);
+        let run = self.with_inputs(run)?;
         let options =
             TransferOptions { quick: task.quick, shared: self.shared.clone(), ..TransferOptions::default() };
         engine.transfer(run, &options, progress)
     }
 
     /// Lets it read its inputs where they are here, and record where they were.
-    fn with_inputs(&self, mut run: OpenRun) -> OpenRun {
+    fn with_inputs(&self, mut run: OpenRun) -> Result<OpenRun> {
         for path in run.request.files_mut() {
-            if let Some(here) = self.inputs.get(path) {
-                *path = here.clone();
-            }
+            let Some(here) = self.inputs.get(path) else {
+                let path = path.display();
+                let message =
+                    format!("{path}: the job names it, but it did not come with the job; submit it anew");
+                return Err(Misuse(message).into());
+            };
+            *path = here.clone();
         }
         let said = self.inputs.iter().map(|(said, here)| (here.clone(), said.clone()));
         run.request.elsewhere = said.collect();
-        run
+        Ok(run)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A job of a queue, as it is kept there.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -166,10 +166,12 @@ pub fn is_id(text: &str) -> bool {
 }
 
 impl FileRef {
-    /// Whether its name stays in the folder that it belongs to.
+    /// Whether it leads nowhere but where it belongs: what a queue says is not trusted with other places.
     pub fn is_inside(&self) -> bool {
         let mut parts = Path::new(&self.name).components();
-        !self.name.is_empty() && parts.all(|part| matches!(part, std::path::Component::Normal(_)))
+        let is_named = !self.name.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)));
+        let is_hash = self.sha256.len() == 64 && self.sha256.bytes().all(|sign| sign.is_ascii_hexdigit());
+        is_named && is_hash && !self.object.contains(['/', '\\'])
     }
 }
 
@@ -188,9 +190,13 @@ mod tests {
 
     #[test]
     fn a_file_stays_in_its_folder() {
-        let inside = |name: &str| {
-            FileRef { name: name.into(), bytes: 0, sha256: String::new(), object: String::new() }.is_inside()
+        let file = |name: &str, sha256: &str, object: &str| {
+            let (name, sha256, object) = (name.to_owned(), sha256.to_owned(), object.to_owned());
+            FileRef { name, bytes: 0, sha256, object }.is_inside()
         };
+        let hash = "0f".repeat(32);
+        let inside = |name: &str| file(name, &hash, "input.0f");
+        assert!(!file("a", "../a", "input.0f") && !file("a", &hash, "../../etc/passwd"));
         assert!(
             inside("masks/a.png") && !inside("../a") && !inside("/a") && !inside("") && !inside("a/../b")
         );

@@ -337,6 +337,8 @@ fn a_damaged_file_is_noticed(side: &Side) {
     let wrong = motionflow_engine::queue::FileRef { object: other.object, ..file.clone() };
     let to = side.place.path().join("to");
     assert!(matches!(queue.bring_file(&wrong, &to), Err(QueueError::NoFile { .. })));
+    let outside = motionflow_engine::queue::FileRef { object: "../queue.sqlite".into(), ..file.clone() };
+    assert!(matches!(queue.bring_file(&outside, &to), Err(QueueError::NoFile { .. })));
     let short = motionflow_engine::queue::FileRef { object: "input.none".into(), ..file };
     assert!(matches!(queue.bring_file(&short, &to), Err(QueueError::NoFile { .. })) && !to.exists());
 }
@@ -480,4 +482,53 @@ fn what_is_wrong_with_a_server_is_told() {
     let access = Access { user: Some("me".into()), password: Some("secret".into()), ..quick.clone() };
     assert!(open(&Address::parse(&server.address()).unwrap(), &access).is_ok());
     assert!(server.id() > 0);
+}
+
+#[test]
+fn an_nkey_lets_in() {
+    let place = tempfile::tempdir().unwrap();
+    let user = nkeys::KeyPair::new_user();
+    let (config, seed) = (place.path().join("nats.conf"), place.path().join("user.nk"));
+    let users = format!("authorization {{ users: [ {{ nkey: {:?} }} ] }}\n", user.public_key());
+    std::fs::write(&config, users).unwrap();
+    std::fs::write(&seed, user.seed().unwrap()).unwrap();
+    let Some(server) = Server::start(&["--config", config.to_str().unwrap()]) else { return };
+    let address = Address::parse(&server.address()).unwrap();
+    let quick = Access { patience: Some(Duration::ZERO), ..Access::default() };
+    assert!(matches!(open(&address, &quick).unwrap_err(), QueueError::Refused { .. }));
+    let with = |nkey: PathBuf| open(&address, &Access { nkey: Some(nkey), ..quick.clone() });
+    with(seed).unwrap();
+    let another = place.path().join("another.nk");
+    std::fs::write(&another, nkeys::KeyPair::new_user().seed().unwrap()).unwrap();
+    assert!(matches!(with(another).unwrap_err(), QueueError::Refused { .. }));
+    std::fs::write(&config, "no seed").unwrap();
+    assert!(matches!(with(config).unwrap_err(), QueueError::Credentials { .. }));
+}
+
+#[test]
+fn tls_is_checked_with_the_authority_that_is_given() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+    let openssl = |arguments: &[&str]| {
+        let made = std::process::Command::new("openssl").args(arguments).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    };
+    let names = "subjectAltName=IP:127.0.0.1";
+    for name in ["ca", "other"] {
+        let (key, certificate) = (at(&format!("{name}.key")), at(&format!("{name}.pem")));
+        let made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"];
+        openssl(&[&made[..], &["-keyout", &key, "-out", &certificate]].concat());
+    }
+    let (key, request, certificate) = (at("server.key"), at("server.csr"), at("server.pem"));
+    let asked = ["req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=server", "-addext", names];
+    openssl(&[&asked[..], &["-keyout", &key, "-out", &request]].concat());
+    let signed = ["x509", "-req", "-days", "2", "-copy_extensions", "copy", "-CAcreateserial"];
+    let (ca, ca_key) = (at("ca.pem"), at("ca.key"));
+    openssl(&[&signed[..], &["-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-out", &certificate]].concat());
+    let Some(server) = Server::start(&["--tls", "--tlscert", &certificate, "--tlskey", &key]) else { return };
+    let address = Address::parse(&format!("tls://127.0.0.1:{}", server.port())).unwrap();
+    let quick = Access { patience: Some(Duration::ZERO), ..Access::default() };
+    let with = |ca: &str| open(&address, &Access { tls_ca: Some(at(ca).into()), ..quick.clone() });
+    assert!(open(&address, &quick).is_err() && with("other.pem").is_err());
+    with("ca.pem").unwrap().submit(&[job("a")]).unwrap();
 }

@@ -111,7 +111,7 @@ fn port(folder: &Path, child: &Child) -> u16 {
     let mut port = None;
     wait_for("the server's port", || {
         let text = std::fs::read_to_string(&file).unwrap_or_default();
-        port = after(&text, "nats://127.0.0.1:");
+        port = after(&text, "://127.0.0.1:");
         port.is_some()
     });
     port.unwrap()
