@@ -70,7 +70,7 @@ fn jobs(count: usize) -> Vec<Job> {
 fn work(queue: &Arc<dyn Queue>, left: &std::sync::atomic::AtomicI64) -> Result<()> {
     use std::sync::atomic::Ordering;
     while left.load(Ordering::Relaxed) > 0 {
-        if let Some(lease) = queue.take("bench", &mut |_| true, Duration::from_secs(2))? {
+        if let Some(lease) = queue.take("bench", &mut |_| true, Duration::from_millis(50))? {
             lease.end(Ending::Finished(Vec::new()))?;
             left.fetch_sub(1, Ordering::Relaxed);
         }

@@ -23,8 +23,8 @@ pub(crate) const LOOK: Duration = Duration::from_secs(1);
 /// A job's id in the queue: another one for another request.
 fn id_in_queue(job: &Kept) -> String {
     let digest = Sha256::digest(&job.request);
-    let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    id_of(&format!("{}-{digits}", job.id))
+    let [a, b, c, d] = [digest[0], digest[1], digest[2], digest[3]];
+    id_of(&format!("{}-{:08x}", job.id, u32::from_be_bytes([a, b, c, d])))
 }
 
 /// Looks once after all jobs. Returns whether there is more to do at once.

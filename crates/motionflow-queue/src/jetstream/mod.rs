@@ -1,7 +1,7 @@
 //! The side for many machines: NATS `JetStream`, as of server 2.9.
 //!
-//! - The key-value bucket `motionflow` has the records: `job.ID`, `line.LINE`, `cache.KEY`. `motionflow_workers` forgets its
-//!   records after a minute.
+//! - The key-value bucket `motionflow` has the records `job.ID` and `cache.KEY`, `motionflow_lines` the lines of needs.
+//!   `motionflow_workers` forgets its records after a minute.
 //! - The work queue `motionflow_jobs` has a message a job that waits or runs, by line; each line has a pull consumer with
 //!   explicit acknowledgements.
 //! - The stream `motionflow_files` has files in chunks, one message a chunk, by the file's name and the chunk's number. Names
@@ -34,6 +34,7 @@ use connection::Trouble;
 
 const RECORDS: &str = "motionflow";
 const WORKERS: &str = "motionflow_workers";
+const LINES: &str = "motionflow_lines";
 const JOBS: &str = "motionflow_jobs";
 const FILES: &str = "motionflow_files";
 const JOB_SUBJECT: &str = "motionflow.jobs";
@@ -55,6 +56,8 @@ pub(crate) struct JetStream {
     context: Context,
     records: kv::Store,
     workers: kv::Store,
+    /// By themselves, for workers list them often.
+    lines: kv::Store,
     jobs: stream::Stream,
     files: stream::Stream,
     place: String,
@@ -80,7 +83,7 @@ impl JetStream {
         let context = context.build(client.clone());
         drop(inside);
         let made = connection::patiently(&runtime, place, access, || make(&context))?;
-        let (records, workers, jobs, files) = made;
+        let (records, workers, lines, jobs, files) = made;
         let nudges = Arc::new(Nudges::default());
         let this = Self {
             runtime,
@@ -88,6 +91,7 @@ impl JetStream {
             context,
             records,
             workers,
+            lines,
             jobs,
             files,
             place: place.to_owned(),
@@ -191,15 +195,21 @@ impl JetStream {
     }
 
     fn bucket(&self, key: &str) -> &kv::Store {
-        if key.starts_with("worker.") { &self.workers } else { &self.records }
+        match key.split_once('.') {
+            Some(("worker", _)) => &self.workers,
+            Some(("line", _)) => &self.lines,
+            _ => &self.records,
+        }
     }
 }
 
-async fn make(
-    context: &Context,
-) -> std::result::Result<(kv::Store, kv::Store, stream::Stream, stream::Stream), Trouble> {
+/// The buckets of records, workers and lines, and the streams of jobs and files.
+type Made = (kv::Store, kv::Store, kv::Store, stream::Stream, stream::Stream);
+
+async fn make(context: &Context) -> std::result::Result<Made, Trouble> {
     let records = connection::bucket(context, RECORDS, Duration::ZERO).await?;
     let workers = connection::bucket(context, WORKERS, PASSING).await?;
+    let lines = connection::bucket(context, LINES, Duration::ZERO).await?;
     let jobs = stream::Config {
         name: JOBS.to_owned(),
         subjects: vec![format!("{JOB_SUBJECT}.*")],
@@ -218,7 +228,7 @@ async fn make(
     };
     let jobs = context.get_or_create_stream(jobs).await.map_err(|error| Trouble::of_stream(&error))?;
     let files = context.get_or_create_stream(files).await.map_err(|error| Trouble::of_stream(&error))?;
-    Ok((records, workers, jobs, files))
+    Ok((records, workers, lines, jobs, files))
 }
 
 impl Broker for JetStream {
