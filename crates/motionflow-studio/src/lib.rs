@@ -29,6 +29,7 @@ mod place;
 mod problem;
 mod prompts;
 mod queue;
+mod remote;
 mod reports;
 mod request;
 mod route;

@@ -7,7 +7,9 @@ mod bad_input;
 mod batch;
 mod bench;
 mod cache;
+mod chaos;
 mod checkpoints;
+mod cluster;
 #[cfg(target_os = "linux")]
 mod clusters;
 mod commands;
@@ -30,6 +32,8 @@ mod layer_choice;
 mod machines;
 mod mask_files;
 mod motion_arrives;
+#[path = "../../../motionflow-queue/tests/queue/server.rs"]
+mod nats;
 mod noised;
 mod out_of_memory;
 mod precision;
