@@ -228,7 +228,9 @@ fn list(queue: &dyn Queue, state: Option<&str>, app: &App) -> Result<()> {
             job.error.as_deref().and_then(|error| error.lines().next()).unwrap_or_default().to_owned(),
         ]);
     }
-    columns(&rows).iter().for_each(|line| app.console.result(line));
+    for line in columns(&rows) {
+        app.console.result(&line);
+    }
     Ok(())
 }
 

@@ -27,7 +27,9 @@ pub(crate) fn run(devices: &[DeviceChoice], app: &App) -> Result<()> {
     while !running.is_empty() {
         if app.cancel.is_cancelled() && !is_told {
             is_told = true;
-            running.iter().for_each(|(_, child, _)| stop(child));
+            for (_, child, _) in &running {
+                stop(child);
+            }
         }
         let mut left = Vec::new();
         for (device, mut child, since) in running {
