@@ -61,11 +61,11 @@ pub(crate) fn open(access: &QueueAccess, is_worker: bool, app: &App) -> Result<A
 
 /// Works on the jobs of a queue.
 pub(crate) fn work(args: &args::Worker, app: &mut App) -> Result<()> {
-    if args.devices.len() > 1 {
-        return crate::workers::run(&args.devices, app);
+    let devices = args.devices();
+    if devices.len() > 1 {
+        return crate::workers::run(&devices, app);
     }
-    let mut program = app.flags.clone();
-    program.resources.device = args.devices.first().copied().or(program.resources.device);
+    let program = app.flags.clone();
     let device = program.resources.device.unwrap_or_default().to_string();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let worker = worker::Worker {

@@ -60,13 +60,13 @@ fn begin(device: DeviceChoice) -> Result<Child> {
     let mut arguments: Vec<OsString> = Vec::new();
     let mut given = std::env::args_os().skip(1);
     while let Some(argument) = given.next() {
-        if argument == "--devices" {
+        if argument == "--device" {
             given.next();
-        } else if !argument.to_string_lossy().starts_with("--devices=") {
+        } else if !argument.to_string_lossy().starts_with("--device=") {
             arguments.push(argument);
         }
     }
-    arguments.push(format!("--devices={device}").into());
+    arguments.push(format!("--device={device}").into());
     let program = std::env::current_exe().context("the program does not find itself")?;
     Command::new(program).args(arguments).spawn().context("a worker cannot be started")
 }

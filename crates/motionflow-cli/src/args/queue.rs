@@ -11,7 +11,7 @@ use super::Transfer;
 
 const WORKER_EXAMPLE: &str = "\
 Example, on each machine that computes:
-  motionflow worker --queue nats://queue.example:4222 --devices cuda:0,cuda:1
+  motionflow worker --queue nats://queue.example:4222 --device cuda:0,cuda:1
 
 A folder is a queue for the processes of one machine:
   motionflow worker --queue jobs --until-empty";
@@ -65,6 +65,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn device(text: &str) -> Result<toml::Value, String> {
+    let device: Result<DeviceChoice, _> = text.parse();
+    device.map(|device| toml::Value::String(device.to_string())).map_err(|error| error.to_string())
+}
+
 fn any_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "is no number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|_| "must be 0 seconds or more".to_owned())
@@ -76,9 +81,10 @@ fn any_seconds(text: &str) -> Result<Duration, String> {
 pub(crate) struct Worker {
     #[command(flatten)]
     pub(crate) access: QueueAccess,
-    /// A process for each of these devices, such as cuda:0,cuda:1; one that dies is started again
-    #[arg(long, value_name = "DEVICE,...", value_delimiter = ',')]
-    pub(crate) devices: Vec<DeviceChoice>,
+    /// Device to compute on; a process for each of several, such as cuda:0,cuda:1, of which one that dies is started again
+    // In the place of the flag of every command, whose values are of this type.
+    #[arg(long, value_name = "DEVICE,...", value_delimiter = ',', value_parser = device, help_heading = "Behaviour")]
+    pub(crate) device: Vec<toml::Value>,
     /// Folder for what is at work [default: motionflow-work in the system's folder for temporary files]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) work: Option<PathBuf>,
@@ -88,6 +94,13 @@ pub(crate) struct Worker {
     /// How often the finished steps of a run are brought to the queue, in seconds, at most
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = any_seconds)]
     pub(crate) keep_every: Duration,
+}
+
+impl Worker {
+    /// The devices that were given.
+    pub(crate) fn devices(&self) -> Vec<DeviceChoice> {
+        self.device.iter().filter_map(toml::Value::as_str).filter_map(|device| device.parse().ok()).collect()
+    }
 }
 
 /// `submit`

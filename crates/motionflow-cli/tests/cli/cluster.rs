@@ -273,7 +273,7 @@ fn a_file_of_jobs_is_submitted_as_a_batch_is_made() {
         run(&mut cluster.command(&["submit", &text(&file)])).ok();
         run(&mut cluster.command(&["submit", &text(&file), "--seed", "3"]))
             .fails(2, &["leave out the settings"]);
-        let mut two = cluster.worker(&["--devices", "cpu,cpu", "--until-empty"]);
+        let mut two = cluster.worker(&["--device", "cpu,cpu", "--until-empty"]);
         run(&mut two).ok();
         cluster.fetch().ok();
         run(program().args(["batch", &text(&file), "-o", &cluster.place.text("batch")])).ok();
@@ -340,7 +340,7 @@ pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
         command(&["submit", "jobs.toml", "--prompt", "a [cat]"]),
         command(&["submit", "--source", &place.text("none.mp4"), "--model", &place.text("none")]),
         command(&["worker", "--work", &car()]),
-        command(&["worker", "--work", &car(), "--devices", "cpu,cpu"]),
+        command(&["worker", "--work", &car(), "--device", "cpu,cpu"]),
     ];
     cluster.submit("job", &[]).ok();
     outcomes.extend([
@@ -476,7 +476,7 @@ fn an_inversion_is_made_once_for_all_workers() {
 #[test]
 fn workers_and_who_waits_for_them_can_be_stopped() {
     let cluster = Cluster::folder();
-    let flags = ["--devices", "cpu,cpu"];
+    let flags = ["--device", "cpu,cpu"];
     let mut two = Running::begin(&mut cluster.worker(&flags), cluster.place.path("two"));
     wait_for("two workers", || cluster.rows(&["queue", "status"], "worker").len() == 2);
     two.send("TERM");
