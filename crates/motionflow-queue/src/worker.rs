@@ -144,7 +144,9 @@ impl Working<'_> {
                 Err(error) => return Err(error.into()),
             };
             self.announced = None;
-            match self.one(&Arc::from(lease)) {
+            let did = self.one(&Arc::from(lease));
+            self.announced = None;
+            match did {
                 Ok(Some(true)) => done.finished += 1,
                 Ok(Some(false)) => done.failed += 1,
                 Ok(None) => {}

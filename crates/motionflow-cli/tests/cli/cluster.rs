@@ -222,6 +222,14 @@ fn what_a_worker_cannot_do_it_leaves_to_others() {
             "{}",
             status.stdout
         );
+        // Nor does it begin what does not fit into its memory.
+        let large = ["--width", "512", "--height", "512", "--frames", "16", "--threads", "1"];
+        cluster.submit_of("large", &car(), &tiny_model(), &large).ok();
+        let worker = cluster.work();
+        assert!(worker.stderr.contains("job large: is left to others"), "{}", worker.stderr);
+        assert_eq!(cluster.state("large"), "queued");
+        let status = run(&mut cluster.command(&["queue", "status"])).ok();
+        assert!(status.stdout.contains("memory"), "{}", status.stdout);
         // Another checkpoint of that name is not taken for it.
         copy(&cluster.place.path("away"), &model);
         let config = model.join("scheduler/scheduler_config.json");
