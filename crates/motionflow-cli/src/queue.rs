@@ -14,7 +14,7 @@ use motionflow_engine::error::Misuse;
 use motionflow_engine::folder::run_folder::holds_a_run;
 use motionflow_engine::folder_name;
 use motionflow_engine::progress::Progress;
-use motionflow_engine::queue::{self as jobs, Needs, Queue, State};
+use motionflow_engine::queue::{self as jobs, Job, Needs, Queue, State};
 use motionflow_engine::request::Request;
 use motionflow_engine::request::tables::Program;
 use motionflow_engine::runs::open::OpenRun;
@@ -117,6 +117,9 @@ pub(crate) fn submit(args: &args::Submit, app: &mut App) -> Result<()> {
         }
         let prompt = request.prompts.new.prompt.clone().unwrap_or_default();
         let name = args.job_name.clone().unwrap_or_else(|| submission::name_of(&prompt));
+        if !folder_name::is_fit(&name) {
+            return Err(Misuse(format!("--name {name}: must do for a folder")).into());
+        }
         check(&request, &app.engine, &mut app.progress)?;
         all.push(submission.job(&name, &request, Manner::default(), &mut app.progress)?);
     }
@@ -146,16 +149,8 @@ pub(crate) fn queue(args: &args::Queue, app: &mut App) -> Result<()> {
     match &args.action {
         QueueAction::Status => status(&*queue, app),
         QueueAction::List { state } => list(&*queue, state.as_deref(), app),
-        QueueAction::Cancel { ids } => ids.iter().try_for_each(|id| {
-            let job = queue.cancel(id)?;
-            let words = if job.state == State::Running { "stops after its step" } else { job.state.words() };
-            app.console.result(&format!("{id}: {words}"));
-            Ok(())
-        }),
-        QueueAction::Retry { ids } => ids.iter().try_for_each(|id| {
-            app.console.result(&format!("{id}: {}", queue.retry(id)?.state.words()));
-            Ok(())
-        }),
+        QueueAction::Cancel { ids } => each(ids, app, |id| queue.cancel(id)),
+        QueueAction::Retry { ids } => each(ids, app, |id| queue.retry(id)),
         QueueAction::Fetch { ids, output, wait } => fetch(&*queue, ids, output, *wait, app),
         QueueAction::Clean { older_than, limit } => {
             let limit = limit.as_deref().map(bytes_of).transpose()?.unwrap_or(u64::MAX);
@@ -172,6 +167,37 @@ pub(crate) fn queue(args: &args::Queue, app: &mut App) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Changes jobs, those behind one that cannot be changed, too.
+fn each(ids: &[String], app: &App, change: impl Fn(&str) -> jobs::Result<Job>) -> Result<()> {
+    let mut failed = Vec::new();
+    for id in ids {
+        match change(id) {
+            Ok(job) => {
+                let is_stopping = job.state == State::Running;
+                let words = if is_stopping { "stops after its step" } else { job.state.words() };
+                app.console.row("job", &json!({ "id": job.id, "name": job.name, "state": job.state }));
+                app.console.result(&format!("{id}: {words}"));
+            }
+            Err(error) => failed.push((id, error.into())),
+        }
+    }
+    all_of(ids.len(), failed, app)
+}
+
+/// The error of those of several ids that failed: of a single one its own.
+fn all_of(many: usize, mut failed: Vec<(&String, anyhow::Error)>, app: &App) -> Result<()> {
+    if many == 1
+        && let Some((_, error)) = failed.pop()
+    {
+        return Err(error);
+    }
+    for (id, error) in &failed {
+        app.progress.note(&format!("{id}: {error:#}"));
+    }
+    let count = failed.len();
+    if count > 0 { Err(anyhow!("{count} of {many} jobs failed; the reasons stand above")) } else { Ok(()) }
 }
 
 fn bytes_of(text: &str) -> Result<u64> {
@@ -248,21 +274,24 @@ fn fetch(queue: &dyn Queue, ids: &[String], output: &Path, wait: bool, app: &App
     if ids.is_empty() {
         wanted = queue.jobs()?.into_iter().filter(|job| job.state == State::Finished).collect();
     }
-    let mut failed = 0;
-    for job in wanted {
+    let mut failed = Vec::new();
+    for job in &wanted {
         let folder = output.join(if folder_name::is_fit(&job.name) { &job.name } else { &job.id });
-        if holds_a_run(&folder) {
+        let fetched = if submission::is_fetched(job, &folder) {
+            Ok(())
+        } else if holds_a_run(&folder) {
             let message = format!("{}: holds another run; give another folder (--output)", folder.display());
-            return Err(Misuse(message).into());
-        }
-        match submission::fetch(queue, &job, &folder) {
-            Ok(()) => app.console.result(&folder.display().to_string()),
-            Err(error) if ids.len() > 1 => {
-                failed += 1;
-                app.progress.note(&error.to_string());
+            Err(Misuse(message).into())
+        } else {
+            submission::fetch(queue, job, &folder).map_err(anyhow::Error::from)
+        };
+        match fetched {
+            Ok(()) => {
+                app.console.row("fetched", &json!({ "id": job.id, "folder": folder }));
+                app.console.result(&folder.display().to_string());
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => failed.push((&job.id, error)),
         }
     }
-    if failed > 0 { Err(anyhow!("{failed} of {} jobs have no result", ids.len())) } else { Ok(()) }
+    all_of(wanted.len(), failed, app)
 }

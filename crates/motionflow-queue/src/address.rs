@@ -78,6 +78,9 @@ impl Address {
             Some((scheme, _)) => Err(no_queue(&format!("there are no queues of the kind \"{scheme}\""))),
             None if text.is_empty() => Err(no_queue("is empty")),
             None if Path::new(text).is_file() => Err(no_queue("is a file")),
+            None if is_like_a_host(text) => {
+                Err(no_queue("is a folder's name that looks like a host's; write nats://HOST, or ./FOLDER"))
+            }
             None => Ok(Self::Folder(PathBuf::from(text))),
         }
     }
@@ -91,16 +94,27 @@ impl Address {
     }
 }
 
-/// An address without the user, password or token in it.
-fn without_secret(address: &str) -> String {
-    let one = |address: &str| match address.split_once("://") {
-        Some((scheme, rest)) => {
-            let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-            format!("{scheme}://{host}")
-        }
-        None => address.rsplit_once('@').map_or(address, |(_, host)| host).to_owned(),
+/// Whether somebody has left out `nats://`: `HOST:PORT` or `USER@HOST`.
+fn is_like_a_host(text: &str) -> bool {
+    let has_port = || {
+        let port = text.rsplit_once(':').map(|(_, port)| port);
+        port.is_some_and(|port| !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit()))
     };
-    address.split(',').map(one).collect::<Vec<_>>().join(",")
+    !text.contains('/') && !Path::new(text).exists() && (text.contains('@') || has_port())
+}
+
+/// An address without what may be the user, password or token in it: all before the last `@`, which a password may hold, too, as it
+/// may a comma. Of several servers those after the last login are shown.
+fn without_secret(address: &str) -> String {
+    let Some((before, host)) = address.rsplit_once('@') else { return address.to_owned() };
+    let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+    // Servers before it that have no login of their own are told apart by their scheme alone.
+    if scheme.is_empty() { host.to_owned() } else { format!("{scheme}://{host}") }
+}
+
+/// What is percent-encoded in an address, as it was.
+pub(crate) fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// Opens a queue; what it lacks there is made.
@@ -124,7 +138,14 @@ mod tests {
         let shown = |text: &str| Address::parse(text).map(|address| address.shown()).unwrap();
         assert_eq!(shown("nats://me:secret@host:4222"), "nats://host:4222");
         assert_eq!(shown("tls://token@a,tls://b:1"), "tls://a,tls://b:1");
+        assert_eq!(shown("nats://a,nats://b:1"), "nats://a,nats://b:1");
+        assert_eq!(shown("nats://me:se,c@r,et@host"), "nats://host");
         assert_eq!(shown("runs"), "runs");
+        assert_eq!(shown("./runs:1"), "./runs:1");
+        for host in ["me:secret@localhost:4222", "localhost:4222"] {
+            let error = Address::parse(host).unwrap_err().to_string();
+            assert!(error.contains("nats://HOST") && !error.contains("secret"), "{error}");
+        }
         let error = Address::parse("redis://me:secret@host").unwrap_err().to_string();
         assert!(error.contains("redis://host") && !error.contains("secret"), "{error}");
         assert!(Address::parse("nats://").is_err() && Address::parse("").is_err());

@@ -11,7 +11,7 @@ use motionflow_engine::queue::job::id_of;
 use motionflow_engine::queue::{FileRef, Input, Job, Needs, Place, Queue, QueueError, Task};
 use motionflow_engine::request::Request;
 
-use crate::shared::{now, unique};
+use crate::shared::{now, sha256_of, unique};
 
 /// Makes jobs for a queue. What several of them read is brought there once.
 pub struct Submission<'a> {
@@ -139,6 +139,16 @@ pub fn fetch(queue: &dyn Queue, job: &Job, folder: &Path) -> Result<(), QueueErr
         return Err(QueueError::NoResult { id, state, error });
     }
     bring(queue, &job.result, folder)
+}
+
+/// Whether a folder has the result of a job as it was fetched before.
+pub fn is_fetched(job: &Job, folder: &Path) -> bool {
+    let is_same = |file: &FileRef| {
+        let path = folder.join(&file.name);
+        let has_size = path.metadata().is_ok_and(|metadata| metadata.len() == file.bytes);
+        has_size && (file.name != "run.json" || sha256_of(&path).is_ok_and(|sha256| sha256 == file.sha256))
+    };
+    !job.result.is_empty() && job.result.iter().all(is_same)
 }
 
 /// Writes files to a folder.

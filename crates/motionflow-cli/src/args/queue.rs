@@ -46,10 +46,10 @@ pub(crate) struct QueueAccess {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, global = true, hide_short_help = true)]
     pub(crate) tlsca: Option<PathBuf>,
     /// File with this client's certificate [$NATS_CERT]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, global = true, hide_short_help = true)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, global = true, hide_short_help = true, requires = "tlskey")]
     pub(crate) tlscert: Option<PathBuf>,
     /// File with the key of that certificate [$NATS_KEY]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, global = true, hide_short_help = true)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, global = true, hide_short_help = true, requires = "tlscert")]
     pub(crate) tlskey: Option<PathBuf>,
     /// How long a worker may be silent until its job goes to another one, in seconds, the same for all
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, global = true, hide_short_help = true)]

@@ -138,7 +138,12 @@ fn a_job_has_the_bytes_of_a_run_on_one_machine() {
         );
         assert!(cluster.place.path("got/inversion none/result.mp4").exists());
         assert!(!got.join(".unfinished").exists() && cluster.place.names("work").is_empty());
-        cluster.fetch().fails(2, &["holds another run"]);
+        // Again: what is there already stays, and what is not that job's result is told.
+        cluster.fetch().ok();
+        fs::write(got.join("run.json"), "{}").unwrap();
+        let again = cluster.fetch();
+        assert!(again.stderr.contains("holds another run") && again.stderr.contains("1 of 2 jobs failed"));
+        cluster.submit("../panda", &[]).fails(2, &["--name ../panda: must do for a folder"]);
         // A folder of pictures goes along, too.
         let frames = cluster.place.path("frames");
         fs::create_dir(&frames).unwrap();
@@ -363,7 +368,10 @@ pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
     let got = place.text("got");
     outcomes.push(command(&["queue", "retry", "job"]));
     outcomes.push(command(&["queue", "fetch", "-o", &got]).ok());
+    fs::write(place.path("got/job/run.json"), "{}").unwrap();
     outcomes.push(command(&["queue", "fetch", "-o", &got]));
+    outcomes.push(cluster.submit("a/b", &[]));
+    outcomes.push(elsewhere("localhost:4222", &[]));
     fs::remove_dir_all(place.path("queue/files")).unwrap();
     outcomes.push(command(&["queue", "fetch", "-o", &place.text("again")]));
     // A worker that is asked to stop.

@@ -10,7 +10,7 @@ use motionflow_engine::queue::{QueueError, Result};
 use tokio::runtime::{Builder, Runtime};
 
 use super::unwritable;
-use crate::address::Access;
+use crate::address::{Access, decoded};
 
 /// Between two tries.
 const PAUSES: [Duration; 4] =
@@ -128,11 +128,11 @@ pub(super) fn connect(runtime: &Runtime, servers: &str, place: &str, access: &Ac
 
 fn options(server: Option<&ServerAddr>, access: &Access) -> Result<ConnectOptions> {
     let mut options = ConnectOptions::new().name("motionflow").connection_timeout(CONNECT);
-    let named = server.and_then(|server| Some((server.username()?, server.password())));
+    let named = server.and_then(|server| Some((decoded(server.username()?), server.password().map(decoded))));
     if let Some((user, password)) = named {
         options = match password {
-            Some(password) => options.user_and_password(user.to_owned(), password.to_owned()),
-            None => options.token(user.to_owned()),
+            Some(password) => options.user_and_password(user, password),
+            None => options.token(user),
         };
     } else if let (Some(user), Some(password)) = (&access.user, &access.password) {
         options = options.user_and_password(user.clone(), password.clone());
