@@ -13,6 +13,7 @@
 #![allow(rustdoc::private_intra_doc_links, reason = "this is read in the source")]
 
 mod clips;
+mod cluster;
 mod comparisons;
 mod connections;
 mod events;
@@ -142,6 +143,7 @@ fn routes() -> Vec<Route> {
     routes.extend(jobs::routes());
     routes.extend(many::routes());
     routes.extend(watch::routes());
+    routes.extend(cluster::routes());
     routes.extend(runs::routes());
     routes.extend(reports::routes());
     routes.extend(comparisons::routes());

@@ -21,7 +21,7 @@ use crate::studio::{Studio, now};
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// A job's id in the queue: another one for another request.
-fn id_in_queue(job: &Kept) -> String {
+pub(crate) fn id_in_queue(job: &Kept) -> String {
     let digest = Sha256::digest(&job.request);
     let [a, b, c, d] = [digest[0], digest[1], digest[2], digest[3]];
     id_of(&format!("{}-{:08x}", job.id, u32::from_be_bytes([a, b, c, d])))

@@ -67,7 +67,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 fn device(text: &str) -> Result<toml::Value, String> {
     let device: Result<DeviceChoice, _> = text.parse();
-    device.map(|device| toml::Value::String(device.to_string())).map_err(|error| error.to_string())
+    device.map(|device| toml::Value::String(device.to_string()))
 }
 
 fn any_seconds(text: &str) -> Result<Duration, String> {

@@ -24,6 +24,32 @@ fn workers_of_a_queue_do_the_studios_jobs() {
     studio.queue("first", &small());
     studio.queue("second", &small_with("settings.seed", 3.into()));
     studio.wait_for("second", "running");
+    // What others put there is seen.
+    let submit = program()
+        .args([
+            "submit",
+            "--queue",
+            &queue,
+            "--name",
+            "elsewhere",
+            "--model",
+            &tiny_model(),
+            "--threads",
+            "1",
+            "--prompt",
+            "a [cat]",
+        ])
+        .args(["--source-prompt", "a [car]", "--source"])
+        .arg(tree().join("assets/clips/car-arc.mp4"))
+        .args(["--width", "24", "--height", "16", "--frames", "3", "--steps", "3"])
+        .status();
+    assert!(submit.unwrap().success());
+    let cluster = studio.get("/api/cluster").json(200);
+    assert_eq!(cluster["states"]["queued"], 3, "{cluster}");
+    assert!(
+        cluster["others"].as_array().unwrap().len() == 1 && cluster["others"][0]["name"] == "elsewhere",
+        "{cluster}"
+    );
     // Nobody is there to do them: cancelled, one is over at once.
     studio.post("/api/jobs/second/cancel", &json!({})).json(202);
     studio.wait_for("second", "cancelled");

@@ -408,6 +408,30 @@ export async function startMock({ port = 0, jobs: count = 0, pace = 120 } = {}) 
       event: state.event,
       problem: null,
     }),
+    "GET cluster": () => ({
+      is_there: true,
+      states: { queued: 12, running: 2, finished: 96 },
+      workers: [
+        { name: "node-1-4711-cuda:0", device: "cuda:0", job: "panda-1a2b", leaves: [] },
+        {
+          name: "node-2-815-cpu",
+          device: "cpu",
+          job: null,
+          leaves: ["Wan-AI/Wan2.1-T2V-14B-Diffusers: the checkpoint is not here"],
+        },
+      ],
+      others: [
+        { id: "camel-7", name: "camel", state: "queued", worker: null, created: now() - 90, error: null },
+        {
+          id: "panda-1a2b",
+          name: "panda",
+          state: "running",
+          worker: "node-1-4711-cuda:0",
+          created: now() - 400,
+          error: null,
+        },
+      ],
+    }),
     "GET disk": () => ({
       free_bytes: 42e9,
       total_bytes: 250e9,

@@ -399,3 +399,23 @@ export interface Events {
   disk: Disk;
   reset: { readonly event: number };
 }
+
+/** The queue of many machines. */
+export interface Cluster {
+  readonly is_there: boolean;
+  readonly states: Readonly<Record<string, number>>;
+  readonly workers: readonly {
+    readonly name: string;
+    readonly device: string;
+    readonly job: string | null;
+    readonly leaves: readonly string[];
+  }[];
+  readonly others: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly state: string;
+    readonly worker: string | null;
+    readonly created: number;
+    readonly error: string | null;
+  }[];
+}
