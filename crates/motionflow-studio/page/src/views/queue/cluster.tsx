@@ -27,7 +27,7 @@ export function Cluster() {
   if (!told?.is_there) return null;
   const counts = Object.entries(told.states).map(([state, count]) => `${count} ${state}`);
   return (
-    <section class="card padded" aria-labelledby="cluster">
+    <section class="card padded cluster" aria-labelledby="cluster">
       <h2 id="cluster">All machines</h2>
       <p class="muted">
         {counts.join(", ") || "No jobs"}; {told.workers.length} worker{told.workers.length === 1 ? "" : "s"}
