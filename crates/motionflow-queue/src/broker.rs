@@ -54,6 +54,8 @@ pub(crate) trait Broker: Send + Sync + 'static {
     fn has_message(&self, line: &str, number: u64) -> Result<bool>;
     /// How many messages a line has, without those that were acknowledged and that a crash has brought back.
     fn settle(&self, line: &str) -> Result<usize>;
+    /// Lets go of a line that no job is in.
+    fn forget(&self, line: &str) -> Result<()>;
     /// How long a message may stay unacknowledged.
     fn lasts(&self) -> Duration;
     fn extend(&self, delivery: &Delivery) -> Result<()>;
