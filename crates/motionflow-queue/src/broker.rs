@@ -67,6 +67,11 @@ pub(crate) trait Broker: Send + Sync + 'static {
     /// Waits for a nudge.
     fn wait(&self, id: &str, wait: Duration);
 
+    /// For how long it has been out of reach.
+    fn away(&self) -> Option<Duration> {
+        None
+    }
+
     /// Whether the whole object is there. If so, it is as good as written now.
     fn has(&self, name: &str, bytes: u64) -> Result<bool>;
     fn write(&self, name: &str, path: &Path) -> Result<()>;

@@ -424,6 +424,10 @@ impl<B: Broker> Queue for Shared<B> {
         Ok(workers)
     }
 
+    fn away(&self) -> Option<Duration> {
+        self.broker.away()
+    }
+
     fn mend(&self, every: Duration) -> Result<()> {
         let record = self.broker.get(MENDED)?;
         let (last, revision): (f64, u64) = match &record {
@@ -456,7 +460,8 @@ impl<B: Broker> Queue for Shared<B> {
     }
 
     fn clean(&self, over_for: Duration, most_bytes: u64) -> Result<Cleaned> {
-        self.mend(Duration::ZERO)?;
+        // A store that is full does not let it.
+        let mended = self.mend(Duration::ZERO);
         let mut cleaned = Cleaned::default();
         let objects = self.broker.objects()?;
         let mut jobs = self.jobs()?;
@@ -516,8 +521,10 @@ impl<B: Broker> Queue for Shared<B> {
             let mut parts = object.name.split('.');
             let is_needed = match (parts.next(), parts.next(), parts.next()) {
                 (Some("cache"), ..) => object.age < over_for && total <= most_bytes,
-                // With an empty first part: what another process of this machine is just writing.
-                (Some("input" | ""), ..) => object.age < YOUNG,
+                // What another process of this machine is just writing.
+                (Some(""), ..) => object.age < YOUNG,
+                // Not for so long where everything is to go.
+                (Some("input"), ..) => object.age < YOUNG.min(over_for.max(self.broker.lasts() * 2)),
                 // What the worker is just writing.
                 (Some("kept" | "result"), Some(id), Some(lease)) => {
                     let age = youngest.get(&upload(&object.name)).copied().unwrap_or_default();
@@ -545,6 +552,9 @@ impl<B: Broker> Queue for Shared<B> {
             cleaned.jobs += 1;
         }
         self.clean_lines()?;
+        if mended.is_err() {
+            self.mend(Duration::ZERO)?;
+        }
         Ok(cleaned)
     }
 }

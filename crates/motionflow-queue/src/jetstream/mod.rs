@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use async_nats::connection::State;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::kv::{self, UpdateErrorKind};
@@ -64,6 +65,8 @@ pub(crate) struct JetStream {
     access: Access,
     consumers: Mutex<HashMap<String, PullConsumer>>,
     nudges: Arc<Nudges>,
+    /// Since when nothing that was asked of the server was done.
+    away: Mutex<Option<Instant>>,
 }
 
 /// The ids that somebody told of.
@@ -98,6 +101,7 @@ impl JetStream {
             access: access.clone(),
             consumers: Mutex::default(),
             nudges,
+            away: Mutex::default(),
         };
         this.listen()?;
         Ok(this)
@@ -108,7 +112,17 @@ impl JetStream {
     where
         F: Future<Output = std::result::Result<T, Trouble>>,
     {
-        connection::patiently(&self.runtime, &self.place, &self.access, work)
+        connection::patiently(&self.runtime, &self.place, &self.access, || {
+            let work = work();
+            async move {
+                let did = work.await;
+                let is_away = matches!(did, Err(Trouble::Passing(_)));
+                let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+                *away = if is_away { away.or_else(|| Some(Instant::now())) } else { None };
+                drop(away);
+                did
+            }
+        })
     }
 
     /// Hears of jobs that were cancelled.
@@ -405,6 +419,14 @@ impl Broker for JetStream {
             })
             .await;
         });
+    }
+
+    fn away(&self) -> Option<Duration> {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.client.connection_state() == State::Disconnected {
+            away.get_or_insert_with(Instant::now);
+        }
+        away.map(|since| since.elapsed())
     }
 
     fn has(&self, name: &str, bytes: u64) -> Result<bool> {

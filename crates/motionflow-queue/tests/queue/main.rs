@@ -467,8 +467,10 @@ fn a_server_that_is_away_for_a_while_loses_nothing() {
     server.kill();
     let ending = std::thread::spawn(move || lease.end(Ending::Finished(Vec::new())).unwrap());
     std::thread::sleep(LEASE * 2);
+    assert!(queue.away().is_some());
     server.start_again();
     assert_eq!(ending.join().unwrap(), Held::Yes);
+    assert!(queue.away().is_none());
     assert_eq!(queue.job("a").unwrap().state, State::Finished);
     assert_eq!(take(&queue, "one", LONG).unwrap().job().id, "b");
 }
