@@ -25,8 +25,8 @@ pub(crate) fn spread(experiment: &Experiment, queue: &dyn Queue, app: &mut App) 
     for (job, request) in &left {
         let manner = Manner { requested: Some(job.requested.clone()), quick: true };
         let mut asked = submission.job(&job.name, request, manner, &mut app.progress)?;
-        // The same transfer of another experiment is the same job.
-        asked.id = id_of(&format!("{} {}", job.name, job.requested));
+        // The same transfer of another experiment is the same job; with another checkpoint, source or flag it is another one.
+        asked.id = id_of(&format!("{}-{}", job.name, &asked.identity()[..16]));
         folders.insert(asked.id.clone(), &job.folder);
         jobs.push(asked);
     }

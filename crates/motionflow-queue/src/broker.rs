@@ -54,6 +54,8 @@ pub(crate) trait Broker: Send + Sync + 'static {
     fn has_message(&self, line: &str, number: u64) -> Result<bool>;
     /// How many messages a line has, without those that were acknowledged and that a crash has brought back.
     fn settle(&self, line: &str) -> Result<usize>;
+    /// Lets go of a line that no job is in.
+    fn forget(&self, line: &str) -> Result<()>;
     /// How long a message may stay unacknowledged.
     fn lasts(&self) -> Duration;
     fn extend(&self, delivery: &Delivery) -> Result<()>;
@@ -64,6 +66,11 @@ pub(crate) trait Broker: Send + Sync + 'static {
     fn nudge(&self, id: &str) -> Result<()>;
     /// Waits for a nudge.
     fn wait(&self, id: &str, wait: Duration);
+
+    /// For how long it has been out of reach.
+    fn away(&self) -> Option<Duration> {
+        None
+    }
 
     /// Whether the whole object is there. If so, it is as good as written now.
     fn has(&self, name: &str, bytes: u64) -> Result<bool>;

@@ -10,7 +10,7 @@ use crate::broker::{Broker, Delivery};
 use crate::shared::{key_of, now, text, tidy};
 
 /// How long a job that a worker cannot do stays away.
-const UNABLE: Duration = Duration::from_secs(2);
+const UNABLE: Duration = Duration::from_secs(5);
 
 /// A lease over a side of the queue.
 pub(crate) struct Leased<B> {
@@ -150,6 +150,11 @@ impl<B: Broker> Lease for Leased<B> {
         }
         self.ended.store(true, Ordering::Relaxed);
         let job = self.job();
+        if job.state != State::Finished {
+            // What was brought of a result that could not be brought whole.
+            let token = self.token.as_deref().unwrap_or_default();
+            self.broker.discard(&format!("result.{}.{token}.", self.id))?;
+        }
         if job.state.is_over() {
             tidy(&*self.broker, &job)?;
             self.broker.acknowledge(&self.delivery)?;

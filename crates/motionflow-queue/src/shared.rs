@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use motionflow_engine::queue::job::is_id;
 use motionflow_engine::queue::{
     Cleaned, FileRef, Job, Lease, Needs, Place, Queue, QueueError, Result, State, Worker,
 };
@@ -69,6 +70,10 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+fn line_key(line: &str) -> String {
+    format!("line.{line}")
+}
+
 pub(crate) fn key_of(id: &str) -> String {
     format!("job.{id}")
 }
@@ -86,6 +91,9 @@ impl<B: Broker> Shared<B> {
     }
 
     fn found(&self, id: &str) -> Result<(Job, u64)> {
+        if !is_id(id) {
+            return Err(QueueError::NoJob { id: id.to_owned() });
+        }
         let record = self.broker.get(&key_of(id))?.ok_or_else(|| QueueError::NoJob { id: id.to_owned() })?;
         Ok((self.parsed(&record)?, record.revision))
     }
@@ -101,6 +109,26 @@ impl<B: Broker> Shared<B> {
         }
     }
 
+    /// Writes a job that is not there yet. Returns it as it is there.
+    fn added(&self, job: &Job) -> Result<Job> {
+        let key = key_of(&job.id);
+        let mut revision = 0;
+        loop {
+            if self.broker.put(&key, &text(job), revision)?.is_some() {
+                return Ok(job.clone());
+            }
+            let Some(record) = self.broker.get(&key)? else {
+                revision = 0;
+                continue;
+            };
+            match job_of(&record) {
+                Some(known) => return is_same(&known, job).map(|()| known),
+                // What is damaged is in nobody's way.
+                None => revision = record.revision,
+            }
+        }
+    }
+
     /// The lines, looked for anew now and then.
     fn lines(&self) -> Result<BTreeMap<String, Needs>> {
         let mut known = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,7 +140,10 @@ impl<B: Broker> Shared<B> {
         let mut lines = BTreeMap::new();
         for record in self.broker.all("line.")? {
             let line = record.key.trim_start_matches("line.").to_owned();
-            lines.insert(line, self.parsed(&record)?);
+            // A record that is damaged or somebody else's stops nothing; `clean` removes it.
+            if let Ok(needs) = serde_json::from_slice(&record.value) {
+                lines.insert(line, needs);
+            }
         }
         *known = Some((Instant::now(), lines.clone()));
         Ok(lines)
@@ -120,12 +151,18 @@ impl<B: Broker> Shared<B> {
 
     /// A lease on the job of a message; none where there is nothing to do for it.
     fn lease(&self, delivery: &Delivery, worker: &str) -> Result<Option<Box<dyn Lease>>> {
+        // Somebody else's message.
+        if !is_id(&delivery.id) {
+            return self.broker.acknowledge(delivery).map(|()| None);
+        }
         let token = unique();
         loop {
             let Some(record) = self.broker.get(&key_of(&delivery.id))? else {
                 return self.broker.acknowledge(delivery).map(|()| None);
             };
-            let job: Job = self.parsed(&record)?;
+            let Some(job) = job_of(&record) else {
+                return self.broker.acknowledge(delivery).map(|()| None);
+            };
             if job.lease.as_deref() == Some(&token) && job.state == State::Running {
                 return Ok(Some(Box::new(Leased::new(&self.broker, job, record.revision, delivery.clone()))));
             }
@@ -175,6 +212,40 @@ fn taken(job: Job, worker: &str, token: &str, delivery: u64) -> Job {
     }
 }
 
+/// Whether a job is the one that is there under its id.
+fn is_same(known: &Job, job: &Job) -> Result<()> {
+    let (one, other) = (&known.task, &job.task);
+    // Who has no checkpoint cannot say which it is.
+    let hashes = known.needs.sha256.as_ref().zip(job.needs.sha256.as_ref());
+    let differs = if one.inputs != other.inputs {
+        "other input files"
+    } else if hashes.is_some_and(|(one, other)| one != other) {
+        "another checkpoint"
+    } else if one != other {
+        "other settings"
+    } else {
+        return Ok(());
+    };
+    Err(QueueError::OtherJob { id: job.id.clone(), differs: differs.to_owned() })
+}
+
+/// The id of the job that an object belongs to.
+fn owner(object: &str) -> Option<&str> {
+    let mut parts = object.split('.');
+    parts.next().filter(|place| matches!(*place, "kept" | "result")).and(parts.next())
+}
+
+/// What a lease writes of one kind.
+fn upload(object: &str) -> String {
+    object.split('.').take(3).collect::<Vec<_>>().join(".")
+}
+
+/// The job that a record tells of; none where it is damaged or somebody else's.
+fn job_of(record: &Record) -> Option<Job> {
+    let job: Job = serde_json::from_slice(&record.value).ok()?;
+    (is_id(&job.id) && key_of(&job.id) == record.key).then_some(job)
+}
+
 /// Removes what a job that is over does not need any more.
 pub(crate) fn tidy(broker: &dyn Broker, job: &Job) -> Result<()> {
     if job.state == State::Finished { broker.discard(&format!("kept.{}.", job.id)) } else { Ok(()) }
@@ -186,25 +257,25 @@ pub(crate) fn text(value: &impl Serialize) -> Vec<u8> {
 
 impl<B: Broker> Queue for Shared<B> {
     fn submit(&self, jobs: &[Job]) -> Result<()> {
+        // All or nothing: whatever is in the way of one is seen before any is written.
+        for job in jobs {
+            if let Some(known) = self.broker.get(&key_of(&job.id))?.and_then(|record| job_of(&record)) {
+                is_same(&known, job)?;
+            }
+        }
         let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut needs = BTreeSet::new();
         for job in jobs {
             let line = job.needs.line();
             if needs.insert(line.clone()) {
-                self.broker.set(&format!("line.{line}"), &text(&job.needs), false)?;
+                self.broker.set(&line_key(&line), &text(&job.needs), false)?;
             }
-            let mut state = State::Queued;
-            if self.broker.put(&key_of(&job.id), &text(job), 0)?.is_none() {
-                let (known, _) = self.found(&job.id)?;
-                if known.task != job.task {
-                    return Err(QueueError::OtherJob { id: job.id.clone() });
-                }
-                state = known.state;
-            }
+            let known = self.added(job)?;
             // Once more where it waits: who submitted it first may have ended before its message was sent.
-            if state == State::Queued {
+            if known.state == State::Queued {
+                let line = known.needs.line();
                 let ids = lines.entry(line.clone()).or_default();
-                ids.push(job.id.clone());
+                ids.push(known.id);
                 if ids.len() == TOGETHER {
                     self.broker.push(&line, ids)?;
                     ids.clear();
@@ -237,8 +308,7 @@ impl<B: Broker> Queue for Shared<B> {
     }
 
     fn jobs(&self) -> Result<Vec<Job>> {
-        let mut jobs: Vec<Job> =
-            self.broker.all("job.")?.iter().map(|record| self.parsed(record)).collect::<Result<_>>()?;
+        let mut jobs: Vec<Job> = self.broker.all("job.")?.iter().filter_map(job_of).collect();
         jobs.sort_by(|one, other| one.created.total_cmp(&other.created));
         Ok(jobs)
     }
@@ -294,7 +364,12 @@ impl<B: Broker> Queue for Shared<B> {
             Place::Result(job) => format!("result.{}.{}.{sha256}", job.id, lease(job)),
         };
         if !self.broker.has(&object, bytes)? {
-            self.broker.write(&object, path)?;
+            self.broker.write(&object, path).inspect_err(|_| {
+                // Of an input or a cached file another program may be writing the same.
+                if let Place::Kept(_) | Place::Result(_) = place {
+                    let _ = self.broker.discard(&object);
+                }
+            })?;
         }
         Ok(FileRef { name: name.to_owned(), bytes, sha256, object })
     }
@@ -309,7 +384,12 @@ impl<B: Broker> Queue for Shared<B> {
         // Beside, then in its place: nobody finds half of it.
         let passing = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
         let is_there = self.broker.read(&file.object, file.bytes, passing.path())?;
-        if !is_there || sha256_of(passing.path()).map_err(cannot)? != file.sha256 {
+        let is_whole = is_there && sha256_of(passing.path()).map_err(cannot)? == file.sha256;
+        // It can be brought again only where it is not there.
+        if is_there && !is_whole && file.object.ends_with(&format!(".{}", file.sha256)) {
+            self.broker.discard(&file.object)?;
+        }
+        if !is_whole {
             return Err(QueueError::NoFile { name: file.name.clone() });
         }
         #[cfg(unix)]
@@ -323,7 +403,8 @@ impl<B: Broker> Queue for Shared<B> {
     }
 
     fn cached(&self, key: &str) -> Result<Option<Vec<FileRef>>> {
-        self.broker.get(&format!("cache.{key}"))?.map(|record| self.parsed(&record)).transpose()
+        let record = self.broker.get(&format!("cache.{key}"))?;
+        Ok(record.and_then(|record| serde_json::from_slice(&record.value).ok()))
     }
 
     fn cache(&self, key: &str, files: &[FileRef]) -> Result<()> {
@@ -336,26 +417,39 @@ impl<B: Broker> Queue for Shared<B> {
     }
 
     fn workers(&self) -> Result<Vec<Worker>> {
+        let records = self.broker.all("worker.")?;
         let mut workers: Vec<Worker> =
-            self.broker.all("worker.")?.iter().map(|record| self.parsed(record)).collect::<Result<_>>()?;
+            records.iter().filter_map(|record| serde_json::from_slice(&record.value).ok()).collect();
         workers.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(workers)
+    }
+
+    fn away(&self) -> Option<Duration> {
+        self.broker.away()
     }
 
     fn mend(&self, every: Duration) -> Result<()> {
         let record = self.broker.get(MENDED)?;
         let (last, revision): (f64, u64) = match &record {
-            Some(record) => (self.parsed(record)?, record.revision),
+            Some(record) => (serde_json::from_slice(&record.value).unwrap_or_default(), record.revision),
             None => (0.0, 0),
         };
-        if now() - last < every.as_secs_f64() || self.broker.put(MENDED, &text(&now()), revision)?.is_none() {
+        // A clock that was wrong may have left a time to come.
+        let is_recent = (0.0..every.as_secs_f64()).contains(&(now() - last));
+        if is_recent || (self.broker.put(MENDED, &text(&now()), revision)?.is_none() && !every.is_zero()) {
             return Ok(());
         }
         let mut waiting: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut lines = self.lines()?;
         for job in self.jobs()?.into_iter().filter(|job| !job.state.is_over()) {
-            waiting.entry(job.needs.line()).or_default().push(job.id);
+            let line = job.needs.line();
+            if !lines.contains_key(&line) {
+                self.broker.set(&line_key(&line), &text(&job.needs), false)?;
+                lines.insert(line.clone(), job.needs);
+            }
+            waiting.entry(line).or_default().push(job.id);
         }
-        for line in self.lines()?.into_keys() {
+        for line in lines.into_keys() {
             let messages = self.broker.settle(&line)?;
             // Too many do no harm: those that are not needed are dropped.
             if let Some(ids) = waiting.get(&line).filter(|ids| ids.len() > messages) {
@@ -366,7 +460,8 @@ impl<B: Broker> Queue for Shared<B> {
     }
 
     fn clean(&self, over_for: Duration, most_bytes: u64) -> Result<Cleaned> {
-        self.mend(Duration::ZERO)?;
+        // A store that is full does not let it.
+        let mended = self.mend(Duration::ZERO);
         let mut cleaned = Cleaned::default();
         let objects = self.broker.objects()?;
         let mut jobs = self.jobs()?;
@@ -393,6 +488,15 @@ impl<B: Broker> Queue for Shared<B> {
                 left.push(job);
             }
         }
+        // Whatever the list may have missed: what a job has is not removed before its record was looked for by its id.
+        let known: BTreeSet<&str> = left.iter().map(|job| job.id.as_str()).collect();
+        let owners: BTreeSet<&str> = objects.iter().filter_map(|object| owner(&object.name)).collect();
+        let missed: Vec<&str> = owners.into_iter().filter(|id| is_id(id) && !known.contains(id)).collect();
+        for id in missed {
+            if let Some(job) = self.broker.get(&key_of(id))?.and_then(|record| job_of(&record)) {
+                left.push(job);
+            }
+        }
         let mut needed: BTreeSet<String> = BTreeSet::new();
         for job in &left {
             let inputs = job.task.inputs.iter().map(|input| &input.file);
@@ -405,14 +509,27 @@ impl<B: Broker> Queue for Shared<B> {
             .iter()
             .map(|job| (job.id.as_str(), job.lease.as_deref().filter(|_| job.state == State::Running)))
             .collect();
+        // Without the files that its job knows, a lease has only what it is just writing: where nothing was written for longer than
+        // it lasts, its worker is gone.
+        let mut youngest: BTreeMap<String, Duration> = BTreeMap::new();
+        for object in objects.iter().filter(|object| !needed.contains(&object.name)) {
+            let age = youngest.entry(upload(&object.name)).or_insert(object.age);
+            *age = object.age.min(*age);
+        }
         let mut gone = BTreeSet::new();
         for object in objects {
             let mut parts = object.name.split('.');
             let is_needed = match (parts.next(), parts.next(), parts.next()) {
                 (Some("cache"), ..) => object.age < over_for && total <= most_bytes,
-                (Some("input"), ..) => object.age < YOUNG,
+                // What another process of this machine is just writing.
+                (Some(""), ..) => object.age < YOUNG,
+                // Not for so long where everything is to go.
+                (Some("input"), ..) => object.age < YOUNG.min(over_for.max(self.broker.lasts() * 2)),
                 // What the worker is just writing.
-                (Some("kept" | "result"), Some(id), Some(lease)) => leases.get(id) == Some(&Some(lease)),
+                (Some("kept" | "result"), Some(id), Some(lease)) => {
+                    let age = youngest.get(&upload(&object.name)).copied().unwrap_or_default();
+                    leases.get(id) == Some(&Some(lease)) && age < self.broker.lasts() * 2
+                }
                 _ => false,
             };
             if is_needed || needed.contains(&object.name) {
@@ -425,16 +542,39 @@ impl<B: Broker> Queue for Shared<B> {
             cleaned.bytes += object.bytes;
         }
         for record in self.broker.all("cache.")? {
-            let files: Vec<FileRef> = self.parsed(&record)?;
-            if files.iter().any(|file| gone.contains(&file.object)) {
+            let files: Option<Vec<FileRef>> = serde_json::from_slice(&record.value).ok();
+            if files.is_none_or(|files| files.iter().any(|file| gone.contains(&file.object))) {
                 self.broker.remove(&record.key)?;
             }
+        }
+        for record in self.broker.all("job.")?.iter().filter(|record| job_of(record).is_none()) {
+            self.broker.remove(&record.key)?;
+            cleaned.jobs += 1;
+        }
+        self.clean_lines()?;
+        if mended.is_err() {
+            self.mend(Duration::ZERO)?;
         }
         Ok(cleaned)
     }
 }
 
 impl<B: Broker> Shared<B> {
+    /// Removes lines in which no job is.
+    fn clean_lines(&self) -> Result<()> {
+        let records = self.broker.all("line.")?;
+        // After the lines: whose job is seen now may have a line that is not in the list, and not the other way round.
+        let used: BTreeSet<String> = self.jobs()?.iter().map(|job| job.needs.line()).collect();
+        for record in records {
+            let line = record.key.trim_start_matches("line.");
+            if !used.contains(line) {
+                self.broker.remove(&record.key)?;
+                self.broker.forget(line)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The files of a folder.
     fn listed(&self, list: &FileRef) -> Result<Vec<FileRef>> {
         let place = tempfile::NamedTempFile::new()

@@ -53,7 +53,12 @@ impl<'a> Submission<'a> {
         progress: &mut Progress,
     ) -> Result<Job> {
         let mut request = request.clone();
-        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let whole = |path: &Path| {
+            let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            // `..` names nothing on another machine.
+            let named = if whole.file_name().is_none() { whole.canonicalize().ok() } else { None };
+            named.unwrap_or(whole)
+        };
         for name in request.model.chosen.names().into_iter().flatten() {
             if Path::new(name.as_str()).is_dir() {
                 *name = whole(Path::new(name.as_str())).display().to_string();

@@ -29,8 +29,12 @@ const WAIT: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(250);
 /// How often a worker says that it is there.
 const ANNOUNCE: Duration = Duration::from_secs(15);
-/// How long a line is left alone that cannot be done, for what it lacks may come.
+/// How long a line or a job is left alone that cannot be done, for what it lacks may come.
 const LEFT_ALONE: Duration = Duration::from_secs(60);
+/// How long a worker waits where the queue has a fault.
+const REST: Duration = Duration::from_secs(5);
+/// How long the queue is out of reach until that is told.
+const AWAY: Duration = Duration::from_secs(10);
 /// The message where a worker was asked to stop.
 const STOPPED: &str = "stopped; a job that was at work is given back with its last step";
 
@@ -72,6 +76,10 @@ struct Working<'a> {
     folder: PathBuf,
     /// Why a line cannot be done, and since when that is known.
     unable: BTreeMap<String, (Instant, Needs, Option<String>)>,
+    /// Jobs that were tried and cannot be done, and why; others of their lines may be done.
+    left: BTreeMap<String, (Instant, String)>,
+    /// The fault of the queue that was told.
+    trouble: Option<String>,
     announced: Option<Instant>,
 }
 
@@ -97,9 +105,13 @@ impl Worker {
             observer: Arc::clone(observer),
             folder: folder.clone(),
             unable: BTreeMap::new(),
+            left: BTreeMap::new(),
+            trouble: None,
             announced: None,
         };
+        let away = working.tells_of_being_away();
         let done = working.all();
+        away.end();
         let _ = fs::remove_dir_all(&folder);
         done
     }
@@ -134,15 +146,29 @@ impl Working<'_> {
             self.announce(None);
             let lease = match self.next() {
                 Ok(Some(lease)) => lease,
-                Ok(None) if self.how.until_empty && self.is_empty()? => return Ok(done),
                 Ok(None) => {
+                    match self.how.until_empty.then(|| self.is_empty()) {
+                        Some(Ok(true)) => return Ok(done),
+                        Some(Err(error)) => self.rest(error)?,
+                        Some(Ok(false)) | None => {}
+                    }
                     // Nothing depends on it now.
                     let _ = self.queue.mend(self.how.mend_every);
                     continue;
                 }
                 Err(error) if self.stop.is_cancelled() && error.passes() => continue,
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    self.rest(error)?;
+                    continue;
+                }
             };
+            let id = lease.job().id;
+            if self.left.get(&id).is_some_and(|(since, _)| since.elapsed() < LEFT_ALONE) {
+                if let Err(error) = lease.end(Ending::Unable) {
+                    self.rest(error)?;
+                }
+                continue;
+            }
             self.announced = None;
             let did = self.one(&Arc::from(lease));
             self.announced = None;
@@ -159,6 +185,50 @@ impl Working<'_> {
         }
     }
 
+    /// Waits for a while where the queue has a fault that may be mended, and says so once.
+    fn rest(&mut self, error: QueueError) -> queue::Result<()> {
+        if !error.is_of_the_queue() {
+            return Err(error);
+        }
+        self.tell_trouble(&error);
+        self.pause();
+        Ok(())
+    }
+
+    fn pause(&self) {
+        let since = Instant::now();
+        while since.elapsed() < REST && !self.stop.is_cancelled() {
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn tell_trouble(&mut self, error: &QueueError) {
+        let why = error.to_string();
+        if self.trouble.as_ref() != Some(&why) {
+            self.note(&format!("waits for the queue: {why}"));
+            self.trouble = Some(why);
+        }
+    }
+
+    /// Says when the queue is out of reach for long, and when it is there again.
+    fn tells_of_being_away(&self) -> Thread {
+        let (queue, progress) = (Arc::clone(&self.queue), self.progress(CancelToken::default()));
+        Thread::begin(move |is_over| {
+            let mut is_told = false;
+            while !is_over.load(Ordering::Relaxed) {
+                thread::sleep(LOOK);
+                let away = queue.away();
+                if away.is_some_and(|away| away >= AWAY) && !is_told {
+                    progress.note("the queue is out of reach; the worker waits until it is back");
+                    is_told = true;
+                } else if away.is_none() && is_told {
+                    progress.note("the queue is back");
+                    is_told = false;
+                }
+            }
+        })
+    }
+
     fn progress(&self, token: CancelToken) -> Progress {
         Progress::new(Arc::clone(&self.observer), token)
     }
@@ -169,6 +239,7 @@ impl Working<'_> {
 
     fn next(&mut self) -> queue::Result<Option<Box<dyn Lease>>> {
         let (queue, engine) = (Arc::clone(&self.queue), self.engine);
+        self.left.retain(|_, (since, _)| since.elapsed() < LEFT_ALONE * 2);
         let unable = &mut self.unable;
         let mut able = |needs: &Needs| {
             let line = needs.line();
@@ -186,10 +257,12 @@ impl Working<'_> {
     }
 
     /// Whether no job waits or runs that this worker could do.
-    fn is_empty(&self) -> Result<bool> {
+    fn is_empty(&self) -> queue::Result<bool> {
         let is_able =
             |needs: &Needs| self.unable.get(&needs.line()).is_none_or(|(_, _, lacking)| lacking.is_none());
-        Ok(!self.queue.jobs()?.iter().any(|job| !job.state.is_over() && is_able(&job.needs)))
+        let is_mine =
+            |job: &Job| !job.state.is_over() && is_able(&job.needs) && !self.left.contains_key(&job.id);
+        Ok(!self.queue.jobs()?.iter().any(is_mine))
     }
 
     /// Says that this worker is there. Nothing depends on it.
@@ -202,14 +275,14 @@ impl Working<'_> {
     }
 
     fn said(&self, job: Option<&str>) -> queue::Worker {
-        let unable = self.unable.values();
+        let lines = self.unable.values();
+        let lines = lines.filter_map(|(_, needs, lacking)| Some((needs.words(), lacking.clone()?)));
+        let jobs = self.left.iter().map(|(id, (_, why))| (format!("job {id}"), why.clone()));
         queue::Worker {
             name: self.how.name.clone(),
             device: self.how.device.clone(),
             job: job.map(str::to_owned),
-            unable: unable
-                .filter_map(|(_, needs, lacking)| Some((needs.words(), lacking.clone()?)))
-                .collect(),
+            unable: lines.chain(jobs).collect(),
             seen: now(),
         }
     }
@@ -250,10 +323,34 @@ impl Working<'_> {
             self.engine.explain(error, &self.how.program.resources, &self.progress(token.clone()))
         });
         upload.end();
-        let ended = self.ended(&job, &keeper, did);
+        let ended = match self.ended(&job, &keeper, did) {
+            Err(error) => self.given_back(&keeper, error),
+            ended => {
+                self.trouble = None;
+                ended
+            }
+        };
         watch.end();
         let _ = fs::remove_dir_all(&folder);
         ended
+    }
+
+    /// Gives a job back that could not be ended because of a fault of the queue, as soon as that can be done.
+    fn given_back(&mut self, keeper: &Keeper, error: anyhow::Error) -> Result<Option<bool>> {
+        let fault = error.chain().find_map(|cause| cause.downcast_ref::<QueueError>());
+        match fault.filter(|fault| fault.is_of_the_queue()) {
+            Some(fault) => self.tell_trouble(fault),
+            None => return Err(error),
+        }
+        loop {
+            let did = keeper.lease.end(Ending::GivenBack);
+            self.pause();
+            match did {
+                Ok(_) => return Ok(None),
+                Err(fault) if fault.is_of_the_queue() && !self.stop.is_cancelled() => {}
+                Err(fault) => return Err(fault.into()),
+            }
+        }
     }
 
     /// Tells the queue what became of a job.
@@ -266,7 +363,7 @@ impl Working<'_> {
                 ));
                 return Ok(None);
             }
-            Ok(()) => (Ending::Finished(self.result(job, &keeper.folder)?), Some(true)),
+            Ok(()) => (Ending::Finished(self.result(job, keeper)?), Some(true)),
             Err(error) => match ErrorKind::of(&error) {
                 ErrorKind::Stopped if keeper.cancelled.load(Ordering::Relaxed) => {
                     self.note(&format!("job {}: cancelled", job.id));
@@ -280,10 +377,13 @@ impl Working<'_> {
                 ErrorKind::Missing | ErrorKind::DoesNotFit | ErrorKind::OutOfMemory => {
                     let why = error::message(&error);
                     self.note(&format!("job {}: is left to others: {why}", job.id));
-                    self.unable.insert(job.needs.line(), (Instant::now(), job.needs.clone(), Some(why)));
+                    self.left.insert(job.id.clone(), (Instant::now(), why));
                     (Ending::Unable, None)
                 }
-                _ if error.chain().any(|cause| cause.downcast_ref().is_some_and(QueueError::passes)) => {
+                _ if error
+                    .chain()
+                    .any(|cause| cause.downcast_ref().is_some_and(QueueError::is_of_the_queue)) =>
+                {
                     return Err(error);
                 }
                 _ => {
@@ -305,12 +405,18 @@ impl Working<'_> {
     }
 
     /// Brings the result to the queue.
-    fn result(&self, job: &Job, folder: &Path) -> Result<Vec<FileRef>> {
-        let mut files = Vec::new();
-        for name in files_in(folder)?.into_iter().filter(|name| !name.starts_with('.')) {
-            files.push(self.queue.keep_file(&Place::Result(job), &name, &folder.join(&name))?);
-        }
-        Ok(files)
+    fn result(&self, job: &Job, keeper: &Keeper) -> Result<Vec<FileRef>> {
+        let since = Instant::now();
+        let bring = || -> Result<Vec<FileRef>> {
+            let names = files_in(&keeper.folder)?.into_iter().filter(|name| !name.starts_with('.'));
+            let keep = |name: String| {
+                Ok(self.queue.keep_file(&Place::Result(job), &name, &keeper.folder.join(&name))?)
+            };
+            names.map(keep).collect()
+        };
+        let files = bring()?;
+        // What a worker wrote that was away for so long may have been cleaned away.
+        if since.elapsed() < keeper.lease.lasts() { Ok(files) } else { bring() }
     }
 
     /// Where the inputs of a job are here. Those of other jobs are removed.

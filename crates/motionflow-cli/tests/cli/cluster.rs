@@ -471,6 +471,25 @@ fn a_sweep_over_a_queue_is_that_of_one_machine() {
 }
 
 #[test]
+fn a_job_reads_only_what_came_with_it() {
+    let cluster = Cluster::folder();
+    cluster.submit("other", &[]).ok();
+    let other = cluster.place.path("other.mp4");
+    fs::copy(car(), &other).unwrap();
+    let queue = rusqlite::Connection::open(cluster.place.path("queue/queue.sqlite")).unwrap();
+    let changed = queue.execute(
+        "UPDATE records SET value = CAST(replace(CAST(value AS TEXT), ?1, ?2) AS BLOB) WHERE key = 'job.other'",
+        [car(), text(&other)].map(|path| format!("path = \\\"{path}")),
+    );
+    assert_eq!(changed.unwrap(), 1);
+    drop(queue);
+    cluster.work();
+    let job = cluster.jobs().pop().unwrap();
+    assert_eq!(job["state"], "failed", "{job}");
+    assert!(job["error"].as_str().unwrap().contains("it did not come with the job"), "{job}");
+}
+
+#[test]
 fn an_inversion_is_made_once_for_all_workers() {
     on_both(|cluster| {
         let with_cache = |worker: &str| {

@@ -22,12 +22,13 @@ use crate::eval::npz;
 use crate::hub_server::{Cut, Hub, program_with_hub, sha256};
 
 /// Rows that nothing from outside brings about, by the beginning of their messages.
-const UNPROVOKED: [(&str, &str); 34] = [
+const UNPROVOKED: [(&str, &str); 35] = [
     ("… of … transfers have no result", "takes a sweep and a queue; cluster.rs has both"),
     ("stopped; the jobs go on, and the same", "the same"),
     ("…: the server does not let this program in", "takes a nats-server; cluster.rs starts one"),
     ("…: the server has no JetStream", "the same"),
     ("…: the queue cannot be written to", "the same"),
+    ("…: another program has held the queue's", "takes half a minute; motionflow-queue tests it"),
     ("stopped; jobs that were at work", "takes workers; cluster.rs stops some"),
     ("stopped; the jobs go on, and can", "the same"),
     ("--device …: there is no CUDA device", "takes a machine with CUDA"),

@@ -59,6 +59,16 @@ pub enum QueueError {
         /// Why.
         reason: String,
     },
+    /// Another program does not let it be written to.
+    #[error(
+        "{place}: another program has held the queue's file for too long: {reason}; end that program, then try again"
+    )]
+    Locked {
+        /// The folder.
+        place: String,
+        /// Why.
+        reason: String,
+    },
     /// What it holds cannot be read.
     #[error("{place}: the queue is damaged: {reason}")]
     Damaged {
@@ -74,10 +84,12 @@ pub enum QueueError {
         id: String,
     },
     /// Another job has this id.
-    #[error("there is another job \"{id}\" with other settings; give this one another name (--name)")]
+    #[error("there is another job \"{id}\" with {differs}; give this one another name (--name)")]
     OtherJob {
         /// The id.
         id: String,
+        /// What is not the same, to read.
+        differs: String,
     },
     /// Nothing can be cancelled.
     #[error("job \"{id}\" is {} already", .state.words())]
@@ -138,7 +150,17 @@ impl QueueError {
 
     /// Whether it may help to wait.
     pub fn passes(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Locked { .. })
+    }
+
+    /// Whether the queue has a fault that somebody may mend while a worker waits, and that no job is to blame for.
+    pub fn is_of_the_queue(&self) -> bool {
+        let is_full = |source: &io::Error| {
+            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        };
+        self.passes()
+            || matches!(self, Self::Unwritable { .. })
+            || matches!(self, Self::File { source, .. } if is_full(source))
     }
 }
 

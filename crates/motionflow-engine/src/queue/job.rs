@@ -147,6 +147,12 @@ impl Job {
             error: None,
         }
     }
+
+    /// The same for jobs that do the same: a hash (hex) of the task with the contents of its inputs, and of the checkpoint.
+    pub fn identity(&self) -> String {
+        let text = serde_json::to_vec(&(&self.task, &self.needs)).unwrap_or_default();
+        hex(&Sha256::digest(text))
+    }
 }
 
 /// The id of a job of this name: the name itself where it is plain, else a plain one that is different for another name.
@@ -186,6 +192,22 @@ mod tests {
         assert!(dot != space && is_id(&dot) && is_id(&space), "{dot} {space}");
         let long = id_of(&"ü".repeat(300));
         assert!(is_id(&long) && !is_id("") && !is_id("a.b") && is_id(&id_of("")), "{long}");
+    }
+
+    #[test]
+    fn jobs_that_do_the_same_have_one_identity() {
+        let job = |source: &str, checkpoint: &str| {
+            let (name, object) = ("a.mp4".to_owned(), format!("input.{source}"));
+            let file = FileRef { name, bytes: 1, sha256: source.to_owned(), object };
+            let inputs = vec![Input { path: "/a.mp4".into(), file, is_folder: false }];
+            let task = Task { request: String::new(), inputs, requested: None, quick: false };
+            let (model, sha256) = ("tiny".to_owned(), Some(checkpoint.to_owned()));
+            let needs = Needs { model, motion_adapter: None, sha256, size: String::new() };
+            Job::new("a".to_owned(), "a".to_owned(), task, needs, 0.0)
+        };
+        let known = job("1", "1").identity();
+        assert_eq!(Job { created: 9.0, ..job("1", "1") }.identity(), known);
+        assert!(job("2", "1").identity() != known && job("1", "2").identity() != known);
     }
 
     #[test]

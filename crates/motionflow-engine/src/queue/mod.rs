@@ -101,6 +101,9 @@ pub trait Queue: fmt::Debug + Send + Sync {
     /// When the queue cannot be reached.
     fn workers(&self) -> Result<Vec<Worker>>;
 
+    /// For how long the queue has been out of reach while something was asked of it; none where it is there.
+    fn away(&self) -> Option<Duration>;
+
     /// Sees that every job that waits is also told to workers, whatever a crash of the queue has lost; nothing is done where
     /// somebody has seen to it within `every`.
     ///
@@ -203,7 +206,7 @@ pub struct Worker {
 /// What was removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Cleaned {
-    /// Jobs.
+    /// Jobs, and damaged records in their places.
     pub jobs: usize,
     /// Files.
     pub files: usize,

@@ -41,7 +41,11 @@ impl Trouble {
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(inner) = cause {
-            text = format!("{text}: {inner}");
+            let inner_text = inner.to_string();
+            // Many tell their cause themselves.
+            if !text.contains(&inner_text) {
+                text = format!("{text}: {inner_text}");
+            }
             cause = inner.source();
         }
         let lacks = [

@@ -64,6 +64,16 @@ pub(super) async fn touch(
     name: &str,
     bytes: u64,
 ) -> Result<bool, Trouble> {
+    let mut there =
+        stream.info_with_subjects(format!("{FILE_SUBJECT}.{name}.>")).await.map_err(Trouble::passing)?;
+    let mut count = 0;
+    while let Some(found) = there.next().await {
+        found.map_err(Trouble::passing)?;
+        count += 1;
+    }
+    if count != chunks(bytes) {
+        return Ok(false);
+    }
     let last = subject(name, chunks(bytes) - 1);
     let Some(payload) = chunk(stream, last.clone()).await? else { return Ok(false) };
     let sent = context.publish(last, payload.into()).await.map_err(|error| Trouble::of_publishing(&error))?;

@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use async_nats::connection::State;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::kv::{self, UpdateErrorKind};
@@ -64,6 +65,8 @@ pub(crate) struct JetStream {
     access: Access,
     consumers: Mutex<HashMap<String, PullConsumer>>,
     nudges: Arc<Nudges>,
+    /// Since when nothing that was asked of the server was done.
+    away: Mutex<Option<Instant>>,
 }
 
 /// The ids that somebody told of.
@@ -98,6 +101,7 @@ impl JetStream {
             access: access.clone(),
             consumers: Mutex::default(),
             nudges,
+            away: Mutex::default(),
         };
         this.listen()?;
         Ok(this)
@@ -108,7 +112,17 @@ impl JetStream {
     where
         F: Future<Output = std::result::Result<T, Trouble>>,
     {
-        connection::patiently(&self.runtime, &self.place, &self.access, work)
+        connection::patiently(&self.runtime, &self.place, &self.access, || {
+            let work = work();
+            async move {
+                let did = work.await;
+                let is_away = matches!(did, Err(Trouble::Passing(_)));
+                let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+                *away = if is_away { away.or_else(|| Some(Instant::now())) } else { None };
+                drop(away);
+                did
+            }
+        })
     }
 
     /// Hears of jobs that were cancelled.
@@ -263,8 +277,9 @@ impl Broker for JetStream {
 
     fn remove(&self, key: &str) -> Result<()> {
         self.patiently(|| async {
-            let subject = format!("$KV.{RECORDS}.{key}");
-            self.records.stream.purge().filter(subject).await.map(|_| ()).map_err(Trouble::passing)
+            let bucket = self.bucket(key);
+            let subject = format!("$KV.{}.{key}", bucket.name);
+            bucket.stream.purge().filter(subject).await.map(|_| ()).map_err(Trouble::passing)
         })
     }
 
@@ -273,20 +288,12 @@ impl Broker for JetStream {
         let start = format!("$KV.{}.", bucket.name);
         let filter = format!("{start}{prefix}>");
         let heard = self.patiently(|| listing::messages(&bucket.stream, &filter, false))?;
-        // A key that was written again while it was listed comes twice.
-        let mut records: Vec<Record> = Vec::new();
-        let mut places: HashMap<String, usize> = HashMap::new();
-        for message in heard.into_iter().filter(|message| message.is_value) {
-            let key = message.subject.trim_start_matches(&start).to_owned();
-            let record = Record { key: key.clone(), value: message.payload, revision: message.number };
-            if let Some(place) = places.get(&key) {
-                records[*place] = record;
-            } else {
-                places.insert(key, records.len());
-                records.push(record);
-            }
-        }
-        Ok(records)
+        let records = heard.into_iter().filter(|message| message.is_value).map(|message| Record {
+            key: message.subject.trim_start_matches(&start).to_owned(),
+            value: message.payload,
+            revision: message.number,
+        });
+        Ok(records.collect())
     }
 
     fn push(&self, line: &str, ids: &[String]) -> Result<()> {
@@ -335,7 +342,11 @@ impl Broker for JetStream {
         self.patiently(|| async {
             let subject = format!("{JOB_SUBJECT}.{line}");
             let mut consumer = self.consumer(line).await?;
-            let info = consumer.info().await.map_err(Trouble::passing)?;
+            let info = consumer.info().await.map_err(|error| {
+                // Somebody may have cleaned it away.
+                self.consumers.lock().unwrap_or_else(PoisonError::into_inner).remove(line);
+                Trouble::passing(error)
+            })?;
             // A server 2.9 that was killed has acknowledged messages again, which it delivers to nobody.
             if info.num_pending == 0 && info.num_ack_pending == 0 {
                 let done = info.delivered.stream_sequence + 1;
@@ -347,6 +358,22 @@ impl Broker for JetStream {
                 count += found.map_err(Trouble::passing)?.1;
             }
             Ok(count)
+        })
+    }
+
+    fn forget(&self, line: &str) -> Result<()> {
+        use async_nats::jetstream::stream::ConsumerErrorKind;
+        self.consumers.lock().unwrap_or_else(PoisonError::into_inner).remove(line);
+        self.patiently(|| async {
+            let subject = format!("{JOB_SUBJECT}.{line}");
+            self.jobs.purge().filter(subject).await.map_err(Trouble::passing)?;
+            match self.jobs.delete_consumer(line).await {
+                Err(error) if !matches!(error.kind(), ConsumerErrorKind::JetStream(_)) => {
+                    Err(Trouble::passing(error))
+                }
+                // Or it is gone already.
+                _ => Ok(()),
+            }
         })
     }
 
@@ -392,6 +419,14 @@ impl Broker for JetStream {
             })
             .await;
         });
+    }
+
+    fn away(&self) -> Option<Duration> {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.client.connection_state() == State::Disconnected {
+            away.get_or_insert_with(Instant::now);
+        }
+        away.map(|since| since.elapsed())
     }
 
     fn has(&self, name: &str, bytes: u64) -> Result<bool> {

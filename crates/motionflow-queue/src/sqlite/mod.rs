@@ -11,7 +11,7 @@ use motionflow_engine::queue::{QueueError, Result};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::broker::{Broker, Delivery, Object, Record};
-use crate::shared::now;
+use crate::shared::{now, sha256_of};
 
 const FILE: &str = "queue.sqlite";
 const FILES: &str = "files";
@@ -90,7 +90,7 @@ impl Sqlite {
             )?;
             for line in lines {
                 let found =
-                    find.query_row(params![line, now], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+                    find.query_row(params![line, now], |row| Ok((row.get(0)?, text(row, 1)?))).optional()?;
                 if let Some(found) = found
                     && first.as_ref().is_none_or(|first| found.0 < first.0)
                 {
@@ -118,6 +118,9 @@ fn lost(folder: &Path, error: &rusqlite::Error) -> QueueError {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
             QueueError::Damaged { place, reason }
+        }
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
+            QueueError::Locked { place, reason }
         }
         _ => QueueError::Unwritable { place, reason },
     }
@@ -212,6 +215,12 @@ impl Broker for Sqlite {
         })
     }
 
+    fn forget(&self, line: &str) -> Result<()> {
+        self.write(|connection| {
+            connection.execute("DELETE FROM messages WHERE line = ?1", [line]).map(|_| ())
+        })
+    }
+
     fn lasts(&self) -> Duration {
         self.lease
     }
@@ -246,6 +255,9 @@ impl Broker for Sqlite {
     fn has(&self, name: &str, bytes: u64) -> Result<bool> {
         let path = self.file(name);
         let is_there = path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == bytes);
+        // A damaged one is written anew. Names end with the hash.
+        let hash = || sha256_of(&path).ok();
+        let is_there = is_there && hash().is_some_and(|hash| name.ends_with(&hash));
         if is_there {
             // As good as new; where its time cannot be set, it may go the sooner.
             let file = fs::File::options().append(true).open(&path);
@@ -301,5 +313,31 @@ impl Broker for Sqlite {
 }
 
 fn record(row: &rusqlite::Row) -> rusqlite::Result<Record> {
-    Ok(Record { key: row.get(0)?, value: row.get(1)?, revision: row.get(2)? })
+    // Also what somebody else has written as a text.
+    let value = row.get_ref(1)?.as_bytes_or_null().ok().flatten().unwrap_or_default().to_vec();
+    Ok(Record { key: row.get(0)?, value, revision: row.get(2)? })
+}
+
+/// Whatever somebody has written there.
+fn text(row: &rusqlite::Row, column: usize) -> rusqlite::Result<String> {
+    let value = row.get_ref(column)?.as_bytes_or_null().ok().flatten().unwrap_or_default();
+    Ok(String::from_utf8_lossy(value).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_another_program_holds_is_not_full() {
+        let place = tempfile::tempdir().unwrap();
+        let side = Sqlite::open(place.path(), Duration::from_secs(1)).unwrap();
+        side.locked().busy_timeout(Duration::ZERO).unwrap();
+        let other = Connection::open(place.path().join(FILE)).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let error = side.put("job.a", b"{}", 0).unwrap_err();
+        assert!(matches!(error, QueueError::Locked { .. }) && error.passes(), "{error}");
+        other.execute_batch("COMMIT").unwrap();
+        assert!(side.put("job.a", b"{}", 0).unwrap().is_some());
+    }
 }

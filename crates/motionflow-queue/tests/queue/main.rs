@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests may panic, and are for other tests, too")]
 
+mod attacked;
 mod server;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use motionflow_engine::queue::{
 };
 use motionflow_queue::{Access, Address, open};
 
+use attacked::*;
 use server::Server;
 
 const LEASE: Duration = Duration::from_secs(1);
@@ -102,6 +104,13 @@ on_both!(
     many_workers_take_each_job_once,
     jobs_whose_messages_are_lost_are_told_again,
     the_shared_cache_and_the_workers,
+    what_others_write_stops_nothing,
+    what_is_no_id_is_no_job,
+    jobs_are_submitted_all_or_none,
+    what_is_damaged_is_written_anew,
+    lines_that_no_job_is_in_go,
+    what_a_dead_worker_was_writing_goes,
+    a_clock_that_was_wrong_stops_no_mending,
 );
 
 fn needs(model: &str) -> Needs {
@@ -458,8 +467,10 @@ fn a_server_that_is_away_for_a_while_loses_nothing() {
     server.kill();
     let ending = std::thread::spawn(move || lease.end(Ending::Finished(Vec::new())).unwrap());
     std::thread::sleep(LEASE * 2);
+    assert!(queue.away().is_some());
     server.start_again();
     assert_eq!(ending.join().unwrap(), Held::Yes);
+    assert!(queue.away().is_none());
     assert_eq!(queue.job("a").unwrap().state, State::Finished);
     assert_eq!(take(&queue, "one", LONG).unwrap().job().id, "b");
 }
