@@ -58,7 +58,7 @@ impl Cluster {
         run(command.args(transfer_of(source, model)).args(flags))
     }
 
-    fn submit(&self, name: &str, flags: &[&str]) -> Outcome {
+    pub(crate) fn submit(&self, name: &str, flags: &[&str]) -> Outcome {
         self.submit_of(name, &car(), &tiny_model(), &[&SMALL[..], &["--guided-steps", "2"], flags].concat())
     }
 
@@ -95,7 +95,7 @@ impl Running {
         assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
     }
 
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 }

@@ -22,6 +22,7 @@ mod error_table;
 mod errors;
 mod eval;
 mod films;
+mod full_queue;
 mod given_motion;
 mod guidance;
 mod hostile;
