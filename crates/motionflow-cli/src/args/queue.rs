@@ -51,7 +51,7 @@ pub(crate) struct QueueAccess {
     /// File with the key of that certificate [$NATS_KEY]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, global = true, hide_short_help = true, requires = "tlscert")]
     pub(crate) tlskey: Option<PathBuf>,
-    /// How long a worker may be silent until its job goes to another one, in seconds, the same for all
+    /// How long a worker may be silent until its job goes to another one, in seconds; what a queue has already stays
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, global = true, hide_short_help = true)]
     pub(crate) lease: Duration,
 }

@@ -159,7 +159,11 @@ impl JetStream {
             max_waiting: MOST_WAITING,
             ..pull::Config::default()
         };
-        let made: PullConsumer = self.jobs.create_consumer(config).await.map_err(Trouble::passing)?;
+        // One that is there keeps its lease, whatever this program was told.
+        let made: PullConsumer = match self.jobs.get_consumer(line).await {
+            Ok(known) => known,
+            Err(_) => self.jobs.create_consumer(config).await.map_err(Trouble::passing)?,
+        };
         self.consumers.lock().unwrap_or_else(PoisonError::into_inner).insert(line.to_owned(), made.clone());
         Ok(made)
     }
@@ -380,7 +384,9 @@ impl Broker for JetStream {
     }
 
     fn lasts(&self) -> Duration {
-        self.access.lease
+        let consumers = self.consumers.lock().unwrap_or_else(PoisonError::into_inner);
+        let theirs = consumers.values().map(|consumer| consumer.cached_info().config.ack_wait);
+        theirs.fold(self.access.lease, Duration::min)
     }
 
     fn extend(&self, delivery: &Delivery) -> Result<()> {
@@ -447,6 +453,11 @@ impl Broker for JetStream {
         let prefix = prefix.trim_end_matches('.');
         self.patiently(|| async {
             let subject = format!("{FILE_SUBJECT}.{prefix}.>");
+            // Mostly there is nothing, and a listing costs more than the question.
+            let mut there = self.files.info_with_subjects(&subject).await.map_err(Trouble::passing)?;
+            if there.next().await.is_none() {
+                return Ok(());
+            }
             // One by one: a server 2.9 counts what is purged by its subject as stored until it starts anew.
             for chunk in listing::messages(&self.files, &subject, true).await? {
                 match self.files.delete_message(chunk.number).await {
