@@ -7,6 +7,7 @@
 pub mod address;
 mod broker;
 mod jetstream;
+mod keeper;
 mod leases;
 mod shared;
 mod sqlite;

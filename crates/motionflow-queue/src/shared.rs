@@ -13,6 +13,7 @@ use motionflow_engine::queue::job::is_id;
 use motionflow_engine::queue::{
     Cleaned, FileRef, Job, Lease, Needs, Place, Queue, QueueError, Result, State, Worker,
 };
+use motionflow_engine::source::{hex, sha256_at};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -60,14 +61,6 @@ pub(crate) fn unique() -> String {
         bytes.copy_from_slice(&Sha256::digest(text)[..12]);
     }
     hex(&bytes)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn line_key(line: &str) -> String {
@@ -354,7 +347,7 @@ impl<B: Broker> Queue for Shared<B> {
 
     fn keep_file(&self, place: &Place<'_>, name: &str, path: &Path) -> Result<FileRef> {
         let file = |source| QueueError::File { path: path.to_owned(), source };
-        let sha256 = sha256_of(path).map_err(file)?;
+        let sha256 = sha256_at(path).map_err(file)?;
         let bytes = path.metadata().map_err(file)?.len();
         let lease = |job: &Job| job.lease.clone().unwrap_or_default();
         let object = match place {
@@ -384,7 +377,7 @@ impl<B: Broker> Queue for Shared<B> {
         // Beside, then in its place: nobody finds half of it.
         let passing = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
         let is_there = self.broker.read(&file.object, file.bytes, passing.path())?;
-        let is_whole = is_there && sha256_of(passing.path()).map_err(cannot)? == file.sha256;
+        let is_whole = is_there && sha256_at(passing.path()).map_err(cannot)? == file.sha256;
         // It can be brought again only where it is not there.
         if is_there && !is_whole && file.object.ends_with(&format!(".{}", file.sha256)) {
             self.broker.discard(&file.object)?;
@@ -587,11 +580,4 @@ impl<B: Broker> Shared<B> {
             .and_then(|text| serde_json::from_slice(&text).ok())
             .unwrap_or_default())
     }
-}
-
-pub(crate) fn sha256_of(path: &Path) -> std::io::Result<String> {
-    let mut digest = Sha256::new();
-    let mut file = std::io::BufReader::with_capacity(1 << 18, std::fs::File::open(path)?);
-    std::io::copy(&mut file, &mut digest)?;
-    Ok(hex(&digest.finalize()))
 }

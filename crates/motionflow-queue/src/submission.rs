@@ -10,8 +10,9 @@ use motionflow_engine::progress::Progress;
 use motionflow_engine::queue::job::id_of;
 use motionflow_engine::queue::{FileRef, Input, Job, Needs, Place, Queue, QueueError, Task};
 use motionflow_engine::request::Request;
+use motionflow_engine::source::sha256_at;
 
-use crate::shared::{now, sha256_of, unique};
+use crate::shared::{now, unique};
 
 /// Makes jobs for a queue. What several of them read is brought there once.
 pub struct Submission<'a> {
@@ -151,7 +152,7 @@ pub fn is_fetched(job: &Job, folder: &Path) -> bool {
     let is_same = |file: &FileRef| {
         let path = folder.join(&file.name);
         let has_size = path.metadata().is_ok_and(|metadata| metadata.len() == file.bytes);
-        has_size && (file.name != "run.json" || sha256_of(&path).is_ok_and(|sha256| sha256 == file.sha256))
+        has_size && (file.name != "run.json" || sha256_at(&path).is_ok_and(|sha256| sha256 == file.sha256))
     };
     !job.result.is_empty() && job.result.iter().all(is_same)
 }

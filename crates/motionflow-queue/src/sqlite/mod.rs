@@ -8,10 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use motionflow_engine::queue::{QueueError, Result};
+use motionflow_engine::source::sha256_at;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::broker::{Broker, Delivery, Object, Record};
-use crate::shared::{now, sha256_of};
+use crate::shared::now;
 
 const FILE: &str = "queue.sqlite";
 const FILES: &str = "files";
@@ -256,7 +257,7 @@ impl Broker for Sqlite {
         let path = self.file(name);
         let is_there = path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == bytes);
         // A damaged one is written anew. Names end with the hash.
-        let hash = || sha256_of(&path).ok();
+        let hash = || sha256_at(&path).ok();
         let is_there = is_there && hash().is_some_and(|hash| name.ends_with(&hash));
         if is_there {
             // As good as new; where its time cannot be set, it may go the sooner.
