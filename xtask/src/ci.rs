@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use crate::circles::circles;
 use crate::demo::run_demo;
 use crate::deny::deny;
+use crate::nats;
 use crate::page::{check_page, install};
 use crate::setup::{cargo, setup};
 use crate::test::run_tests;
@@ -28,7 +29,10 @@ pub fn ci(workspace: &Workspace) -> Result<ExitCode> {
         install()?;
         check_page(workspace)
     })?;
-    let tests = report.step("test", || run_tests(&environment, &[]))?;
+    let tests = report.step("test", || {
+        nats::install()?;
+        run_tests(&environment, &[])
+    })?;
     let demo = report.step("demo", || run_demo(&environment, "demo", true, &[]))?;
 
     tests.print();

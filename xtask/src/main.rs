@@ -13,6 +13,7 @@ mod deny;
 mod ffmpeg;
 mod fuzz;
 mod libtorch;
+mod nats;
 mod page;
 mod parity;
 mod parity_cases;

@@ -54,9 +54,11 @@ pub fn prepare_story(workspace: &Workspace, tests: &mut Command) -> Option<Strin
 pub fn install() -> Result<()> {
     let packages: Vec<&str> =
         TOOLS.iter().filter(|(tool, _)| on_path(tool).is_none()).map(|(_, package)| *package).collect();
-    if packages.is_empty() {
-        return Ok(());
-    }
+    if packages.is_empty() { Ok(()) } else { install_packages(&packages) }
+}
+
+/// Installs packages of Debian.
+pub fn install_packages(packages: &[&str]) -> Result<()> {
     let apt = || {
         let mut command = if on_path("sudo").is_some() { Command::new("sudo") } else { Command::new("env") };
         command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]);

@@ -6,6 +6,7 @@ use std::process::{ExitCode, ExitStatus, Stdio};
 use anyhow::{Context, Result};
 
 use crate::arguments::Arguments;
+use crate::nats;
 use crate::page::prepare_story;
 use crate::setup::{Environment, setup};
 use crate::workspace::{Workspace, exit_code, say};
@@ -18,6 +19,8 @@ pub struct Outcome {
     pub closing_lines: Vec<String>,
     /// Why the studio's story was not told in a browser.
     pub skipped: Option<String>,
+    /// Why tests of the queue that need a NATS server were skipped.
+    pub without_server: Option<String>,
 }
 
 /// Runs the tests; arguments go to `cargo test`.
@@ -31,6 +34,7 @@ pub fn test(workspace: &Workspace, arguments: Arguments) -> Result<ExitCode> {
 pub fn run_tests(environment: &Environment, arguments: &[String]) -> Result<Outcome> {
     let mut cargo = environment.cargo("test");
     let is_all = arguments.is_empty();
+    let without_server = nats::prepare(&mut cargo);
     let skipped = if is_all { prepare_story(environment.workspace(), &mut cargo) } else { None };
     let own = || arguments.iter().take_while(|a| *a != "--");
     if !own().any(|a| a.starts_with("-p") || a.starts_with("--package")) {
@@ -53,7 +57,7 @@ pub fn run_tests(environment: &Environment, arguments: &[String]) -> Result<Outc
         }
     }
     let status = child.wait().context("cargo test got lost")?;
-    Ok(Outcome { status, closing_lines, skipped })
+    Ok(Outcome { status, closing_lines, skipped, without_server })
 }
 
 impl Outcome {
@@ -67,6 +71,9 @@ impl Outcome {
         println!("  in all: {} passed; {} failed; {} ignored", sum("passed"), sum("failed"), sum("ignored"));
         if let Some(why) = &self.skipped {
             println!("  skipped: the studio's story in a browser, since {why}");
+        }
+        if let Some(why) = &self.without_server {
+            println!("  skipped: the queue over NATS, since {why}");
         }
         println!("{}", if self.status.success() { "every test passed" } else { "the tests FAILED" });
     }

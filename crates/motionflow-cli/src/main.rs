@@ -12,14 +12,17 @@ mod man;
 mod models;
 mod omp;
 mod plan;
+mod queue;
 mod runs;
 mod show;
 #[cfg(unix)]
 mod signals;
+mod spread;
 mod stop;
 mod studio;
 mod terminal;
 mod verify;
+mod workers;
 
 use std::io::{self, Write};
 use std::panic;
@@ -119,7 +122,8 @@ fn leaves_files(command: &Command) -> bool {
         | Command::Invert(_)
         | Command::Inspect(_)
         | Command::Batch(_)
-        | Command::Sweep(_) => true,
+        | Command::Sweep(_)
+        | Command::Worker(_) => true,
         _ => false,
     }
 }
@@ -135,6 +139,9 @@ fn run(command: &Command, app: &mut App) -> Result<()> {
         Command::Sweep(args) => runs::sweep(args, app),
         Command::Models(args) => models::run(args, app),
         Command::Studio(args) => studio::run(args, app),
+        Command::Worker(args) => queue::work(args, app),
+        Command::Submit(args) => queue::submit(args, app),
+        Command::Queue(args) => queue::queue(args, app),
         Command::Track(args) => runs::track(args, app),
         Command::Verify(args) => verify::run(args, app),
         Command::Bench(args) => bench::run(args, app),

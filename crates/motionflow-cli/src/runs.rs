@@ -21,6 +21,8 @@ use crate::app::App;
 use crate::args;
 use crate::console::OutputMode;
 use crate::plan;
+use crate::queue;
+use crate::spread;
 
 pub(crate) fn transfer(args: &args::Transfer, app: &mut App) -> Result<()> {
     let Some(run) = open("transfer", args.request(), &args.recall, app)? else { return Ok(()) };
@@ -88,6 +90,7 @@ pub(crate) fn eval(args: &args::Eval, app: &mut App) -> Result<()> {
     if let Some(file) = &suite.suite {
         let output = suite.output.clone().unwrap_or_else(|| "report".into());
         let experiment = suite::read(file, output, &args.judges, &app.engine, &mut app.progress)?;
+        spread_over(&args.access, &experiment, app)?;
         return run_experiment(&experiment, suite.shard, app);
     }
     let (Some(source), Some(result)) = (&args.pair.source, &args.pair.result) else {
@@ -121,7 +124,17 @@ fn tell_figures(measured: &PairFigures, app: &App) {
 
 pub(crate) fn sweep(args: &args::Sweep, app: &mut App) -> Result<()> {
     let experiment = sweep::read(&args.config, &args.set, &args.output, &app.engine, &mut app.progress)?;
+    spread_over(&args.access, &experiment, app)?;
     run_experiment(&experiment, None, app)
+}
+
+/// Lets the workers of a queue make the transfers, where one is named.
+fn spread_over(access: &args::QueueAccess, experiment: &Experiment, app: &mut App) -> Result<()> {
+    if access.queue.is_none() {
+        return Ok(());
+    }
+    let queue = queue::open(access, false, app)?;
+    spread::spread(experiment, &*queue, app)
 }
 
 fn run_experiment(

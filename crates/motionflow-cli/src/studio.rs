@@ -6,13 +6,16 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::args;
+use crate::queue;
 
 /// The last words of a studio.
 const GOES_ON: &str = "stopped; the queue is kept, and goes on when the studio is started again";
 
 /// Runs the command. It ends when it is asked to stop.
 pub(crate) fn run(args: &args::Studio, app: &mut App) -> Result<()> {
+    let queue = args.access.queue.is_some().then(|| queue::open(&args.access, false, app)).transpose()?;
     let server = Server::bind(Options {
+        queue,
         host: args.host.clone(),
         port: args.port,
         runs: args.runs.clone(),

@@ -96,7 +96,7 @@ impl CancelToken {
     }
 
     /// Each step of the next part looks at the token; `words` as in [`CancelToken::tells`].
-    pub(crate) fn by_step(&self, words: impl Fn() -> Option<String> + Send + 'static) -> InPart {
+    pub fn by_step(&self, words: impl Fn() -> Option<String> + Send + 'static) -> InPart {
         self.enter(true, words)
     }
 

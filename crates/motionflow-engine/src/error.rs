@@ -10,6 +10,7 @@ use motionflow::out_of_memory;
 use motionflow_media::system::{self, Refusal};
 
 use crate::out_of_memory::OutOfMemory;
+use crate::queue::QueueError;
 
 /// How a message begins that no user can bring about.
 pub const FAULT: &str = "this should not have happened, please report it";
@@ -206,7 +207,8 @@ fn is_misuse(cause: &(dyn std::error::Error + 'static)) -> bool {
     });
     let media =
         cause.downcast_ref::<motionflow_media::Error>().is_some_and(motionflow_media::Error::is_misuse);
-    core || media || cause.is::<Misuse>() || cause.is::<Busy>()
+    let queue = cause.downcast_ref::<QueueError>().is_some_and(QueueError::is_misuse);
+    core || media || queue || cause.is::<Misuse>() || cause.is::<Busy>()
 }
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ pub mod motion;
 pub mod out_of_memory;
 pub mod plan;
 pub mod progress;
+pub mod queue;
 pub mod request;
 pub mod runs;
 pub mod schema;

@@ -182,12 +182,19 @@ pub(crate) fn pictures_of(clip: &Clip) -> Vec<RgbImage> {
     clip.to_rgb().into_iter().filter_map(picture).collect()
 }
 
-/// SHA-256 of a file, in hex.
+/// SHA-256 of a file, in hex; the error says which file.
 pub(crate) fn sha256_of_file(path: &Path) -> Result<String> {
+    sha256_at(path).with_context(|| format!("{}: cannot be read", path.display()))
+}
+
+/// SHA-256 of a file, in hex.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256_at(path: &Path) -> io::Result<String> {
     let mut digest = Sha256::new();
-    let cannot = || format!("{}: cannot be read", path.display());
-    let mut file = BufReader::with_capacity(1 << 18, File::open(path).with_context(cannot)?);
-    io::copy(&mut file, &mut digest).with_context(cannot)?;
+    let mut file = BufReader::with_capacity(1 << 18, File::open(path)?);
+    io::copy(&mut file, &mut digest)?;
     Ok(hex(&digest.finalize()))
 }
 
@@ -200,7 +207,8 @@ pub(crate) fn sha256_of_frames(frames: &[RgbImage]) -> String {
     hex(&digest.finalize())
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
+/// Bytes as lowercase hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

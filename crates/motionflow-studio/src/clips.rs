@@ -43,8 +43,6 @@ pub(crate) struct Clip {
     width: u32,
     height: u32,
     fps: f64,
-    /// Where that is known
-    seconds: Option<f64>,
     bytes: u64,
     /// Shipped clips have one
     source_prompt: Option<String>,
@@ -202,7 +200,6 @@ impl Studio {
             width: facts.width,
             height: facts.height,
             fps: facts.fps,
-            seconds: None,
             bytes: fs::metadata(path).map_or(0, |metadata| metadata.len()),
             source_prompt,
             poster: poster(reference),

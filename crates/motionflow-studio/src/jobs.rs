@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::clips::poster;
 use crate::problem::{Code, Problem};
 use crate::queue::{Kept, State};
+use crate::remote;
 use crate::request::Asked;
 use crate::route::{Done, Empty, Json, NoBody, NoQuery, Route, Shared, With};
 use crate::studio::{Studio, now};
@@ -395,7 +396,10 @@ fn cancel(studio: &Shared, id: String, _: NoQuery, _: Json<Empty>) -> Result<Wit
             studio.tell_job(&cancelled);
             studio.tell_order();
         }
-        State::Running => studio.work.cancel(&id),
+        State::Running => match &studio.options.queue {
+            Some(queue) => remote::cancel(&**queue, &known)?,
+            None => studio.work.cancel(&id),
+        },
         _ => return Err(Problem::new(Code::JobNotRunning, format!("job \"{id}\" is over already"))),
     }
     Ok(With(StatusCode::ACCEPTED, studio.shown_now(&id)?))

@@ -13,7 +13,9 @@
 #![allow(rustdoc::private_intra_doc_links, reason = "this is read in the source")]
 
 mod clips;
+mod cluster;
 mod comparisons;
+mod connections;
 mod events;
 mod files;
 mod general;
@@ -28,6 +30,7 @@ mod place;
 mod problem;
 mod prompts;
 mod queue;
+mod remote;
 mod reports;
 mod request;
 mod route;
@@ -121,9 +124,9 @@ impl Server {
             .build()?;
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            axum::serve(listener, router(studio)).await
-        })?;
-        Ok(())
+            connections::answer(listener, router(studio)).await;
+            Ok(())
+        })
     }
 }
 
@@ -140,6 +143,7 @@ fn routes() -> Vec<Route> {
     routes.extend(jobs::routes());
     routes.extend(many::routes());
     routes.extend(watch::routes());
+    routes.extend(cluster::routes());
     routes.extend(runs::routes());
     routes.extend(reports::routes());
     routes.extend(comparisons::routes());

@@ -47,6 +47,8 @@ pub struct Options {
     pub program: Program,
     /// The largest upload, in bytes.
     pub max_upload: u64,
+    /// The queue whose workers do the jobs; without one, the studio does them itself.
+    pub queue: Option<Arc<dyn motionflow_engine::queue::Queue>>,
     /// Whether runs are begun that are estimated to take more memory than there is.
     pub ignore_memory: bool,
 }

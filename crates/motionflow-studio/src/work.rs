@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::problem::{Code, Problem};
 use crate::queue::{Kept, State};
+use crate::remote;
 use crate::request::Asked;
 use crate::route::Shared;
 use crate::studio::{Studio, now};
@@ -65,11 +66,11 @@ impl Work {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait(&self) {
+    fn wait(&self, at_most: Duration) {
         let now = self.locked();
         let (mut now, _) = self
             .changed
-            .wait_timeout_while(now, LOOK, |now| !now.woken)
+            .wait_timeout_while(now, at_most, |now| !now.woken)
             .unwrap_or_else(PoisonError::into_inner);
         now.woken = false;
     }
@@ -89,9 +90,13 @@ impl Work {
 /// Works until the program ends.
 pub(crate) fn run(studio: &Shared) {
     loop {
-        let did = studio.next_look() || next_job(studio);
+        let did = studio.next_look()
+            || match &studio.options.queue {
+                Some(queue) => remote::turn(studio, &**queue),
+                None => next_job(studio),
+            };
         if !did {
-            studio.work.wait();
+            studio.work.wait(if studio.options.queue.is_some() { remote::LOOK } else { LOOK });
         }
     }
 }

@@ -105,6 +105,7 @@ fn group_norm_as_meant(x: &Tensor, c: &[Tensor], groups: i64, silu: bool) -> Ten
     if silu { y.silu() } else { y }
 }
 
+// A norm over two or three values is nearly constant: its gradient is rounding, and says nothing. So sizes begin at 8.
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -209,7 +210,7 @@ proptest! {
     }
 
     #[test]
-    fn layer_norm(rows in 1i64..40, size in prop_oneof![2i64..80, Just(320), Just(1280), Just(2047), Just(2048), Just(3000)]) {
+    fn layer_norm(rows in 1i64..40, size in prop_oneof![8i64..80, Just(320), Just(1280), Just(2047), Just(2048), Just(3000)]) {
         let constants = [random(&[size], 1), random(&[size], 2), random(&[1, rows, size], 5)];
         let x = [random(&[2, rows, size], 3), random(&[2, rows, size], 4)];
         compare(
@@ -238,7 +239,7 @@ proptest! {
 
     #[test]
     fn scaled_norms_behind_gated_sums(
-        rows in 1i64..20, size in prop_oneof![2i64..80, Just(1536), Just(2050), Just(5120), Just(9000)]
+        rows in 1i64..20, size in prop_oneof![8i64..80, Just(1536), Just(2050), Just(5120), Just(9000)]
     ) {
         let constants = [1, 2, 3].map(|seed| random(&[size], seed));
         let x = [random(&[1, rows, size], 4), random(&[1, rows, size], 5)];

@@ -10,7 +10,8 @@ use super::Flags;
 
 /// `eval`
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("known").args(["truth", "suite"]), mut_arg("detector", |flag| flag.requires("known")))]
+#[command(group = ArgGroup::new("known").args(["truth", "suite"]), mut_arg("detector", |flag| flag.requires("known")),
+    mut_arg("queue", |flag| flag.requires("suite").conflicts_with("shard")))]
 pub(crate) struct Eval {
     #[command(flatten)]
     pub(crate) pair: Pair,
@@ -18,6 +19,8 @@ pub(crate) struct Eval {
     pub(crate) judges: Flags<Judges>,
     #[command(flatten)]
     pub(crate) suite: Suite,
+    #[command(flatten)]
+    pub(crate) access: super::QueueAccess,
 }
 
 /// The two videos that `eval` compares.

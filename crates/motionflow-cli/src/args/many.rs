@@ -60,4 +60,6 @@ pub(crate) struct Sweep {
     /// Folder for the grid
     #[arg(long, short, value_name = "DIR", default_value = "out", value_hint = ValueHint::DirPath)]
     pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) access: super::QueueAccess,
 }

@@ -7,6 +7,7 @@ mod bench;
 mod eval;
 mod flags;
 mod many;
+mod queue;
 mod request;
 mod studio;
 mod track;
@@ -25,6 +26,7 @@ pub(crate) use bench::Bench;
 pub(crate) use eval::Eval;
 pub(crate) use flags::{Flags, Global};
 pub(crate) use many::{Batch, Sweep};
+pub(crate) use queue::{Queue, QueueAccess, QueueAction, Submit, Worker};
 pub(crate) use studio::Studio;
 pub(crate) use track::Track;
 pub(crate) use video::{Source, Video};
@@ -154,6 +156,12 @@ pub(crate) enum Command {
     Eval(Eval),
     /// Make a transfer with every combination of some settings, and lay the results side by side
     Sweep(Sweep),
+    /// Take jobs from a queue and make their runs
+    Worker(Worker),
+    /// Put a transfer, or a file of them, into a queue
+    Submit(Submit),
+    /// Show, cancel, retry, fetch or remove the jobs of a queue
+    Queue(Queue),
     /// Open the studio: the whole of it in a browser, on this machine
     Studio(Studio),
     /// Draw tracks and masks as a picture, or turn one into the other
@@ -196,6 +204,9 @@ impl Command {
             Self::Man(_) => "man",
             Self::Show(_) => "show",
             Self::Studio(_) => "studio",
+            Self::Worker(_) => "worker",
+            Self::Submit(_) => "submit",
+            Self::Queue(_) => "queue",
             Self::Track(_) => "track",
             Self::Schema(_) => "schema",
         }

@@ -53,6 +53,7 @@ impl args::Looking {
             },
             output: self.output.request(),
             program: Program { cache: self.cache.no_cache.then_some(false), ..Program::default() },
+            ..Request::default()
         }
     }
 }
@@ -78,6 +79,7 @@ impl args::Transfer {
             },
             output: self.output.request(),
             program: Program { cache: self.cache.no_cache.then_some(false), ..Program::default() },
+            ..Request::default()
         }
     }
 }

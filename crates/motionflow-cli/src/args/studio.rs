@@ -37,4 +37,6 @@ pub(crate) struct Studio {
     /// Open the page in a browser
     #[arg(long)]
     pub(crate) open: bool,
+    #[command(flatten)]
+    pub(crate) access: super::QueueAccess,
 }

@@ -382,6 +382,31 @@ fn a_schedule_that_ends_in_pure_noise_is_inverted_and_sampled() {
     transfer("epsilon", "ddim").fails(1, &["rescale_betas_zero_snr is true", "--timestep-spacing leading"]);
 }
 
+/// A run of 15 steps of DPM-Solver++ 2M, with Karras's noise levels or not.
+fn fifteen_steps(place: &Place, zero_snr: bool, karras_sigmas: bool) -> Outcome {
+    let model = case("tiny", place);
+    let path = model.join("scheduler/scheduler_config.json");
+    let mut config: Value = read_json(&path);
+    config["timestep_spacing"] = "trailing".into();
+    config["prediction_type"] = "v_prediction".into();
+    config["rescale_betas_zero_snr"] = zero_snr.into();
+    fs::write(&path, config.to_string()).unwrap();
+    let mut command = program();
+    command.args(["generate", "-p", "a panda", "--force", "-o", &place.text("out"), "--sampler", "dpmpp-2m"]);
+    command.args(["-W", "24", "-H", "16", "--frames", "3", "--steps", "15", "--threads", "1"]);
+    command.args(karras_sigmas.then_some("--karras-sigmas")).arg("--model").arg(&model);
+    run(&mut command)
+}
+
+#[test]
+fn noise_levels_that_lose_most_steps_are_warned_of() {
+    let stderr = |zero_snr, karras_sigmas| fifteen_steps(&Place::new(), zero_snr, karras_sigmas).ok().stderr;
+    let warning = "8 of 15 steps are at noise levels where nothing of the video can be seen";
+    assert!(stderr(true, true).contains(warning));
+    assert!(!stderr(true, false).contains("noise levels"));
+    assert!(!stderr(false, true).contains("noise levels"));
+}
+
 #[test]
 fn what_a_scheduler_leaves_out_is_its_classs_default() {
     let place = Place::new();
@@ -518,5 +543,6 @@ pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
         generate("https://huggingface.co/a/b/blob/main/x.ckpt", &[]),
         generate("https://huggingface.co/a/b/tree/v1", &["--revision", "v2"]),
         generate(&tiny_model(), &[]),
+        fifteen_steps(place, true, true),
     ]
 }

@@ -22,7 +22,15 @@ use crate::eval::npz;
 use crate::hub_server::{Cut, Hub, program_with_hub, sha256};
 
 /// Rows that nothing from outside brings about, by the beginning of their messages.
-const UNPROVOKED: [(&str, &str); 27] = [
+const UNPROVOKED: [(&str, &str); 35] = [
+    ("… of … transfers have no result", "takes a sweep and a queue; cluster.rs has both"),
+    ("stopped; the jobs go on, and the same", "the same"),
+    ("…: the server does not let this program in", "takes a nats-server; cluster.rs starts one"),
+    ("…: the server has no JetStream", "the same"),
+    ("…: the queue cannot be written to", "the same"),
+    ("…: another program has held the queue's", "takes half a minute; motionflow-queue tests it"),
+    ("stopped; jobs that were at work", "takes workers; cluster.rs stops some"),
+    ("stopped; the jobs go on, and can", "the same"),
     ("--device …: there is no CUDA device", "takes a machine with CUDA"),
     ("…: cannot be written; set HF_HOME", "takes a disk that fills up in a download"),
     ("this should not have happened", "a fault in the program; failure.rs tests how it is told"),
@@ -63,7 +71,7 @@ const ID: &str = "someone/tiny-video";
 
 #[test]
 fn every_row_can_be_provoked_and_every_message_has_its_row() {
-    let topics: [fn(&Place) -> Vec<Outcome>; 24] = [
+    let topics: [fn(&Place) -> Vec<Outcome>; 25] = [
         studio,
         command_line,
         settings_files,
@@ -88,6 +96,7 @@ fn every_row_can_be_provoked_and_every_message_has_its_row() {
         other_commands,
         crate::results::provoked,
         crate::given_motion::provoked,
+        crate::cluster::provoked,
     ];
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
         let running = topics.map(|topic| scope.spawn(move || topic(&Place::new())));

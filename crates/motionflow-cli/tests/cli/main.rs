@@ -7,7 +7,11 @@ mod bad_input;
 mod batch;
 mod bench;
 mod cache;
+mod chaos;
 mod checkpoints;
+mod cluster;
+#[cfg(target_os = "linux")]
+mod clusters;
 mod commands;
 mod common;
 mod doctor;
@@ -18,6 +22,7 @@ mod error_table;
 mod errors;
 mod eval;
 mod films;
+mod full_queue;
 mod given_motion;
 mod guidance;
 mod hostile;
@@ -28,6 +33,8 @@ mod layer_choice;
 mod machines;
 mod mask_files;
 mod motion_arrives;
+#[path = "../../../motionflow-queue/tests/queue/server.rs"]
+mod nats;
 mod noised;
 mod out_of_memory;
 mod precision;

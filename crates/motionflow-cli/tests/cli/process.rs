@@ -13,7 +13,7 @@ use crate::common::{Outcome, Place, car, ffmpeg, motionflow, program, run, text,
 
 const REQUESTS: [&str; 5] = ["INT", "TERM", "HUP", "USR1", "USR2"];
 
-fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     let patience = Instant::now();
     while !is_so() {
         assert!(patience.elapsed() < Duration::from_secs(60), "{what}: never");
@@ -21,7 +21,7 @@ fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-fn send(signal: &str, to: &Child) {
+pub(crate) fn send(signal: &str, to: &Child) {
     let id = to.id().to_string();
     assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
 }
@@ -54,11 +54,11 @@ fn after(line: &str, command: &Command) -> Command {
     shell
 }
 
-fn begin(command: &mut Command) -> Child {
+pub(crate) fn begin(command: &mut Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn ended(mut running: Child) -> Outcome {
+pub(crate) fn ended(mut running: Child) -> Outcome {
     let code = running.wait().unwrap().code().unwrap_or(-1);
     let (mut stdout, mut stderr) = (String::new(), String::new());
     running.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();

@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::cluster::{Cluster, Running};
 use crate::common::{Place, car, motionflow, program, read_json, run, text, tiny_model, tree};
+use crate::nats::Server;
 
 /// Two clips, two prompts each, two variants: eight short transfers.
 fn suite(place: &Place, more: &str) -> String {
@@ -329,4 +331,39 @@ fn suites_that_make_no_sense() {
     }
     motionflow(&["eval", "--suite", &suite, "--shard", "3/2"]).fails(2, &["3/2", "like 2/8"]);
     motionflow(&["eval", "--suite", &suite, "--source", &car()]).fails(2, &["cannot be used with"]);
+}
+
+/// A figure that is a time or a memory is another one each time.
+fn is_measured_of_the_machine(name: &str) -> bool {
+    name.contains("seconds") || name.contains("memory")
+}
+
+#[test]
+fn a_suite_over_three_workers_of_a_queue_is_that_of_one_machine() {
+    let Some(server) = Server::start(&[]) else { return };
+    let cluster = Cluster::new(server.address());
+    let place = &cluster.place;
+    let suite = suite(place, "");
+    let workers = [0, 1, 2].map(|number| {
+        let mut worker = cluster.command(&["worker", "--threads", "1"]);
+        worker.args(["--work", &place.text(&format!("work-{number}"))]);
+        Running::begin(&mut worker, place.path(&format!("worker-{number}.log")))
+    });
+    run(&mut eval(&suite, &place.text("here"))).ok();
+    let mut spread = eval(&suite, &place.text("spread"));
+    run(spread.args(["--queue", &cluster.address, "--lease", cluster.lease])).ok();
+    drop(workers);
+    let [here, spread] = ["here", "spread"].map(|report| results(place, report));
+    assert_eq!(endings(&here), endings(&spread));
+    for (one, other) in
+        here["variants"].as_array().unwrap().iter().zip(spread["variants"].as_array().unwrap())
+    {
+        for (name, figure) in one["figures"].as_object().unwrap() {
+            assert!(is_measured_of_the_machine(name) || *figure == other["figures"][name], "{name}");
+        }
+    }
+    for cell in place.names("here/cells") {
+        let of = |report: &str| fs::read(place.path(report).join("cells").join(&cell).join("result.mp4"));
+        assert!(of("here").unwrap() == of("spread").unwrap(), "{cell}");
+    }
 }

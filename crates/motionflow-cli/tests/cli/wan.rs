@@ -42,6 +42,26 @@ fn generate(place: &Place, flags: &[&str]) -> Outcome {
 }
 
 #[test]
+fn a_source_that_is_too_short_is_cut_to_a_number_of_frames_that_is_possible() {
+    let place = Place::new();
+    for command in ["transfer", "inspect"] {
+        let mut long = program();
+        long.args([
+            command,
+            "--source",
+            &car(),
+            "--source-prompt",
+            "a [car] on a road",
+            "-o",
+            &place.text("out"),
+        ]);
+        long.args((command == "transfer").then_some("--prompt=a [panda]")).args(["--model", &model()]);
+        long.args(["-W", "48", "-H", "32", "--steps", "2", "--threads", "1", "--frames", "21"]);
+        run(&mut long).fails(2, &["it has 16 frames", "but 21 frames were asked for; lower --frames to 13"]);
+    }
+}
+
+#[test]
 fn a_transfer_is_guided_by_cross_attention_and_done_again_to_the_same_bytes() {
     let place = Place::new();
     run(&mut transfer(&place, "out")).ok();

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -235,4 +238,17 @@ fn beyond_this_machine_a_token_is_asked_for() {
     studio
         .send("GET", "/api/health", &[("cookie", cookie), ("host", "evil.example")], b"")
         .problem(403, "host");
+}
+
+#[test]
+fn a_request_that_never_ends_its_head_is_let_go() {
+    let runs = tempfile::tempdir().unwrap();
+    let studio = Studio::start(runs.path());
+    let mut stream = TcpStream::connect(studio.host()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.write_all(b"GET /api/health HTTP/1.1\r\nhost: ").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
+    studio.get("/api/health").json(200);
 }

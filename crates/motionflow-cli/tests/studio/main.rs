@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
+mod cluster;
 mod comparing;
 mod events;
 mod hostile;

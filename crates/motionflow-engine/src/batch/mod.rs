@@ -83,6 +83,11 @@ impl Batch {
         let jobs = jobs(file, output, engine, progress)?;
         Ok(Self { file: file.to_owned(), output: output.to_owned(), jobs })
     }
+
+    /// Its jobs, in the order of the file.
+    pub fn jobs(&self) -> &[Job] {
+        &self.jobs
+    }
 }
 
 impl Engine {

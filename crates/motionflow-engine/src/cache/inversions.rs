@@ -1,10 +1,12 @@
 //! Inversions in the user's cache, or in the store of an experiment, by all that they depend on.
 
+use std::fmt;
 use std::fs::{File, TryLockError};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use motionflow::checkpoint::Weights;
 use motionflow::error::Error;
 use motionflow::inversion::Inversion;
@@ -21,6 +23,21 @@ use crate::progress::Progress;
 /// How often it is looked whether another process has made the inversion.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// A cache that other machines share: it is asked where this machine's own has nothing.
+pub trait SharedCache: fmt::Debug + Send + Sync {
+    /// Writes what is known under a key to a folder. Returns whether there was something.
+    ///
+    /// # Errors
+    /// When it is damaged, or out of reach.
+    fn bring(&self, key: &str, folder: &Path) -> Result<bool>;
+
+    /// Keeps the files of a folder under a key.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    fn keep(&self, key: &str, folder: &Path) -> Result<()>;
+}
+
 /// The message where there is no cache, or none that can be written to.
 const NOT_KEPT: &str = "the inversion is not kept for later runs";
 
@@ -33,6 +50,7 @@ pub(crate) struct InversionCache {
     is_store: bool,
     /// Whether what the run makes may be kept: not what is made in two memories, which no key tells of.
     keeps: bool,
+    shared: Option<Arc<dyn SharedCache>>,
 }
 
 /// What an inversion is made of.
@@ -76,13 +94,38 @@ pub(crate) fn of_user(progress: &mut Progress) -> Result<Option<Cache>> {
 impl InversionCache {
     /// For the source of a run, in the user's cache if it may be used.
     pub(crate) fn of(made: &Made, cache: Option<Cache>) -> Self {
-        Self { place: cache.zip(Self::key(made)), is_store: false, keeps: made.began_in.is_none() }
+        Self {
+            place: cache.zip(Self::key(made)),
+            is_store: false,
+            keeps: made.began_in.is_none(),
+            shared: None,
+        }
     }
 
     /// As [`InversionCache::of`], in a folder where every run of one source and source prompt finds the same inversion.
     pub(crate) fn store(made: &Made, folder: &Path) -> Self {
         let cache = Some(Cache::at(folder.to_owned()));
-        Self { place: cache.zip(Self::key(made)), is_store: true, keeps: made.began_in.is_none() }
+        Self {
+            place: cache.zip(Self::key(made)),
+            is_store: true,
+            keeps: made.began_in.is_none(),
+            shared: None,
+        }
+    }
+
+    /// The same, with a cache behind it that others share.
+    pub(crate) fn before(self, shared: Option<Arc<dyn SharedCache>>) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// Brings here what others have made; they may have nothing, or be out of reach.
+    fn bring(&self, cache: &Cache, key: &Key) {
+        if let Some(shared) = &self.shared {
+            let _ = cache.put(key, |folder| {
+                ensure!(shared.bring(key.name(), folder)?, "nothing is known");
+                Ok(())
+            });
+        }
     }
 
     /// Whether what lies here goes before what this run has begun itself.
@@ -142,7 +185,14 @@ impl InversionCache {
     pub(crate) fn get(&self, progress: &mut Progress) -> Option<Inversion> {
         let (cache, key) = self.place.as_ref()?;
         let damaged = |why: &str| format!("the cached inversion was damaged ({why}) and is made again");
-        match cache.get(key) {
+        let found = match cache.get(key) {
+            Found::Nothing => {
+                self.bring(cache, key);
+                cache.get(key)
+            }
+            found => found,
+        };
+        match found {
             Found::Nothing => None,
             Found::Damaged(why) => {
                 progress.warn(damaged(&why));
@@ -171,6 +221,12 @@ impl InversionCache {
         let Some((cache, key)) = self.place.as_ref().filter(|_| self.keeps) else { return };
         let kept =
             cache.put(key, |folder| map_tensors::write(&folder.join(TENSORS), &inversion_tensors(inversion)));
+        if let Some(shared) = &self.shared
+            && let Found::Whole(entry) = cache.get(key)
+        {
+            // Without it, another machine makes it again.
+            let _ = shared.keep(key.name(), entry.folder());
+        }
         if let Err(error) = kept {
             let reason = error::message(&error);
             progress.warn(format!("{NOT_KEPT}: {reason}"));

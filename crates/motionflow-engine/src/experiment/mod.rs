@@ -27,6 +27,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::batch::jobs::{self, Ending, Job, Jobs, Outcome};
 use crate::batch::shard::Shard;
+use crate::batch::status::JobStatus;
 use crate::cancel;
 use crate::engine::Engine;
 use crate::eval::judges::Judges;
@@ -35,6 +36,7 @@ use crate::folder::inputs::Inputs;
 use crate::folder::outputs::LeftOut;
 use crate::folder::run_folder;
 use crate::progress::Progress;
+use crate::request::Request;
 use crate::request::tables::Program;
 use crate::runs::transfer::TransferOptions;
 use crate::source::hex;
@@ -154,6 +156,28 @@ impl Engine {
             outcome.results = Some(results);
         }
         Ok(outcome)
+    }
+}
+
+impl Engine {
+    /// The transfers of an experiment that are not done yet, and how each is to be made.
+    ///
+    /// # Errors
+    /// When a settings file cannot be read.
+    pub fn transfers_left<'a>(
+        &self,
+        experiment: &'a Experiment,
+        program: &Program,
+        progress: &mut Progress,
+    ) -> Result<Vec<(&'a Job, Request)>> {
+        let mut left = Vec::new();
+        for Cell { job, .. } in &experiment.cells {
+            let request = job.with_flags(program)?;
+            if !matches!(job.status(&request, self, progress)?, JobStatus::Done(_)) {
+                left.push((job, request));
+            }
+        }
+        Ok(left)
     }
 }
 

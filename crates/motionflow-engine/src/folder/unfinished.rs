@@ -386,6 +386,13 @@ pub(crate) fn busy(run_folder: &Path) -> anyhow::Error {
     .into()
 }
 
+/// Whether a file of this name in the folder is what another process would go on from.
+pub(crate) fn is_kept(name: &str) -> bool {
+    let is_step = PARTS.iter().any(|of| name.strip_prefix(of).is_some_and(|rest| rest.starts_with('-')));
+    [RECORD, REQUEST, RECOMMENDED, LAYER_CHOICE].contains(&name)
+        || (is_step && name.ends_with(".safetensors"))
+}
+
 fn step_file(folder: &Path, of: &str, step: usize) -> PathBuf {
     folder.join(format!("{of}-{step:04}.safetensors"))
 }

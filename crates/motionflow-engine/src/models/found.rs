@@ -134,6 +134,19 @@ impl FoundModel {
         self.explained(self.architecture().check_size(&self.checkpoint, frames, height, width))
     }
 
+    /// Lets the error of a source that is too short name a number of frames that the model can make.
+    pub(crate) fn with_possible_frames(&self, mut error: anyhow::Error, video: &Video) -> anyhow::Error {
+        if let Some(motionflow_media::Error::TooFewFrames(shortage)) = error.downcast_mut() {
+            let [frames, height, width] =
+                [shortage.most_frames() as i64, video.height.into(), video.width.into()];
+            let checked = self.architecture().check_size(&self.checkpoint, frames, height, width);
+            if let Err(Error::Frames { below, .. }) = checked {
+                shortage.possible = usize::try_from(below).ok();
+            }
+        }
+        error
+    }
+
     /// The size of its files that are used, without its motion adapter's.
     pub fn size_bytes(&self) -> u64 {
         self.checkpoint.size_bytes()

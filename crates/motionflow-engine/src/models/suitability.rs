@@ -1,5 +1,8 @@
 //! What makes a poor video of a source or a size that can be taken, told before the time is spent.
 
+use motionflow::sampler::Sampler;
+use motionflow::schedule::Schedule;
+use motionflow::settings::Settings;
 use motionflow::windows::ContextOptions;
 use motionflow_media::image::RgbImage;
 
@@ -10,6 +13,9 @@ use crate::request::recommended::{Recommended, Video};
 const LEAST_CONTRAST: f64 = 2.0;
 /// Levels of 255 that a pixel must change by to have moved: a codec's noise in a still picture stays below.
 const LEAST_CHANGE: u8 = 12;
+
+/// Noise of so many times the signal leaves nothing to see.
+const ALL_NOISE: f64 = 30.0;
 
 const FLAT: &str = "the source's frames are each of one colour: there is no subject in them whose motion could be taken; \
                     give another part of it (--start), or another video";
@@ -57,6 +63,20 @@ pub(crate) fn warn_of_frames(
         format!("one of {frames} {outcome}: give --frames {made_for}")
     };
     progress.warn(format!("the checkpoint is made for videos of {made_for} frames, so {advice}"));
+}
+
+/// Warns of steps that are lost where all is noise: Karras's noise levels begin at the schedule's highest, which is infinite, or
+/// nearly so, where no signal is left at the last timestep.
+pub(crate) fn warn_of_levels(schedule: &Schedule, settings: &Settings, progress: &mut Progress) {
+    let Ok(sampler) = Sampler::new(schedule, settings) else { return };
+    let count = sampler.timesteps().len();
+    let lost = (1..count).filter(|index| sampler.noise_level(*index) > ALL_NOISE).count();
+    if lost * 4 > count {
+        progress.warn(format!(
+            "{lost} of {count} steps are at noise levels where nothing of the video can be seen, since no signal is left at the \
+             checkpoint's last timestep: the result will be poor; turn off --karras-sigmas"
+        ));
+    }
 }
 
 fn is_flat(frame: &RgbImage) -> bool {

@@ -28,7 +28,7 @@ pub struct ModelChoice {
 
 impl ModelChoice {
     /// What may be folders here.
-    pub(super) fn names(&mut self) -> [Option<&mut String>; 2] {
+    pub fn names(&mut self) -> [Option<&mut String>; 2] {
         [self.name.as_mut(), self.motion_adapter.as_mut()]
     }
 }

@@ -40,6 +40,9 @@ pub struct Request {
     pub output: Output,
     /// How the program behaves, and which it was.
     pub program: Program,
+    /// What the record calls files that were brought here from elsewhere, by where they are here
+    #[serde(skip)]
+    pub elsewhere: BTreeMap<PathBuf, PathBuf>,
 }
 
 /// `[prompts]`
@@ -206,6 +209,12 @@ impl Request {
                 beside.clone_into(name);
             }
         }
+    }
+
+    /// Every path of what it reads, besides a checkpoint, to be changed.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let source = [&mut self.source.path, &mut self.source.inversion].into_iter().flatten();
+        source.chain(self.motion.paths_mut())
     }
 
     /// What this request says, and `file` where it says nothing.

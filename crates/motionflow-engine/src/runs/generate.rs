@@ -18,7 +18,7 @@ use crate::folder::record::{
     OutputRecord, ProgramRecord, PromptRecord, RunHistory, RunRecord, Totals, VideoRecord, write_json,
 };
 use crate::folder::report;
-use crate::models::suitability::warn_of_frames;
+use crate::models::suitability::{warn_of_frames, warn_of_levels};
 use crate::progress::Progress;
 use crate::request::tables::required;
 use crate::request::{MotionOptions, prompts};
@@ -77,6 +77,7 @@ fn make(
     let context = settings.context();
     found.check_size(&size, context)?;
     warn_of_frames(&size, context, &found.recommended, progress);
+    warn_of_levels(&found.schedule()?, &settings, progress);
     let compute = found.compute(request.program.resources.precision, compute);
     let task = Task::new(&found, &settings, Way::Generate, compute)?;
     engine.check_memory(&task, &size, &found, &mut stores.models)?;

@@ -101,7 +101,8 @@ fn inspect_on(
     let task = Task::new(&found, &settings, command.way, compute)?;
     engine.check_memory(&task, &video, &found, &mut stores.models)?;
     let cut = request.source.cut.resolve()?;
-    let source = stores.sources.read(&path, cut, &video, progress)?;
+    let source = stores.sources.read(&path, cut, &video, progress);
+    let source = source.map_err(|error| found.with_possible_frames(error, &video))?;
     video.fps = request.video.rate.fps.unwrap_or(source.record.fps);
     warn_of_source(&source.frames, &video, settings.context(), &found.recommended, progress);
     resolve::check_rate(video.fps)?;

@@ -1,6 +1,7 @@
 //! What a transfer is made of, checked before anything is loaded, and what it leaves.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -27,7 +28,7 @@ use crate::folder::record::{
 };
 use crate::models::found::FoundModel;
 use crate::models::store::LoadedModel;
-use crate::models::suitability::{warn_of_frames, warn_of_source};
+use crate::models::suitability::{warn_of_frames, warn_of_levels, warn_of_source};
 use crate::motion::given::{self, Given};
 use crate::plan::{Plan, Preview, tokens};
 use crate::progress::Progress;
@@ -125,6 +126,8 @@ pub(super) struct Job {
     pub(super) text: String,
     pub(super) negative_prompt: String,
     pub(super) metadata: bool,
+    /// What the record calls files that were brought here.
+    elsewhere: BTreeMap<PathBuf, PathBuf>,
 }
 
 impl Job {
@@ -191,7 +194,8 @@ impl Job {
         } else if gives_all && request.source.path.is_none() {
             (None, None)
         } else {
-            (Some(stores.sources.read(&source_path(request)?, cut, &video, progress)?), None)
+            let source = stores.sources.read(&source_path(request)?, cut, &video, progress);
+            (Some(source.map_err(|error| found.with_possible_frames(error, &video))?), None)
         };
         if let Some(source) = &source {
             video.fps = request.video.rate.fps.unwrap_or(source.record.fps);
@@ -199,6 +203,7 @@ impl Job {
         } else {
             warn_of_frames(&video, context, &found.recommended, progress);
         }
+        warn_of_levels(&found.schedule()?, &settings, progress);
         resolve::check_rate(video.fps)?;
         let given =
             Given::read(&request.motion, prompt.subjects.len(), &video, cut, &mut stores.sources, progress)?;
@@ -218,6 +223,7 @@ impl Job {
             text,
             negative_prompt,
             metadata,
+            elsewhere: request.elsewhere.clone(),
         })
     }
 
@@ -288,12 +294,24 @@ impl Job {
     }
 
     fn source_record(&self) -> Option<SourceRecord> {
-        self.source.as_ref().map(|source| source.record.clone())
+        let mut record = self.source.as_ref().map(|source| source.record.clone())?;
+        for path in [&mut record.path].into_iter().chain(&mut record.inversion) {
+            if let Some(said) = self.elsewhere.get(Path::new(path.as_str())) {
+                *path = said.display().to_string();
+            }
+        }
+        Some(record)
     }
 
     /// What is recorded of the motion that is given.
     pub(super) fn motion(&self) -> MotionOptions {
-        self.given.as_ref().map(|given| given.record.clone()).unwrap_or_default()
+        let mut record = self.given.as_ref().map(|given| given.record.clone()).unwrap_or_default();
+        for path in record.paths_mut() {
+            if let Some(said) = self.elsewhere.get(path) {
+                path.clone_from(said);
+            }
+        }
+        record
     }
 
     /// The words of the subjects whose masks guide.

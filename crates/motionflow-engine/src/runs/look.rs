@@ -89,7 +89,8 @@ impl Engine {
             let compute = found.compute(request.program.resources.precision, compute);
             let task = Task::new(&found, &settings, Way::Inspect, compute)?;
             self.check_memory(&task, &video, &found, &mut stores.models)?;
-            let source = stores.sources.read(&path, cut, &video, progress)?;
+            let source = stores.sources.read(&path, cut, &video, progress);
+            let source = source.map_err(|error| found.with_possible_frames(error, &video))?;
             warn_of_source(&source.frames, &video, settings.context(), &found.recommended, progress);
             let model = stores.models.load(&found, compute, progress)?;
             let text = model.encode(&prompt)?;

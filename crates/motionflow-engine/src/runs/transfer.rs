@@ -1,6 +1,7 @@
 //! A transfer: the motion of a source video in a new video.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 use motionflow::compute::{Compute, Precision};
@@ -8,7 +9,7 @@ use motionflow::device::DeviceChoice;
 use motionflow::diagnostics::loss_warning;
 use tch::Device;
 
-use crate::cache::inversions::{self as inversion_cache, InversionCache, Made};
+use crate::cache::inversions::{self as inversion_cache, InversionCache, Made, SharedCache};
 use crate::engine::{Engine, Stores};
 use crate::folder::checksums::files_in;
 use crate::folder::inversion_file::{SavedInversion, check_fit};
@@ -47,6 +48,8 @@ pub struct TransferOptions {
     pub previews: bool,
     /// Where the inversions are kept; in the user's cache where nothing is said.
     pub inversions: Option<PathBuf>,
+    /// What other machines have made, behind the user's cache.
+    pub shared: Option<Arc<dyn SharedCache>>,
 }
 
 impl Engine {
@@ -117,7 +120,7 @@ impl Engine {
         let made = Made::by(nets, &record, began_in.as_deref())?;
         let cache = match &options.inversions {
             Some(folder) => InversionCache::store(&made, folder),
-            None => InversionCache::of(&made, cache),
+            None => InversionCache::of(&made, cache).before(options.shared.clone()),
         };
         let unfinished = folder.begin(&record)?;
         unfinished.keep_quickly(options.quick);

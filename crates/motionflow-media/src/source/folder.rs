@@ -60,6 +60,7 @@ pub(super) fn read_images(path: &Path, images: &[PathBuf], options: &ReadOptions
             frames: options.frames,
             every: options.every,
             start: options.start,
+            possible: None,
             complaint: None,
         });
         let is_single = images.first().is_some_and(|image| image == path);

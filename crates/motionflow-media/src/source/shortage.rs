@@ -20,6 +20,8 @@ pub struct Shortage {
     pub every: usize,
     /// Seconds from which on.
     pub start: f64,
+    /// The most frames that a video can have of those that are there, where not every number is possible.
+    pub possible: Option<usize>,
     /// ffmpeg's complaint about the file, if it had one: the rest may be damaged.
     pub complaint: Option<String>,
 }
@@ -30,11 +32,16 @@ impl Shortage {
         self.frames.saturating_sub(1).saturating_mul(self.every).saturating_add(1)
     }
 
+    /// How many frames can be had from `start` on, one of every `every`.
+    pub fn most_frames(&self) -> usize {
+        self.after_start.div_ceil(self.every)
+    }
+
     /// What to lower, and to what, one way each; never empty.
     fn ways_out(&self) -> Vec<String> {
         let mut ways = Vec::new();
         if self.after_start > 0 {
-            ways.push(format!("--frames to {}", self.after_start.div_ceil(self.every)));
+            ways.push(format!("--frames to {}", self.possible.unwrap_or(self.most_frames())));
         }
         let every =
             (self.after_start.saturating_sub(1)).checked_div(self.frames.saturating_sub(1)).unwrap_or(0);
@@ -80,7 +87,8 @@ mod tests {
 
     fn shortage(total: usize, after_start: usize, frames: usize, every: usize, start: f64) -> String {
         let path = PathBuf::from("clip.mp4");
-        Shortage { path, total, after_start, fps: 10.0, frames, every, start, complaint: None }.to_string()
+        let (fps, possible, complaint) = (10.0, None, None);
+        Shortage { path, total, after_start, fps, frames, every, start, possible, complaint }.to_string()
     }
 
     #[test]

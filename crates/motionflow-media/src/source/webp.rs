@@ -42,6 +42,7 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Clip> {
             frames: options.frames,
             every: options.every,
             start: options.start,
+            possible: None,
             complaint: None,
         })));
     }

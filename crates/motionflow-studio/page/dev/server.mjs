@@ -49,7 +49,6 @@ export async function startMock({ port = 0, jobs: count = 0, pace = 120 } = {}) 
     width: 128,
     height: 128,
     fps: 8,
-    seconds: 2,
     bytes: 20_000,
     source_prompt,
     poster: `/api/clips/clip%3A${name}/sheet?frames=1&side=96&look=${i}`,
@@ -408,6 +407,30 @@ export async function startMock({ port = 0, jobs: count = 0, pace = 120 } = {}) 
       max_upload_bytes: 2e9,
       event: state.event,
       problem: null,
+    }),
+    "GET cluster": () => ({
+      is_there: true,
+      states: { queued: 12, running: 2, finished: 96 },
+      workers: [
+        { name: "node-1-4711-cuda:0", device: "cuda:0", job: "panda-1a2b", leaves: [] },
+        {
+          name: "node-2-815-cpu",
+          device: "cpu",
+          job: null,
+          leaves: ["Wan-AI/Wan2.1-T2V-14B-Diffusers: the checkpoint is not here"],
+        },
+      ],
+      others: [
+        { id: "camel-7", name: "camel", state: "queued", worker: null, created: now() - 90, error: null },
+        {
+          id: "panda-1a2b",
+          name: "panda",
+          state: "running",
+          worker: "node-1-4711-cuda:0",
+          created: now() - 400,
+          error: null,
+        },
+      ],
     }),
     "GET disk": () => ({
       free_bytes: 42e9,

@@ -46,6 +46,7 @@ pub(super) fn read(
             frames: options.frames,
             every: options.every,
             start: options.start,
+            possible: None,
             complaint,
         })))
     };

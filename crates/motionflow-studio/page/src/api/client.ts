@@ -81,6 +81,7 @@ const text = async (method: string, path: string, sent: Sent = {}) => (await sen
 export const api = {
   health: () => call<T.Health>("GET", "health"),
   disk: () => call<T.Disk>("GET", "disk"),
+  cluster: () => call<T.Cluster>("GET", "cluster"),
   models: async () => (await call<{ models: T.Model[] }>("GET", "models")).models,
 
   clips: async () => (await call<{ clips: T.Clip[] }>("GET", "clips")).clips,

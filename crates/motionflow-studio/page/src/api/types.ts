@@ -95,7 +95,6 @@ export interface Clip {
   readonly width: number;
   readonly height: number;
   readonly fps: number;
-  readonly seconds: number | null;
   readonly bytes: number;
   readonly source_prompt: string | null;
   readonly poster: string;
@@ -399,4 +398,24 @@ export interface Events {
   runs: Record<string, never>;
   disk: Disk;
   reset: { readonly event: number };
+}
+
+/** The queue of many machines. */
+export interface Cluster {
+  readonly is_there: boolean;
+  readonly states: Readonly<Record<string, number>>;
+  readonly workers: readonly {
+    readonly name: string;
+    readonly device: string;
+    readonly job: string | null;
+    readonly leaves: readonly string[];
+  }[];
+  readonly others: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly state: string;
+    readonly worker: string | null;
+    readonly created: number;
+    readonly error: string | null;
+  }[];
 }

@@ -9,6 +9,7 @@ import { jobList, paused, queued, setPaused } from "../../state/studio.ts";
 import { Confirm, Empty, FileButton, Menu, Notice, saveFile } from "../../ui/basics.tsx";
 import { Icon } from "../../ui/icon.tsx";
 import { removeAll } from "./actions.ts";
+import { Cluster } from "./cluster.tsx";
 import { Rows } from "./rows.tsx";
 
 export function Queue() {
@@ -68,6 +69,7 @@ export function Queue() {
           </Empty>
         </div>
       )}
+      <Cluster />
       {clearing ? (
         <Confirm
           title="Remove what is over"

@@ -1,0 +1,583 @@
+//! A queue over any side: who may write what, and when.
+//!
+//! The record of a job is the truth, and is written with revision checks. The message in the line only says that there is
+//! something to do: one that comes twice, late, or for a job that is over, is dropped. So a queue that lost its messages
+//! loses no job, and a worker that lost its lease changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use motionflow_engine::queue::job::is_id;
+use motionflow_engine::queue::{
+    Cleaned, FileRef, Job, Lease, Needs, Place, Queue, QueueError, Result, State, Worker,
+};
+use motionflow_engine::source::{hex, sha256_at};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::broker::{Broker, Delivery, Record};
+use crate::leases::Leased;
+
+/// Workers that end in a row without a word and without a new step: then a job is given up.
+pub(crate) const MOST_DEATHS: u32 = 4;
+/// Files that no job needs are younger than this where somebody is about to submit a job with them.
+const YOUNG: Duration = Duration::from_secs(60 * 60);
+/// How often it is looked for new lines.
+const LOOK: Duration = Duration::from_secs(2);
+/// The record that says when it was last seen to the messages.
+const MENDED: &str = "mended";
+/// Jobs whose messages are sent together.
+const TOGETHER: usize = 500;
+
+/// A queue over a side.
+pub(crate) struct Shared<B> {
+    pub(crate) broker: Arc<B>,
+    /// Where it is, without secrets.
+    place: String,
+    /// The lines that are known.
+    lines: Mutex<Option<(Instant, BTreeMap<String, Needs>)>>,
+}
+
+impl<B> std::fmt::Debug for Shared<B> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Shared").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// A text that no other call gives.
+pub(crate) fn unique() -> String {
+    let mut bytes = [0_u8; 12];
+    // Where the system has no randomness, the time and the process tell calls apart.
+    if getrandom::fill(&mut bytes).is_err() {
+        let text = format!("{:?} {}", Instant::now(), std::process::id());
+        bytes.copy_from_slice(&Sha256::digest(text)[..12]);
+    }
+    hex(&bytes)
+}
+
+fn line_key(line: &str) -> String {
+    format!("line.{line}")
+}
+
+pub(crate) fn key_of(id: &str) -> String {
+    format!("job.{id}")
+}
+
+impl<B: Broker> Shared<B> {
+    pub(crate) fn new(broker: B, place: String) -> Self {
+        Self { broker: Arc::new(broker), place, lines: Mutex::default() }
+    }
+
+    fn parsed<T: DeserializeOwned>(&self, record: &Record) -> Result<T> {
+        serde_json::from_slice(&record.value).map_err(|error| QueueError::Damaged {
+            place: self.place.clone(),
+            reason: format!("{}: {error}", record.key),
+        })
+    }
+
+    fn found(&self, id: &str) -> Result<(Job, u64)> {
+        if !is_id(id) {
+            return Err(QueueError::NoJob { id: id.to_owned() });
+        }
+        let record = self.broker.get(&key_of(id))?.ok_or_else(|| QueueError::NoJob { id: id.to_owned() })?;
+        Ok((self.parsed(&record)?, record.revision))
+    }
+
+    /// Changes a job, whoever else changes it meanwhile.
+    fn change(&self, id: &str, change: impl Fn(&mut Job) -> Result<()>) -> Result<Job> {
+        loop {
+            let (mut job, revision) = self.found(id)?;
+            change(&mut job)?;
+            if self.broker.put(&key_of(id), &text(&job), revision)?.is_some() {
+                return Ok(job);
+            }
+        }
+    }
+
+    /// Writes a job that is not there yet. Returns it as it is there.
+    fn added(&self, job: &Job) -> Result<Job> {
+        let key = key_of(&job.id);
+        let mut revision = 0;
+        loop {
+            if self.broker.put(&key, &text(job), revision)?.is_some() {
+                return Ok(job.clone());
+            }
+            let Some(record) = self.broker.get(&key)? else {
+                revision = 0;
+                continue;
+            };
+            match job_of(&record) {
+                Some(known) => return is_same(&known, job).map(|()| known),
+                // What is damaged is in nobody's way.
+                None => revision = record.revision,
+            }
+        }
+    }
+
+    /// The lines, looked for anew now and then.
+    fn lines(&self) -> Result<BTreeMap<String, Needs>> {
+        let mut known = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((when, lines)) = known.as_ref()
+            && when.elapsed() < LOOK
+        {
+            return Ok(lines.clone());
+        }
+        let mut lines = BTreeMap::new();
+        for record in self.broker.all("line.")? {
+            let line = record.key.trim_start_matches("line.").to_owned();
+            // A record that is damaged or somebody else's stops nothing; `clean` removes it.
+            if let Ok(needs) = serde_json::from_slice(&record.value) {
+                lines.insert(line, needs);
+            }
+        }
+        *known = Some((Instant::now(), lines.clone()));
+        Ok(lines)
+    }
+
+    /// A lease on the job of a message; none where there is nothing to do for it.
+    fn lease(&self, delivery: &Delivery, worker: &str) -> Result<Option<Box<dyn Lease>>> {
+        // Somebody else's message.
+        if !is_id(&delivery.id) {
+            return self.broker.acknowledge(delivery).map(|()| None);
+        }
+        let token = unique();
+        loop {
+            let Some(record) = self.broker.get(&key_of(&delivery.id))? else {
+                return self.broker.acknowledge(delivery).map(|()| None);
+            };
+            let Some(job) = job_of(&record) else {
+                return self.broker.acknowledge(delivery).map(|()| None);
+            };
+            if job.lease.as_deref() == Some(&token) && job.state == State::Running {
+                return Ok(Some(Box::new(Leased::new(&self.broker, job, record.revision, delivery.clone()))));
+            }
+            if job.state.is_over() {
+                tidy(&*self.broker, &job)?;
+                return self.broker.acknowledge(delivery).map(|()| None);
+            }
+            // Another message of the same job, whose worker has its lease by the first one; unless that was lost.
+            if job.state == State::Running
+                && job.delivery != delivery.number
+                && self.broker.has_message(&job.needs.line(), job.delivery)?
+            {
+                return self.broker.acknowledge(delivery).map(|()| None);
+            }
+            let taken = taken(job, worker, &token, delivery.number);
+            let revision = self.broker.put(&record.key, &text(&taken), record.revision)?;
+            if let (Some(revision), State::Running) = (revision, taken.state) {
+                return Ok(Some(Box::new(Leased::new(&self.broker, taken, revision, delivery.clone()))));
+            }
+        }
+    }
+}
+
+/// The job as a worker takes it, or as it is over instead.
+fn taken(job: Job, worker: &str, token: &str, delivery: u64) -> Job {
+    let deaths = job.deaths + u32::from(job.state == State::Running);
+    if job.cancel {
+        return Job { state: State::Cancelled, finished: Some(now()), deaths, ..job };
+    }
+    if deaths >= MOST_DEATHS {
+        let last = job.worker.as_deref().unwrap_or("unknown");
+        let error = format!(
+            "{deaths} workers in a row ended without a word while they had it, the last one was {last}; look into what they \
+             wrote, then try it again (motionflow queue retry)"
+        );
+        return Job { state: State::Dead, finished: Some(now()), deaths, error: Some(error), ..job };
+    }
+    Job {
+        state: State::Running,
+        started: job.started.or(Some(now())),
+        worker: Some(worker.to_owned()),
+        lease: Some(token.to_owned()),
+        delivery,
+        takes: job.takes + 1,
+        deaths,
+        ..job
+    }
+}
+
+/// Whether a job is the one that is there under its id.
+fn is_same(known: &Job, job: &Job) -> Result<()> {
+    let (one, other) = (&known.task, &job.task);
+    // Who has no checkpoint cannot say which it is.
+    let hashes = known.needs.sha256.as_ref().zip(job.needs.sha256.as_ref());
+    let differs = if one.inputs != other.inputs {
+        "other input files"
+    } else if hashes.is_some_and(|(one, other)| one != other) {
+        "another checkpoint"
+    } else if one != other {
+        "other settings"
+    } else {
+        return Ok(());
+    };
+    Err(QueueError::OtherJob { id: job.id.clone(), differs: differs.to_owned() })
+}
+
+/// The id of the job that an object belongs to.
+fn owner(object: &str) -> Option<&str> {
+    let mut parts = object.split('.');
+    parts.next().filter(|place| matches!(*place, "kept" | "result")).and(parts.next())
+}
+
+/// What a lease writes of one kind.
+fn upload(object: &str) -> String {
+    object.split('.').take(3).collect::<Vec<_>>().join(".")
+}
+
+/// The job that a record tells of; none where it is damaged or somebody else's.
+fn job_of(record: &Record) -> Option<Job> {
+    let job: Job = serde_json::from_slice(&record.value).ok()?;
+    (is_id(&job.id) && key_of(&job.id) == record.key).then_some(job)
+}
+
+/// Removes what a job that is over does not need any more.
+pub(crate) fn tidy(broker: &dyn Broker, job: &Job) -> Result<()> {
+    if job.state == State::Finished { broker.discard(&format!("kept.{}.", job.id)) } else { Ok(()) }
+}
+
+pub(crate) fn text(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+impl<B: Broker> Queue for Shared<B> {
+    fn submit(&self, jobs: &[Job]) -> Result<()> {
+        // All or nothing: whatever is in the way of one is seen before any is written.
+        for job in jobs {
+            if let Some(known) = self.broker.get(&key_of(&job.id))?.and_then(|record| job_of(&record)) {
+                is_same(&known, job)?;
+            }
+        }
+        let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut needs = BTreeSet::new();
+        for job in jobs {
+            let line = job.needs.line();
+            if needs.insert(line.clone()) {
+                self.broker.set(&line_key(&line), &text(&job.needs), false)?;
+            }
+            let known = self.added(job)?;
+            // Once more where it waits: who submitted it first may have ended before its message was sent.
+            if known.state == State::Queued {
+                let line = known.needs.line();
+                let ids = lines.entry(line.clone()).or_default();
+                ids.push(known.id);
+                if ids.len() == TOGETHER {
+                    self.broker.push(&line, ids)?;
+                    ids.clear();
+                }
+            }
+        }
+        lines
+            .iter()
+            .filter(|(_, ids)| !ids.is_empty())
+            .try_for_each(|(line, ids)| self.broker.push(line, ids))
+    }
+
+    fn take(
+        &self,
+        worker: &str,
+        able: &mut dyn FnMut(&Needs) -> bool,
+        wait: Duration,
+    ) -> Result<Option<Box<dyn Lease>>> {
+        let lines = self.lines()?;
+        let mine: Vec<String> =
+            lines.iter().filter(|(_, needs)| able(needs)).map(|(line, _)| line.clone()).collect();
+        match self.broker.pull(&mine, wait)? {
+            Some(delivery) => self.lease(&delivery, worker),
+            None => Ok(None),
+        }
+    }
+
+    fn job(&self, id: &str) -> Result<Job> {
+        Ok(self.found(id)?.0)
+    }
+
+    fn jobs(&self) -> Result<Vec<Job>> {
+        let mut jobs: Vec<Job> = self.broker.all("job.")?.iter().filter_map(job_of).collect();
+        jobs.sort_by(|one, other| one.created.total_cmp(&other.created));
+        Ok(jobs)
+    }
+
+    fn cancel(&self, id: &str) -> Result<Job> {
+        let job = self.change(id, |job| {
+            match job.state {
+                State::Queued => (job.state, job.finished) = (State::Cancelled, Some(now())),
+                State::Running => job.cancel = true,
+                state => return Err(QueueError::IsOver { id: id.to_owned(), state }),
+            }
+            Ok(())
+        })?;
+        if job.cancel {
+            self.broker.nudge(id)?;
+        }
+        Ok(job)
+    }
+
+    fn retry(&self, id: &str) -> Result<Job> {
+        let job = self.change(id, |job| match job.state {
+            State::Failed | State::Cancelled | State::Dead => {
+                let (kept, error) = (std::mem::take(&mut job.kept), None);
+                *job = Job {
+                    state: State::Queued,
+                    finished: None,
+                    lease: None,
+                    deaths: 0,
+                    cancel: false,
+                    kept,
+                    error,
+                    ..job.clone()
+                };
+                Ok(())
+            }
+            // Its message may have been lost.
+            State::Queued => Ok(()),
+            state => Err(QueueError::NotOver { id: id.to_owned(), state }),
+        })?;
+        self.broker.push(&job.needs.line(), std::slice::from_ref(&job.id))?;
+        Ok(job)
+    }
+
+    fn keep_file(&self, place: &Place<'_>, name: &str, path: &Path) -> Result<FileRef> {
+        let file = |source| QueueError::File { path: path.to_owned(), source };
+        let sha256 = sha256_at(path).map_err(file)?;
+        let bytes = path.metadata().map_err(file)?.len();
+        let lease = |job: &Job| job.lease.clone().unwrap_or_default();
+        let object = match place {
+            Place::Input => format!("input.{sha256}"),
+            Place::Cache => format!("cache.{sha256}"),
+            Place::Kept(job) => format!("kept.{}.{}.{sha256}", job.id, lease(job)),
+            Place::Result(job) => format!("result.{}.{}.{sha256}", job.id, lease(job)),
+        };
+        if !self.broker.has(&object, bytes)? {
+            self.broker.write(&object, path).inspect_err(|_| {
+                // Of an input or a cached file another program may be writing the same.
+                if let Place::Kept(_) | Place::Result(_) = place {
+                    let _ = self.broker.discard(&object);
+                }
+            })?;
+        }
+        Ok(FileRef { name: name.to_owned(), bytes, sha256, object })
+    }
+
+    fn bring_file(&self, file: &FileRef, path: &Path) -> Result<()> {
+        if !file.is_inside() {
+            return Err(QueueError::NoFile { name: file.name.clone() });
+        }
+        let cannot = |source| QueueError::File { path: path.to_owned(), source };
+        let folder = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(cannot)?;
+        // Beside, then in its place: nobody finds half of it.
+        let passing = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
+        let is_there = self.broker.read(&file.object, file.bytes, passing.path())?;
+        let is_whole = is_there && sha256_at(passing.path()).map_err(cannot)? == file.sha256;
+        // It can be brought again only where it is not there.
+        if is_there && !is_whole && file.object.ends_with(&format!(".{}", file.sha256)) {
+            self.broker.discard(&file.object)?;
+        }
+        if !is_whole {
+            return Err(QueueError::NoFile { name: file.name.clone() });
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(passing.path(), std::fs::Permissions::from_mode(0o644))
+                .map_err(cannot)?;
+        }
+        passing.persist(path).map_err(|error| cannot(error.error))?;
+        Ok(())
+    }
+
+    fn cached(&self, key: &str) -> Result<Option<Vec<FileRef>>> {
+        let record = self.broker.get(&format!("cache.{key}"))?;
+        Ok(record.and_then(|record| serde_json::from_slice(&record.value).ok()))
+    }
+
+    fn cache(&self, key: &str, files: &[FileRef]) -> Result<()> {
+        self.broker.set(&format!("cache.{key}"), &text(&files), false)
+    }
+
+    fn announce(&self, worker: &Worker) -> Result<()> {
+        let key = hex(&Sha256::digest(&worker.name));
+        self.broker.set(&format!("worker.{}", &key[..16]), &text(worker), true)
+    }
+
+    fn workers(&self) -> Result<Vec<Worker>> {
+        let records = self.broker.all("worker.")?;
+        let mut workers: Vec<Worker> =
+            records.iter().filter_map(|record| serde_json::from_slice(&record.value).ok()).collect();
+        workers.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(workers)
+    }
+
+    fn away(&self) -> Option<Duration> {
+        self.broker.away()
+    }
+
+    fn mend(&self, every: Duration) -> Result<()> {
+        let record = self.broker.get(MENDED)?;
+        let (last, revision): (f64, u64) = match &record {
+            Some(record) => (serde_json::from_slice(&record.value).unwrap_or_default(), record.revision),
+            None => (0.0, 0),
+        };
+        // A clock that was wrong may have left a time to come.
+        let is_recent = (0.0..every.as_secs_f64()).contains(&(now() - last));
+        if is_recent || (self.broker.put(MENDED, &text(&now()), revision)?.is_none() && !every.is_zero()) {
+            return Ok(());
+        }
+        let mut waiting: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut lines = self.lines()?;
+        for job in self.jobs()?.into_iter().filter(|job| !job.state.is_over()) {
+            let line = job.needs.line();
+            if !lines.contains_key(&line) {
+                self.broker.set(&line_key(&line), &text(&job.needs), false)?;
+                lines.insert(line.clone(), job.needs);
+            }
+            waiting.entry(line).or_default().push(job.id);
+        }
+        for line in lines.into_keys() {
+            let messages = self.broker.settle(&line)?;
+            // Too many do no harm: those that are not needed are dropped.
+            if let Some(ids) = waiting.get(&line).filter(|ids| ids.len() > messages) {
+                self.broker.push(&line, ids)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn clean(&self, over_for: Duration, most_bytes: u64) -> Result<Cleaned> {
+        // A store that is full does not let it.
+        let mended = self.mend(Duration::ZERO);
+        let mut cleaned = Cleaned::default();
+        let objects = self.broker.objects()?;
+        let mut jobs = self.jobs()?;
+        // The longest over goes first.
+        jobs.sort_by(|one, other| {
+            one.finished.unwrap_or(f64::MAX).total_cmp(&other.finished.unwrap_or(f64::MAX))
+        });
+        let mut total: u64 = objects.iter().map(|object| object.bytes).sum();
+        let own = |id: &str| {
+            let prefixes = [format!("kept.{id}."), format!("result.{id}.")];
+            let mine =
+                objects.iter().filter(|object| prefixes.iter().any(|own| object.name.starts_with(own)));
+            mine.map(|object| object.bytes).sum::<u64>()
+        };
+        let mut left = Vec::new();
+        for job in jobs {
+            let age = job.finished.map(|finished| Duration::from_secs_f64((now() - finished).max(0.0)));
+            let is_old = age.is_some_and(|age| age >= over_for);
+            if job.state.is_over() && (is_old || total > most_bytes) {
+                total -= own(&job.id).min(total);
+                self.broker.remove(&key_of(&job.id))?;
+                cleaned.jobs += 1;
+            } else {
+                left.push(job);
+            }
+        }
+        // Whatever the list may have missed: what a job has is not removed before its record was looked for by its id.
+        let known: BTreeSet<&str> = left.iter().map(|job| job.id.as_str()).collect();
+        let owners: BTreeSet<&str> = objects.iter().filter_map(|object| owner(&object.name)).collect();
+        let missed: Vec<&str> = owners.into_iter().filter(|id| is_id(id) && !known.contains(id)).collect();
+        for id in missed {
+            if let Some(job) = self.broker.get(&key_of(id))?.and_then(|record| job_of(&record)) {
+                left.push(job);
+            }
+        }
+        let mut needed: BTreeSet<String> = BTreeSet::new();
+        for job in &left {
+            let inputs = job.task.inputs.iter().map(|input| &input.file);
+            needed.extend(inputs.chain(&job.kept).chain(&job.result).map(|file| file.object.clone()));
+            for input in job.task.inputs.iter().filter(|input| input.is_folder) {
+                needed.extend(self.listed(&input.file)?.into_iter().map(|file| file.object));
+            }
+        }
+        let leases: BTreeMap<&str, Option<&str>> = left
+            .iter()
+            .map(|job| (job.id.as_str(), job.lease.as_deref().filter(|_| job.state == State::Running)))
+            .collect();
+        // Without the files that its job knows, a lease has only what it is just writing: where nothing was written for longer than
+        // it lasts, its worker is gone.
+        let mut youngest: BTreeMap<String, Duration> = BTreeMap::new();
+        for object in objects.iter().filter(|object| !needed.contains(&object.name)) {
+            let age = youngest.entry(upload(&object.name)).or_insert(object.age);
+            *age = object.age.min(*age);
+        }
+        let mut gone = BTreeSet::new();
+        for object in objects {
+            let mut parts = object.name.split('.');
+            let is_needed = match (parts.next(), parts.next(), parts.next()) {
+                (Some("cache"), ..) => object.age < over_for && total <= most_bytes,
+                // What another process of this machine is just writing.
+                (Some(""), ..) => object.age < YOUNG,
+                // Not for so long where everything is to go.
+                (Some("input"), ..) => object.age < YOUNG.min(over_for.max(self.broker.lasts() * 2)),
+                // What the worker is just writing.
+                (Some("kept" | "result"), Some(id), Some(lease)) => {
+                    let age = youngest.get(&upload(&object.name)).copied().unwrap_or_default();
+                    leases.get(id) == Some(&Some(lease)) && age < self.broker.lasts() * 2
+                }
+                _ => false,
+            };
+            if is_needed || needed.contains(&object.name) {
+                cleaned.left_bytes += object.bytes;
+                continue;
+            }
+            self.broker.discard(&object.name)?;
+            gone.insert(object.name);
+            cleaned.files += 1;
+            cleaned.bytes += object.bytes;
+        }
+        for record in self.broker.all("cache.")? {
+            let files: Option<Vec<FileRef>> = serde_json::from_slice(&record.value).ok();
+            if files.is_none_or(|files| files.iter().any(|file| gone.contains(&file.object))) {
+                self.broker.remove(&record.key)?;
+            }
+        }
+        for record in self.broker.all("job.")?.iter().filter(|record| job_of(record).is_none()) {
+            self.broker.remove(&record.key)?;
+            cleaned.jobs += 1;
+        }
+        self.clean_lines()?;
+        if mended.is_err() {
+            self.mend(Duration::ZERO)?;
+        }
+        Ok(cleaned)
+    }
+}
+
+impl<B: Broker> Shared<B> {
+    /// Removes lines in which no job is.
+    fn clean_lines(&self) -> Result<()> {
+        let records = self.broker.all("line.")?;
+        // After the lines: whose job is seen now may have a line that is not in the list, and not the other way round.
+        let used: BTreeSet<String> = self.jobs()?.iter().map(|job| job.needs.line()).collect();
+        for record in records {
+            let line = record.key.trim_start_matches("line.");
+            if !used.contains(line) {
+                self.broker.remove(&record.key)?;
+                self.broker.forget(line)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of a folder.
+    fn listed(&self, list: &FileRef) -> Result<Vec<FileRef>> {
+        let place = tempfile::NamedTempFile::new()
+            .map_err(|source| QueueError::File { path: std::env::temp_dir(), source })?;
+        if !self.broker.read(&list.object, list.bytes, place.path())? {
+            return Ok(Vec::new());
+        }
+        Ok(std::fs::read(place.path())
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default())
+    }
+}
