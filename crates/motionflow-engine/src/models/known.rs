@@ -12,7 +12,7 @@ use crate::request::recommended::{Recommended, Video};
 /// A published checkpoint or motion adapter.
 #[derive(Debug)]
 pub struct Known {
-    /// As on the hub, or of the shipped one.
+    /// As on the hub, or in `models/`.
     pub name: &'static str,
     /// What is fetched of it, in bytes; none where nothing is.
     pub fetched_bytes: Option<u64>,
@@ -71,6 +71,14 @@ const fn wan(name: &'static str, bytes: u64) -> Known {
     Known { name, fetched_bytes: Some(bytes), licence: "Apache-2.0", kind: Kind::Flow(WAN) }
 }
 
+/// Of the painted world of tools/demo-world.
+const SMALL: Suited =
+    Suited { width: 128, height: 128, frames: 16, guidance_scale: 4.0, negative_prompt: "" };
+
+const fn shipped(name: &'static str, kind: Kind) -> Known {
+    Known { name, fetched_bytes: None, licence: "MIT OR Apache-2.0", kind }
+}
+
 const fn zeroscope(name: &'static str, suited: Suited) -> Known {
     let (fetched_bytes, licence) = (Some(FETCHED), "CC-BY-NC-4.0");
     Known { name, fetched_bytes, licence, kind: Kind::Checkpoint(suited) }
@@ -87,20 +95,11 @@ const fn adapter(name: &'static str, bytes: u64) -> Known {
 }
 
 /// All that are known, in the order in which they are listed.
-pub const KNOWN: [Known; 11] = [
-    // models/demo/CARD.md; what suits it is in its own motionflow.toml.
-    Known {
-        name: SHIPPED,
-        fetched_bytes: None,
-        licence: "MIT OR Apache-2.0",
-        kind: Kind::Checkpoint(Suited {
-            width: 128,
-            height: 128,
-            frames: 16,
-            guidance_scale: 9.0,
-            negative_prompt: "",
-        }),
-    },
+pub const KNOWN: [Known; 13] = [
+    // models/*/CARD.md; what suits them is in their own motionflow.toml.
+    shipped(SHIPPED, Kind::Checkpoint(SMALL)),
+    shipped("demo-animatediff", Kind::Checkpoint(SMALL)),
+    shipped("demo-wan", Kind::Flow(Suited { frames: 17, ..SMALL })),
     // Its card: "24 frames, 576x320 resolution"; cc-by-nc-4.0.
     zeroscope("cerspense/zeroscope_v2_576w", ZEROSCOPE),
     // Its card: "24 frames, 1024x576 resolution"; cc-by-nc-4.0.
@@ -129,11 +128,13 @@ impl Known {
     }
 
     /// What suits it; none of a motion adapter. 8 frames a second are what diffusers' documentation plays their videos at, and
-    /// the runner above. Sampler, steps and masks are the fastest that lost nothing on the shipped checkpoint
-    /// (docs/experiments.md): they are not measured on these. The rest of the method's settings are the general ones.
+    /// the runner above. Sampler, steps and masks of `ZeroScope`'s family are the fastest that lost nothing on the first shipped
+    /// checkpoint, and the rest of the method's settings the general ones; those of `AnimateDiff` and Wan are what their small
+    /// checkpoints take best (docs/experiments.md). None is measured on these.
     pub fn recommended(&self) -> Option<Recommended> {
         let (suited, fps, settings) = match &self.kind {
-            Kind::Checkpoint(suited) | Kind::Pictures(suited) => (suited, 8.0, fast()),
+            Kind::Checkpoint(suited) => (suited, 8.0, fast()),
+            Kind::Pictures(suited) => (suited, 8.0, Settings::from_noise()),
             Kind::Flow(suited) => (suited, 16.0, WanArchitecture.suited().settings),
             Kind::MotionAdapter => return None,
         };
@@ -149,7 +150,7 @@ impl Known {
     }
 }
 
-/// The fastest that lost nothing on the shipped checkpoint.
+/// The fastest that lost nothing on the first shipped checkpoint.
 fn fast() -> Settings {
     Settings {
         steps: 15,
@@ -168,10 +169,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shipped_one_is_as_its_own_file_says() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo");
-        let shipped = Recommended::of(&folder, SamplerName::Ddim).unwrap().unwrap();
-        assert_eq!(KNOWN[0].recommended().unwrap().video, shipped.video);
+    fn the_shipped_ones_make_the_pictures_that_their_own_files_say() {
+        let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+        let size = |video: Video| (video.width, video.height, video.frames);
+        for known in &KNOWN[..3] {
+            let own = Recommended::of(&models.join(known.name), SamplerName::Ddim).unwrap().unwrap();
+            assert_eq!(size(known.recommended().unwrap().video), size(own.video), "{}", known.name);
+        }
     }
 
     #[test]
