@@ -17,7 +17,7 @@ fn suited() -> Suited {
         height: 512,
         frames: 16,
         fps: 8.0,
-        settings: Settings { guidance_scale: 7.5, ..Settings::default() },
+        settings: Settings { guidance_scale: 7.5, ..Settings::from_noise() },
         is_made_for_frames: true,
         precision: Precision::F16,
     }

@@ -257,6 +257,27 @@ pub struct Settings {
     pub preset: Preset,
 }
 
+impl Settings {
+    /// From pure noise, guided in the first third of the steps by the masks of one look: what the small checkpoints of
+    /// `AnimateDiff`'s and Wan's kind take best (docs/experiments.md, "Three models and their maps").
+    #[must_use]
+    pub fn from_noise() -> Self {
+        Self {
+            steps: 25,
+            guided_steps: 8,
+            updates_per_step: 2,
+            step_norm: Some(0.015),
+            keep_statistics: KeepStatistics::Channels,
+            lambda_self: 0.0,
+            lambda_temporal: 0.0,
+            lambda_outside: 1.0,
+            mask_source: MaskSource::Noised,
+            init: Init::Noise,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

@@ -83,6 +83,8 @@ fn a_run_that_is_killed_goes_on_to_the_same_bytes_with_its_own_adapter_alone() {
             &place.text("pair/model"),
             "--motion-adapter",
             &place.text("pair/motion_adapter"),
+            "--mask-source",
+            "inversion",
         ]);
         command
     };
@@ -117,7 +119,7 @@ fn another_adapter_is_another_inversion_and_the_same_one_is_found_again() {
     let place = Place::new();
     let is_found = |output: &str, adapter: &str| {
         let mut command = transfer(&place, output);
-        command.args(["--model", &base(), "--motion-adapter", adapter]);
+        command.args(["--model", &base(), "--motion-adapter", adapter, "--mask-source", "inversion"]);
         command.env("MOTIONFLOW_CACHE", place.path("cache")).env_remove("MOTIONFLOW_CACHE_LIMIT");
         run(&mut command).ok().stderr.contains("invert: taken from the cache")
     };

@@ -88,10 +88,11 @@ fn a_transfer_is_guided_by_cross_attention_and_done_again_to_the_same_bytes() {
 
 #[test]
 fn a_run_that_is_killed_goes_on_to_the_same_bytes() {
-    for flags in [&[][..], &["--mask-source", "noised"]] {
+    for flags in [&["--mask-source", "inversion"], &["--mask-source", "noised"]] {
         let place = Place::new();
         run(transfer(&place, "unbroken").args(flags)).ok();
-        let first = if flags.is_empty() { "inversion-0002.safetensors" } else { "sampling-0001.safetensors" };
+        let first =
+            if flags[1] == "inversion" { "inversion-0002.safetensors" } else { "sampling-0001.safetensors" };
         for kept in [first, "sampling-0003.safetensors"] {
             kill_at(transfer(&place, kept).args(flags), &place.path(kept), kept);
             motionflow(&["transfer", "--resume", &place.text(kept)]).ok();
@@ -150,6 +151,7 @@ fn blocks_are_chosen_and_other_blocks_are_another_inversion() {
     let place = Place::new();
     let told = |output: &str, blocks: &[&str]| {
         let mut command = transfer(&place, output);
+        command.args(["--mask-source", "inversion"]);
         command.env("MOTIONFLOW_CACHE", place.path("cache")).env_remove("MOTIONFLOW_CACHE_LIMIT");
         run(command.args(blocks)).ok().stderr
     };

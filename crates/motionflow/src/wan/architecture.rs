@@ -83,11 +83,9 @@ impl Architecture for WanArchitecture {
             fps: 16.0,
             settings: Settings {
                 guidance_scale: 5.0,
-                lambda_self: 0.0,
-                lambda_temporal: 0.0,
                 mask_layers: MaskLayers::Finest,
                 sampler: SamplerName::Euler,
-                ..Settings::default()
+                ..Settings::from_noise()
             },
             is_made_for_frames: false,
             precision: Precision::Bf16,
