@@ -1,8 +1,8 @@
 """How the masks' overlap with the truth goes with how well the motion arrives, from what tools/demo-world/evaluate.py wrote.
 
-    python correlate.py figures-*/transfer.jsonl --out correlation.md
+    python correlate.py figures-*/transfer.jsonl --step-norm 0.015 --out correlation.md
 
-Takes the guided results from noise.  Correlations are Spearman's, of results and of the means of a model's variants; intervals are of 2,000 resamplings of
+Takes the guided results from noise of one step norm whose variants differ in where the masks come from alone.  Correlations are Spearman's, of results and of the means of a model's variants; intervals are of 2,000 resamplings of
 clips, since results of one clip are alike.
 """
 
@@ -52,10 +52,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--step-norm", type=float, required=True)
     args = parser.parse_args()
     rows = [json.loads(line) for file in args.files for line in file.read_text().splitlines()]
-    guided = [r for r in rows if r["variant"].get("guided_steps", 8) and r["variant"].get("init", "noise") == "noise"]
-    seen = [r for r in guided if r["variant"].get("masks") != "truth"]  # of true masks the overlap says nothing
+    others = lambda variant: {k: v for k, v in variant.items() if k not in ("masks", "timestep")}
+    alike = [r for r in rows if others(r["variant"]) == {"step_norm": args.step_norm}]
+    seen = [r for r in alike if r["variant"].get("masks") != "truth"]  # of true masks the overlap says nothing
     text = "| model | variant | results | mask IoU | trajectory error | subject right | text similarity |\n|---|---|---:|---:|---:|---:|---:|\n"
     groups = defaultdict(list)
     for row in rows:

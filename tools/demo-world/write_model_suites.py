@@ -73,9 +73,10 @@ def main():
         suite("settings", f"{model}: settings, on the clips for choosing", [0, 1], [clip(c, folder, 1) for c in choosing],
               [(label(c), c) for c in changes], BASE | sampler)
         # What the checkpoint's motionflow.toml recommends by then.
-        suite("held-out", f"{model}: what it recommends, on clips that nothing was chosen on", [0, 1, 2], [clip(c, folder, 2) for c in held_out],
-              [("recommended", {}), ("no updates", {"updates": False}), ("masks of an inversion", {"mask_source": "inversion"}),
-               ("from inverted latents", {"init": "inverted"}), ("guidance layers chosen for each source", {"guidance_layers": ["auto"]})])
+        suite("held-out", f"{model}: what it recommends, on clips that nothing was chosen on", [0, 1, 2], [clip(c, folder, 1) for c in held_out],
+              [("recommended", {}), ("no updates", {"updates": False})])
+        suite("auto", f"{model}: guidance layers that are chosen for each source", [0], [clip(c, folder, 1) for c in choosing],
+              [("recommended", {}), ("chosen", {"guidance_layers": ["auto"]})])
         each = [(b, {"guidance_layers": [b]}) for b in blocks] + [("all that guide by default", {})]
         suite("layers", f"{model}: which layers localise and guide", [0, 1, 2], [clip(c, folder, 1) for c in listed], each, BASE | sampler)
         given = {k: v for k, v in BASE.items() if k not in ("mask_source", "noised_timesteps")}
