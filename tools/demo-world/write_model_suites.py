@@ -16,13 +16,13 @@ MODELS = {
     "demo-animatediff": ["down_blocks.0", "mid_block", "up_blocks.1"],
     "demo-wan": [f"blocks.{i}" for i in range(8)],
 }
-BASE = {"steps": 25, "guided_steps": 8, "updates_per_step": 2, "step_norm": 0.03, "guidance_scale": 6.0, "tau": 0.4, "init": "noise",
+BASE = {"steps": 25, "guided_steps": 8, "updates_per_step": 2, "step_norm": 0.015, "guidance_scale": 6.0, "tau": 0.4, "init": "noise",
         "mask_source": "noised", "noised_timesteps": [201], "keep_statistics": "channels", "lambda_cross": 1.0, "lambda_outside": 1.0,
         "lambda_self": 0.0, "lambda_temporal": 0.0}
 #: One at a time, on the clips for choosing.
 CHANGES = [{"noised_timesteps": [t]} for t in (51, 101, 301, 401, 601)] + [{"guided_steps": n} for n in (4, 12, 16)] \
     + [{"steps": 15, "guided_steps": 5}, {"steps": 15, "guided_steps": 5, "updates_per_step": 3}, {"steps": 40, "guided_steps": 13}] \
-    + [{"step_norm": s} for s in (0.02, 0.05)] + [{"updates_per_step": n} for n in (1, 3)] + [{"guidance_scale": s} for s in (4.0, 8.0)] \
+    + [{"step_norm": s} for s in (0.007, 0.03)] + [{"updates_per_step": n} for n in (1, 3)] + [{"guidance_scale": s} for s in (4.0, 8.0)] \
     + [{"mask_source": "inversion"}, {"mask_layers": "own"}, {"mask_layers": "finest"}, {"guidance_layers": ["auto"]}]
 
 
@@ -78,9 +78,10 @@ def main():
         suite("auto", f"{model}: guidance layers that are chosen for each source", [0], [clip(c, folder, 1) for c in choosing],
               [("recommended", {}), ("chosen", {"guidance_layers": ["auto"]})])
         each = [(b, {"guidance_layers": [b]}) for b in blocks] + [("all that guide by default", {})]
-        suite("layers", f"{model}: which layers localise and guide", [0, 1, 2], [clip(c, folder, 1) for c in listed], each, BASE | sampler)
-        given = {k: v for k, v in BASE.items() if k not in ("mask_source", "noised_timesteps")}
-        suite("guides", f"{model}: which layers guide, with true masks", [0, 1, 2], [clip(c, folder, 1, masks=True) for c in listed], each, given | sampler)
+        few = BASE | sampler | {"steps": 12, "guided_steps": 5}
+        suite("layers", f"{model}: which layers localise and guide", [0], [clip(c, folder, 1) for c in listed], each, few)
+        given = {k: v for k, v in few.items() if k not in ("mask_source", "noised_timesteps")}
+        suite("guides", f"{model}: which layers guide, with true masks", [0], [clip(c, folder, 1, masks=True) for c in listed], each, given)
 
 
 if __name__ == "__main__":
