@@ -2,7 +2,8 @@
 # Training on a machine with two GPUs, or one, by the clock: two rows of stages beside each other.
 #
 #   train_all.sh all IN OUT SECONDS     VAEs, data, the three models, the same without grounding, and figures; of SECONDS, a few more for the figures
-#   train_all.sh more IN OUT SECONDS    goes on from IN/vae (its decoder alone), IN/vae-wan, IN/demo, IN/demo-wan and IN/demo-animatediff, and figures
+#   train_all.sh more IN OUT SECONDS    goes on from IN/vae (its decoder alone), IN/vae-wan, IN/demo, IN/demo-wan and IN/demo-animatediff, three rows
+#                                       beside each other, and figures
 #   train_all.sh study IN OUT           figures of every stage and of what was trained without grounding, for experiments/models: about 4 minutes
 #   train_all.sh pack OUT TO NAME...    what was trained of these names (without the raw weights), in files TO/NAME.tar.* of 15 MB
 #
@@ -123,7 +124,7 @@ all() {
     wait
 }
 
-# go_on NAME GPU SECONDS: a training of half its schedule, from what it had
+# go_on NAME GPU SECONDS: the last two thirds of a training's schedule, from the weights that it had
 go_on() {
     while [ ! -d "$in/$1/text_encoder" ]; do sleep 1; done
     stage "$1" "$2" $(denoiser "$1" "$out") --out "$out/$1" --resume "$in/$1" --elapsed $(($3 / 2)) --seconds $(($3 + $3 / 2)) --stages 0.5,0.7 --compile-after "$out/ready-$1"

@@ -88,7 +88,7 @@ fn a_timestep_that_is_named_stays_and_masks_of_the_inversion_have_none() {
     assert_eq!(recorded(&place, "named").1, [301, 501]);
     let choice = &read_json(&place.path("named/run.json"))["layer_choice"];
     assert!([301, 501].contains(&choice["timestep"].as_i64().unwrap()), "{choice}");
-    run(&mut transfer(&place, "inversion", "wan-tiny", &[])).ok();
+    run(&mut transfer(&place, "inversion", "wan-tiny", &["--mask-source", "inversion"])).ok();
     let (blocks, timesteps) = recorded(&place, "inversion");
     assert_ne!(blocks, ["auto"]);
     assert_eq!(timesteps, [201], "the default, which nothing uses");

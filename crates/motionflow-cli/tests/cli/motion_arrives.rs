@@ -6,27 +6,27 @@ use crate::common::{Place, program, read_json, run, text, tree};
 
 #[test]
 fn guidance_from_noise_brings_the_subject_onto_the_sources_path() {
-    let [guided, unguided] = arrives("demo", "clips");
+    let [guided, unguided] = arrives("demo", "clips", 8, 5);
     assert!(guided > unguided, "motion fidelity {guided} with guidance, {unguided} without");
 }
 
 #[test]
 fn it_does_with_animate_diff() {
-    arrives("demo-animatediff", "clips");
+    arrives("demo-animatediff", "clips", 8, 5);
 }
 
 #[test]
 fn it_does_with_wan() {
-    arrives("demo-wan", "clips-17");
+    arrives("demo-wan", "clips-17", 12, 6);
 }
 
 /// One clip of a folder of experiments/, with guidance and without, from pure noise in few steps; the motion fidelity of both.
-fn arrives(model: &str, clips: &str) -> [f64; 2] {
+fn arrives(model: &str, clips: &str, steps: u32, guided_steps: u32) -> [f64; 2] {
     let place = Place::new();
     let clips = tree().join("experiments").join(clips);
     let suite = format!(
         "[measure]\nclip = \"demo-clip\"\ndetector = \"demo-detector\"\n\
-         [defaults]\nmodel.name = \"{model}\"\nsettings = {{ steps = 12, guided_steps = 6, init = \"noise\" }}\n\
+         [defaults]\nmodel.name = \"{model}\"\nsettings = {{ steps = {steps}, guided_steps = {guided_steps}, init = \"noise\" }}\n\
          [[clip]]\nname = \"bee\"\nsource = \"{}\"\nsource_prompt = \"a [bee] in a forest\"\ntruth = \"{}\"\n\
          prompts = [\"a [pumpkin] on a road\"]\n\
          [[variant]]\nname = \"guided\"\n\
