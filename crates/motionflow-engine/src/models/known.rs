@@ -1,5 +1,6 @@
 //! Checkpoints and motion adapters that are known by name: how large, under which licence, and what suits them.
 
+use motionflow::animatediff;
 use motionflow::architecture::Architecture;
 use motionflow::settings::{MaskSource, SamplerName, Settings};
 
@@ -41,6 +42,8 @@ pub struct Suited {
     width: u32,
     height: u32,
     frames: u32,
+    /// Per second.
+    fps: f64,
     guidance_scale: f64,
     negative_prompt: &'static str,
 }
@@ -57,15 +60,22 @@ const PICTURES_FETCHED: u64 = 2_140_000_000;
 /// runner, <https://replicate.com/anotherjesse/zeroscope-v2-xl>.
 const ZEROSCOPE_NEGATIVE: &str = "very blue, dust, noisy, washed out, ugly, distorted, broken";
 
-const ZEROSCOPE: Suited =
-    Suited { width: 576, height: 320, frames: 24, guidance_scale: 9.0, negative_prompt: ZEROSCOPE_NEGATIVE };
+const ZEROSCOPE: Suited = Suited {
+    width: 576,
+    height: 320,
+    frames: 24,
+    fps: 8.0,
+    guidance_scale: 9.0,
+    negative_prompt: ZEROSCOPE_NEGATIVE,
+};
 
 /// diffusers' documentation of AnimateDiff: 512x512, 16 frames, a guidance scale of 7.5.
 const ANIMATE_DIFF: Suited =
-    Suited { width: 512, height: 512, frames: 16, guidance_scale: 7.5, negative_prompt: "" };
+    Suited { width: 512, height: 512, frames: 16, fps: 8.0, guidance_scale: 7.5, negative_prompt: "" };
 
 /// Its card and diffusers' documentation: 832x480, 16 frames a second, a guidance scale of 5.
-const WAN: Suited = Suited { width: 832, height: 480, frames: 33, guidance_scale: 5.0, negative_prompt: "" };
+const WAN: Suited =
+    Suited { width: 832, height: 480, frames: 33, fps: 16.0, guidance_scale: 5.0, negative_prompt: "" };
 
 const fn wan(name: &'static str, bytes: u64) -> Known {
     Known { name, fetched_bytes: Some(bytes), licence: "Apache-2.0", kind: Kind::Flow(WAN) }
@@ -73,7 +83,7 @@ const fn wan(name: &'static str, bytes: u64) -> Known {
 
 /// Of the painted world of tools/demo-world.
 const SMALL: Suited =
-    Suited { width: 128, height: 128, frames: 16, guidance_scale: 4.0, negative_prompt: "" };
+    Suited { width: 128, height: 128, frames: 16, fps: 8.0, guidance_scale: 4.0, negative_prompt: "" };
 
 const fn shipped(name: &'static str, kind: Kind) -> Known {
     Known { name, fetched_bytes: None, licence: "MIT OR Apache-2.0", kind }
@@ -132,16 +142,21 @@ impl Known {
     /// checkpoint, and the rest of the method's settings the general ones; those of `AnimateDiff` and Wan are what their small
     /// checkpoints take best (docs/experiments.md). None is measured on these.
     pub fn recommended(&self) -> Option<Recommended> {
-        let (suited, fps, settings) = match &self.kind {
-            Kind::Checkpoint(suited) => (suited, 8.0, fast()),
-            Kind::Pictures(suited) => (suited, 8.0, Settings::from_noise()),
-            Kind::Flow(suited) => (suited, 16.0, WanArchitecture.suited().settings),
+        let (suited, settings) = match &self.kind {
+            Kind::Checkpoint(suited) => (suited, fast()),
+            Kind::Pictures(suited) => (suited, animatediff::ANIMATE_DIFF.suited().settings),
+            Kind::Flow(suited) => (suited, WanArchitecture.suited().settings),
             Kind::MotionAdapter => return None,
         };
         let settings = Settings { guidance_scale: suited.guidance_scale, ..settings };
         Some(Recommended {
             settings,
-            video: Video { width: suited.width, height: suited.height, frames: suited.frames, fps },
+            video: Video {
+                width: suited.width,
+                height: suited.height,
+                frames: suited.frames,
+                fps: suited.fps,
+            },
             made_for_frames: matches!(self.kind, Kind::Checkpoint(_) | Kind::Pictures(_))
                 .then_some(suited.frames),
             negative_prompt: suited.negative_prompt.to_owned(),
@@ -169,12 +184,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shipped_ones_make_the_pictures_that_their_own_files_say() {
+    fn the_shipped_ones_are_as_their_own_files_say() {
         let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
-        let size = |video: Video| (video.width, video.height, video.frames);
         for known in &KNOWN[..3] {
             let own = Recommended::of(&models.join(known.name), SamplerName::Ddim).unwrap().unwrap();
-            assert_eq!(size(known.recommended().unwrap().video), size(own.video), "{}", known.name);
+            assert_eq!(known.recommended().unwrap().video, own.video, "{}", known.name);
         }
     }
 
