@@ -62,11 +62,12 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     }
 }
 
-/// The same command in an address space of so many KiB.
+/// The same command in an address space of so many KiB. With one malloc arena: by default glibc reserves 64 MiB of it for
+/// every thread that allocates, so that what is left depends on how many threads run at once.
 pub(crate) fn in_memory(command: &Command, kibibytes: u32) -> Command {
     let mut limited = Command::new("sh");
     limited.args(["-c", &format!("ulimit -v {kibibytes} && exec \"$0\" \"$@\"")]);
-    limited.arg(command.get_program()).args(command.get_args());
+    limited.arg(command.get_program()).args(command.get_args()).env("MALLOC_ARENA_MAX", "1");
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => limited.env(name, value),
