@@ -75,7 +75,7 @@ def measure_vae(model, render, args, out):
     for name, varied in (("plain", False), ("varied", True)):
         pooled, mean, pairs = tool.measure(model.vae, render, args.clips, plain=not varied)
         figures |= {f"{name}_psnr_of_mean_error": pooled, f"{name}_psnr_mean_of_frames": mean}
-        world.save_sheet(pairs if model.kind.is_wan else pairs.transpose(0, 1), out / f"vae-{name}.png")
+        world.save_sheet(pairs, out / f"vae-{name}.png")
     return figures
 
 

@@ -12,10 +12,10 @@ their way through an inversion by the averaged weights: those carry the groundin
 
 Every --save-every seconds and at the end: OUT/unet or OUT/transformer, and OUT/text_encoder (the averaged weights, fp16), and OUT/raw (the raw ones,
 fp16).  --resume FOLDER goes on from such a folder, with or without raw ones; --elapsed says how much of the schedule is behind it.  --stages also writes
-OUT/stages/SHARE, as OUT, when that share of the schedule is done.
+OUT/stages/SHARE, as OUT, when that share of the schedule is done.  With --compile-after READY the steps on few frames (--short) are compiled once
+READY-short is there.
 """
 
-import argparse
 import json
 import shutil
 import time
@@ -30,7 +30,7 @@ import models
 import parallel
 from denoiser import KINDS, side_of
 from schedule import Schedule
-from training import Learner, Quick, Report, rehearse, sums_first
+from training import Learner, Quick, Report, options, rehearse, sums_first
 
 GROUND_SHARE = 8  # one in so many samples is a partly inverted one
 
@@ -120,13 +120,9 @@ def load(module, folder: Path, kind):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, seconds=1000)
     parser.add_argument("--model", choices=KINDS, default="demo")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=1000, help="of the whole schedule, compilation included")
-    parser.add_argument("--elapsed", type=float, default=0, help="seconds of the schedule that lie behind --resume")
-    parser.add_argument("--resume", type=Path)
     parser.add_argument("--batch", type=int, help="clips a process and step; 64, of Wan 128")
     parser.add_argument("--rate", type=float, help="6e-4, of Wan 8e-4")
     parser.add_argument("--ground", type=float, default=0.05, help="weight of the grounding term")
@@ -139,8 +135,6 @@ def main():
     parser.add_argument("--short", type=float, default=0, help="share of the schedule on few frames of twice as many clips")
     parser.add_argument("--short-frames", type=int, default=4)
     parser.add_argument("--half", action="store_true", help="a UNet's weights in bfloat16 beside float32 ones, instead of autocast")
-    parser.add_argument("--compile-after", type=Path, help="compile once this file is there (with -short behind its name for few frames); see --rehearse")
-    parser.add_argument("--rehearse", action="store_true", help="take a few steps, as it is and compiled, and tell how fast they are")
     args = parser.parse_args()
     begin = time.time()
     rank, world_size, device = parallel.start()

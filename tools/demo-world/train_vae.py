@@ -10,12 +10,8 @@ Writes OUT/vae (the averaged weights in fp16, latents of mean 0 and variance 1 i
 whose scenes were never trained on.  The schedule is by the clock, so it ends, and saves, when the time is up.
 """
 
-import argparse
 import copy
-import json
-import math
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,7 +22,8 @@ import models
 import parallel
 import variety
 import world
-from training import Learner, Quick, Report, rehearse, sums_first
+from training import Quick, rehearse, sums_first
+from vae_training import Trainer, options, psnr
 
 
 class Autoencode(torch.nn.Module):
@@ -56,28 +53,6 @@ def wide_colours(first, last):
     first.forward, last.forward = from_colours.__get__(first), to_colours.__get__(last)
 
 
-def reconstruction_loss(made, x, weight=1.0, edges=1.0, square=2.0):
-    """L1 on the values and on their differences to the next pixel, and the squared error that PSNR measures.
-    weight: of each pixel, [B, 1, H, W] or 1."""
-    error = (made - x) * weight
-    loss = error.abs().mean() + square * (error * (made - x)).mean()
-    if edges:
-        dx, dy = error[..., 1:] - error[..., :-1], error[..., 1:, :] - error[..., :-1, :]
-        loss = loss + edges * (dx.abs().mean() + dy.abs().mean())
-    return loss
-
-
-def kl_loss(mean, log_variance):
-    """Of the latents at a place, mean over places."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
-
-
-def psnr(made, x):
-    """(of the mean error, mean of the frames), in dB for values of range 2; frames first."""
-    error = (made.float().clamp(-1, 1) - x).square().mean((1, 2, 3))
-    return 10 * math.log10(4 / float(error.mean())), float((10 * (4 / error).log10()).mean())
-
-
 @torch.no_grad()
 def measure(vae, render, clips=128, plain=True):
     """PSNR of the mean's reconstruction on held-out scenes, and some pairs of frames."""
@@ -86,7 +61,7 @@ def measure(vae, render, clips=128, plain=True):
     video, _ = render(plan, frames=np.tile([[3, 12]], (clips, 1)))
     x = video.reshape(-1, 3, world.SIZE, world.SIZE)
     made = torch.cat([vae.decode(vae.encode(part).latent_dist.mean).sample for part in x.split(32)])
-    return *psnr(made, x), torch.stack([x[:16:2], made[:16:2]], 1)
+    return *psnr(made, x), torch.stack([x[:16:2], made[:16:2]])
 
 
 @torch.no_grad()
@@ -104,67 +79,33 @@ def normalise(vae, x):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--atlas", default="atlas.npz")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=220, help="of the whole schedule, compilation included")
-    parser.add_argument("--elapsed", type=float, default=0, help="seconds of the schedule that lie behind --resume")
-    parser.add_argument("--batch", type=int, default=64, help="frames a process and step")
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--kl", type=float, default=2e-5)
-    parser.add_argument("--edges", type=float, default=1.0, help="weight of the loss on differences to the next pixel")
-    parser.add_argument("--square", type=float, default=2.0, help="weight of the squared error")
+    parser = options(__doc__, batch=(64, "frames"), rate=1e-3, latent_channels=8)
     parser.add_argument("--channels", default="48,64,128,128", help="of each level")
-    parser.add_argument("--latent-channels", type=int, default=8)
-    parser.add_argument("--subject-weight", type=float, default=0, help="how much more the error on a subject counts")
-    parser.add_argument("--resume", type=Path, help="a VAE's folder to go on from")
-    parser.add_argument("--decoder-only", action="store_true", help="leave the encoder alone")
-    parser.add_argument("--scene-seeds", type=int, default=192)
     parser.add_argument("--plain", action="store_true", help="train on plain clips alone")
-    parser.add_argument("--autocast", action="store_true", help="weights in float32 and autocast, instead of all in bfloat16")
-    parser.add_argument("--compile-after", type=Path, help="compile once this file is there; see --rehearse")
-    parser.add_argument("--rehearse", action="store_true", help="take a few steps, as it is and compiled, and tell how fast they are")
     args = parser.parse_args()
     begin = time.time()
-    rank, _, device = parallel.start()
+    _, _, device = parallel.start()
     torch.manual_seed(0)
     vae = models.new_vae([int(c) for c in args.channels.split(",")], args.latent_channels)
     if args.resume:
         vae = AutoencoderKL.from_pretrained(args.resume, torch_dtype=torch.float32)
-    vae = vae.train().to(memory_format=torch.channels_last)
-    if args.decoder_only:
-        vae.encoder.requires_grad_(False)
-        vae.quant_conv.requires_grad_(False)
-    half = device.type == "cuda" and not args.autocast
-    learner = Learner(vae, device, args.rate, args.seconds, args.elapsed, half, warm=20 if args.resume else 200, weight_decay=1e-4, begin=begin)
-    rng = np.random.default_rng([rank, 1, int(args.elapsed)])
-    torch.manual_seed(1000 + rank + int(args.elapsed))
-    render = world.Renderer(args.atlas, device, args.scene_seeds, 8)
+    trainer = Trainer("vae", args, vae.to(memory_format=torch.channels_last), device, begin, seed=1)
+    learner, render = trainer.learner, trainer.render
     net = Quick(Autoencode(learner.live, args.decoder_only), args.compile_after)
-    if rank == 0:
-        print(f"vae: {sum(p.numel() for p in vae.parameters()) / 1e6:.2f} M parameters, ready after {time.time() - begin:.0f} s", flush=True)
-    report, latent = Report("vae", learner, args.batch), vae.config.latent_channels
+    noise = (args.batch, vae.config.latent_channels, models.LATENT_SIZE, models.LATENT_SIZE)
     sample = world.sample if args.plain else variety.sample
 
-    def step(call):
+    def step(call=net):
         nonlocal video, cover
         if learner.steps % 4 == 0:  # four steps from one painting: the second frame of a clip adds little to the same step
-            plan = sample(rng, args.batch, scene_seeds=args.scene_seeds)
-            frames = np.argsort(rng.random((args.batch, world.FRAMES)), 1)[:, :4]
+            plan = sample(trainer.rng, args.batch, scene_seeds=args.scene_seeds)
+            frames = np.argsort(trainer.rng.random((args.batch, world.FRAMES)), 1)[:, :4]
             with torch.no_grad():
                 video, cover = render(plan, frames=frames)
         x = video[:, learner.steps % 4].contiguous(memory_format=torch.channels_last)
-        noise = torch.randn(args.batch, latent, models.LATENT_SIZE, models.LATENT_SIZE, device=device) * (not args.decoder_only)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and not half):
-            made, mean, log_variance = call(x.bfloat16() if half else x, noise)
-        weight = 1 + args.subject_weight * cover[:, :, learner.steps % 4].sum(1, keepdim=True) if args.subject_weight else 1.0
-        kl = kl_loss(mean, log_variance)
-        loss = reconstruction_loss(made, x, weight, args.edges, args.square) + args.kl * kl
-        learner.learn(loss)
-        report.add(loss=loss, error=(made.detach() - x).square().mean(), kl=kl)
+        trainer.learn(call, x, noise, cover[:, :, learner.steps % 4].sum(1, keepdim=True))
 
     def write(clips):
-        """The averaged weights as they are now; returns (PSNR of the mean error, PSNR mean of the frames, pictures)."""
         average = copy.deepcopy(learner.average)
         if not args.decoder_only:
             plan = sample(np.random.default_rng(98), 256, scene_seeds=args.scene_seeds)
@@ -176,23 +117,7 @@ def main():
     video = cover = None
     if args.rehearse:
         return rehearse("vae", step, net.module, args.batch)
-    checked = time.time()
-    while learner.tick() < 1:
-        step(net)
-        if report.due():
-            report.show()
-        if rank == 0 and time.time() - checked > 60:
-            checked = time.time()
-            (pooled, mean, _), _ = write(16)
-            print(f"vae after {learner.elapsed():.0f} s: held-out PSNR {pooled:.2f} dB (of the mean error), {mean:.2f} dB (mean of frames)", flush=True)
-    if rank == 0:
-        (pooled, mean, pairs), varied = write(128)
-        world.save_sheet(pairs.transpose(0, 1), args.out / "vae.png")
-        figures = {"psnr_of_mean_error": pooled, "psnr_mean_of_frames": mean, "varied_of_mean_error": varied[0], "varied_mean_of_frames": varied[1],
-                   "steps": learner.steps, "seconds": learner.elapsed(), **{k: v for k, v in vars(args).items() if isinstance(v, (int, float, str))}}
-        (args.out / "vae.json").write_text(json.dumps(figures, indent=1) + "\n")
-        print(f"vae held-out PSNR {pooled:.2f} dB (of the mean error), {mean:.2f} dB (mean of frames), varied {varied[0]:.2f} and {varied[1]:.2f}; "
-              f"{learner.steps} steps, {learner.elapsed():.0f} s", flush=True)
+    trainer.go(step, write, few=16, many=128)
     parallel.stop()
 
 

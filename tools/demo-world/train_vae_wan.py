@@ -11,10 +11,7 @@ Writes OUT/vae-wan (the averaged weights in fp16, and latents_mean and latents_s
 PSNR of clips whose scenes were never trained on.
 """
 
-import argparse
-import json
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,8 +22,8 @@ import parallel
 import variety
 import wan_vae
 import world
-from train_vae import kl_loss, psnr, reconstruction_loss
-from training import Learner, Quick, Report, rehearse
+from training import Quick, rehearse
+from vae_training import Trainer, options, psnr
 
 FRAMES = 17
 
@@ -71,69 +68,37 @@ def measure(vae, render, clips=64, plain=True):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--atlas", default="atlas.npz")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=220, help="of the whole schedule, compilation included")
-    parser.add_argument("--elapsed", type=float, default=0, help="seconds of the schedule that lie behind --resume")
-    parser.add_argument("--batch", type=int, default=8, help="clips a process and step")
+    parser = options(__doc__, batch=(8, "clips"), rate=1.5e-3, latent_channels=16)
     parser.add_argument("--pictures", type=float, default=0.25, help="share of the schedule on single frames")
-    parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--kl", type=float, default=2e-5)
-    parser.add_argument("--edges", type=float, default=1.0, help="weight of the loss on differences to the next pixel")
-    parser.add_argument("--square", type=float, default=2.0, help="weight of the squared error")
-    parser.add_argument("--subject-weight", type=float, default=0, help="how much more the error on a subject counts")
     parser.add_argument("--base-dim", type=int, default=24)
     parser.add_argument("--dim-mult", default="1,2,3,3")
-    parser.add_argument("--latent-channels", type=int, default=16)
-    parser.add_argument("--resume", type=Path, help="a VAE's folder to go on from")
-    parser.add_argument("--decoder-only", action="store_true", help="leave the encoder alone")
-    parser.add_argument("--scene-seeds", type=int, default=192)
-    parser.add_argument("--autocast", action="store_true", help="weights in float32 and autocast, instead of all in bfloat16")
-    parser.add_argument("--compile-after", type=Path, help="compile once this file is there; see --rehearse")
-    parser.add_argument("--rehearse", action="store_true", help="take a few steps, as it is and compiled, and tell how fast they are")
     args = parser.parse_args()
     begin = time.time()
-    rank, _, device = parallel.start()
+    _, _, device = parallel.start()
     torch.manual_seed(0)
     vae = models.new_vae_wan(args.base_dim, [int(m) for m in args.dim_mult.split(",")], args.latent_channels)
     without_past(vae)
     if args.resume:
         vae = models.read_net(args.resume)
-    if args.decoder_only:
-        vae.encoder.requires_grad_(False)
-        vae.quant_conv.requires_grad_(False)
-    half = device.type == "cuda" and not args.autocast
-    learner = Learner(vae.train(), device, args.rate, args.seconds, args.elapsed, half, warm=20 if args.resume else 200, weight_decay=1e-4, begin=begin)
-    rng = np.random.default_rng([rank, 11, int(args.elapsed)])
-    torch.manual_seed(1000 + rank + int(args.elapsed))
-    render = world.Renderer(args.atlas, device, args.scene_seeds, 8)
+    trainer = Trainer("vae-wan", args, vae, device, begin, seed=11)
+    learner, render = trainer.learner, trainer.render
     autoencode = lambda: Autoencode(learner.live, args.decoder_only)
     net, pictures = Quick(autoencode(), args.compile_after), autoencode()
-    if rank == 0:
-        print(f"vae-wan: {sum(p.numel() for p in vae.parameters()) / 1e6:.2f} M parameters, ready after {time.time() - begin:.0f} s", flush=True)
-    report = Report("vae-wan", learner, args.batch)
     latent = (vae.config.z_dim, models.LATENT_SIZE, models.LATENT_SIZE)
 
-    def step(call):
+    def step(call=None):
         """On clips, or on eight times as many pictures."""
         nonlocal video, cover
+        call = call or (pictures if learner.done < args.pictures else net)
         many, frames = (8 * args.batch, 1) if call is pictures else (args.batch, FRAMES)
         if learner.steps % 4 == 0 or len(video) != 4 * many:  # four steps from one painting
-            plan = variety.sample(rng, 4 * many, scene_seeds=args.scene_seeds, frames=FRAMES)
+            plan = variety.sample(trainer.rng, 4 * many, scene_seeds=args.scene_seeds, frames=FRAMES)
             with torch.no_grad():
-                video, cover = render(plan, rng.integers(FRAMES, size=(4 * many, 1)) if frames == 1 else None)
-        x, noise = video[learner.steps % 4 :: 4], torch.randn(many, 1 + (frames - 1) // 4, *latent, device=device) * (not args.decoder_only)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and not half):
-            made, mean, log_variance = call(x.bfloat16() if half else x.contiguous(), noise)
-        kl = kl_loss(mean.flatten(0, 1), log_variance.flatten(0, 1))
-        weight = 1 + args.subject_weight * cover[learner.steps % 4 :: 4].sum(1).flatten(0, 1)[:, None] if args.subject_weight else 1.0
-        loss = reconstruction_loss(made.flatten(0, 1), x.flatten(0, 1), weight, args.edges, args.square) + args.kl * kl
-        learner.learn(loss)
-        report.add(loss=loss, error=(made.detach() - x).square().mean(), kl=kl)
+                video, cover = render(plan, trainer.rng.integers(FRAMES, size=(4 * many, 1)) if frames == 1 else None)
+        part = slice(learner.steps % 4, None, 4)
+        trainer.learn(call, video[part].contiguous(), (many, 1 + (frames - 1) // 4, *latent), cover[part].sum(1)[:, :, None])
 
     def write(clips):
-        """The averaged weights as they are now, and (PSNR of the mean error, PSNR mean of the frames, clips) of plain and of varied clips."""
         average = learner.average
         plan = variety.sample(np.random.default_rng(98), 64, scene_seeds=args.scene_seeds, frames=FRAMES)
         with torch.no_grad():
@@ -144,25 +109,10 @@ def main():
         models.write_net(average, args.out / "vae-wan", models.NET_FILE, **statistics)
         return measure(average, render, clips), measure(average, render, clips, plain=False)
 
-    video, cover, checked = (), (), time.time()
+    video, cover = (), ()
     if args.rehearse:
         return rehearse("vae-wan", step, net.module, args.batch)
-    while learner.tick() < 1:
-        step(pictures if learner.done < args.pictures else net)
-        if report.due():
-            report.show()
-        if rank == 0 and time.time() - checked > 60:
-            checked = time.time()
-            (pooled, mean, _), _ = write(8)
-            print(f"vae-wan after {learner.elapsed():.0f} s: held-out PSNR {pooled:.2f} dB (of the mean error), {mean:.2f} dB (mean of frames)", flush=True)
-    if rank == 0:
-        (pooled, mean, clips), varied = write(64)
-        world.save_sheet(clips, args.out / "vae-wan.png")
-        figures = {"psnr_of_mean_error": pooled, "psnr_mean_of_frames": mean, "varied_of_mean_error": varied[0], "varied_mean_of_frames": varied[1],
-                   "steps": learner.steps, "seconds": learner.elapsed(), **{k: v for k, v in vars(args).items() if isinstance(v, (int, float, str))}}
-        (args.out / "vae-wan.json").write_text(json.dumps(figures, indent=1) + "\n")
-        print(f"vae-wan held-out PSNR {pooled:.2f} dB (of the mean error), {mean:.2f} dB (mean of frames), varied {varied[0]:.2f} and "
-              f"{varied[1]:.2f}; {learner.steps} steps, {learner.elapsed():.0f} s", flush=True)
+    trainer.go(step, write, few=8, many=64)
     parallel.stop()
 
 

@@ -1,12 +1,26 @@
 """What all trainings share: a schedule by the clock, weights in float32 beside those that compute, their running average, and reports."""
 
+import argparse
 import copy
 import math
 import time
+from pathlib import Path
 
 import torch
 
 import parallel
+
+
+def options(description, seconds):
+    """A parser with the options that trainings share."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=seconds, help="of the whole schedule, compilation included")
+    parser.add_argument("--elapsed", type=float, default=0, help="seconds of the schedule that lie behind --resume")
+    parser.add_argument("--resume", type=Path, help="folder of what was trained, to go on from")
+    parser.add_argument("--compile-after", type=Path, help="compile once this file is there; see --rehearse")
+    parser.add_argument("--rehearse", action="store_true", help="take a few steps, as it is and compiled, and tell how fast they are")
+    return parser
 
 
 class Quick:
