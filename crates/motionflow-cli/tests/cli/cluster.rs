@@ -376,7 +376,10 @@ pub(crate) fn provoked(place: &Place) -> Vec<Outcome> {
     outcomes.push(command(&["queue", "fetch", "-o", &place.text("again")]));
     // A worker that is asked to stop.
     let mut worker = Running::begin(&mut cluster.worker(&[]), place.path("log"));
-    wait_for("a worker", || !cluster.rows(&["queue", "status"], "worker").is_empty());
+    // The one before is still listed; names have the process.
+    let process = format!("-{}-", worker.child.id());
+    let is_it = |row: &Value| row["name"].as_str().unwrap().contains(&process);
+    wait_for("this worker", || cluster.rows(&["queue", "status"], "worker").iter().any(is_it));
     worker.send("INT");
     let code = worker.child.wait().unwrap().code().unwrap();
     outcomes.push(Outcome { code, stdout: String::new(), stderr: worker.said() });
