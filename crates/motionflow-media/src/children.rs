@@ -1,6 +1,8 @@
 //! The ffmpegs that are at work, so that none outlives a program that ends at once.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 static AT_WORK: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
@@ -21,6 +23,20 @@ pub(crate) fn began(id: u32) {
 /// It has ended.
 pub(crate) fn ended(id: u32) {
     at_work().remove(&id);
+}
+
+/// What a command says until it ends. It reads nothing.
+///
+/// # Errors
+/// Those of starting it and of reading what it says.
+pub(crate) fn output_of(command: &mut Command) -> io::Result<Output> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn()?;
+    let id = child.id();
+    began(id);
+    let output = child.wait_with_output();
+    ended(id);
+    output
 }
 
 fn at_work() -> MutexGuard<'static, BTreeSet<u32>> {

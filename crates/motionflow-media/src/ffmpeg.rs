@@ -334,7 +334,7 @@ pub(crate) fn file_url(path: &Path) -> OsString {
 
 /// Runs `program -version` and reads the version's name from the first line.
 fn version_of(program: &Path) -> std::io::Result<String> {
-    let output = Command::new(program).arg("-version").stdin(Stdio::null()).output()?;
+    let output = children::output_of(Command::new(program).arg("-version"))?;
     let said = String::from_utf8_lossy(&output.stdout);
     match said.strip_prefix("ffmpeg version ") {
         Some(rest) if output.status.success() => {

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use crate::children;
 use crate::error::{Error, Result};
 use crate::ffmpeg::Ffmpeg;
 
@@ -44,8 +45,8 @@ impl Ffmpeg {
     pub(crate) fn limits_of(program: &Path) -> Result<Vec<String>> {
         let not_runnable = |source| Error::FfmpegNotRunnable { program: program.to_owned(), source };
         let mut command = std::process::Command::new(program);
-        command.args(["-hide_banner", "-loglevel", "error", "-demuxers"]).stdin(std::process::Stdio::null());
-        let output = command.output().map_err(not_runnable)?;
+        command.args(["-hide_banner", "-loglevel", "error", "-demuxers"]);
+        let output = children::output_of(&mut command).map_err(not_runnable)?;
         let listing = String::from_utf8_lossy(&output.stdout);
         let formats = self_contained(&listing);
         if formats.is_empty() {

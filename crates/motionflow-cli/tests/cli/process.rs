@@ -93,7 +93,8 @@ fn signals_that_were_ignored_stay_ignored() {
 fn before_there_is_anything_to_keep_a_request_ends_the_program_at_once() {
     let place = Place::new();
     let child = place.path("child");
-    let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 60", child.display());
+    // It ends by itself only after the test.
+    let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", child.display());
     let in_its_place = in_place_of_ffmpeg(&place, &script);
     for (signal, json) in REQUESTS.into_iter().zip([false, true, false, true, false]) {
         let mut command = place.transfer_command();
