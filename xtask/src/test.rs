@@ -17,6 +17,8 @@ pub struct Outcome {
     pub status: ExitStatus,
     /// The runner's closing lines, one for each test binary.
     pub closing_lines: Vec<String>,
+    /// What the tests that failed said.
+    pub failures: Vec<String>,
     /// Why the studio's story was not told in a browser.
     pub skipped: Option<String>,
     /// Why tests of the queue that need a NATS server were skipped.
@@ -47,22 +49,28 @@ pub fn run_tests(environment: &Environment, arguments: &[String]) -> Result<Outc
     say(&cargo);
     let mut child = cargo.spawn().context("cannot start cargo test")?;
     let output = child.stdout.take().context("cargo test has no output")?;
-    let mut closing_lines = Vec::new();
+    let (mut closing_lines, mut failures, mut is_failure) = (Vec::new(), Vec::new(), false);
     let mut stdout = std::io::stdout();
     for line in BufReader::new(output).split(b'\n') {
         let line = String::from_utf8_lossy(&line.context("cannot read what cargo test says")?).into_owned();
         writeln!(stdout, "{line}").context("cannot pass on what cargo test says")?;
-        if line.starts_with("test result:") {
+        is_failure = (is_failure || line == "failures:") && !line.starts_with("test result:");
+        if is_failure {
+            failures.push(line);
+        } else if line.starts_with("test result:") {
             closing_lines.push(line);
         }
     }
     let status = child.wait().context("cargo test got lost")?;
-    Ok(Outcome { status, closing_lines, skipped, without_server })
+    Ok(Outcome { status, closing_lines, failures, skipped, without_server })
 }
 
 impl Outcome {
-    /// The closing lines and their sum.
+    /// What failed, the closing lines and their sum.
     pub fn print(&self) {
+        for line in &self.failures {
+            println!("{line}");
+        }
         println!("\nThe runner's closing lines, {} test binaries:", self.closing_lines.len());
         for line in &self.closing_lines {
             println!("  {line}");
