@@ -223,7 +223,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn what_the_system_lacks_is_told_with_its_own_mend() {
+    fn what_the_system_lacks_is_told_with_its_own_hint() {
         let full = || io::Error::from_raw_os_error(28);
         let told = "the disk is full; free some space on it, or choose a folder on another disk";
         let error =

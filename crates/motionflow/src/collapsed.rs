@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// A text whose runs of white space are one space each, without any at its ends: what diffusers' `WanPipeline` makes of a
-/// prompt. (It also mends text that was decoded wrongly, and HTML entities; a prompt is taken as it is here.)
+/// prompt. (It also repairs text that was decoded wrongly, and HTML entities; a prompt is taken as it is here.)
 pub(crate) struct Collapsed {
     pub(crate) text: String,
     /// For each byte of `text`, where in the given text its character begins; then where its last one ends.

@@ -21,7 +21,6 @@ struct Finding {
     /// What was found.
     what: String,
     /// What to do about it; empty where there is nothing to do, or where `what` says it.
-    #[serde(rename = "mend")]
     hint: String,
 }
 
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mend_stands_below() {
+    fn the_hint_stands_below() {
         let finding = Finding::warning("it is loud", "be quiet");
         assert_eq!(finding.lines(), ["  warning  it is loud", "           -> be quiet"]);
         assert_eq!(Finding::ok("fine").lines(), ["  ok       fine"]);

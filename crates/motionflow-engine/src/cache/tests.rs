@@ -90,7 +90,7 @@ fn an_entry_says_what_it_is() {
 }
 
 #[test]
-fn damage_of_every_kind_is_noticed_and_mended() {
+fn damage_of_every_kind_is_noticed_and_repaired() {
     type Damage = fn(&Path);
     let damages: [(Damage, &str); 9] = [
         (|folder| flip(&folder.join("a.bin"), 150), "a.bin: its checksum is wrong"),
