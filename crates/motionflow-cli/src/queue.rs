@@ -29,7 +29,7 @@ use crate::args::{self, QueueAccess, QueueAction};
 /// How often it is looked whether a job is over.
 const LOOK: Duration = Duration::from_millis(500);
 /// An idle worker sees to the queue's messages once in the time of so many leases.
-const LEASES_TO_MEND: u32 = 5;
+const LEASES_TO_REPAIR: u32 = 5;
 /// A day.
 const DAY: f64 = 24.0 * 60.0 * 60.0;
 /// The last words of a program that waited for jobs.
@@ -74,7 +74,7 @@ pub(crate) fn work(args: &args::Worker, app: &mut App) -> Result<()> {
         program,
         work: args.work.clone().unwrap_or_else(|| std::env::temp_dir().join("motionflow-work")),
         keep_every: args.keep_every,
-        mend_every: args.access.lease * LEASES_TO_MEND,
+        repair_every: args.access.lease * LEASES_TO_REPAIR,
         until_empty: args.until_empty,
     };
     let queue = open(&args.access, true, app)?;

@@ -52,8 +52,12 @@ pub(crate) trait Broker: Send + Sync + 'static {
     fn pull(&self, lines: &[String], wait: Duration) -> Result<Option<Delivery>>;
     /// Whether a message is still there.
     fn has_message(&self, line: &str, number: u64) -> Result<bool>;
-    /// How many messages a line has, without those that were acknowledged and that a crash has brought back.
-    fn settle(&self, line: &str) -> Result<usize>;
+    /// Whether a line has as many messages as jobs, and delivers all of them.
+    fn is_sound(&self, line: &str, jobs: usize) -> Result<bool>;
+    /// The numbers and ids of a line's messages.
+    fn messages(&self, line: &str) -> Result<Vec<(u64, String)>>;
+    /// Removes a message, also one that was delivered to somebody.
+    fn remove_message(&self, number: u64) -> Result<()>;
     /// Lets go of a line that no job is in.
     fn forget(&self, line: &str) -> Result<()>;
     /// How long a message may stay unacknowledged.

@@ -6,9 +6,11 @@
 
 pub mod address;
 mod broker;
+mod clean;
 mod jetstream;
 mod keeper;
 mod leases;
+mod repair;
 mod shared;
 mod sqlite;
 pub mod submission;

@@ -49,7 +49,7 @@ pub struct Worker {
     /// How often kept steps are brought to the queue, at most.
     pub keep_every: Duration,
     /// How often it sees, when there is nothing to do, that no job was forgotten.
-    pub mend_every: Duration,
+    pub repair_every: Duration,
     /// Whether it ends when there is nothing more that it could do.
     pub until_empty: bool,
 }
@@ -150,7 +150,7 @@ impl Working<'_> {
                         Some(Ok(false)) | None => {}
                     }
                     // Nothing depends on it now.
-                    let _ = self.queue.mend(self.how.mend_every);
+                    let _ = self.queue.repair(self.how.repair_every);
                     continue;
                 }
                 Err(error) if self.stop.is_cancelled() && error.passes() => continue,
@@ -182,7 +182,7 @@ impl Working<'_> {
         }
     }
 
-    /// Waits for a while where the queue has a fault that may be mended, and says so once.
+    /// Waits for a while where the queue has a fault that may be repaired, and says so once.
     fn rest(&mut self, error: QueueError) -> queue::Result<()> {
         if !error.is_of_the_queue() {
             return Err(error);

@@ -153,7 +153,7 @@ impl QueueError {
         matches!(self, Self::Unreachable { .. } | Self::Locked { .. })
     }
 
-    /// Whether the queue has a fault that somebody may mend while a worker waits, and that no job is to blame for.
+    /// Whether the queue has a fault that somebody may repair while a worker waits, and that no job is to blame for.
     pub fn is_of_the_queue(&self) -> bool {
         let is_full = |source: &io::Error| {
             matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

@@ -104,12 +104,12 @@ pub trait Queue: fmt::Debug + Send + Sync {
     /// For how long the queue has been out of reach while something was asked of it; none where it is there.
     fn away(&self) -> Option<Duration>;
 
-    /// Sees that every job that waits is also told to workers, whatever a crash of the queue has lost; nothing is done where
-    /// somebody has seen to it within `every`.
+    /// Sees that every job that waits is also told to workers, and no job that is over, whatever a crash of the queue has lost
+    /// or brought back; nothing is done where somebody has seen to it within `every`. Where that is zero, each message is looked at.
     ///
     /// # Errors
     /// When the queue cannot be reached.
-    fn mend(&self, every: Duration) -> Result<()>;
+    fn repair(&self, every: Duration) -> Result<()>;
 
     /// Removes jobs that have been over for so long with all that belongs to them, then results of the oldest until the files
     /// have at most `most_bytes`; and what no job needs any more.

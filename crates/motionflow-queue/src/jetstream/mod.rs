@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
-use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{self, AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::kv::{self, UpdateErrorKind};
 use async_nats::jetstream::stream::{
@@ -168,6 +168,15 @@ impl JetStream {
         Ok(made)
     }
 
+    async fn consumer_info(&self, line: &str) -> std::result::Result<consumer::Info, Trouble> {
+        let mut consumer = self.consumer(line).await?;
+        consumer.info().await.cloned().map_err(|error| {
+            // Somebody may have cleaned it away.
+            self.consumers.lock().unwrap_or_else(PoisonError::into_inner).remove(line);
+            Trouble::passing(error)
+        })
+    }
+
     /// A message of a line, if one comes within `wait`; without waiting where there is no time.
     async fn next_of(&self, line: &str, wait: Duration) -> std::result::Result<Option<Delivery>, Trouble> {
         let consumer = self.consumer(line).await?;
@@ -249,6 +258,16 @@ async fn make(context: &Context) -> std::result::Result<Made, Trouble> {
     let jobs = context.get_or_create_stream(jobs).await.map_err(|error| Trouble::of_stream(&error))?;
     let files = context.get_or_create_stream(files).await.map_err(|error| Trouble::of_stream(&error))?;
     Ok((records, workers, lines, jobs, files))
+}
+
+async fn remove(stream: &stream::Stream, number: u64) -> std::result::Result<(), Trouble> {
+    match stream.delete_message(number).await {
+        Err(error) if !matches!(error.kind(), DeleteMessageErrorKind::JetStream(_)) => {
+            Err(Trouble::passing(error))
+        }
+        // Or somebody else has removed it.
+        _ => Ok(()),
+    }
 }
 
 impl Broker for JetStream {
@@ -344,27 +363,45 @@ impl Broker for JetStream {
         })
     }
 
-    fn settle(&self, line: &str) -> Result<usize> {
+    fn is_sound(&self, line: &str, jobs: usize) -> Result<bool> {
         self.patiently(|| async {
+            let info = self.consumer_info(line).await?;
             let subject = format!("{JOB_SUBJECT}.{line}");
-            let mut consumer = self.consumer(line).await?;
-            let info = consumer.info().await.map_err(|error| {
-                // Somebody may have cleaned it away.
-                self.consumers.lock().unwrap_or_else(PoisonError::into_inner).remove(line);
-                Trouble::passing(error)
-            })?;
-            // A server 2.9 that was killed has acknowledged messages again, which it delivers to nobody.
-            if info.num_pending == 0 && info.num_ack_pending == 0 {
-                let done = info.delivered.stream_sequence + 1;
-                self.jobs.purge().filter(&subject).sequence(done).await.map_err(Trouble::passing)?;
-            }
-            let mut left = self.jobs.info_with_subjects(&subject).await.map_err(Trouble::passing)?;
+            let mut there = self.jobs.info_with_subjects(&subject).await.map_err(Trouble::passing)?;
             let mut count = 0;
-            while let Some(found) = left.next().await {
+            while let Some(found) = there.next().await {
                 count += found.map_err(Trouble::passing)?.1;
             }
-            Ok(count)
+            Ok(count == jobs && info.num_pending + info.num_ack_pending as u64 == jobs as u64)
         })
+    }
+
+    fn messages(&self, line: &str) -> Result<Vec<(u64, String)>> {
+        self.patiently(|| async {
+            let info = self.consumer_info(line).await?;
+            // A server 2.9 that was killed has messages again that it delivers to nobody.
+            let is_done = info.num_pending == 0 && info.num_ack_pending == 0;
+            let done = if is_done { info.delivered.stream_sequence } else { 0 };
+            let subject = format!("{JOB_SUBJECT}.{line}");
+            let (mut messages, mut from) = (Vec::new(), 1);
+            loop {
+                let message = match self.jobs.get_first_raw_message_by_subject(&subject, from).await {
+                    Ok(message) => message,
+                    Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(messages),
+                    Err(error) => return Err(Trouble::passing(error)),
+                };
+                from = message.sequence + 1;
+                if message.sequence <= done {
+                    remove(&self.jobs, message.sequence).await?;
+                } else {
+                    messages.push((message.sequence, String::from_utf8_lossy(&message.payload).into_owned()));
+                }
+            }
+        })
+    }
+
+    fn remove_message(&self, number: u64) -> Result<()> {
+        self.patiently(|| remove(&self.jobs, number))
     }
 
     fn forget(&self, line: &str) -> Result<()> {
@@ -460,13 +497,7 @@ impl Broker for JetStream {
             }
             // One by one: a server 2.9 counts what is purged by its subject as stored until it starts anew.
             for chunk in listing::messages(&self.files, &subject, true).await? {
-                match self.files.delete_message(chunk.number).await {
-                    Err(error) if !matches!(error.kind(), DeleteMessageErrorKind::JetStream(_)) => {
-                        return Err(Trouble::passing(error));
-                    }
-                    // Or somebody else has removed it.
-                    _ => {}
-                }
+                remove(&self.files, chunk.number).await?;
             }
             Ok(())
         })

@@ -210,9 +210,25 @@ impl Broker for Sqlite {
         })
     }
 
-    fn settle(&self, line: &str) -> Result<usize> {
+    fn is_sound(&self, line: &str, jobs: usize) -> Result<bool> {
         self.read(|connection| {
-            connection.query_row("SELECT count(*) FROM messages WHERE line = ?1", [line], |row| row.get(0))
+            let sql = "SELECT count(*) = ?2 FROM messages WHERE line = ?1";
+            connection.query_row(sql, params![line, jobs], |row| row.get(0))
+        })
+    }
+
+    fn messages(&self, line: &str) -> Result<Vec<(u64, String)>> {
+        self.read(|connection| {
+            let sql = "SELECT number, id FROM messages WHERE line = ?1 ORDER BY number";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([line], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        })
+    }
+
+    fn remove_message(&self, number: u64) -> Result<()> {
+        self.write(|connection| {
+            connection.execute("DELETE FROM messages WHERE number = ?1", [number]).map(|_| ())
         })
     }
 
@@ -231,9 +247,7 @@ impl Broker for Sqlite {
     }
 
     fn acknowledge(&self, delivery: &Delivery) -> Result<()> {
-        self.write(|connection| {
-            connection.execute("DELETE FROM messages WHERE number = ?1", [delivery.number]).map(|_| ())
-        })
+        self.remove_message(delivery.number)
     }
 
     fn give_back(&self, delivery: &Delivery, after: Duration) -> Result<()> {

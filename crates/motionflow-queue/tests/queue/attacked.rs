@@ -10,7 +10,7 @@ use crate::{LEASE, LONG, SHORT, Side, job, job_on, take};
 
 impl Side {
     /// Does something with a client of the server, as somebody else would.
-    fn as_somebody<T>(&self, work: impl AsyncFnOnce(async_nats::jetstream::Context) -> T) -> T {
+    pub(crate) fn as_somebody<T>(&self, work: impl AsyncFnOnce(async_nats::jetstream::Context) -> T) -> T {
         let Address::Nats(address) = &self.address else { panic!("no server") };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
@@ -19,7 +19,7 @@ impl Side {
         })
     }
 
-    fn publish(&self, subject: String, payload: &[u8]) {
+    pub(crate) fn publish(&self, subject: String, payload: &[u8]) {
         self.as_somebody(async |context| {
             context.publish(subject, payload.to_vec().into()).await.unwrap().await.unwrap();
         });
@@ -60,7 +60,7 @@ impl Side {
                 let sql = "SELECT count(*) FROM records WHERE key GLOB 'line.*'";
                 connection.query_row(sql, [], |row| row.get(0)).unwrap()
             }
-            Address::Nats(_) => self.server.as_ref().unwrap().messages("KV_motionflow_lines"),
+            Address::Nats(_) => self.server.as_ref().unwrap().messages("KV_motionflow_lines").unwrap(),
         }
     }
 }
@@ -179,8 +179,8 @@ pub(crate) fn a_clock_that_was_wrong_stops_no_mending(side: &Side) {
     let queue = side.open();
     queue.submit(&[job("a")]).unwrap();
     side.lose_messages();
-    side.write_record("mended", "9e12");
-    queue.mend(LONG).unwrap();
+    side.write_record("repaired", "9e12");
+    queue.repair(LONG).unwrap();
     assert_eq!(take(&queue, "one", LONG).unwrap().job().id, "a");
 }
 

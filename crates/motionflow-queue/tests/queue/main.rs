@@ -63,6 +63,41 @@ impl Side {
         }
     }
 
+    /// The ids of the messages.
+    fn messages(&self) -> Vec<String> {
+        match &self.address {
+            Address::Folder(folder) => {
+                let connection = rusqlite::Connection::open(folder.join("queue.sqlite")).unwrap();
+                let mut statement = connection.prepare("SELECT id FROM messages").unwrap();
+                let ids = statement.query_map([], |row| row.get(0)).unwrap();
+                ids.map(Result::unwrap).collect()
+            }
+            Address::Nats(_) => self.as_somebody(async |context| {
+                let jobs = context.get_stream("motionflow_jobs").await.unwrap();
+                let (mut ids, mut from) = (Vec::new(), 1);
+                while let Ok(message) = jobs.get_first_raw_message_by_subject("motionflow.jobs.*", from).await
+                {
+                    from = message.sequence + 1;
+                    ids.push(String::from_utf8(message.payload.to_vec()).unwrap());
+                }
+                ids
+            }),
+        }
+    }
+
+    /// A message for a job that has one already, or that is over.
+    fn send_again(&self, id: &str) {
+        let line = job(id).needs.line();
+        match &self.address {
+            Address::Folder(folder) => {
+                let connection = rusqlite::Connection::open(folder.join("queue.sqlite")).unwrap();
+                let sql = "INSERT INTO messages (line, id, ready) VALUES (?1, ?2, 0)";
+                connection.execute(sql, [line.as_str(), id]).unwrap();
+            }
+            Address::Nats(_) => self.publish(format!("motionflow.jobs.{line}"), id.as_bytes()),
+        }
+    }
+
     fn file(&self, name: &str, bytes: usize) -> PathBuf {
         let path = self.place.path().join(name);
         let content: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8 ^ name.len() as u8).collect();
@@ -103,6 +138,8 @@ on_both!(
     what_a_waiting_job_needs_stays,
     many_workers_take_each_job_once,
     jobs_whose_messages_are_lost_are_told_again,
+    a_lost_message_is_missed_beside_one_too_many,
+    messages_of_jobs_that_are_over_go,
     the_shared_cache_and_the_workers,
     what_others_write_stops_nothing,
     what_is_no_id_is_no_job,
@@ -406,8 +443,8 @@ fn jobs_whose_messages_are_lost_are_told_again(side: &Side) {
     side.lose_messages();
     runs.extend().unwrap();
     assert!(take(&other, "two", SHORT).is_none());
-    other.mend(Duration::ZERO).unwrap();
-    other.mend(LONG).unwrap();
+    other.repair(Duration::ZERO).unwrap();
+    other.repair(LONG).unwrap();
     let mut taken: Vec<Job> =
         std::iter::from_fn(|| take(&other, "two", SHORT)).map(|lease| lease.job()).collect();
     taken.sort_by(|one, other| one.id.cmp(&other.id));
@@ -415,6 +452,36 @@ fn jobs_whose_messages_are_lost_are_told_again(side: &Side) {
     let ids: Vec<&str> = taken.iter().map(|job| job.id.as_str()).collect();
     assert_eq!(ids, ["dies", "runs", "waits"]);
     assert_eq!(runs.end(Ending::Finished(Vec::new())).unwrap(), Held::Lost);
+}
+
+fn a_lost_message_is_missed_beside_one_too_many(side: &Side) {
+    let queue = side.open();
+    queue.submit(&[job("a"), job("b")]).unwrap();
+    side.lose_messages();
+    side.send_again("a");
+    side.send_again("a");
+    queue.repair(Duration::ZERO).unwrap();
+    let mut ids = side.messages();
+    ids.sort();
+    assert_eq!(ids, ["a", "a", "b"]);
+    let (_one, _other) = (take(&queue, "one", LONG).unwrap(), take(&queue, "two", LONG).unwrap());
+    assert!(queue.jobs().unwrap().iter().all(|job| job.state == State::Running));
+}
+
+fn messages_of_jobs_that_are_over_go(side: &Side) {
+    let queue = side.open();
+    queue.submit(&[job("over"), job("runs"), job("waits")]).unwrap();
+    take(&queue, "one", LONG).unwrap().end(Ending::Finished(Vec::new())).unwrap();
+    let runs = take(&queue, "two", LONG).unwrap();
+    side.send_again("over");
+    side.send_again("no job");
+    queue.repair(Duration::ZERO).unwrap();
+    let mut ids = side.messages();
+    ids.sort();
+    assert_eq!(ids, ["runs", "waits"]);
+    assert_eq!(runs.extend().unwrap(), Held::Yes);
+    runs.end(Ending::Finished(Vec::new())).unwrap();
+    assert_eq!(take(&queue, "two", LONG).unwrap().job().id, "waits");
 }
 
 fn many_workers_take_each_job_once(side: &Side) {

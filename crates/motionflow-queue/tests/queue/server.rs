@@ -58,19 +58,20 @@ impl Server {
         self.child.id()
     }
 
-    /// How many messages a stream of it has.
-    pub(crate) fn messages(&self, stream: &str) -> u64 {
+    /// How many messages a stream of it has. None where it does not answer: a server 2.9 may be long about it.
+    pub(crate) fn messages(&self, stream: &str) -> Option<u64> {
         use std::io::{Read, Write};
         let ports =
             std::fs::read_to_string(self.folder.path().join(format!("nats-server_{}.ports", self.id())));
         let port = after(&ports.unwrap(), "http://127.0.0.1:").unwrap();
         let mut monitor = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        monitor.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         monitor.write_all(b"GET /jsz?streams=1 HTTP/1.0\r\n\r\n").unwrap();
         let mut text = String::new();
-        monitor.read_to_string(&mut text).unwrap();
+        monitor.read_to_string(&mut text).ok()?;
         let own = text.split(&format!("\"name\": \"{stream}\"")).nth(1).unwrap();
         let digits = own.split("\"messages\": ").nth(1).unwrap().split(',').next().unwrap();
-        digits.parse().unwrap()
+        Some(digits.parse().unwrap())
     }
 
     /// Ends it by force.
