@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::cluster::{Cluster, Running, jobs_file, same_files};
 use crate::common::{program, run, text};
 use crate::nats::{Server, wait_for};
@@ -25,6 +27,11 @@ impl Dice {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % sides
     }
+}
+
+/// Whether a job at work may have lost two workers in a row: four make it dead, as is meant.
+fn is_close_to_dead(jobs: &[Value]) -> bool {
+    jobs.iter().any(|job| job["state"] == "running" && job["takes"].as_u64().is_some_and(|takes| takes > 2))
 }
 
 #[test]
@@ -47,7 +54,9 @@ fn whatever_dies_each_job_is_finished_once_with_the_same_bytes() {
         std::thread::sleep(Duration::from_millis(700 + 100 * dice.roll(10) as u64));
         let jobs = cluster.jobs();
         let done = jobs.iter().filter(|job| job["state"] == "finished").count();
-        assert!(jobs.iter().all(|job| job["state"] != "failed" && job["state"] != "dead"), "{jobs:?}");
+        let lost: Vec<_> =
+            jobs.iter().filter(|job| job["state"] == "failed" || job["state"] == "dead").collect();
+        assert!(lost.is_empty(), "{lost:?}");
         if done == count && restarts == 2 {
             break;
         }
@@ -55,14 +64,18 @@ fn whatever_dies_each_job_is_finished_once_with_the_same_bytes() {
             since.elapsed() < Duration::from_secs(60 + 20 * count as u64),
             "{done} of {count} are finished"
         );
-        if restarts < 2 && done * 3 >= count * (restarts + 1) {
+        if restarts < 2 && done * 3 >= count * (restarts + 1) && !is_close_to_dead(&jobs) {
             server.kill();
             std::thread::sleep(Duration::from_millis(500 * dice.roll(8) as u64));
             server.start_again();
             restarts += 1;
         }
         let worker = dice.roll(workers);
-        match dice.roll(4) {
+        let what = dice.roll(4);
+        if is_close_to_dead(&cluster.jobs()) {
+            continue;
+        }
+        match what {
             0 | 1 => {
                 running[worker].send("KILL");
                 running[worker] = begin(worker);
@@ -79,7 +92,7 @@ fn whatever_dies_each_job_is_finished_once_with_the_same_bytes() {
     }
     let seconds = since.elapsed().as_secs_f64();
     // Who finished a job may have died before it acknowledged that.
-    wait_for("the last acknowledgement", || server.messages("motionflow_jobs") == 0);
+    wait_for("the last acknowledgement", || server.messages("motionflow_jobs") == Some(0));
     for worker in &mut running {
         worker.send("TERM");
         assert_eq!(worker.child.wait().unwrap().code(), Some(130));
