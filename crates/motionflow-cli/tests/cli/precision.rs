@@ -22,9 +22,10 @@ fn half_precision_computes_nearly_the_same() {
         assert_eq!(record["program"]["memory"].as_str(), Some("balanced"));
         found.push(losses(&place, precision));
     }
-    for half in &found[1..] {
+    // Kernels differ between CPUs, by less than the format's rounding does.
+    for (half, rounding) in found[1..].iter().zip([f64::powi(2.0, -11), f64::powi(2.0, -8)]) {
         assert!(half.len() == 2 && *half != found[0], "{found:?}");
-        let near = half.iter().zip(&found[0]).all(|(half, full)| (half / full - 1.0).abs() < 0.05);
+        let near = half.iter().zip(&found[0]).all(|(half, full)| (half / full - 1.0).abs() < 24.0 * rounding);
         assert!(near, "{found:?}");
     }
     assert_ne!(found[1], found[2]);
