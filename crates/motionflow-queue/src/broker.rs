@@ -54,7 +54,7 @@ pub(crate) trait Broker: Send + Sync + 'static {
     fn has_message(&self, line: &str, number: u64) -> Result<bool>;
     /// Whether a line has as many messages as jobs, and delivers all of them.
     fn is_sound(&self, line: &str, jobs: usize) -> Result<bool>;
-    /// The numbers and ids of a line's messages.
+    /// The numbers and ids of a line's messages; those that it will deliver to nobody are removed.
     fn messages(&self, line: &str) -> Result<Vec<(u64, String)>>;
     /// Removes a message, also one that was delivered to somebody.
     fn remove_message(&self, number: u64) -> Result<()>;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use motionflow_engine::queue::job::is_id;
 use motionflow_engine::queue::{Cleaned, FileRef, Queue, QueueError, Result, State};
 
 use crate::broker::Broker;
@@ -56,11 +55,9 @@ impl<B: Broker> Shared<B> {
         // Whatever the list may have missed: what a job has is not removed before its record was looked for by its id.
         let known: BTreeSet<&str> = left.iter().map(|job| job.id.as_str()).collect();
         let owners: BTreeSet<&str> = objects.iter().filter_map(|object| owner(&object.name)).collect();
-        let missed: Vec<&str> = owners.into_iter().filter(|id| is_id(id) && !known.contains(id)).collect();
+        let missed: Vec<&str> = owners.into_iter().filter(|id| !known.contains(id)).collect();
         for id in missed {
-            if let Some(job) = self.broker.get(&key_of(id))?.and_then(|record| job_of(&record)) {
-                left.push(job);
-            }
+            left.extend(self.known(id)?);
         }
         let mut needed: BTreeSet<String> = BTreeSet::new();
         for job in &left {

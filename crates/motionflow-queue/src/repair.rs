@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use motionflow_engine::queue::job::is_id;
 use motionflow_engine::queue::{Queue, Result};
 
 use crate::broker::Broker;
-use crate::shared::{Shared, job_of, key_of, line_key, now, text};
+use crate::shared::{Shared, line_key, now, text};
 
 /// The record that says when it was last seen to the messages.
 const REPAIRED: &str = "repaired";
@@ -51,8 +50,7 @@ impl<B: Broker> Shared<B> {
         let waiting: BTreeSet<&str> = jobs.iter().map(String::as_str).collect();
         for (number, id) in messages.iter().filter(|(_, id)| !waiting.contains(id.as_str())) {
             // Who tries a job again writes its record before its message.
-            let record = if is_id(id) { self.broker.get(&key_of(id))? } else { None };
-            if record.and_then(|record| job_of(&record)).is_none_or(|job| job.state.is_over()) {
+            if self.known(id)?.is_none_or(|job| job.state.is_over()) {
                 self.broker.remove_message(*number)?;
             }
         }

@@ -79,6 +79,14 @@ impl<B: Broker> Shared<B> {
         })
     }
 
+    /// The job with an id; none where its record is damaged or somebody else's, too.
+    pub(crate) fn known(&self, id: &str) -> Result<Option<Job>> {
+        if !is_id(id) {
+            return Ok(None);
+        }
+        Ok(self.broker.get(&key_of(id))?.as_ref().and_then(job_of))
+    }
+
     fn found(&self, id: &str) -> Result<(Job, u64)> {
         if !is_id(id) {
             return Err(QueueError::NoJob { id: id.to_owned() });
@@ -237,7 +245,7 @@ impl<B: Broker> Queue for Shared<B> {
     fn submit(&self, jobs: &[Job]) -> Result<()> {
         // All or nothing: whatever is in the way of one is seen before any is written.
         for job in jobs {
-            if let Some(known) = self.broker.get(&key_of(&job.id))?.and_then(|record| job_of(&record)) {
+            if let Some(known) = self.known(&job.id)? {
                 is_same(&known, job)?;
             }
         }

@@ -71,11 +71,8 @@ fn whatever_dies_each_job_is_finished_once_with_the_same_bytes() {
             restarts += 1;
         }
         let worker = dice.roll(workers);
-        let what = dice.roll(4);
-        if is_close_to_dead(&cluster.jobs()) {
-            continue;
-        }
-        match what {
+        match dice.roll(4) {
+            _ if is_close_to_dead(&cluster.jobs()) => {}
             0 | 1 => {
                 running[worker].send("KILL");
                 running[worker] = begin(worker);

@@ -41,17 +41,6 @@ impl Side {
         self.publish(format!("$KV.{bucket}.{key}"), value.as_bytes());
     }
 
-    /// Puts a message into a line past the queue.
-    fn write_message(&self, line: &str, payload: &str) {
-        if let Address::Folder(folder) = &self.address {
-            let connection = rusqlite::Connection::open(folder.join("queue.sqlite")).unwrap();
-            let sql = "INSERT INTO messages (line, id, ready) VALUES (?1, ?2, 0)";
-            connection.execute(sql, [line, payload]).unwrap();
-            return;
-        }
-        self.publish(format!("motionflow.jobs.{line}"), payload.as_bytes());
-    }
-
     /// How many lines are recorded.
     fn lines(&self) -> u64 {
         match &self.address {
@@ -175,7 +164,7 @@ pub(crate) fn what_a_dead_worker_was_writing_goes(side: &Side) {
     queue.bring_file(&step, &side.place.path().join("to")).unwrap();
 }
 
-pub(crate) fn a_clock_that_was_wrong_stops_no_mending(side: &Side) {
+pub(crate) fn a_clock_that_was_wrong_stops_no_repair(side: &Side) {
     let queue = side.open();
     queue.submit(&[job("a")]).unwrap();
     side.lose_messages();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests may panic, and are for other tests, too")]
 
 mod attacked;
+mod messages;
 mod server;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use motionflow_engine::queue::{
 use motionflow_queue::{Access, Address, open};
 
 use attacked::*;
+use messages::*;
 use server::Server;
 
 const LEASE: Duration = Duration::from_secs(1);
@@ -43,59 +45,6 @@ impl Side {
     /// As another process would open it.
     fn open(&self) -> Arc<dyn Queue> {
         open(&self.address, &Access { lease: LEASE, ..Access::default() }).unwrap()
-    }
-
-    /// As a crash might: the records stay.
-    fn lose_messages(&self) {
-        match &self.address {
-            Address::Folder(folder) => {
-                let connection = rusqlite::Connection::open(folder.join("queue.sqlite")).unwrap();
-                connection.execute("DELETE FROM messages", []).unwrap();
-            }
-            Address::Nats(address) => {
-                let runtime = tokio::runtime::Runtime::new().unwrap();
-                runtime.block_on(async {
-                    let client = async_nats::connect(address).await.unwrap();
-                    let context = async_nats::jetstream::new(client);
-                    context.get_stream("motionflow_jobs").await.unwrap().purge().await.unwrap();
-                });
-            }
-        }
-    }
-
-    /// The ids of the messages.
-    fn messages(&self) -> Vec<String> {
-        match &self.address {
-            Address::Folder(folder) => {
-                let connection = rusqlite::Connection::open(folder.join("queue.sqlite")).unwrap();
-                let mut statement = connection.prepare("SELECT id FROM messages").unwrap();
-                let ids = statement.query_map([], |row| row.get(0)).unwrap();
-                ids.map(Result::unwrap).collect()
-            }
-            Address::Nats(_) => self.as_somebody(async |context| {
-                let jobs = context.get_stream("motionflow_jobs").await.unwrap();
-                let (mut ids, mut from) = (Vec::new(), 1);
-                while let Ok(message) = jobs.get_first_raw_message_by_subject("motionflow.jobs.*", from).await
-                {
-                    from = message.sequence + 1;
-                    ids.push(String::from_utf8(message.payload.to_vec()).unwrap());
-                }
-                ids
-            }),
-        }
-    }
-
-    /// A message for a job that has one already, or that is over.
-    fn send_again(&self, id: &str) {
-        let line = job(id).needs.line();
-        match &self.address {
-            Address::Folder(folder) => {
-                let connection = rusqlite::Connection::open(folder.join("queue.sqlite")).unwrap();
-                let sql = "INSERT INTO messages (line, id, ready) VALUES (?1, ?2, 0)";
-                connection.execute(sql, [line.as_str(), id]).unwrap();
-            }
-            Address::Nats(_) => self.publish(format!("motionflow.jobs.{line}"), id.as_bytes()),
-        }
     }
 
     fn file(&self, name: &str, bytes: usize) -> PathBuf {
@@ -147,7 +96,7 @@ on_both!(
     what_is_damaged_is_written_anew,
     lines_that_no_job_is_in_go,
     what_a_dead_worker_was_writing_goes,
-    a_clock_that_was_wrong_stops_no_mending,
+    a_clock_that_was_wrong_stops_no_repair,
 );
 
 fn needs(model: &str) -> Needs {
@@ -433,55 +382,6 @@ fn what_a_waiting_job_needs_stays(side: &Side) {
     for file in [inner, list, writing] {
         queue.bring_file(&file, &side.place.path().join("here")).unwrap();
     }
-}
-
-fn jobs_whose_messages_are_lost_are_told_again(side: &Side) {
-    let (queue, other) = (side.open(), side.open());
-    queue.submit(&[job("runs"), job("dies"), job("waits")]).unwrap();
-    let runs = take(&queue, "one", LONG).unwrap();
-    let _dies = take(&queue, "dead", LONG).unwrap();
-    side.lose_messages();
-    runs.extend().unwrap();
-    assert!(take(&other, "two", SHORT).is_none());
-    other.repair(Duration::ZERO).unwrap();
-    other.repair(LONG).unwrap();
-    let mut taken: Vec<Job> =
-        std::iter::from_fn(|| take(&other, "two", SHORT)).map(|lease| lease.job()).collect();
-    taken.sort_by(|one, other| one.id.cmp(&other.id));
-    // All of them, for nobody can know which worker is dead; whose lease was taken changes nothing.
-    let ids: Vec<&str> = taken.iter().map(|job| job.id.as_str()).collect();
-    assert_eq!(ids, ["dies", "runs", "waits"]);
-    assert_eq!(runs.end(Ending::Finished(Vec::new())).unwrap(), Held::Lost);
-}
-
-fn a_lost_message_is_missed_beside_one_too_many(side: &Side) {
-    let queue = side.open();
-    queue.submit(&[job("a"), job("b")]).unwrap();
-    side.lose_messages();
-    side.send_again("a");
-    side.send_again("a");
-    queue.repair(Duration::ZERO).unwrap();
-    let mut ids = side.messages();
-    ids.sort();
-    assert_eq!(ids, ["a", "a", "b"]);
-    let (_one, _other) = (take(&queue, "one", LONG).unwrap(), take(&queue, "two", LONG).unwrap());
-    assert!(queue.jobs().unwrap().iter().all(|job| job.state == State::Running));
-}
-
-fn messages_of_jobs_that_are_over_go(side: &Side) {
-    let queue = side.open();
-    queue.submit(&[job("over"), job("runs"), job("waits")]).unwrap();
-    take(&queue, "one", LONG).unwrap().end(Ending::Finished(Vec::new())).unwrap();
-    let runs = take(&queue, "two", LONG).unwrap();
-    side.send_again("over");
-    side.send_again("no job");
-    queue.repair(Duration::ZERO).unwrap();
-    let mut ids = side.messages();
-    ids.sort();
-    assert_eq!(ids, ["runs", "waits"]);
-    assert_eq!(runs.extend().unwrap(), Held::Yes);
-    runs.end(Ending::Finished(Vec::new())).unwrap();
-    assert_eq!(take(&queue, "two", LONG).unwrap().job().id, "waits");
 }
 
 fn many_workers_take_each_job_once(side: &Side) {
